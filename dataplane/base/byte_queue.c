@@ -1,0 +1,209 @@
+#include "dataplane/base/byte_queue.h"
+
+#include <stdlib.h>
+
+#include "dataplane/base/check.h"
+
+static uint8_t *page_bytes(struct byte_chunk *page)
+{
+    return (uint8_t *)(page + 1);
+}
+
+/* References use pages too: one pool, one size, and they are few beside the bytes they carry. */
+static struct byte_chunk *acquire_chunk(struct byte_pool *pool)
+{
+    struct byte_chunk *chunk = pool->free;
+    if (chunk != NULL) {
+        pool->free = chunk->next;
+        pool->free_count--;
+    } else {
+        chunk = malloc(BYTE_PAGE_BYTES);
+        CHECK(chunk != NULL);
+    }
+    pool->used_count++;
+    chunk->next = NULL;
+    chunk->data = page_bytes(chunk);
+    chunk->size = 0;
+    chunk->owner = NULL;
+    return chunk;
+}
+
+static void release_chunk(struct byte_pool *pool, struct byte_chunk *chunk)
+{
+    if (chunk->owner != NULL) {
+        chunk->owner->release(chunk->owner);
+    }
+    DEBUG_CHECK(pool->used_count > 0);
+    pool->used_count--;
+    if (pool->free_count >= pool->free_count_max) {
+        free(chunk);
+        return;
+    }
+    chunk->next = pool->free;
+    pool->free = chunk;
+    pool->free_count++;
+}
+
+static void link_chunk(struct byte_queue *queue, struct byte_chunk *chunk)
+{
+    if (queue->tail == NULL) {
+        queue->head = chunk;
+    } else {
+        queue->tail->next = chunk;
+    }
+    queue->tail = chunk;
+}
+
+static size_t tail_room(const struct byte_queue *queue)
+{
+    const struct byte_chunk *tail = queue->tail;
+    return tail == NULL || tail->owner != NULL ? 0 : BYTE_PAGE_ROOM - tail->size;
+}
+
+void byte_pool_init(struct byte_pool *pool, size_t free_count_max)
+{
+    *pool = (struct byte_pool){.free_count_max = free_count_max};
+}
+
+void byte_pool_deinit(struct byte_pool *pool)
+{
+    CHECK(pool->used_count == 0);
+    while (pool->free != NULL) {
+        struct byte_chunk *chunk = pool->free;
+        pool->free = chunk->next;
+        free(chunk);
+    }
+    pool->free_count = 0;
+}
+
+uint8_t *byte_queue_reserve(struct byte_queue *queue, struct byte_pool *pool, size_t size)
+{
+    CHECK(size <= BYTE_PAGE_ROOM);
+    if (tail_room(queue) < size) {
+        link_chunk(queue, acquire_chunk(pool));
+    }
+    return page_bytes(queue->tail) + queue->tail->size;
+}
+
+void byte_queue_commit(struct byte_queue *queue, size_t size)
+{
+    DEBUG_CHECK(size <= tail_room(queue));
+    queue->tail->size += size;
+    queue->size += size;
+}
+
+void byte_queue_append(struct byte_queue *queue, struct byte_pool *pool, const void *data,
+                       size_t size)
+{
+    const uint8_t *from = data;
+    while (size > 0) {
+        size_t room = tail_room(queue);
+        if (room == 0) {
+            link_chunk(queue, acquire_chunk(pool));
+            room = BYTE_PAGE_ROOM;
+        }
+        size_t part = size < room ? size : room;
+        memcpy(page_bytes(queue->tail) + queue->tail->size, from, part);
+        byte_queue_commit(queue, part);
+        from += part;
+        size -= part;
+    }
+}
+
+void byte_queue_append_reference(struct byte_queue *queue, struct byte_pool *pool,
+                                 struct slice bytes, struct byte_owner *owner)
+{
+    if (bytes.size == 0) {
+        owner->release(owner);
+        return;
+    }
+    struct byte_chunk *chunk = acquire_chunk(pool);
+    chunk->data = bytes.data;
+    chunk->size = bytes.size;
+    chunk->owner = owner;
+    link_chunk(queue, chunk);
+    queue->size += bytes.size;
+}
+
+void byte_queue_move(struct byte_queue *to, struct byte_queue *from)
+{
+    /* A consumed prefix can only be described at the head. */
+    CHECK(from->head_offset == 0 || to->head == NULL);
+    if (from->head == NULL) {
+        return;
+    }
+    if (to->head == NULL) {
+        *to = *from;
+    } else {
+        to->tail->next = from->head;
+        to->tail = from->tail;
+        to->size += from->size;
+    }
+    byte_queue_init(from);
+}
+
+size_t byte_queue_copy_out(const struct byte_queue *queue, size_t offset, void *to, size_t size)
+{
+    size_t copied = 0;
+    offset += queue->head_offset;
+    for (const struct byte_chunk *chunk = queue->head; chunk != NULL && copied < size;
+         chunk = chunk->next) {
+        if (offset >= chunk->size) {
+            offset -= chunk->size;
+            continue;
+        }
+        size_t part = chunk->size - offset;
+        if (part > size - copied) {
+            part = size - copied;
+        }
+        memcpy((uint8_t *)to + copied, chunk->data + offset, part);
+        copied += part;
+        offset = 0;
+    }
+    return copied;
+}
+
+size_t byte_queue_vectors(const struct byte_queue *queue, struct iovec *vectors, size_t count_max)
+{
+    size_t count = 0, offset = queue->head_offset;
+    for (const struct byte_chunk *chunk = queue->head; chunk != NULL && count < count_max;
+         chunk = chunk->next) {
+        if (chunk->size > offset) {
+            /* iovec has no const form; the readers of it do not write. */
+            vectors[count].iov_base = (void *)(uintptr_t)(chunk->data + offset);
+            vectors[count].iov_len = chunk->size - offset;
+            count++;
+        }
+        offset = 0;
+    }
+    return count;
+}
+
+void byte_queue_consume(struct byte_queue *queue, struct byte_pool *pool, size_t size)
+{
+    CHECK(size <= queue->size);
+    queue->size -= size;
+    if (queue->size == 0) {
+        byte_queue_clear(queue, pool);
+        return;
+    }
+    size_t offset = queue->head_offset + size;
+    while (offset >= queue->head->size) {
+        struct byte_chunk *chunk = queue->head;
+        offset -= chunk->size;
+        queue->head = chunk->next;
+        release_chunk(pool, chunk);
+    }
+    queue->head_offset = offset;
+}
+
+void byte_queue_clear(struct byte_queue *queue, struct byte_pool *pool)
+{
+    struct byte_chunk *chunk = queue->head;
+    while (chunk != NULL) {
+        struct byte_chunk *next = chunk->next;
+        release_chunk(pool, chunk);
+        chunk = next;
+    }
+    byte_queue_init(queue);
+}

@@ -1,0 +1,85 @@
+/* A queue of bytes made of chunks: what a connection has still to send.
+ *
+ *   head                                                    tail
+ *    |                                                        |
+ *    v                                                        v
+ *  [page: copied bytes] -> [reference: bytes of a blob] -> [page: copied bytes, room left]
+ *
+ * Two kinds of chunk. A page holds copied bytes and comes from the core's pool. A reference points
+ * at bytes that somebody else owns, a large value for instance, and holds a count on the owner
+ * until the bytes are consumed; nothing is copied. The transport reads at any offset (it may
+ * have to send the same bytes again) and consumes from the front what the peer has acknowledged.
+ *
+ * Thread: the owning core only. Failure: the pool allocates from the heap when its free list is
+ * empty, and a failing heap is a CHECK; limits on output are the session's to enforce.
+ */
+#ifndef NICACHED_BASE_BYTE_QUEUE_H
+#define NICACHED_BASE_BYTE_QUEUE_H
+
+#include <sys/uio.h>
+
+#include "dataplane/base/bytes.h"
+
+#define BYTE_PAGE_BYTES 4096 /* a page with its header */
+
+/* What a reference keeps alive. `release` is called once for each reference that was queued. */
+struct byte_owner {
+    void (*release)(struct byte_owner *owner);
+};
+
+struct byte_chunk {
+    struct byte_chunk *next;
+    const uint8_t *data;      /* first byte; in a page, right behind this header */
+    size_t size;              /* bytes filled */
+    struct byte_owner *owner; /* NULL for a page */
+};
+
+#define BYTE_PAGE_ROOM (BYTE_PAGE_BYTES - sizeof(struct byte_chunk))
+
+struct byte_pool {
+    struct byte_chunk *free;
+    size_t free_count;
+    size_t free_count_max;   /* beyond it, pages go back to the heap */
+    size_t used_count;       /* chunks in queues: for accounting and leak checks */
+};
+
+struct byte_queue {
+    struct byte_chunk *head, *tail;
+    size_t head_offset; /* bytes of the head chunk already consumed */
+    size_t size;        /* bytes in the queue */
+};
+
+void byte_pool_init(struct byte_pool *pool, size_t free_count_max);
+void byte_pool_deinit(struct byte_pool *pool); /* every queue must be empty */
+
+static inline void byte_queue_init(struct byte_queue *queue)
+{
+    *queue = (struct byte_queue){0};
+}
+
+void byte_queue_append(struct byte_queue *queue, struct byte_pool *pool, const void *data,
+                       size_t size);
+
+/* Room for `size` contiguous bytes (at most BYTE_PAGE_ROOM); the caller fills a prefix of it and
+ * commits how much. Nothing else may touch the queue in between. */
+uint8_t *byte_queue_reserve(struct byte_queue *queue, struct byte_pool *pool, size_t size);
+void byte_queue_commit(struct byte_queue *queue, size_t size);
+
+/* Takes over one count on `owner`, released when the bytes are consumed or the queue is cleared. */
+void byte_queue_append_reference(struct byte_queue *queue, struct byte_pool *pool,
+                                 struct slice bytes, struct byte_owner *owner);
+
+/* Moves all of `from` to the end of `to`. */
+void byte_queue_move(struct byte_queue *to, struct byte_queue *from);
+
+/* Copies min(size, queued - offset) bytes from `offset` on; returns how many. */
+size_t byte_queue_copy_out(const struct byte_queue *queue, size_t offset, void *to, size_t size);
+
+/* Describes bytes from the front in at most `count_max` vectors; returns how many were filled. */
+size_t byte_queue_vectors(const struct byte_queue *queue, struct iovec *vectors, size_t count_max);
+
+/* Drops `size` bytes from the front; size is at most queue->size. */
+void byte_queue_consume(struct byte_queue *queue, struct byte_pool *pool, size_t size);
+void byte_queue_clear(struct byte_queue *queue, struct byte_pool *pool);
+
+#endif

@@ -1,0 +1,24 @@
+/* Text to number and back, strict as Redis and memcached are: no spaces, no '+', no leading zeros
+ * where the reference refuses them. */
+#ifndef NICACHED_BASE_NUMBER_H
+#define NICACHED_BASE_NUMBER_H
+
+#include "dataplane/base/bytes.h"
+
+#define NUMBER_TEXT_BYTES_MAX 32 /* enough for any int64 and its sign */
+
+/* As Redis' string2ll: "-?[1-9][0-9]*|0", in range. */
+bool number_parse_int64(struct slice text, int64_t *value);
+
+/* Digits only, leading zeros allowed, in range: memcached's numbers. */
+bool number_parse_uint64(struct slice text, uint64_t *value);
+
+/* As Redis' string2d / getLongDoubleFromObject: a whole finite-or-infinite decimal or hexadecimal
+ * floating-point number, no leading space, never NaN. */
+bool number_parse_long_double(struct slice text, long double *value);
+
+/* Writes at most NUMBER_TEXT_BYTES_MAX bytes, no terminator; returns how many. */
+size_t number_format_int64(int64_t value, uint8_t *text);
+size_t number_format_uint64(uint64_t value, uint8_t *text);
+
+#endif

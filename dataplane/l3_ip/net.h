@@ -1,0 +1,116 @@
+/* The network stack instance of one worker: interfaces, neighbours, fragments, and what goes out.
+ *
+ * No globals, no clock, no system call: a function of (packets, time). Two instances can be
+ * joined by a simulated link inside one test process.
+ *
+ *   frames --> link_input_batch --> ip_input_batch --> udp_input_batch --> datagrams
+ *                 | ARP answered       | ICMP answered    tcp_input_batch --> stream events
+ *
+ *   tcp_output / udp_reply --> ip_output --> link_output --> interface's transmit array
+ *                                                           (the loop flushes it to the port)
+ */
+#ifndef NICACHED_L3_IP_NET_H
+#define NICACHED_L3_IP_NET_H
+
+#include <rte_ether.h>
+#include <rte_mbuf.h>
+
+#include "dataplane/base/address.h"
+#include "dataplane/base/clock.h"
+#include "dataplane/base/metrics.h"
+
+#define NET_TX_BURST       64U
+#define NET_TX_QUEUE       1024U /* frames an interface may hold within one pass; more are dropped */
+#define NET_INTERFACES_MAX 16U
+
+struct net;
+struct neighbour_table;
+
+struct net_interface {
+    uint32_t index;
+    struct rte_ether_addr mac;
+    struct address address;       /* IPv4 now; the type has room for IPv6 */
+    uint8_t prefix_length;
+    bool has_gateway;
+    struct address gateway;
+    uint16_t vlan;                /* 0: untagged */
+    uint16_t mtu;                 /* of the IP packet */
+    /* What the port does in hardware; the rest is done in software. */
+    bool tx_ipv4_checksum, tx_tcp_checksum, tx_udp_checksum, rx_checksum;
+    /* Frames to send in this pass, complete with Ethernet header. The loop (or a test) takes them. */
+    struct rte_mbuf *tx[NET_TX_QUEUE];
+    uint32_t tx_count;
+};
+
+struct net_options {
+    struct rte_mempool *pool;
+    struct metrics *metrics;
+    uint64_t seed;                /* for IP IDs, ISN secret, jitter: random in production */
+};
+
+struct net *net_create(const struct net_options *options);
+void net_destroy(struct net *net);
+/* Adds an interface and announces it (gratuitous ARP goes to its tx array). */
+struct net_interface *net_add_interface(struct net *net, const struct net_interface *description,
+                                        const struct instant *now);
+struct net_interface *net_interface_at(struct net *net, uint32_t index); /* NULL beyond the end */
+
+/* A received IP datagram, validated, reassembled; mbuf's data starts at the L4 header and its
+ * length is the L4 length (link padding cut off). */
+struct ip_datagram {
+    struct rte_mbuf *mbuf;
+    struct net_interface *interface;
+    struct address source, destination;
+    struct rte_ether_addr source_mac;
+    uint8_t protocol;             /* IPPROTO_TCP, IPPROTO_UDP; others are answered or dropped below */
+};
+
+/* Takes over `count` frames from one interface. Answers ARP, strips Ethernet and VLAN, validates
+ * IPv4, reassembles fragments, answers ICMP echo, drops and counts the rest. Fills `datagrams` (room
+ * for `count` at least); returns how many. */
+uint32_t net_input_batch(struct net *net, struct net_interface *interface, struct rte_mbuf **frames,
+                         uint32_t count, const struct instant *now, struct ip_datagram *datagrams);
+
+/* Timers of l2 / l3: ARP retries, neighbour ageing, fragment timeouts. Returns the next due time
+ * (mono_us) or UINT64_MAX. */
+uint64_t net_run_timers(struct net *net, const struct instant *now);
+
+/* ---- output, for l4 -------------------------------------------------------------------------- */
+
+/* A packet buffer with room for all headers in front; NULL when the pool is dry (counted). */
+struct rte_mbuf *net_allocate(struct net *net);
+
+/* Sends `mbuf`, whose data starts at the L4 header, from the interface's address. L4 checksum field
+ * must hold the pseudo-header sum if the interface has the offload for it, else the full checksum.
+ * Next hop by neighbour table or gateway; unresolved: one packet waits per neighbour. Takes over
+ * the mbuf. `tos` 0 unless there is reason. DF set, TTL 64. */
+void ip_output(struct net *net, struct net_interface *interface, const struct address *source,
+               const struct address *destination, uint8_t protocol, struct rte_mbuf *mbuf,
+               const struct instant *now);
+
+/* The same, answering straight to the station a request came from: no neighbour look-up. */
+void ip_output_to_station(struct net *net, struct net_interface *interface,
+                          const struct address *source, const struct address *destination,
+                          uint8_t protocol, const struct rte_ether_addr *station,
+                          struct rte_mbuf *mbuf);
+
+/* Which interface owns this destination address as its own; NULL if none. */
+struct net_interface *net_interface_of(struct net *net, const struct address *address);
+/* Which interface leads to a remote address (active open); NULL when there is no route. */
+struct net_interface *net_route(struct net *net, const struct address *destination);
+
+/* ICMP unreachable (port, protocol) about a received datagram; rate-limited. */
+void icmp_send_unreachable(struct net *net, const struct ip_datagram *about, uint8_t code,
+                           const struct instant *now);
+
+/* ICMP errors that arrived and quote one of our packets: l4 takes them after each input batch. */
+struct icmp_notice {
+    uint8_t type, code;
+    uint16_t mtu;                 /* fragmentation needed */
+    uint8_t protocol;
+    struct endpoint local, peer;  /* of the quoted packet: local is its source */
+    uint32_t sequence;            /* TCP: quoted SEQ */
+};
+uint32_t net_take_icmp_notices(struct net *net, struct icmp_notice *notices, uint32_t count_max);
+
+#endif

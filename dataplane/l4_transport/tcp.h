@@ -1,0 +1,59 @@
+/* TCP of one worker (RFC 9293): a server complete enough for real clients across a lossy link, and
+ * active open for tests, the load generator and replication.
+ *
+ * Thread: the owning worker. Time is an argument. Sequence of calls in one pass:
+ *   tcp_input_batch   segments in, acknowledgements noted, stream events out
+ *   (sessions read the events, write into stream->out, mark streams dirty)
+ *   tcp_output        sends what the windows allow, ACKs that are due, closes as asked
+ *   tcp_run_timers    retransmission, delayed ACK, persist, keep-alive, TIME-WAIT; may emit events
+ *   tcp_release       drops the packets of this pass: event data slices die here
+ */
+#ifndef NICACHED_L4_TRANSPORT_TCP_H
+#define NICACHED_L4_TRANSPORT_TCP_H
+
+#include "dataplane/base/stream.h"
+#include "dataplane/l3_ip/net.h"
+
+struct tcp;
+
+struct tcp_options {
+    struct net *net;
+    struct byte_pool *pool;            /* for stream->out */
+    struct metrics *metrics;
+    uint32_t connections_max;          /* beyond it a SYN is dropped and counted */
+    uint32_t half_open_max;
+    uint32_t receive_buffer_bytes_max; /* what one connection may have unread or out of order */
+    uint32_t send_unacknowledged_bytes_max;
+    uint32_t keepalive_s;              /* idle seconds before the first probe; 0: off */
+    uint32_t rto_min_ms;               /* RFC 6298 says 1000; Linux 200: default 200 */
+    uint32_t time_wait_ms;             /* default 60000 */
+    uint32_t delayed_ack_ms;           /* default 40 */
+    uint64_t seed;                     /* ISN secret, ports, jitter */
+};
+void tcp_default_options(struct tcp_options *options);
+
+struct tcp *tcp_create(const struct tcp_options *options);
+void tcp_destroy(struct tcp *tcp);
+int tcp_listen(struct tcp *tcp, uint16_t port, uint32_t listener); /* 0 or -EADDRINUSE */
+/* Active open; STREAM_OPENED or STREAM_CLOSED follows. NULL without a route or memory. */
+struct stream *tcp_connect(struct tcp *tcp, const struct endpoint *peer, const struct instant *now);
+
+struct tcp_events {
+    struct stream_event *events;
+    uint32_t count, count_max;   /* an input batch of n segments makes at most 4 n + 4 events; timers
+                                    stop when the array is full and go on in the next pass */
+};
+
+/* Takes those of `datagrams` that are TCP (their mbuf becomes NULL). */
+void tcp_input_batch(struct tcp *tcp, struct ip_datagram *datagrams, uint32_t count,
+                     const struct instant *now, struct tcp_events *events);
+void tcp_output(struct tcp *tcp, const struct instant *now);
+/* Returns the next due time (mono_us) or UINT64_MAX. */
+uint64_t tcp_run_timers(struct tcp *tcp, const struct instant *now, struct tcp_events *events);
+void tcp_release(struct tcp *tcp);
+
+uint32_t tcp_connection_count(const struct tcp *tcp);
+/* Stop: resets every connection without events (frames go to the interfaces' tx arrays). */
+void tcp_abort_all(struct tcp *tcp, const struct instant *now);
+
+#endif

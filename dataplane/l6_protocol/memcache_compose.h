@@ -1,0 +1,25 @@
+/* memcached text replies, written straight into a byte queue. */
+#ifndef NICACHED_L6_PROTOCOL_MEMCACHE_COMPOSE_H
+#define NICACHED_L6_PROTOCOL_MEMCACHE_COMPOSE_H
+
+#include "dataplane/base/byte_queue.h"
+#include "dataplane/base/bytes.h"
+
+struct memcache_reply {
+    struct byte_queue *out;
+    struct byte_pool *pool;
+    bool suppressed; /* noreply */
+};
+
+/* `text` and CRLF: "STORED", "NOT_FOUND", "SERVER_ERROR out of memory storing object". */
+void memcache_reply_line(struct memcache_reply *reply, const char *text);
+void memcache_reply_number(struct memcache_reply *reply, uint64_t value);
+/* "VALUE key flags size [cas]" and the value; `owner` NULL: the bytes are copied, otherwise they
+ * are referenced and one count is taken over. */
+void memcache_reply_value(struct memcache_reply *reply, struct slice key, uint32_t client_flags,
+                          bool with_cas, uint64_t cas, struct slice value,
+                          struct byte_owner *owner);
+void memcache_reply_end(struct memcache_reply *reply); /* "END" */
+void memcache_reply_stat(struct memcache_reply *reply, const char *name, const char *value);
+
+#endif

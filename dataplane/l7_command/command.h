@@ -1,0 +1,221 @@
+/* Commands: one row per command in commands.def, and everything reads that one table: dispatch,
+ * COMMAND and COMMAND DOCS, key positions and routing, ACL categories, the reference page in docs/.
+ *
+ * The life of a request here:
+ *   command_look_up      name (and subcommand) -> row; checks arity, authentication
+ *   command_keys         key positions of the row -> keys with their hashes
+ *   (prefetch of the whole batch: shard_prefetch_bulk)
+ *   row->handler(call)   writes exactly one reply, unless it returns COMMAND_DEFERRED
+ *
+ * A handler sees a parsed request, the shard it may touch and a reply writer: never a connection, a
+ * packet or a thread.
+ */
+#ifndef NICACHED_L7_COMMAND_COMMAND_H
+#define NICACHED_L7_COMMAND_COMMAND_H
+
+#include "dataplane/base/clock.h"
+#include "dataplane/base/metrics.h"
+#include "dataplane/l6_protocol/memcache_compose.h"
+#include "dataplane/l6_protocol/memcache_parse.h"
+#include "dataplane/l6_protocol/resp_compose.h"
+#include "dataplane/l7_command/client.h"
+#include "dataplane/store/shard.h"
+
+struct config;
+struct command;
+struct call;
+
+/* COMMAND INFO's flags, in Redis' order and names (COMMAND_FLAG_NAMES in command_table.c). */
+enum command_flag {
+    COMMAND_WRITE = 1 << 0,
+    COMMAND_READONLY = 1 << 1,
+    COMMAND_DENYOOM = 1 << 2,
+    COMMAND_ADMIN = 1 << 3,
+    COMMAND_PUBSUB = 1 << 4,
+    COMMAND_NOSCRIPT = 1 << 5,
+    COMMAND_BLOCKING = 1 << 6,
+    COMMAND_LOADING = 1 << 7,
+    COMMAND_STALE = 1 << 8,
+    COMMAND_SKIP_MONITOR = 1 << 9,
+    COMMAND_SKIP_SLOWLOG = 1 << 10,
+    COMMAND_ASKING = 1 << 11,
+    COMMAND_FAST = 1 << 12,
+    COMMAND_NO_AUTH = 1 << 13,
+    COMMAND_MAY_REPLICATE = 1 << 14,
+    COMMAND_NO_ASYNC_LOADING = 1 << 15,
+    COMMAND_NO_MULTI = 1 << 16,
+    COMMAND_MOVABLE_KEYS = 1 << 17,
+    COMMAND_ALLOW_BUSY = 1 << 18,
+    COMMAND_PROTECTED = 1 << 19,
+};
+
+/* ACL categories, one bit each, in Redis' order. */
+enum command_category {
+    CATEGORY_KEYSPACE = 1 << 0,
+    CATEGORY_READ = 1 << 1,
+    CATEGORY_WRITE = 1 << 2,
+    CATEGORY_SET = 1 << 3,
+    CATEGORY_SORTEDSET = 1 << 4,
+    CATEGORY_LIST = 1 << 5,
+    CATEGORY_HASH = 1 << 6,
+    CATEGORY_STRING = 1 << 7,
+    CATEGORY_BITMAP = 1 << 8,
+    CATEGORY_HYPERLOGLOG = 1 << 9,
+    CATEGORY_GEO = 1 << 10,
+    CATEGORY_STREAM = 1 << 11,
+    CATEGORY_PUBSUB = 1 << 12,
+    CATEGORY_ADMIN = 1 << 13,
+    CATEGORY_FAST = 1 << 14,
+    CATEGORY_SLOW = 1 << 15,
+    CATEGORY_BLOCKING = 1 << 16,
+    CATEGORY_DANGEROUS = 1 << 17,
+    CATEGORY_CONNECTION = 1 << 18,
+    CATEGORY_TRANSACTION = 1 << 19,
+    CATEGORY_SCRIPTING = 1 << 20,
+};
+
+enum command_verdict {
+    COMMAND_DONE,
+    COMMAND_DEFERRED, /* the reply comes later: see call->deferral. The connection's next requests
+                         wait for it. */
+};
+
+/* What a deferred call waits for. */
+struct deferral {
+    uint64_t until_mono_us;            /* DEBUG SLEEP: resume at this time with `status` */
+    const char *status;                /* status reply to send then */
+    struct control_request *request;   /* sent to the control thread; resume with its answer */
+};
+
+/* Asked of the control thread; travels by channel, comes back answered. Heap, freed by the worker
+ * when the reply is composed. */
+enum control_request_type {
+    CONTROL_CONFIG_SET,
+    CONTROL_CONFIG_REWRITE,
+    CONTROL_SHUTDOWN,
+};
+struct control_request {
+    enum control_request_type type;
+    uint64_t client_id;          /* whom the answer is for */
+    uint32_t argument_count;
+    char **arguments;            /* terminated copies (configuration values hold no NUL) */
+    char error[512];             /* answer: "" is success, else the whole error text "ERR ..." */
+};
+struct control_request *control_request_create(enum control_request_type type, uint32_t argument_count,
+                                               const struct slice *arguments);
+void control_request_destroy(struct control_request *request);
+
+/* What the control thread publishes for INFO, read by workers without a lock (relaxed atomics). */
+struct control_status {
+    uint64_t start_wall_ms;
+    uint64_t resident_bytes;     /* of the process */
+    uint64_t cpu_user_us, cpu_system_us;
+    uint64_t operations_per_second, input_bytes_per_second, output_bytes_per_second;
+    char run_id[41];
+    char executable[256], config_file[256];
+};
+
+/* Everything of one worker that commands may use. One per worker, no globals. */
+struct command_context {
+    struct shard *shard;
+    const struct config *config;           /* this pass's snapshot */
+    struct metrics *metrics;               /* this worker's */
+    const struct metrics *const *all_metrics; /* of all workers, for INFO */
+    struct shard *const *all_shards;       /* for figures that may be read from any thread */
+    uint32_t worker, worker_count;
+    struct client_registry *clients;
+    const struct control_status *status;
+    uint64_t *command_calls;               /* per row: calls, for INFO commandstats */
+    uint64_t *command_usec, *command_rejected, *command_failed;
+    struct error_statistics *errors;       /* per first word, for INFO errorstats */
+    struct instant now;                    /* of this pass */
+    uint64_t random_state;
+    uint64_t memcache_flush_at_ms;         /* flush_all with a delay: 0 when none is due */
+};
+struct command_context *command_context_create(void); /* zeroed, tables allocated */
+void command_context_destroy(struct command_context *context);
+
+#define COMMAND_KEYS_INLINE 4
+
+struct call {
+    struct command_context *context;
+    struct shard *shard;                   /* = context->shard while one worker owns the keys */
+    const struct instant *now;
+    struct client *client;
+    const struct command *command;
+    uint32_t argument_count;
+    const struct slice *arguments;         /* arguments[0] is the name as sent */
+    const struct key *first_key;           /* hashed key of the row's first key position, or NULL */
+    struct blob *large_value;              /* when the last bulk argument was received into a blob:
+                                              arguments[large_value_index] shows its bytes */
+    uint32_t large_value_index;
+    struct reply *reply;
+    struct deferral deferral;
+};
+
+typedef enum command_verdict (*command_handler)(struct call *call);
+
+struct command {
+    const char *name;           /* lower case; subcommands: "client|list" */
+    const char *parent;         /* NULL, or the container's name */
+    int32_t arity;              /* as Redis: exact if positive, at least -n if negative; with name */
+    uint32_t flags, categories;
+    int32_t first_key, last_key, key_step; /* 0 0 0: no keys */
+    command_handler handler;    /* NULL: a container that needs a subcommand */
+    const char *group, *since, *summary, *complexity;
+    const char *key_specs;      /* compact form, command_docs.c documents the grammar; "" none */
+    const char *tips;           /* blank separated */
+    const char *arguments;      /* compact form of COMMAND DOCS' arguments */
+    const char *doc_flags;      /* "deprecated" ...; with deprecated_since, replaced_by */
+    const char *deprecated_since, *replaced_by;
+};
+
+extern const struct command commands[];
+extern const uint32_t command_count;
+static inline uint32_t command_index(const struct command *command)
+{
+    return (uint32_t)(command - commands);
+}
+void command_table_setup(void); /* once, before any thread: builds the name index */
+
+/* The life of a RESP request: looks up, checks (unknown command, arity, NOAUTH, OOM), hashes the
+ * first key. False when an error reply was written instead. */
+bool command_prepare(struct call *call, struct key *key_storage);
+/* Runs the handler and keeps the statistics. */
+enum command_verdict command_execute(struct call *call);
+
+/* The same for memcached text. Replies go to `reply`; `large_value` as in struct call. */
+struct memcache_call {
+    struct command_context *context;
+    struct shard *shard;
+    const struct instant *now;
+    struct client *client;
+    const struct memcache_request *request;
+    const struct key *keys;                /* request->key_count hashed keys */
+    struct blob *large_value;
+    struct memcache_reply *reply;
+};
+void memcache_execute(struct memcache_call *call);
+
+/* ---- for handlers (reply_helpers.c) --------------------------------------------------------- */
+
+#define ERROR_WRONG_TYPE  "WRONGTYPE Operation against a key holding the wrong kind of value"
+#define ERROR_SYNTAX      "ERR syntax error"
+#define ERROR_NOT_INTEGER "ERR value is not an integer or out of range"
+#define ERROR_NOT_FLOAT   "ERR value is not a valid float"
+#define ERROR_OOM         "OOM command not allowed when used memory > 'maxmemory'."
+#define ERROR_NO_KEY      "ERR no such key"
+
+/* The client's database, the key at argument `index` (hash reused when it is the first key). */
+struct key call_key(const struct call *call, uint32_t index);
+/* Looks up for reading: counts keyspace_hits / keyspace_misses. */
+const struct item *call_find_for_read(struct call *call, const struct key *key);
+const struct item *call_find_for_write(struct call *call, const struct key *key);
+/* A string item's value as a bulk reply: referenced when it is in a blob, copied otherwise. */
+void reply_item(struct reply *reply, const struct item *item);
+bool call_option(const struct call *call, uint32_t index, const char *name); /* ignoring case */
+bool call_int64(struct call *call, uint32_t index, int64_t *value); /* replies ERROR_NOT_INTEGER */
+/* Redis' glob: * ? [a-z] [^a] \x; iterative, no recursion (CVE-2024-31228). */
+bool glob_match(struct slice pattern, struct slice text, bool ignore_case);
+
+#endif

@@ -1,0 +1,159 @@
+/* A shard: one worker's part of the key space, its index, its memory and what it has retired.
+ *
+ * Thread: everything here is for the owning worker, but for what says otherwise.
+ *
+ * Writing a value, always in this order:
+ *   draft = shard_draft(...)     memory for a new item, key filled in; NULL when over maxmemory
+ *   fill draft_value(draft)      the value bytes; nobody else sees them
+ *   shard_publish(..., draft)    becomes the value of the key; the old item is retired
+ *   (or shard_discard_draft)
+ *
+ * An item pointer from a look-up is valid until the end of the pass (RCU), also when the same pass
+ * overwrites or deletes the key.
+ */
+#ifndef NICACHED_STORE_SHARD_H
+#define NICACHED_STORE_SHARD_H
+
+#include "dataplane/base/clock.h"
+#include "dataplane/base/metrics.h"
+#include "dataplane/store/item.h"
+
+#define SHARD_DATABASE_COUNT 16
+#define SHARD_LOOKUP_BURST   32
+
+struct shard;
+struct channel;
+
+struct shard_options {
+    uint32_t number;               /* of the worker; part of names and of the CAS values */
+    uint64_t maxmemory_bytes;      /* 0: no limit */
+    struct metrics *metrics;       /* of the owning worker */
+    struct channel *to_reclaimer;  /* NULL: no concurrent reader; retired items are freed by
+                                      shard_maintain at once (tests) */
+};
+
+/* EAL must be up (--no-huge will do). NULL when out of memory. The creating thread may differ from
+ * the owning one as long as it does not touch the shard afterwards; shard_attach_thread must be
+ * called first on the owning thread (the allocator heap is bound to it). */
+struct shard *shard_create(const struct shard_options *options);
+void shard_attach_thread(struct shard *shard);
+void shard_destroy(struct shard *shard);
+void shard_set_maxmemory(struct shard *shard, uint64_t bytes);
+
+/* ---- look-up ------------------------------------------------------------------------------- */
+
+/* A key with its hash: computed once per request, used for everything. */
+struct key {
+    struct slice bytes;
+    uint64_t hash;
+};
+static inline struct key key_of(struct slice bytes, uint64_t hash)
+{
+    return (struct key){bytes, hash};
+}
+struct key key_hashed(struct slice bytes); /* computes the hash (base/hash.h) */
+
+/* What a key holds, or NULL when it is not there or its time has come; an expired item met here is
+ * deleted and counted. */
+const struct item *shard_find(struct shard *shard, uint32_t database, const struct key *key,
+                              const struct instant *now);
+
+/* Prefetch stage of a batch: touches buckets, slots and items of `count` (<= SHARD_LOOKUP_BURST)
+ * keys with interleaved misses, so that the shard_find calls that follow hit the cache. A hint:
+ * never changes a result. */
+void shard_prefetch_bulk(struct shard *shard, uint32_t database, const struct key *const *keys,
+                         uint32_t count);
+
+/* ---- writing ------------------------------------------------------------------------------- */
+
+struct item_draft_options {
+    enum item_encoding encoding;   /* ENCODING_INT: value_bytes is ignored */
+    uint64_t expire_at_ms;         /* 0: never */
+    uint64_t cas;                  /* 0: none (see item.h invariant 4) */
+    uint32_t client_flags;
+    uint8_t state;
+    uint32_t value_bytes;
+    bool ignore_maxmemory;         /* for writes that Redis allows over the limit (EXPIRE, RENAME, ...) */
+};
+
+/* NULL when the memory is not there: the standard OOM error is due. Never kills. */
+struct item *shard_draft(struct shard *shard, struct slice key,
+                         const struct item_draft_options *options);
+uint8_t *draft_value(struct item *draft); /* value_bytes bytes, or the int64's 8 bytes */
+
+/* A draft over existing blob bytes: takes one more count on the blob. `value_bytes` bytes of it are
+ * shown. */
+struct item *shard_draft_over_blob(struct shard *shard, struct slice key, struct blob *blob,
+                                   const struct item_draft_options *options);
+
+/* A copy of `item` under `key` with other expiry / flags / CAS; shares the blob if there is one. */
+struct item *shard_draft_like(struct shard *shard, struct slice key, const struct item *item,
+                              const struct item_draft_options *options);
+
+/* Room for `growth` more bytes behind the value of `item`, for APPEND: if its blob has the capacity
+ * and nobody else uses it, the draft shares it; otherwise the value is copied into a blob with
+ * room to grow. draft_value is then the whole value; only the last `growth` bytes may be written. */
+struct item *shard_draft_grown(struct shard *shard, const struct item *item, uint32_t growth,
+                               const struct item_draft_options *options);
+
+void shard_discard_draft(struct shard *shard, struct item *draft);
+
+/* The draft becomes the value of its key. The previous item, if any, is retired: one atomic
+ * exchange, the index is not touched. */
+void shard_publish(struct shard *shard, uint32_t database, const struct key *key,
+                   struct item *draft);
+
+/* False when there was nothing (or only an expired item). */
+bool shard_delete(struct shard *shard, uint32_t database, const struct key *key,
+                  const struct instant *now);
+
+/* A fresh CAS value: increasing per shard, unique over shards. */
+uint64_t shard_next_cas(struct shard *shard);
+
+/* A blob that a session fills while a large value arrives ("copied once: from the packets into the
+ * item"). NULL over maxmemory. The caller holds the one count. */
+struct blob *shard_create_blob(struct shard *shard, uint32_t capacity_bytes);
+
+/* ---- whole databases ----------------------------------------------------------------------- */
+
+/* Constant time: the old content is detached and freed in slices by shard_maintain. */
+void shard_flush(struct shard *shard, uint32_t database);
+void shard_swap_databases(struct shard *shard, uint32_t a, uint32_t b);
+
+uint64_t shard_key_count(const struct shard *shard, uint32_t database);    /* expired ones count */
+uint64_t shard_expiry_count(const struct shard *shard, uint32_t database); /* with an expiry set */
+uint64_t shard_expiry_average_ms(const struct shard *shard, uint32_t database,
+                                 const struct instant *now); /* estimate, INFO's avg_ttl */
+
+/* Walks the database like SCAN: every key present from the first call to the last is visited at
+ * least once, whatever happens in between. Starts at cursor 0, ends when 0 comes back; visits about
+ * `count` items. Expired items are skipped. `visit` must not write to the shard. */
+uint64_t shard_scan(struct shard *shard, uint32_t database, uint64_t cursor, uint32_t count,
+                    const struct instant *now,
+                    void (*visit)(void *argument, const struct item *item), void *argument);
+
+/* Some key, uniformly enough; NULL when the database is empty. */
+const struct item *shard_random(struct shard *shard, uint32_t database, const struct instant *now);
+
+/* ---- upkeep -------------------------------------------------------------------------------- */
+
+/* One bounded slice of background work, called once per pass: hands retired items over, frees what
+ * came back, moves a few entries of a splitting segment, frees flushed databases, expires a few.
+ * Returns true while more work is waiting (the worker should not sleep yet). */
+bool shard_maintain(struct shard *shard, const struct instant *now);
+
+/* Messages of types MESSAGE_RECLAIMED_BATCH and MESSAGE_SEGMENT_READY for this shard. */
+struct message;
+void shard_take_message(struct shard *shard, const struct message *message);
+
+struct shard_memory {
+    uint64_t used_bytes;     /* items, blobs and index: what maxmemory bounds */
+    uint64_t item_bytes;     /* items and blobs as allocated */
+    uint64_t index_bytes;
+    uint64_t retired_bytes;  /* waiting for a grace period; part of item_bytes */
+    uint64_t peak_bytes;
+};
+/* Any thread may read; figures are as of some recent moment. */
+void shard_read_memory(const struct shard *shard, struct shard_memory *memory);
+
+#endif

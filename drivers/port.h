@@ -1,0 +1,73 @@
+/* Ports: receive burst, transmit burst, capabilities; one kind for every DPDK driver.
+ *
+ * Thread: port_setup / teardown on the control thread; bursts on the worker that owns the queue.
+ * What a PMD lacks (checksum offload, RSS) is decided once, here, in `struct port_capabilities`, and
+ * done in software above.
+ */
+#ifndef NICACHED_DRIVERS_PORT_H
+#define NICACHED_DRIVERS_PORT_H
+
+#include <rte_ether.h>
+#include <rte_mbuf.h>
+
+#include "config/config.h"
+
+struct config_error;
+
+/* ---- EAL (eal.c) ---------------------------------------------------------------------------- */
+
+struct eal_options {
+    enum hugepages_mode hugepages;  /* auto: hugepages if any are free, else --no-huge */
+    bool with_pci;                  /* a pci interface is configured */
+    uint64_t memory_bytes;          /* for packets and index; the heap limit without hugepages */
+};
+/* Starts EAL once per process, in-memory mode, no telemetry socket, quiet log. 0 or a negative errno
+ * with a one-line reason. */
+int eal_setup(const struct eal_options *options, struct config_error *error);
+/* Gives everything back: map files, sockets. */
+void eal_teardown(void);
+bool eal_uses_hugepages(void);
+
+/* Makes the calling thread one that DPDK's per-core caches know (rte_thread_register). */
+int eal_thread_register(void);
+void eal_thread_unregister(void);
+
+/* ---- ports (port.c, one file per driver family) ---------------------------------------------- */
+
+struct port_capabilities {
+    bool tx_ipv4_checksum, tx_tcp_checksum, tx_udp_checksum; /* hardware does it */
+    bool rx_checksum;             /* mbuf flags tell good/bad; "unknown" is always verified */
+    bool rss;                     /* spreads flows over queues itself */
+    bool tx_multi_segment;
+    bool rx_interrupt;            /* rx_fd below works */
+    uint16_t queue_count;
+    uint16_t mtu_max;
+};
+
+struct port {
+    uint16_t dpdk_port;
+    char name[32];
+    struct rte_ether_addr mac;
+    struct port_capabilities capabilities;
+    struct interface_config config;
+    int rx_fd;                    /* readable when packets wait (tap, af_xdp, af_packet), or -1 */
+};
+
+/* Packet pool for `workers` workers and `ports` ports; mbufs of 2 KiB data room with headroom.
+ * Created once after eal_setup. NULL when memory is short. */
+struct rte_mempool *port_create_packet_pool(uint32_t workers, uint32_t ports);
+
+/* Creates the vdev or binds the device, configures `queue_count` queue pairs (fewer if it has
+ * fewer), starts it. For tap: creates the host interface, sets its address and brings it up. 0 or a
+ * negative errno with a one-line reason that names the interface. */
+int port_setup(struct port *port, const struct interface_config *config, uint32_t queue_count,
+               struct rte_mempool *pool, struct config_error *error);
+void port_teardown(struct port *port);
+
+uint16_t port_receive_burst(struct port *port, uint16_t queue, struct rte_mbuf **packets,
+                            uint16_t count_max);
+/* Takes over all packets: what the queue does not accept is freed and its number returned. */
+uint16_t port_transmit_burst(struct port *port, uint16_t queue, struct rte_mbuf **packets,
+                             uint16_t count);
+
+#endif

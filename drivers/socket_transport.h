@@ -1,0 +1,67 @@
+/* The `socket` driver: kernel TCP and Unix sockets as streams, kernel UDP as datagrams; epoll.
+ *
+ * One instance per worker. Listening sockets use SO_REUSEPORT so that the kernel spreads
+ * connections over workers.
+ */
+#ifndef NICACHED_DRIVERS_SOCKET_TRANSPORT_H
+#define NICACHED_DRIVERS_SOCKET_TRANSPORT_H
+
+#include "config/config.h"
+#include "dataplane/base/clock.h"
+#include "dataplane/base/metrics.h"
+#include "dataplane/base/stream.h"
+
+struct socket_transport;
+
+struct socket_options {
+    struct byte_pool *pool;
+    struct metrics *metrics;
+    uint32_t backlog;             /* tcp-backlog */
+    uint32_t keepalive_s;         /* tcp-keepalive */
+};
+
+struct socket_transport *socket_transport_create(const struct socket_options *options);
+void socket_transport_destroy(struct socket_transport *transport); /* streams must be closed first */
+/* Sends nothing more: resets or closes every stream at once, emitting no events. */
+void socket_transport_close_all(struct socket_transport *transport);
+
+/* 0 or a negative errno. `listener` comes back in stream->listener. Port 0 picks one; the bound
+ * endpoint is written back. */
+int socket_listen(struct socket_transport *transport, struct endpoint *endpoint, uint32_t listener);
+int socket_listen_unix(struct socket_transport *transport, const char *path, uint32_t mode,
+                       uint32_t listener);
+int socket_open_udp(struct socket_transport *transport, struct endpoint *endpoint, uint32_t listener);
+
+/* One datagram received by a UDP socket; the payload lives until the next input call. */
+struct socket_datagram {
+    struct slice payload;
+    struct endpoint source, local;
+    uint32_t listener;
+    int socket_fd;
+};
+
+struct socket_input {
+    struct stream_event *events;       uint32_t event_count, event_count_max;
+    struct socket_datagram *datagrams; uint32_t datagram_count, datagram_count_max;
+};
+
+/* Polls without waiting: accepts, reads, notices closes, until the arrays are full or nothing is
+ * ready; the rest waits for the next pass. Data slices live until the next call. */
+void socket_input(struct socket_transport *transport, const struct instant *now,
+                  struct socket_input *input);
+/* Writes what the dirty streams have, closes those that asked for it and are flushed; arms EPOLLOUT
+ * where the kernel is full. */
+void socket_output(struct socket_transport *transport, const struct instant *now);
+/* Best effort, as UDP is. */
+void socket_send_datagram(struct socket_transport *transport, int socket_fd,
+                          const struct endpoint *to, struct slice payload);
+
+/* For the sleeping worker: an epoll descriptor that covers all of the above; other descriptors
+ * (ports, wake-ups) may be added to it with socket_watch: they only wake. */
+int socket_wait_fd(const struct socket_transport *transport);
+int socket_watch(struct socket_transport *transport, int fd);
+/* Waits at most `timeout_ms` for anything to become ready. Never called while RCU-online. */
+void socket_wait(struct socket_transport *transport, int timeout_ms);
+bool socket_has_pending_input(const struct socket_transport *transport);
+
+#endif
