@@ -117,8 +117,7 @@ static int listen_on_stack(struct core *core, struct config_error *error)
         code = tcp_listen(core->tcp, (uint16_t)config->memcache_port, LISTENER_MEMCACHE);
     }
     if (code == 0 && config->memcache_udp_port != 0) {
-        code =
-            udp_listen(core->udp, (uint16_t)config->memcache_udp_port, LISTENER_MEMCACHE_UDP);
+        code = udp_listen(core->udp, (uint16_t)config->memcache_udp_port, LISTENER_MEMCACHE_UDP);
     }
     return code == 0 ? 0 : fail(error, "port and memcache-port", code);
 }

@@ -18,7 +18,8 @@
 
 struct core;
 
-/* What a core needs of a port: a receive and a transmit queue. `transmit` takes over the packets. */
+/* What a core needs of a port: a receive and a transmit queue. `transmit` takes over the packets.
+ */
 struct core_link {
     void *context;
     uint16_t (*receive)(void *context, struct rte_mbuf **packets, uint16_t count_max);
@@ -32,16 +33,16 @@ struct core_options {
     const struct config *const *config; /* the published pointer */
     const struct core_link *links;
     uint32_t link_count;
-    struct rte_mempool *pool;           /* NULL when there is no link */
+    struct rte_mempool *pool; /* NULL when there is no link */
     struct shard *shard;
-    struct shard *const *all_shards;    /* worker_count of them */
+    struct shard *const *all_shards; /* worker_count of them */
     struct metrics *metrics;
     const struct metrics *const *all_metrics;
-    struct channel *to_control, *from_control;  /* NULL: CONFIG SET and SHUTDOWN are refused */
-    struct channel *from_reclaimer;             /* NULL: shard_maintain frees at once */
+    struct channel *to_control, *from_control; /* NULL: CONFIG SET and SHUTDOWN are refused */
+    struct channel *from_reclaimer;            /* NULL: shard_maintain frees at once */
     const struct control_status *status;
-    int control_wake_fd;                        /* eventfd of the control thread, or -1 */
-    uint64_t seed;                              /* 0: random */
+    int control_wake_fd; /* eventfd of the control thread, or -1 */
+    uint64_t seed;       /* 0: random */
 };
 
 /* NULL with a one-line reason: a socket that cannot be bound, memory. Kernel sockets of `socket`

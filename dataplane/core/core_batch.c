@@ -4,9 +4,9 @@
  * them through three stages: look up commands and hash keys; prefetch what the index and the items
  * will be asked for; run, in the order of arrival. Replies go straight into each stream's output.
  *
- * A request that must not run after all (its connection was closed, blocked or refused by an earlier
- * one in the same batch) is skipped, and its bytes stay with the session: `executed` says how far
- * the session really got.
+ * A request that must not run after all (its connection was closed, blocked or refused by an
+ * earlier one in the same batch) is skipped, and its bytes stay with the session: `executed` says
+ * how far the session really got.
  */
 #include "dataplane/core/core_internal.h"
 
@@ -145,9 +145,8 @@ static void run_resp(struct core *core, struct batch_entry *entry)
 {
     struct conversation *conversation = entry->conversation;
     struct stream *stream = conversation->session.stream;
-    struct reply reply = {.out = &stream->out,
-                          .pool = &core->bytes,
-                          .protocol = conversation->client.protocol};
+    struct reply reply = {
+        .out = &stream->out, .pool = &core->bytes, .protocol = conversation->client.protocol};
     struct blob *blob = last_blob(conversation);
     struct call call = {
         .context = core->context,

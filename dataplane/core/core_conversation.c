@@ -4,8 +4,8 @@
  * protocol's parser; complete requests go into the batch, errors too, so that every reply keeps its
  * place. Before anything that would move bytes which the batch still points at, the batch is run.
  *
- * Failure: what a peer gets wrong is answered as the reference answers it. A value that does not fit
- * into maxmemory is discarded as it arrives, and its request gets the OOM error.
+ * Failure: what a peer gets wrong is answered as the reference answers it. A value that does not
+ * fit into maxmemory is discarded as it arrives, and its request gets the OOM error.
  */
 #include "dataplane/core/core_internal.h"
 
@@ -176,8 +176,7 @@ static void add_blob(struct conversation *conversation, struct blob *blob)
 {
     if (conversation->blob_count == conversation->blob_capacity) {
         uint32_t capacity = conversation->blob_capacity != 0 ? conversation->blob_capacity * 2 : 4;
-        conversation->blobs =
-            realloc(conversation->blobs, capacity * sizeof(*conversation->blobs));
+        conversation->blobs = realloc(conversation->blobs, capacity * sizeof(*conversation->blobs));
         CHECK(conversation->blobs != NULL);
         conversation->blob_capacity = capacity;
     }
@@ -305,9 +304,8 @@ static void parse_resp(struct core *core, struct conversation *conversation, str
     }
 }
 
-static void parse_memcache(struct core *core, struct conversation *conversation,
-                           struct slice input, struct parsed *parsed,
-                           struct memcache_parse_result *result)
+static void parse_memcache(struct core *core, struct conversation *conversation, struct slice input,
+                           struct parsed *parsed, struct memcache_parse_result *result)
 {
     struct memcache_limits limits = {
         .item_bytes_max = (uint64_t)core->config->memcache_item_size_max,

@@ -1,9 +1,9 @@
 /* Deferred commands: the connection waits, the worker does not.
  *
- * DEBUG SLEEP waits for a time; CONFIG SET, CONFIG REWRITE and SHUTDOWN wait for the control thread.
- * While it waits the session is blocked: requests behind it stay in the session's buffer and the
- * peer's window closes. A client that goes away meanwhile is simply not found any more when its
- * answer comes: client ids are never used twice.
+ * DEBUG SLEEP waits for a time; CONFIG SET, CONFIG REWRITE and SHUTDOWN wait for the control
+ * thread. While it waits the session is blocked: requests behind it stay in the session's buffer
+ * and the peer's window closes. A client that goes away meanwhile is simply not found any more when
+ * its answer comes: client ids are never used twice.
  */
 #include "dataplane/core/core_internal.h"
 
@@ -42,8 +42,7 @@ void core_defer(struct core *core, struct conversation *conversation,
                                   .from = core->options.number,
                                   .pointer = deferral->request};
         deferral->request->client_id = conversation->client.id;
-        if (core->options.to_control == NULL ||
-            !channel_send(core->options.to_control, &message)) {
+        if (core->options.to_control == NULL || !channel_send(core->options.to_control, &message)) {
             control_request_destroy(deferral->request);
             reply_to(core, conversation, "ERR the control thread is busy, try again", NULL);
             return;

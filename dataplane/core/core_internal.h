@@ -16,12 +16,12 @@
 #include "dataplane/l6_protocol/resp_parse.h"
 #include "drivers/socket_transport.h"
 
-#define CORE_RX_BURST          64U
-#define CORE_EVENTS_MAX        1024U
-#define CORE_BATCH_REQUESTS    64U
-#define CORE_BATCH_SLICES      1024U
-#define CORE_BATCH_KEYS        1024U
-#define CORE_DATAGRAMS_MAX     64U
+#define CORE_RX_BURST       64U
+#define CORE_EVENTS_MAX     1024U
+#define CORE_BATCH_REQUESTS 64U
+#define CORE_BATCH_SLICES   1024U
+#define CORE_BATCH_KEYS     1024U
+#define CORE_DATAGRAMS_MAX  64U
 
 /* A peer with this much output waiting is not served further until it has read most of it. */
 #define CORE_OUTPUT_PAUSE_BYTES  (1024U * 1024U)
@@ -43,10 +43,11 @@ struct conversation {
      * command by reference. */
     struct blob **blobs;
     uint32_t blob_count, blob_capacity;
-    bool blob_refused; /* over maxmemory: the payload is discarded, the request gets the OOM error */
+    bool
+        blob_refused; /* over maxmemory: the payload is discarded, the request gets the OOM error */
 
     /* While session.blocked == SESSION_AWAITS_REPLY. */
-    uint64_t resume_at_us;   /* 0: a message resumes it */
+    uint64_t resume_at_us; /* 0: a message resumes it */
     const char *resume_status;
     struct conversation *deferred_next;
 
@@ -68,7 +69,7 @@ struct batch_entry {
     enum batch_entry_kind kind;
     struct conversation *conversation; /* NULL: of a datagram */
     struct core_datagram *datagram;
-    size_t end;                        /* offset in the session's view behind this request */
+    size_t end; /* offset in the session's view behind this request */
     union {
         struct {
             uint32_t argument_count;
@@ -116,12 +117,12 @@ struct core {
     struct byte_pool bytes;
 
     struct batch batch;
-    struct session *touched;          /* sessions with a view in this pass */
+    struct session *touched; /* sessions with a view in this pass */
     struct conversation *deferred;
     struct conversation *free_conversations;
-    uint64_t clients_checked_us;      /* when idle clients were last looked for */
+    uint64_t clients_checked_us; /* when idle clients were last looked for */
 
-    struct client datagram_client;    /* who speaks in datagrams: nobody in particular */
+    struct client datagram_client; /* who speaks in datagrams: nobody in particular */
     struct memcache_parser datagram_parser;
     struct byte_queue datagram_reply;
 
@@ -149,7 +150,7 @@ static inline struct conversation *conversation_of_session(struct session *sessi
 
 /* core_conversation.c */
 void core_take_events(struct core *core, const struct stream_event *events, uint32_t count);
-void core_settle(struct core *core);            /* end of the pass: every touched session */
+void core_settle(struct core *core); /* end of the pass: every touched session */
 void core_continue(struct core *core, struct conversation *conversation); /* was blocked */
 void core_touch(struct core *core, struct conversation *conversation);
 void core_release_blobs(struct conversation *conversation);

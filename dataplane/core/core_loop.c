@@ -27,8 +27,8 @@ static void take_frames(struct core *core, uint32_t link, uint32_t count)
     struct tcp_events events = {.events = core->events, .count_max = CORE_EVENTS_MAX};
     uint32_t datagrams = net_input_batch(core->net, core->interfaces[link], core->frames, count,
                                          &core->now, core->datagrams);
-    uint32_t udp_count = udp_input_batch(core->udp, core->datagrams, datagrams, &core->now,
-                                         core->udp_datagrams);
+    uint32_t udp_count =
+        udp_input_batch(core->udp, core->datagrams, datagrams, &core->now, core->udp_datagrams);
     tcp_input_batch(core->tcp, core->datagrams, datagrams, &core->now, &events);
     core_take_events(core, events.events, events.count);
     core_take_udp(core, core->udp_datagrams, udp_count);

@@ -50,8 +50,8 @@ static void show_buffer(struct session *session)
     session->view = slice_of(session->buffer, session->buffer_bytes);
 }
 
-/* The bytes a blocked session holds close the peer's window; those of a half-arrived request do not,
- * or a request larger than the window could never arrive. */
+/* The bytes a blocked session holds close the peer's window; those of a half-arrived request do
+ * not, or a request larger than the window could never arrive. */
 static void account_unread(struct session *session)
 {
     size_t unread = session->blocked == SESSION_RUNNING ? 0 : session->buffer_bytes;

@@ -1,8 +1,8 @@
 /* A session: the bytes of one stream on their way to a parser.
  *
- * The bytes of this pass are looked at where they lie, in the packet or the receive arena; only what
- * is left over when the pass ends (the start of a request) is copied into the session's own buffer.
- * From then on until the buffer is empty again, new bytes are appended to it.
+ * The bytes of this pass are looked at where they lie, in the packet or the receive arena; only
+ * what is left over when the pass ends (the start of a request) is copied into the session's own
+ * buffer. From then on until the buffer is empty again, new bytes are appended to it.
  *
  *     view      |-- executed --|-- parsed, in the batch --|-- not parsed yet --|
  *     offsets   0              executed                   parsed               view.size
