@@ -292,7 +292,7 @@ static void parse_resp(struct core *core, struct conversation *conversation, str
 {
     struct resp_limits limits = {
         .bulk_bytes_max = (uint64_t)core->config->proto_max_bulk_len,
-        .authenticated = conversation->client.authenticated,
+        .authenticated = command_client_authenticated(core->context, &conversation->client),
     };
     struct resp_request request;
     resp_parse(&conversation->parser.resp, &limits, input, &request, result);

@@ -7,21 +7,17 @@
  */
 #include "dataplane/core/core_internal.h"
 
+#include <stdio.h>
 #include <unistd.h>
 
-static void reply_to(struct core *core, struct conversation *conversation, const char *error,
-                     const char *status)
+/* The reply of a deferred command, in its place; frees the request. */
+static void compose_reply(struct core *core, struct conversation *conversation)
 {
     struct stream *stream = conversation->session.stream;
     struct reply reply = {.out = &stream->out,
                           .pool = &core->bytes,
-                          .protocol = conversation->client.protocol,
-                          .suppressed = conversation->client.reply_mode != CLIENT_REPLY_ON};
-    if (error != NULL) {
-        reply_error(&reply, error);
-    } else {
-        reply_status(&reply, status);
-    }
+                          .protocol = conversation->client.protocol};
+    command_resume(core->context, &conversation->client, &conversation->deferral, &reply);
     stream_mark_dirty(stream);
 }
 
@@ -34,24 +30,31 @@ static void wake_control(const struct core *core)
     }
 }
 
+static bool send_to_control(struct core *core, struct control_request *request)
+{
+    struct message message = {.type = MESSAGE_CONTROL_REQUEST,
+                              .from = core->options.number,
+                              .pointer = request};
+    return core->options.to_control != NULL && channel_send(core->options.to_control, &message);
+}
+
 void core_defer(struct core *core, struct conversation *conversation,
                 const struct deferral *deferral)
 {
-    if (deferral->request != NULL) {
-        struct message message = {.type = MESSAGE_CONTROL_REQUEST,
-                                  .from = core->options.number,
-                                  .pointer = deferral->request};
-        deferral->request->client_id = conversation->client.id;
-        if (core->options.to_control == NULL || !channel_send(core->options.to_control, &message)) {
-            control_request_destroy(deferral->request);
-            reply_to(core, conversation, "ERR the control thread is busy, try again", NULL);
+    conversation->deferral = *deferral;
+    struct control_request *request = deferral->request;
+    if (request != NULL) {
+        request->client_id = conversation->client.id;
+        if (!send_to_control(core, request)) {
+            snprintf(request->error, sizeof(request->error),
+                     "ERR the control thread is busy, try again");
+            compose_reply(core, conversation);
             return;
         }
+        conversation->deferral.request = NULL; /* the control thread's until it comes back */
         wake_control(core);
     }
     session_block(&conversation->session, SESSION_AWAITS_REPLY);
-    conversation->resume_at_us = deferral->request != NULL ? 0 : deferral->until_mono_us;
-    conversation->resume_status = deferral->status;
     conversation->deferred_next = core->deferred;
     core->deferred = conversation;
 }
@@ -68,11 +71,10 @@ void core_forget_deferred(struct core *core, struct conversation *conversation)
     }
 }
 
-static void resume(struct core *core, struct conversation *conversation, const char *error)
+static void resume(struct core *core, struct conversation *conversation)
 {
     core_forget_deferred(core, conversation);
-    reply_to(core, conversation, error,
-             conversation->resume_status != NULL ? conversation->resume_status : "OK");
+    compose_reply(core, conversation);
     core_continue(core, conversation);
 }
 
@@ -82,12 +84,12 @@ void core_take_control_reply(struct core *core, struct control_request *request)
     while (conversation != NULL && conversation->client.id != request->client_id) {
         conversation = conversation->deferred_next;
     }
-    /* SHUTDOWN does not answer when it succeeds: the connection ends with the process. */
-    bool silent = request->type == CONTROL_SHUTDOWN && request->error[0] == '\0';
-    if (conversation != NULL && !silent) {
-        resume(core, conversation, request->error[0] != '\0' ? request->error : NULL);
+    if (conversation == NULL) {
+        control_request_destroy(request);
+        return;
     }
-    control_request_destroy(request);
+    conversation->deferral.request = request;
+    resume(core, conversation);
 }
 
 void core_run_deferred(struct core *core)
@@ -95,13 +97,12 @@ void core_run_deferred(struct core *core)
     struct conversation *conversation = core->deferred;
     while (conversation != NULL) {
         struct conversation *next = conversation->deferred_next;
-        if (conversation->resume_at_us != 0) {
-            if (conversation->resume_at_us <= core->now.mono_us) {
-                resume(core, conversation, NULL);
-                next = core->deferred; /* the list may have changed: resume runs requests */
-            } else if (conversation->resume_at_us < core->next_timer_us) {
-                core->next_timer_us = conversation->resume_at_us;
-            }
+        uint64_t due_us = conversation->deferral.until_mono_us;
+        if (due_us != 0 && due_us <= core->now.mono_us) {
+            resume(core, conversation);
+            next = core->deferred; /* the list may have changed: resume runs requests */
+        } else if (due_us != 0 && due_us < core->next_timer_us) {
+            core->next_timer_us = due_us;
         }
         conversation = next;
     }

@@ -47,8 +47,7 @@ struct conversation {
         blob_refused; /* over maxmemory: the payload is discarded, the request gets the OOM error */
 
     /* While session.blocked == SESSION_AWAITS_REPLY. */
-    uint64_t resume_at_us; /* 0: a message resumes it */
-    const char *resume_status;
+    struct deferral deferral;
     struct conversation *deferred_next;
 
     struct conversation *free_next;
