@@ -175,7 +175,7 @@ struct core *core_create(const struct core_options *options, const struct instan
         fail(error, "core", -ENOMEM);
         return NULL;
     }
-    memcpy((void *)(uintptr_t)&core->options, options, sizeof(*options));
+    core->options = *options;
     core->config = RCU_READ(options->config);
     core->shard = options->shard;
     core->metrics = options->metrics;

@@ -98,7 +98,7 @@ struct batch {
 };
 
 struct core {
-    const struct core_options options;
+    struct core_options options;
     struct command_context *context;
     struct client_registry clients;
     struct shard *shard;
