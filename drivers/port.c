@@ -245,9 +245,9 @@ static uint16_t choose_queue_count(const struct port *port, const struct rte_eth
     return (uint16_t)RTE_MAX(count, 1U);
 }
 
-static uint16_t choose_mtu_max(const struct rte_eth_dev_info *info)
+static uint16_t choose_mtu_max(const struct port *port, const struct rte_eth_dev_info *info)
 {
-    uint32_t limit = MTU_MAX;
+    uint32_t limit = port->driver->mtu_max != 0 ? port->driver->mtu_max : MTU_MAX;
     if (info->max_mtu >= MTU_MIN) {
         limit = RTE_MIN(limit, (uint32_t)info->max_mtu);
     }
@@ -266,7 +266,7 @@ static void choose_capabilities(struct port *port, const struct rte_eth_dev_info
     }
     rx = rx == RX_OFFLOADS_CHECKSUM ? rx : 0;
     can->queue_count = choose_queue_count(port, info, queue_count);
-    can->mtu_max = choose_mtu_max(info);
+    can->mtu_max = choose_mtu_max(port, info);
     can->tx_ipv4_checksum = (tx & RTE_ETH_TX_OFFLOAD_IPV4_CKSUM) != 0;
     can->tx_tcp_checksum = (tx & RTE_ETH_TX_OFFLOAD_TCP_CKSUM) != 0;
     can->tx_udp_checksum = (tx & RTE_ETH_TX_OFFLOAD_UDP_CKSUM) != 0;

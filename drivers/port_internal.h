@@ -32,6 +32,7 @@ struct port_driver {
     uint32_t quirks;
     uint16_t rx_descriptors, tx_descriptors;
     uint16_t queue_count_max; /* what the driver can take whatever the device says */
+    uint16_t mtu_max;         /* what really arrives whole where the device says more; 0: trust it */
     /* Writes the device's arguments; may lower *queue_count. May be NULL: no arguments. */
     int (*compose_arguments)(const struct interface_config *config, uint32_t *queue_count,
                              char *text, size_t size, struct config_error *error);

@@ -144,6 +144,7 @@ static bool answer_ipv4(struct host *host, struct rte_mbuf *packet, struct rte_e
         rte_pktmbuf_mtod_offset(packet, struct rte_ipv4_hdr *, offset);
     if (packet->data_len < offset + sizeof(*ip) + 8 || ip->version_ihl != 0x45 ||
         ip->dst_addr != rte_cpu_to_be_32(host->address) ||
+        (ip->fragment_offset & rte_cpu_to_be_16(0x3fff)) != 0 ||
         rte_be_to_cpu_16(ip->total_length) > packet->data_len - offset) {
         return false;
     }
