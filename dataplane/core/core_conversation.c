@@ -202,9 +202,8 @@ static void end_bulk(struct conversation *conversation)
 {
     struct session *session = &conversation->session;
     /* A discarded payload has no bytes; its request is never run, so nobody looks for them. */
-    struct slice payload =
-        slice_of(conversation->blob_refused ? (const uint8_t *)"" : session->bulk,
-                 session->bulk_bytes);
+    struct slice payload = slice_of(
+        conversation->blob_refused ? (const uint8_t *)"" : session->bulk, session->bulk_bytes);
     if (is_memcache(conversation)) {
         memcache_parser_supply_value(&conversation->parser.memcache, payload);
     } else {
@@ -241,8 +240,7 @@ static bool may_add(const struct session *session)
 }
 
 /* Inline requests with quotes: the parser owns their bytes, and only until its next call. */
-static bool uses_parser_memory(const struct resp_parser *parser,
-                               const struct resp_request *request)
+static bool uses_parser_memory(const struct resp_parser *parser, const struct resp_request *request)
 {
     for (uint32_t i = 0; parser->unquoted != NULL && i < request->argument_count; i++) {
         const uint8_t *at = request->arguments[i].data;

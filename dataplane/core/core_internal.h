@@ -111,6 +111,7 @@ struct core {
     struct net *net;
     struct tcp *tcp;
     struct udp *udp;
+    struct core_link *links;
     struct net_interface **interfaces; /* one per link */
     struct socket_transport *sockets;
     struct byte_pool bytes;

@@ -170,9 +170,13 @@ struct command_context {
     uint32_t all_context_count;
     struct instant now; /* of this pass */
     uint64_t random_state;
+    /* Of the machine and the process, noted when the context is made. */
+    char operating_system[256];
+    uint64_t process_id, system_memory_bytes;
     uint64_t memcache_flush_at_ms; /* flush_all with a delay: 0 when none is due */
 };
-struct command_context *command_context_create(void); /* zeroed, tables allocated */
+/* Zeroed, tables allocated; NULL when out of memory. */
+struct command_context *command_context_create(void);
 void command_context_destroy(struct command_context *context);
 /* Once, before the workers start: they show common figures in INFO. The array stays the caller's
  * and lives as long as the contexts; destroy them after all workers have stopped. */
