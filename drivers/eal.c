@@ -1,10 +1,10 @@
 /* EAL: DPDK's start and end.
  *
  * No IPC socket and no map files, so any number of instances on one host, and nothing left behind
- * even when the process is killed, but for one empty run-time directory, which EAL makes unasked and
- * teardown removes. With hugepages that is --in-memory; 22.11 refuses it together with --no-huge,
- * where --no-shconf does the same. One lcore, the calling thread, whose CPU affinity is put back:
- * workers are threads of ours, registered with eal_thread_register.
+ * even when the process is killed, but for one empty run-time directory, which EAL makes unasked
+ * and teardown removes. With hugepages that is --in-memory; 22.11 refuses it together with
+ * --no-huge, where --no-shconf does the same. One lcore, the calling thread, whose CPU affinity is
+ * put back: workers are threads of ours, registered with eal_thread_register.
  *
  * Memory: with hugepages, `-m` reserves at start what will be needed, so that there is no failure
  * later. Without, the same amount is mapped but a page costs memory only once it is touched.
@@ -39,7 +39,7 @@
 #define OVERHEAD_MIB       64U /* drivers' private data, rings, heap fragmentation */
 /* An address that no device has: as the only allowed one it keeps EAL from probing every NIC of the
  * host at start; port_setup then plugs in the configured ones. */
-#define NO_PCI_DEVICE      "ffff:ff:1f.7"
+#define NO_PCI_DEVICE "ffff:ff:1f.7"
 
 struct eal_arguments {
     char text[ARGUMENTS_MAX][ARGUMENT_BYTES_MAX];

@@ -26,14 +26,14 @@
 #include "drivers/kernel_interface.h"
 #include "drivers/port_internal.h"
 
-#define MBUF_CACHE           256U
+#define MBUF_CACHE 256U
 #define RX_OFFLOADS_CHECKSUM                                                                       \
     (RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_UDP_CKSUM | RTE_ETH_RX_OFFLOAD_TCP_CKSUM)
 #define TX_OFFLOADS_WANTED                                                                         \
     (RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | RTE_ETH_TX_OFFLOAD_UDP_CKSUM | RTE_ETH_TX_OFFLOAD_TCP_CKSUM | \
      RTE_ETH_TX_OFFLOAD_MULTI_SEGS)
 /* Ethernet header, two VLAN tags: what a frame has beyond the MTU (the FCS is not in the mbuf). */
-#define LINK_OVERHEAD        (RTE_ETHER_HDR_LEN + 2 * RTE_VLAN_HLEN)
+#define LINK_OVERHEAD (RTE_ETHER_HDR_LEN + 2 * RTE_VLAN_HLEN)
 /* The stack above takes frames of one mbuf. */
 #define MTU_MAX              (RTE_MBUF_DEFAULT_DATAROOM - LINK_OVERHEAD)
 #define MTU_MIN              576U
@@ -274,8 +274,8 @@ static void choose_capabilities(struct port *port, const struct rte_eth_dev_info
     can->rx_checksum = rx != 0 || port->unfinished_checksums;
     conf->txmode.offloads = tx;
     conf->rxmode.offloads = rx;
-    uint64_t spread = info->flow_type_rss_offloads &
-                      (RTE_ETH_RSS_IP | RTE_ETH_RSS_TCP | RTE_ETH_RSS_UDP);
+    uint64_t spread =
+        info->flow_type_rss_offloads & (RTE_ETH_RSS_IP | RTE_ETH_RSS_TCP | RTE_ETH_RSS_UDP);
     can->rss = has_quirk(port, PORT_QUIRK_KERNEL_SPREADS);
     if (!can->rss && can->queue_count > 1 && spread != 0) {
         can->rss = true;
