@@ -17,6 +17,7 @@
 #include <stdio.h>
 
 #include "dataplane/base/clock.h"
+#include "dataplane/base/glob.h"
 #include "dataplane/base/metrics.h"
 #include "dataplane/l6_protocol/memcache_compose.h"
 #include "dataplane/l6_protocol/memcache_parse.h"
@@ -289,6 +290,9 @@ void reply_item(struct reply *reply, const struct item *item);
 bool call_option(const struct call *call, uint32_t index, const char *name); /* ignoring case */
 bool call_int64(struct call *call, uint32_t index, int64_t *value); /* replies ERROR_NOT_INTEGER */
 /* Redis' glob: * ? [a-z] [^a] \x; iterative, no recursion (CVE-2024-31228). */
-bool glob_match(struct slice pattern, struct slice text, bool ignore_case);
+static inline bool glob_match(struct slice pattern, struct slice text, bool ignore_case)
+{
+    return glob_matches(pattern, text, ignore_case);
+}
 
 #endif
