@@ -272,9 +272,9 @@ static bool filter_matches(const struct call *call, const struct kill_filter *fi
 
 static int64_t kill_matching(struct call *call, const struct kill_filter *filter)
 {
-    struct client_registry *registry = call->context->clients;
     int64_t killed = 0;
-    for (struct client *client = registry->first; client != NULL; client = client->next) {
+    for (struct client *client = call->context->clients->first; client != NULL;
+         client = client->next) {
         if (client->close_now || !filter_matches(call, filter, client)) {
             continue;
         }
@@ -283,7 +283,6 @@ static int64_t kill_matching(struct call *call, const struct kill_filter *filter
             client->close_after_reply = true;
         } else {
             client->close_now = true;
-            registry->kill_count++;
         }
     }
     return killed;

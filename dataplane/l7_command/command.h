@@ -2,10 +2,11 @@
  * COMMAND and COMMAND DOCS, key positions and routing, ACL categories, the reference page in docs/.
  *
  * The life of a request here:
- *   command_look_up      name (and subcommand) -> row; checks arity, authentication
- *   command_keys         key positions of the row -> keys with their hashes
+ *   command_find         name (and subcommand) -> row
+ *   command_first_key    first key position of the row -> key with its hash
  *   (prefetch of the whole batch: shard_prefetch_bulk)
- *   row->handler(call)   writes exactly one reply, unless it returns COMMAND_DEFERRED
+ *   command_run          checks arity, authentication, memory; runs the row's handler, which writes
+ *                        exactly one reply, unless it returns COMMAND_DEFERRED
  *
  * A handler sees a parsed request, the shard it may touch and a reply writer: never a connection, a
  * packet or a thread.
@@ -221,15 +222,24 @@ static inline uint32_t command_index(const struct command *command)
 }
 void command_table_setup(void); /* once, before any thread: builds the name index */
 
-/* The row of a top-level command, or of a subcommand of `parent`; NULL when there is none. */
-const struct command *command_find(const struct command *parent, struct slice name);
-/* The row a request means: the container's subcommand where there is one. NULL: unknown. */
-const struct command *command_look_up(uint32_t argument_count, const struct slice *arguments);
+/* The row a request means: the container's subcommand where there is one. NULL: unknown. Depends on
+ * nothing but the table, so a batch may look all its requests up first. */
+const struct command *command_find(const struct slice *arguments, uint32_t argument_count);
+/* The row of a top-level command, or of a subcommand of `parent`, by its name alone. */
+const struct command *command_find_named(const struct command *parent, struct slice name);
+/* Hashes the first key position's argument; false when there is none. */
+bool command_first_key(const struct command *command, const struct slice *arguments,
+                       uint32_t argument_count, struct key *key);
 /* Flags imply some categories (fast or slow, admin is dangerous, ...): all of them. */
 uint32_t command_categories(const struct command *command);
 
-/* The life of a RESP request: looks up, checks (unknown command, arity, NOAUTH, OOM), hashes the
- * first key. False when an error reply was written instead. */
+/* The life of a RESP request whose row is in call->command (NULL: unknown): checks what depends on
+ * the state at its turn (arity, authentication, memory), runs the handler, keeps the statistics.
+ * An AUTH earlier in the same batch counts. */
+enum command_verdict command_run(struct call *call);
+
+/* The same in two steps, for one request at a time: looks up, checks, hashes the first key; false
+ * when an error reply was written instead. */
 bool command_prepare(struct call *call, struct key *key_storage);
 /* Runs the handler and keeps the statistics. */
 enum command_verdict command_execute(struct call *call);

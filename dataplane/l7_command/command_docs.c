@@ -3,7 +3,7 @@
 
 void reply_container_help(struct call *call)
 {
-    const struct command *parent = command_find(NULL, slice_of_string(call->command->parent));
+    const struct command *parent = command_find_named(NULL, slice_of_string(call->command->parent));
     uint32_t count = 0;
     for (uint32_t i = 0; i < command_count; i++) {
         count += commands[i].parent != NULL && strcmp(commands[i].parent, parent->name) == 0;

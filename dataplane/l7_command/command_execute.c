@@ -72,7 +72,7 @@ static bool refuse_unknown_subcommand(struct call *call, const struct command *c
 /* "ERR unknown command 'foo', with args beginning with: 'a' 'b' ": about 128 bytes of arguments. */
 static bool refuse_unknown(struct call *call)
 {
-    const struct command *container = command_find(NULL, call->arguments[0]);
+    const struct command *container = command_find_named(NULL, call->arguments[0]);
     if (container != NULL) {
         return refuse_unknown_subcommand(call, container);
     }
@@ -143,7 +143,7 @@ static bool memory_is_exhausted(const struct call *call)
     return memory.used_bytes > (uint64_t)limit / call->context->worker_count;
 }
 
-/* Slow path of command_prepare: some check may fail. */
+/* Slow path of `admit`: some check may fail. */
 static bool check_call(struct call *call)
 {
     const struct command *command = call->command;
@@ -166,27 +166,32 @@ static bool check_call(struct call *call)
     return true;
 }
 
-bool command_prepare(struct call *call, struct key *key_storage)
+/* False when the request was refused. The common case sums its reasons to look closer and takes one
+ * branch. */
+static inline bool admit(struct call *call)
 {
-    const struct command *command = command_look_up(call->argument_count, call->arguments);
+    const struct command *command = call->command;
     struct client *client = call->client;
-    call->command = command;
-    call->first_key = NULL;
     client->active_mono_us = call->now->mono_us;
     if (UNLIKELY(command == NULL)) {
         client->last_command = NULL;
         return refuse_unknown(call);
     }
     client->last_command = command->name;
+    bool look_closer = !arity_fits(command, call->argument_count);
+    look_closer |= !client->authenticated;
+    look_closer |= (command->flags & (COMMAND_PROTECTED | COMMAND_DENYOOM)) != 0;
+    return LIKELY(!look_closer) || check_call(call);
+}
 
-    bool suspicious = !arity_fits(command, call->argument_count);
-    suspicious |= !client->authenticated;
-    suspicious |= (command->flags & (COMMAND_PROTECTED | COMMAND_DENYOOM)) != 0;
-    if (suspicious && !check_call(call)) {
+bool command_prepare(struct call *call, struct key *key_storage)
+{
+    call->command = command_find(call->arguments, call->argument_count);
+    call->first_key = NULL;
+    if (!admit(call)) {
         return false;
     }
-    if (command->first_key > 0 && (uint32_t)command->first_key < call->argument_count) {
-        *key_storage = key_hashed(call->arguments[command->first_key]);
+    if (command_first_key(call->command, call->arguments, call->argument_count, key_storage)) {
         call->first_key = key_storage;
     }
     return true;
@@ -260,6 +265,11 @@ enum command_verdict command_execute(struct call *call)
         advance_reply_mode(call->client);
     }
     return verdict;
+}
+
+enum command_verdict command_run(struct call *call)
+{
+    return admit(call) ? command_execute(call) : COMMAND_DONE;
 }
 
 static void compose_resumed(const struct deferral *deferral, struct reply *reply)

@@ -124,18 +124,29 @@ static const struct command *find_in_scope(struct slice name, uint16_t scope)
     }
 }
 
-const struct command *command_find(const struct command *parent, struct slice name)
+const struct command *command_find_named(const struct command *parent, struct slice name)
 {
     return find_in_scope(name, parent == NULL ? 0 : (uint16_t)(command_index(parent) + 1));
 }
 
-const struct command *command_look_up(uint32_t argument_count, const struct slice *arguments)
+const struct command *command_find(const struct slice *arguments, uint32_t argument_count)
 {
     const struct command *command = find_in_scope(arguments[0], 0);
     if (command == NULL || LIKELY(!command->is_container) || argument_count == 1) {
         return command;
     }
-    return command_find(command, arguments[1]);
+    return command_find_named(command, arguments[1]);
+}
+
+bool command_first_key(const struct command *command, const struct slice *arguments,
+                       uint32_t argument_count, struct key *key)
+{
+    uint32_t position = (uint32_t)command->first_key;
+    if (position == 0 || position >= argument_count) {
+        return false;
+    }
+    *key = key_hashed(arguments[position]);
+    return true;
 }
 
 static void insert_row(uint32_t row)
