@@ -1,9 +1,10 @@
 /* EAL: DPDK's start and end.
  *
- * In-memory mode: no run-time directory, no IPC socket, no map files, so nothing to leave behind
- * even when the process is killed, and any number of instances on one host. One lcore, the calling
- * thread, whose CPU affinity is put back: workers are threads of ours, registered with
- * eal_thread_register.
+ * No IPC socket and no map files, so any number of instances on one host, and nothing left behind
+ * even when the process is killed, but for one empty run-time directory, which EAL makes unasked
+ * and teardown removes. With hugepages that is --in-memory; 22.11 refuses it together with
+ * --no-huge, where --no-shconf does the same. One lcore, the calling thread, whose CPU affinity is
+ * put back: workers are threads of ours, registered with eal_thread_register.
  *
  * Memory: with hugepages, `-m` reserves at start what will be needed, so that there is no failure
  * later. Without, the same amount is mapped but a page costs memory only once it is touched.
@@ -38,7 +39,7 @@
 #define OVERHEAD_MIB       64U /* drivers' private data, rings, heap fragmentation */
 /* An address that no device has: as the only allowed one it keeps EAL from probing every NIC of the
  * host at start; port_setup then plugs in the configured ones. */
-#define NO_PCI_DEVICE      "ffff:ff:1f.7"
+#define NO_PCI_DEVICE "ffff:ff:1f.7"
 
 struct eal_arguments {
     char text[ARGUMENTS_MAX][ARGUMENT_BYTES_MAX];
@@ -195,7 +196,7 @@ static void compose_arguments(struct eal_arguments *arguments, const struct eal_
 {
     arguments->count = 0;
     add_argument(arguments, "nicached");
-    add_argument(arguments, "--in-memory");
+    add_argument(arguments, "--file-prefix=nicached");
     add_argument(arguments, "--no-telemetry");
     add_argument(arguments, "--log-level=error");
     add_argument(arguments, "--lcores=0@%d", cpu);
@@ -204,7 +205,9 @@ static void compose_arguments(struct eal_arguments *arguments, const struct eal_
     if (eal.hugepages) {
         /* One descriptor for all pages of a size instead of one for each page. */
         add_argument(arguments, "--single-file-segments");
+        add_argument(arguments, "--in-memory");
     } else {
+        add_argument(arguments, "--no-shconf");
         add_argument(arguments, "--no-huge");
     }
     if (options->with_pci) {
@@ -271,7 +274,10 @@ void eal_teardown(void)
     if (!eal.started) {
         return;
     }
+    char directory[256];
+    snprintf(directory, sizeof(directory), "%s", rte_eal_get_runtime_dir());
     (void)rte_eal_cleanup();
+    (void)rmdir(directory);
     (void)rte_openlog_stream(NULL);
     fclose(eal.log);
     eal.log = NULL;

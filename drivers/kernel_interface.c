@@ -90,8 +90,8 @@ int kernel_interface_get_mtu(const char *name, uint16_t *mtu)
         result = request(AF_INET, SIOCGIFMTU, &ifreq);
     }
     if (result == 0) {
-        *mtu = ifreq.ifr_mtu < 0 || ifreq.ifr_mtu > UINT16_MAX ? UINT16_MAX
-                                                               : (uint16_t)ifreq.ifr_mtu;
+        *mtu =
+            ifreq.ifr_mtu < 0 || ifreq.ifr_mtu > UINT16_MAX ? UINT16_MAX : (uint16_t)ifreq.ifr_mtu;
     }
     return result;
 }
@@ -130,9 +130,8 @@ int kernel_interface_set_address(const char *name, const struct address *address
                                  uint8_t prefix_length)
 {
     if (address_is_ipv4(address)) {
-        return prefix_length > 32
-                   ? -EINVAL
-                   : set_address_ipv4(name, address_to_ipv4(address), prefix_length);
+        return prefix_length > 32 ? -EINVAL
+                                  : set_address_ipv4(name, address_to_ipv4(address), prefix_length);
     }
     struct address_request_ipv6 add = {
         .prefix_length = prefix_length,

@@ -26,14 +26,14 @@
 #include "drivers/kernel_interface.h"
 #include "drivers/port_internal.h"
 
-#define MBUF_CACHE           256U
+#define MBUF_CACHE 256U
 #define RX_OFFLOADS_CHECKSUM                                                                       \
     (RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_UDP_CKSUM | RTE_ETH_RX_OFFLOAD_TCP_CKSUM)
 #define TX_OFFLOADS_WANTED                                                                         \
     (RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | RTE_ETH_TX_OFFLOAD_UDP_CKSUM | RTE_ETH_TX_OFFLOAD_TCP_CKSUM | \
      RTE_ETH_TX_OFFLOAD_MULTI_SEGS)
 /* Ethernet header, two VLAN tags: what a frame has beyond the MTU (the FCS is not in the mbuf). */
-#define LINK_OVERHEAD        (RTE_ETHER_HDR_LEN + 2 * RTE_VLAN_HLEN)
+#define LINK_OVERHEAD (RTE_ETHER_HDR_LEN + 2 * RTE_VLAN_HLEN)
 /* The stack above takes frames of one mbuf. */
 #define MTU_MAX              (RTE_MBUF_DEFAULT_DATAROOM - LINK_OVERHEAD)
 #define MTU_MIN              576U
@@ -245,9 +245,9 @@ static uint16_t choose_queue_count(const struct port *port, const struct rte_eth
     return (uint16_t)RTE_MAX(count, 1U);
 }
 
-static uint16_t choose_mtu_max(const struct rte_eth_dev_info *info)
+static uint16_t choose_mtu_max(const struct port *port, const struct rte_eth_dev_info *info)
 {
-    uint32_t limit = MTU_MAX;
+    uint32_t limit = port->driver->mtu_max != 0 ? port->driver->mtu_max : MTU_MAX;
     if (info->max_mtu >= MTU_MIN) {
         limit = RTE_MIN(limit, (uint32_t)info->max_mtu);
     }
@@ -266,7 +266,7 @@ static void choose_capabilities(struct port *port, const struct rte_eth_dev_info
     }
     rx = rx == RX_OFFLOADS_CHECKSUM ? rx : 0;
     can->queue_count = choose_queue_count(port, info, queue_count);
-    can->mtu_max = choose_mtu_max(info);
+    can->mtu_max = choose_mtu_max(port, info);
     can->tx_ipv4_checksum = (tx & RTE_ETH_TX_OFFLOAD_IPV4_CKSUM) != 0;
     can->tx_tcp_checksum = (tx & RTE_ETH_TX_OFFLOAD_TCP_CKSUM) != 0;
     can->tx_udp_checksum = (tx & RTE_ETH_TX_OFFLOAD_UDP_CKSUM) != 0;
@@ -274,8 +274,8 @@ static void choose_capabilities(struct port *port, const struct rte_eth_dev_info
     can->rx_checksum = rx != 0 || port->unfinished_checksums;
     conf->txmode.offloads = tx;
     conf->rxmode.offloads = rx;
-    uint64_t spread = info->flow_type_rss_offloads &
-                      (RTE_ETH_RSS_IP | RTE_ETH_RSS_TCP | RTE_ETH_RSS_UDP);
+    uint64_t spread =
+        info->flow_type_rss_offloads & (RTE_ETH_RSS_IP | RTE_ETH_RSS_TCP | RTE_ETH_RSS_UDP);
     can->rss = has_quirk(port, PORT_QUIRK_KERNEL_SPREADS);
     if (!can->rss && can->queue_count > 1 && spread != 0) {
         can->rss = true;

@@ -1,13 +1,14 @@
 /* af_packet: a kernel interface through packet sockets with mapped rings (DPDK net_af_packet).
  *
- * - The interface's address is ours: frames to its MAC come in, no promiscuous mode. The kernel sees
- *   the same frames; give it no IP address there.
+ * - The interface's address is ours: frames to its MAC come in, no promiscuous mode. The kernel
+ * sees the same frames; give it no IP address there.
  * - Several queues are packet sockets in one fan-out group by flow hash: the kernel spreads.
- * - The socket also sees what the host itself sends out of the interface; that is switched off here.
+ * - The socket also sees what the host itself sends out of the interface; that is switched off
+ * here.
  * - VLAN tags come beside the frame and are put back (PORT_QUIRK_VLAN_STRIPPED).
  * - Checksums and segmentation of virtual devices: port_checksum.c.
- * - A full transmit ring makes the PMD wait in poll() for the kernel. Its ring is 512 frames and the
- *   kernel empties it within the send call, so that is rare, and short.
+ * - A full transmit ring makes the PMD wait in poll() for the kernel. Its ring is 512 frames and
+ * the kernel empties it within the send call, so that is rare, and short.
  */
 #include <net/if.h>
 #include <stdio.h>
@@ -24,9 +25,8 @@ static bool is_packet_socket(int fd)
     return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 && domain == AF_PACKET;
 }
 
-static int compose_af_packet_arguments(const struct interface_config *config,
-                                       uint32_t *queue_count, char *text, size_t size,
-                                       struct config_error *error)
+static int compose_af_packet_arguments(const struct interface_config *config, uint32_t *queue_count,
+                                       char *text, size_t size, struct config_error *error)
 {
     (void)error;
     *queue_count = RTE_MIN(*queue_count, (uint32_t)PORT_QUEUES_MAX);
@@ -54,6 +54,7 @@ const struct port_driver port_driver_af_packet = {
     .rx_descriptors = 1024,
     .tx_descriptors = 1024,
     .queue_count_max = PORT_QUEUES_MAX,
+    .mtu_max = 1940, /* 2 KiB ring frames with their header */
     .compose_arguments = compose_af_packet_arguments,
     .is_queue_descriptor = is_packet_socket,
     .before_start = ignore_outgoing,

@@ -1,21 +1,23 @@
 /* Unfinished checksums from kernel virtual devices.
  *
- * On a veth pair, a bridge or a virtual NIC the kernel leaves TCP and UDP checksums to "hardware" that
- * is not there: the frame that reaches a packet or XDP socket has in its checksum field only the sum
- * over the pseudo header (what a NIC with checksum offload would start from). The kernel knows
- * (TP_STATUS_CSUMNOTREADY), but neither net_af_packet nor net_af_xdp of DPDK 22.11 pass it on, and
- * only the owner of the other end can switch it off there (`ethtool -K PEER tx off`). Dropped as wrong,
- * nothing local would ever get through.
+ * On a veth pair, a bridge or a virtual NIC the kernel leaves TCP and UDP checksums to "hardware"
+ * that is not there: the frame that reaches a packet or XDP socket has in its checksum field only
+ * the sum over the pseudo header (what a NIC with checksum offload would start from). The kernel
+ * knows (TP_STATUS_CSUMNOTREADY), but neither net_af_packet nor net_af_xdp of DPDK 22.11 pass it
+ * on, and only the owner of the other end can switch it off there (`ethtool -K PEER tx off`).
+ * Dropped as wrong, nothing local would ever get through.
  *
- * But such a frame can be told: its field equals the pseudo-header sum. Those are marked as good, for
- * they have never been on a wire; all others stay "unknown" and are verified above as always. A
- * frame with a wrong checksum that happens to be this one value passes (1 in 65,536 of the corrupted
- * ones, on a link that has no bit errors): acceptable there, so it is done on such links only.
+ * But such a frame can be told: its field equals the pseudo-header sum. Those are marked as good,
+ * for they have never been on a wire; all others stay "unknown" and are verified above as always. A
+ * frame with a wrong checksum that happens to be this one value passes (1 in 65,536 of the
+ * corrupted ones, on a link that has no bit errors): acceptable there, so it is done on such links
+ * only.
  *
  * What cannot be repaired here: a sender that also leaves segmentation to the hardware (TSO) hands
  * over one frame of up to 64 KiB. An XDP program on the interface makes veth switch that off; with
- * af_packet it is cut to the ring's frame size and dropped by layer 3 as too short, and the peer gets
- * through by retransmitting single segments, slowly. `ethtool -K PEER tso off gso off` avoids it.
+ * af_packet it is cut to the ring's frame size and dropped by layer 3 as too short, and the peer
+ * gets through by retransmitting single segments, slowly. `ethtool -K PEER tso off gso off` avoids
+ * it.
  */
 #include <rte_ip.h>
 

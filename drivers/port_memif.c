@@ -1,7 +1,7 @@
 /* memif: shared-memory rings to another process on the host (DPDK net_memif).
  *
- * We are the server: we listen on the socket and the peer, the client, connects, owns the memory and
- * says how many queues there are. Until then, and after it left, bursts move nothing. The peer
+ * We are the server: we listen on the socket and the peer, the client, connects, owns the memory
+ * and says how many queues there are. Until then, and after it left, bursts move nothing. The peer
  * chooses the queue for each frame: there is no RSS. No receive descriptor: memif masks its
  * interrupt while it is polled, so a worker sleeps with a timeout.
  */

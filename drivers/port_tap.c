@@ -8,10 +8,10 @@
  * - Checksums: net_tap never asks the kernel to leave checksums to us (TUNSETOFFLOAD) and has no
  *   virtio header, so the kernel finishes checksums and segments before it hands a frame over. The
  *   "offloads" of net_tap are computed by the PMD, with a copy: not used.
- * - net_tap has itself woken by a real-time signal for each packet, to save a read on an empty queue;
- *   signals would interrupt every system call of the process, and when too many are queued the kernel
- *   sends plain SIGIO, which kills. We take the signal off before the interface comes up; the PMD,
- *   having never seen one, then reads at every poll.
+ * - net_tap has itself woken by a real-time signal for each packet, to save a read on an empty
+ * queue; signals would interrupt every system call of the process, and when too many are queued the
+ * kernel sends plain SIGIO, which kills. We take the signal off before the interface comes up; the
+ * PMD, having never seen one, then reads at every poll.
  * - One receive descriptor: net_tap's descriptors are the segments of one packet.
  * - Closing the descriptors removes the interface, also when we are killed.
  */

@@ -10,6 +10,7 @@
 
 #include "dataplane/base/check.h"
 #include "dataplane/base/hash.h"
+#include "dataplane/base/log.h"
 #include "dataplane/base/rcu.h"
 
 #define BYTE_PAGES_KEPT 4096U
@@ -37,23 +38,32 @@ static int listen_on(struct core *core, const struct address *address, int64_t p
     return code == 0 ? 0 : fail(error, text, code);
 }
 
+static int open_sockets_of(struct core *core, const struct interface_config *interface,
+                           struct config_error *error)
+{
+    const struct config *config = core->config;
+    const struct address *address = &interface->address;
+    int code = listen_on(core, address, config->port, LISTENER_RESP, error);
+    if (code == 0) {
+        code = listen_on(core, address, config->memcache_port, LISTENER_MEMCACHE, error);
+    }
+    if (code == 0) {
+        code = listen_on(core, address, config->memcache_udp_port, LISTENER_MEMCACHE_UDP, error);
+    }
+    if (code == -EADDRNOTAVAIL && interface->optional) {
+        log_warning("%s; it is optional: going on without it", error->text);
+        return 0;
+    }
+    return code;
+}
+
 static int open_sockets(struct core *core, struct config_error *error)
 {
     const struct config *config = core->config;
-    for (uint32_t i = 0; i < config->interface_count; i++) {
-        const struct interface_config *interface = &config->interfaces[i];
-        if (interface->driver != INTERFACE_SOCKET) {
-            continue;
-        }
-        const struct address *address = &interface->address;
-        int code = listen_on(core, address, config->port, LISTENER_RESP, error);
-        if (code == 0) {
-            code = listen_on(core, address, config->memcache_port, LISTENER_MEMCACHE, error);
-        }
-        if (code == 0) {
-            code =
-                listen_on(core, address, config->memcache_udp_port, LISTENER_MEMCACHE_UDP, error);
-        }
+    for (uint32_t i = 0; i < core->options.interface_count; i++) {
+        const struct interface_config *interface = &core->options.interfaces[i];
+        int code =
+            interface->driver == INTERFACE_SOCKET ? open_sockets_of(core, interface, error) : 0;
         if (code != 0) {
             return code;
         }
@@ -70,7 +80,7 @@ static int open_sockets(struct core *core, struct config_error *error)
 
 /* ---- the stack ------------------------------------------------------------------------------- */
 
-static int create_stack(struct core *core, const struct instant *now, struct config_error *error)
+static int create_stack(struct core *core, struct config_error *error)
 {
     const struct core_options *options = &core->options;
     if (options->link_count == 0) {
@@ -81,11 +91,14 @@ static int create_stack(struct core *core, const struct instant *now, struct con
         .pool = options->pool, .metrics = core->metrics, .seed = seed};
     core->net = net_create(&net_options);
     core->interfaces = calloc(options->link_count, sizeof(struct net_interface *));
-    if (core->net == NULL || core->interfaces == NULL) {
+    core->links = calloc(options->link_count, sizeof(struct core_link));
+    if (core->net == NULL || core->interfaces == NULL || core->links == NULL) {
         return fail(error, "network stack", -ENOMEM);
     }
+    memcpy(core->links, options->links, options->link_count * sizeof(struct core_link));
     for (uint32_t i = 0; i < options->link_count; i++) {
-        core->interfaces[i] = net_add_interface(core->net, &options->links[i].interface, now);
+        core->interfaces[i] =
+            net_add_interface(core->net, &options->links[i].interface, &core->now);
     }
 
     struct tcp_options tcp_options;
@@ -160,26 +173,26 @@ static int create_sockets(struct core *core, struct config_error *error)
     }
     socket_watch(core->sockets, core->wake_fd);
     for (uint32_t i = 0; i < core->options.link_count; i++) {
-        if (core->options.links[i].wait_fd >= 0) {
-            socket_watch(core->sockets, core->options.links[i].wait_fd);
+        if (core->links[i].wait_fd >= 0) {
+            socket_watch(core->sockets, core->links[i].wait_fd);
         }
     }
     return open_sockets(core, error);
 }
 
-struct core *core_create(const struct core_options *options, const struct instant *now,
-                         struct config_error *error)
+struct core *core_create(const struct core_options *options)
 {
+    struct config_error *error = options->error;
     struct core *core = calloc(1, sizeof(*core));
     if (core == NULL) {
         fail(error, "core", -ENOMEM);
         return NULL;
     }
-    memcpy((void *)(uintptr_t)&core->options, options, sizeof(*options));
-    core->config = RCU_READ(options->config);
+    core->options = *options;
+    core->config = RCU_READ(options->config_slot);
     core->shard = options->shard;
     core->metrics = options->metrics;
-    core->now = *now;
+    core->now = *options->now;
     core->wake_fd = -1;
     byte_pool_init(&core->bytes, BYTE_PAGES_KEPT);
     client_registry_init(&core->clients, options->number, options->worker_count);
@@ -190,7 +203,7 @@ struct core *core_create(const struct core_options *options, const struct instan
     int code = create_context(core);
     if (code != 0) {
         fail(error, "command tables", code);
-    } else if ((code = create_stack(core, now, error)) == 0 &&
+    } else if ((code = create_stack(core, error)) == 0 &&
                (code = listen_on_stack(core, error)) == 0) {
         code = create_sockets(core, error);
     }
@@ -221,6 +234,7 @@ void core_destroy(struct core *core)
         net_destroy(core->net);
     }
     free(core->interfaces);
+    free(core->links);
     if (core->context != NULL) {
         command_context_destroy(core->context);
     }

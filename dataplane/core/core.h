@@ -16,45 +16,66 @@
 #include "dataplane/l3_ip/net.h"
 #include "dataplane/l7_command/command.h"
 
+struct config_error;
 struct core;
+struct port;
 
-/* What a core needs of a port: a receive and a transmit queue. `transmit` takes over the packets.
- */
+/* One port as a core sees it: a receive and a transmit queue, and the addresses it serves there. */
 struct core_link {
     void *context;
-    uint16_t (*receive)(void *context, struct rte_mbuf **packets, uint16_t count_max);
-    void (*transmit)(void *context, struct rte_mbuf **packets, uint16_t count);
+    uint16_t queue;
+    uint16_t (*receive)(void *context, uint16_t queue, struct rte_mbuf **packets,
+                        uint16_t count_max);
+    /* Takes over the packets. */
+    void (*transmit)(void *context, uint16_t queue, struct rte_mbuf **packets, uint16_t count);
     int wait_fd; /* readable when packets wait, or -1: the worker then looks every millisecond */
-    struct net_interface interface; /* addresses, MAC, offloads */
+    struct net_interface interface; /* addresses, MAC, what the port does in hardware */
 };
 
+/* The link of worker `number` to a port that is set up. */
+void core_link_to_port(struct core_link *link, struct port *port, uint32_t number);
+
+/* Everything is borrowed and outlives the core, but for `links`, `now` and `error`. */
 struct core_options {
     uint32_t number, worker_count;
-    const struct config *const *config; /* the published pointer */
+    /* The slot that the control thread publishes configurations in: read once per pass. */
+    const struct config *const *config_slot;
+
+    /* Only interfaces that are up. Of these the core opens the `socket` ones itself; an optional
+     * one whose address is missing is left out with a warning. */
+    const struct interface_config *interfaces;
+    uint32_t interface_count;
     const struct core_link *links;
     uint32_t link_count;
     struct rte_mempool *pool; /* NULL when there is no link */
-    struct shard *shard;
-    struct shard *const *all_shards; /* worker_count of them */
-    struct metrics *metrics;
-    const struct metrics *const *all_metrics;
+
+    struct shard *shard;                      /* this worker's */
+    struct shard *const *all_shards;          /* by worker, for figures */
+    struct metrics *metrics;                  /* this worker's */
+    const struct metrics *const *all_metrics; /* by worker */
+
     struct channel *to_control, *from_control; /* NULL: CONFIG SET and SHUTDOWN are refused */
     struct channel *from_reclaimer;            /* NULL: shard_maintain frees at once */
     const struct control_status *status;
-    int control_wake_fd; /* eventfd of the control thread, or -1 */
+    int control_wake_fd; /* eventfd: 8 bytes are written after a send on to_control; or -1 */
     uint64_t seed;       /* 0: random */
+
+    const struct instant *now;
+    struct config_error *error; /* filled in when core_create returns NULL: one line */
 };
 
-/* NULL with a one-line reason: a socket that cannot be bound, memory. Kernel sockets of `socket`
- * interfaces are opened here. */
-struct core *core_create(const struct core_options *options, const struct instant *now,
-                         struct config_error *error);
+/* Opens the listeners. NULL when memory is short or a listener cannot be opened. */
+struct core *core_create(const struct core_options *options);
+/* core_run has returned or was never called. Leaves the channels alone: the control thread frees
+ * the requests that are still in them. */
 void core_destroy(struct core *core);
 
-/* The worker's thread: returns after core_request_stop, with every connection reset or closed. */
+/* The worker's thread, registered with EAL and RCU: passes until core_request_stop. RCU-online
+ * between passes, offline whenever it sleeps. Closes its connections before it returns. */
 void core_run(struct core *core);
 void core_request_stop(struct core *core);
-void core_wake(struct core *core); /* a message was sent to it */
+/* Ends a sleep early: there is a message for it. */
+void core_wake(struct core *core);
 
 /* One pass. True when there was anything to do. */
 bool core_pass(struct core *core, const struct instant *now);

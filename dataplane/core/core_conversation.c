@@ -201,10 +201,9 @@ static void begin_bulk(struct core *core, struct conversation *conversation, siz
 static void end_bulk(struct conversation *conversation)
 {
     struct session *session = &conversation->session;
-    struct slice payload = slice_of(session->bulk, session->bulk_bytes);
-    if (conversation->blob_refused) {
-        payload = slice_of("", 0);
-    }
+    /* A discarded payload has no bytes; its request is never run, so nobody looks for them. */
+    struct slice payload = slice_of(
+        conversation->blob_refused ? (const uint8_t *)"" : session->bulk, session->bulk_bytes);
     if (is_memcache(conversation)) {
         memcache_parser_supply_value(&conversation->parser.memcache, payload);
     } else {
@@ -240,6 +239,18 @@ static bool may_add(const struct session *session)
     return session->blocked == SESSION_RUNNING && !session->closing;
 }
 
+/* Inline requests with quotes: the parser owns their bytes, and only until its next call. */
+static bool uses_parser_memory(const struct resp_parser *parser, const struct resp_request *request)
+{
+    for (uint32_t i = 0; parser->unquoted != NULL && i < request->argument_count; i++) {
+        const uint8_t *at = request->arguments[i].data;
+        if (at >= parser->unquoted && at < parser->unquoted + parser->unquoted_capacity) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void add_resp(struct core *core, struct conversation *conversation,
                      const struct resp_request *request)
 {
@@ -255,7 +266,7 @@ static void add_resp(struct core *core, struct conversation *conversation,
     entry->resp.arguments =
         fits ? core_batch_slices(core, request->arguments, request->argument_count)
              : request->arguments;
-    if (!fits) {
+    if (!fits || uses_parser_memory(&conversation->parser.resp, request)) {
         core_run_batch(core);
     }
 }

@@ -14,9 +14,8 @@
 static void compose_reply(struct core *core, struct conversation *conversation)
 {
     struct stream *stream = conversation->session.stream;
-    struct reply reply = {.out = &stream->out,
-                          .pool = &core->bytes,
-                          .protocol = conversation->client.protocol};
+    struct reply reply = {
+        .out = &stream->out, .pool = &core->bytes, .protocol = conversation->client.protocol};
     command_resume(core->context, &conversation->client, &conversation->deferral, &reply);
     stream_mark_dirty(stream);
 }
@@ -32,9 +31,8 @@ static void wake_control(const struct core *core)
 
 static bool send_to_control(struct core *core, struct control_request *request)
 {
-    struct message message = {.type = MESSAGE_CONTROL_REQUEST,
-                              .from = core->options.number,
-                              .pointer = request};
+    struct message message = {
+        .type = MESSAGE_CONTROL_REQUEST, .from = core->options.number, .pointer = request};
     return core->options.to_control != NULL && channel_send(core->options.to_control, &message);
 }
 

@@ -98,7 +98,7 @@ struct batch {
 };
 
 struct core {
-    const struct core_options options;
+    struct core_options options;
     struct command_context *context;
     struct client_registry clients;
     struct shard *shard;
@@ -111,6 +111,7 @@ struct core {
     struct net *net;
     struct tcp *tcp;
     struct udp *udp;
+    struct core_link *links;
     struct net_interface **interfaces; /* one per link */
     struct socket_transport *sockets;
     struct byte_pool bytes;

@@ -37,8 +37,8 @@ static void take_frames(struct core *core, uint32_t link, uint32_t count)
 static void receive_links(struct core *core)
 {
     for (uint32_t i = 0; i < core->options.link_count; i++) {
-        const struct core_link *link = &core->options.links[i];
-        uint16_t count = link->receive(link->context, core->frames, CORE_RX_BURST);
+        const struct core_link *link = &core->links[i];
+        uint16_t count = link->receive(link->context, link->queue, core->frames, CORE_RX_BURST);
         if (count > 0) {
             core->did_work = true;
             take_frames(core, i, count);
@@ -68,10 +68,10 @@ static void transmit_links(struct core *core)
 {
     for (uint32_t i = 0; i < core->options.link_count; i++) {
         struct net_interface *interface = core->interfaces[i];
-        const struct core_link *link = &core->options.links[i];
+        const struct core_link *link = &core->links[i];
         for (uint32_t sent = 0; sent < interface->tx_count; sent += NET_TX_BURST) {
             uint32_t count = interface->tx_count - sent;
-            link->transmit(link->context, interface->tx + sent,
+            link->transmit(link->context, link->queue, interface->tx + sent,
                            (uint16_t)(count < NET_TX_BURST ? count : NET_TX_BURST));
         }
         core->did_work |= interface->tx_count > 0;
@@ -137,7 +137,7 @@ static void run_delayed_flush(struct core *core)
 static void begin_pass(struct core *core, const struct instant *now)
 {
     core->now = *now;
-    core->config = RCU_READ(core->options.config);
+    core->config = RCU_READ(core->options.config_slot);
     core->context->config = core->config;
     core->context->now = *now;
     core->did_work = false;
@@ -203,7 +203,7 @@ static bool stopping(const struct core *core)
 static bool must_poll(const struct core *core)
 {
     for (uint32_t i = 0; i < core->options.link_count; i++) {
-        if (core->options.links[i].wait_fd < 0) {
+        if (core->links[i].wait_fd < 0) {
             return true;
         }
     }

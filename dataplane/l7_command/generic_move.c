@@ -4,6 +4,7 @@
  * large value is shared, not copied. The target is published before the source is deleted. The CAS
  * value does not travel: it belongs to the key that it was asked for.
  */
+#include "config/config.h"
 #include "dataplane/l7_command/handlers_generic.h"
 #include "dataplane/l7_command/string_value.h"
 
@@ -84,7 +85,8 @@ static bool parse_database(struct call *call, uint32_t index, uint32_t *database
                            INT32_MIN, INT32_MAX);
         return false;
     }
-    if (number < 0 || number >= SHARD_DATABASE_COUNT) {
+    if (number < 0 || number >= call->context->config->databases ||
+        number >= SHARD_DATABASE_COUNT) {
         reply_error(call->reply, ERROR_DATABASE_RANGE);
         return false;
     }

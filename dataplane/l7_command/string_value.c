@@ -28,8 +28,7 @@ bool string_check_type(struct call *call, const struct item *item)
 
 uint64_t string_size_max(const struct call *call)
 {
-    const struct config *config = call->context->config;
-    uint64_t limit = config == NULL ? ITEM_VALUE_BYTES_MAX : (uint64_t)config->proto_max_bulk_len;
+    uint64_t limit = (uint64_t)call->context->config->proto_max_bulk_len;
     return limit < ITEM_VALUE_BYTES_MAX ? limit : ITEM_VALUE_BYTES_MAX;
 }
 

@@ -38,8 +38,8 @@ static const struct {
     const char *name;
     enum interface_driver driver;
 } driver_names[] = {
-    {"tap", INTERFACE_TAP},     {"af_xdp", INTERFACE_AF_XDP}, {"af_packet", INTERFACE_AF_PACKET},
-    {"memif", INTERFACE_MEMIF}, {"pcap", INTERFACE_PCAP},     {"pci", INTERFACE_PCI},
+    {"tap", INTERFACE_TAP},       {"af_xdp", INTERFACE_AF_XDP}, {"af_packet", INTERFACE_AF_PACKET},
+    {"memif", INTERFACE_MEMIF},   {"pcap", INTERFACE_PCAP},     {"pci", INTERFACE_PCI},
     {"socket", INTERFACE_SOCKET},
 };
 
@@ -140,10 +140,10 @@ static bool answer_icmp(struct host *host, struct rte_ipv4_hdr *ip)
 static bool answer_ipv4(struct host *host, struct rte_mbuf *packet, struct rte_ether_hdr *ether,
                         size_t offset)
 {
-    struct rte_ipv4_hdr *ip =
-        rte_pktmbuf_mtod_offset(packet, struct rte_ipv4_hdr *, offset);
+    struct rte_ipv4_hdr *ip = rte_pktmbuf_mtod_offset(packet, struct rte_ipv4_hdr *, offset);
     if (packet->data_len < offset + sizeof(*ip) + 8 || ip->version_ihl != 0x45 ||
         ip->dst_addr != rte_cpu_to_be_32(host->address) ||
+        (ip->fragment_offset & rte_cpu_to_be_16(0x3fff)) != 0 ||
         rte_be_to_cpu_16(ip->total_length) > packet->data_len - offset) {
         return false;
     }
