@@ -461,6 +461,9 @@ void port_teardown(struct port *port)
     if (port->created) {
         (void)rte_eal_hotplug_remove(port->driver->bus, port->device);
     }
+    if (port->created && port->driver->after_teardown != NULL) {
+        port->driver->after_teardown(port);
+    }
     if (has_quirk(port, PORT_QUIRK_KERNEL_INTERFACE)) {
         restore_kernel_interface(port);
     }

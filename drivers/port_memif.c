@@ -8,8 +8,10 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "drivers/port_internal.h"
+#include "drivers/unix_socket.h"
 
 static int compose_memif_arguments(const struct interface_config *config, uint32_t *queue_count,
                                    char *text, size_t size, struct config_error *error)
@@ -21,9 +23,20 @@ static int compose_memif_arguments(const struct interface_config *config, uint32
         return port_refuse(error, config->name, -EINVAL,
                            "memif:PATH needs an absolute path of at most 107 bytes without comma");
     }
+    int result = unix_socket_remove_stale(config->argument, SOCK_SEQPACKET);
+    if (result < 0) {
+        return port_refuse(error, config->name, result, "cannot listen on %s: %s", config->argument,
+                           strerror(-result));
+    }
     snprintf(text, size, "role=server,socket=%s,socket-abstract=no,rsize=10,bsize=2048",
              config->argument);
     return 0;
+}
+
+/* The PMD leaves its file. */
+static void remove_memif_socket(struct port *port)
+{
+    (void)unix_socket_remove_stale(port->config.argument, SOCK_SEQPACKET);
 }
 
 const struct port_driver port_driver_memif = {
@@ -34,4 +47,5 @@ const struct port_driver port_driver_memif = {
     .tx_descriptors = 1024,
     .queue_count_max = UINT8_MAX,
     .compose_arguments = compose_memif_arguments,
+    .after_teardown = remove_memif_socket,
 };
