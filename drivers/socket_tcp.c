@@ -96,7 +96,7 @@ int socket_listen_unix(struct socket_transport *transport, const char *path, uin
         return -ENAMETOOLONG;
     }
     memcpy(address.sun_path, path, size);
-    int result = unix_socket_remove_stale(path, SOCK_STREAM);
+    int result = unix_socket_remove_stale(path);
     if (result < 0) {
         return result;
     }
