@@ -3,6 +3,8 @@
  *
  * A snapshot (struct config) never changes once published. The control thread builds the next one,
  * publishes it under RCU and frees the old one after a grace period.
+ *
+ * Field of a directive: its name with '_' for '-', so "tcp-keepalive" is config->tcp_keepalive.
  */
 #ifndef NICACHED_CONFIG_CONFIG_H
 #define NICACHED_CONFIG_CONFIG_H
@@ -13,30 +15,35 @@
 #include "dataplane/base/bytes.h"
 
 #define CONFIG_INTERFACES_MAX     16
-#define CONFIG_ADDRESSES_MAX      16
 #define CONFIG_WORKERS_MAX        128
-#define CONFIG_TEXT_BYTES_MAX     1024 /* of one value */
+#define CONFIG_DATABASES_MAX      16   /* of this version */
+#define CONFIG_TEXT_BYTES_MAX     1024 /* of one value, with its terminator */
+#define CONFIG_INCLUDE_DEPTH_MAX  8
 
 enum interface_driver {
     INTERFACE_SOCKET, INTERFACE_TAP, INTERFACE_AF_XDP, INTERFACE_AF_PACKET, INTERFACE_MEMIF,
     INTERFACE_PCAP, INTERFACE_PCI,
 };
 
-/* One `interface` line: "NAME DRIVER[:ARGUMENT] ADDRESS[/PREFIX] [gateway A] [vlan N] [mtu N]" */
+/* One `interface` line:
+ * "NAME DRIVER[:ARGUMENT] ADDRESS[/PREFIX] [gateway A] [vlan N] [mtu N] [optional]" */
 struct interface_config {
     char name[32];
     enum interface_driver driver;
     char argument[256];          /* memif: socket path; pcap: "in.pcap,out.pcap"; pci: 0000:41:00.0 */
     struct address address;      /* tap: ours; the host side gets the network's first other address */
-    uint8_t prefix_length;
+    uint8_t prefix_length;       /* of IPv4; 0 with a socket */
     bool has_gateway;
     struct address gateway;
     uint16_t vlan;               /* 0: untagged */
     uint16_t mtu;                /* 0: the port's */
+    bool optional;               /* missing privilege or device: a warning, not the end */
+    bool from_bind;              /* made by the `bind` directive */
 };
 
 enum poll_mode { POLL_ADAPTIVE, POLL_BUSY };
 enum hugepages_mode { HUGEPAGES_AUTO, HUGEPAGES_YES, HUGEPAGES_NO };
+enum debug_command_mode { DEBUG_COMMAND_NO, DEBUG_COMMAND_YES, DEBUG_COMMAND_LOCAL };
 /* In the order of maxmemory-policy's names in Redis. Only noeviction acts in this version; the
  * others are refused with a clear error by CONFIG SET and at start. */
 enum maxmemory_policy {
@@ -48,19 +55,28 @@ enum maxmemory_policy {
 struct config {
     /* Scalar directives, generated from the table. Types: int64_t for integers, bytes and times;
      * bool; int for enumerations; char * for strings (owned by the snapshot, never NULL). */
-#define OPTION_BOOL(field, name, default_value, when, help)                   bool field;
+#define OPTION_SECTION(title)
+#define OPTION_BOOL(field, name, default_value, when, help)                     bool field;
 #define OPTION_INTEGER(field, name, default_value, low, high, unit, when, help) int64_t field;
-#define OPTION_ENUM(field, name, default_value, values, when, help)           int field;
-#define OPTION_STRING(field, name, default_value, check, when, help)          char *field;
+#define OPTION_ENUM(field, name, default_value, values, when, help)             int field;
+#define OPTION_STRING(field, name, default_value, check, when, help)            char *field;
+#define OPTION_FIXED(name, value, when, help)
+#define OPTION_INTERFACE(name, help)
+#define OPTION_BIND(name, help)
 #include "config/options.def"
+#undef OPTION_SECTION
 #undef OPTION_BOOL
 #undef OPTION_INTEGER
 #undef OPTION_ENUM
 #undef OPTION_STRING
-    /* Directives with a structure of their own. */
+#undef OPTION_FIXED
+#undef OPTION_INTERFACE
+#undef OPTION_BIND
+    /* Directives with a structure of their own: `interface` and `bind`. */
     struct interface_config interfaces[CONFIG_INTERFACES_MAX];
     uint32_t interface_count;
-    char file_path[512];         /* the configuration file, or "" */
+    bool bind_is_default;        /* the socket interfaces of `bind` give way to an `interface` line */
+    char file_path[512];         /* absolute path of the configuration file, or "" */
 };
 
 /* A refusal: one line that names file, line, directive and what is allowed. */
@@ -68,31 +84,45 @@ struct config_error {
     char text[512];
 };
 
+/* NULL when out of memory. The default serves on every address (bind * -::*), in protected mode. */
 struct config *config_create_default(void);
 struct config *config_copy(const struct config *config);
 void config_destroy(struct config *config);
 
-/* redis-server's command line: [FILE] then --directive value ...; words after a directive up to the
- * next "--" are joined into one line. `interface` may repeat; anything else: the last one wins.
+/* redis-server's command line without the program's name: [FILE] then --directive value ...; words
+ * after a directive up to the next "--" are joined into one line. `interface` may repeat; anything
+ * else: the last one wins. FILE "-" is the standard input. Checks the whole in the end.
  * Returns 0 or -EINVAL with the error. --help, --version and --check are the caller's. */
 int config_load(struct config *config, int argument_count, char *const *arguments,
                 struct config_error *error);
 int config_load_file(struct config *config, const char *path, struct config_error *error);
+/* What no single directive can tell: something to listen on, no port used twice, CPUs enough. */
+int config_check(const struct config *config, struct config_error *error);
 
 /* CONFIG SET: all pairs or none, checked as at start. `error` is the reply's text with its prefix, as
  * Redis words it ("ERR Unknown option or number of arguments for CONFIG SET - 'x'", "ERR CONFIG SET
- * failed (possibly related to argument 'x') - argument must be 'yes' or 'no'"). */
+ * failed (possibly related to argument 'x') - argument must be 'yes' or 'no'"). 0, -EINVAL, -ENOMEM.
+ * `config` must not be published yet. */
 int config_set(struct config *config, uint32_t argument_count, char *const *arguments,
                struct config_error *error);
 
 /* CONFIG GET: calls `visit` for each directive whose name matches one of the glob patterns, once,
- * in table order, with the value as text. */
+ * in table order, with the value as text. As in Redis, a name that was asked for without a glob
+ * character is given back as it was written. */
 void config_visit(const struct config *config, uint32_t pattern_count, const struct slice *patterns,
                   void (*visit)(void *argument, const char *name, const char *value), void *argument);
 
 /* CONFIG REWRITE: rewrites the file it was started with, keeping comments and order; atomic
- * (temporary file, fsync, rename, fsync of the directory). 0 or a negative errno. */
+ * (temporary file, fsync, rename, fsync of the directory). 0 or a negative errno, with the reply's
+ * text ("ERR The server is running without a config file"). */
 int config_rewrite(const struct config *config, struct config_error *error);
+
+/* The CPUs of worker-cpus in order; returns how many (0: not pinned), at most `count_max`. */
+uint32_t config_worker_cpus(const struct config *config, uint32_t *cpus, uint32_t count_max);
+
+const char *interface_driver_name(enum interface_driver driver);
+/* The line that describes `interface`, as the file has it; at most `size` bytes with terminator. */
+void interface_format(const struct interface_config *interface, char *text, size_t size);
 
 /* The sample file / reference page, generated from the table. */
 void config_print_sample(FILE *to);

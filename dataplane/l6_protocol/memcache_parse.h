@@ -1,7 +1,13 @@
-/* The memcached text protocol (doc/protocol.txt, proto_text.c of memcached 1.6).
+/* The memcached text protocol (doc/protocol.txt; what memcached 1.6.18 answers is the reference).
  *
- * A line is at most MEMCACHE_LINE_BYTES_MAX bytes ("get"/"gets" lines excepted, which may be longer:
- * they are bounded by MEMCACHE_GET_LINE_BYTES_MAX). LF alone ends a line too.
+ * A line ends at LF; one CR before it is dropped. A line that does not end within
+ * MEMCACHE_LINE_BYTES_MAX bytes closes the connection without a reply; the get family may name many
+ * keys and has MEMCACHE_GET_LINE_BYTES_MAX. (The reference decides by what one read happens to
+ * bring, between 2 KiB and 16 KiB, and knows no bound for get and gets.) A NUL ends the line for
+ * the parser, what follows it up to LF is ignored, as there.
+ *
+ * Not spoken here: the binary protocol (a connection that starts with its magic byte is closed) and
+ * the meta commands ("ERROR", as from a memcached that does not have them).
  */
 #ifndef NICACHED_L6_PROTOCOL_MEMCACHE_PARSE_H
 #define NICACHED_L6_PROTOCOL_MEMCACHE_PARSE_H
@@ -9,48 +15,70 @@
 #include "dataplane/l6_protocol/request.h"
 
 #define MEMCACHE_KEY_BYTES_MAX      250U
-#define MEMCACHE_LINE_BYTES_MAX     2048U
-#define MEMCACHE_GET_LINE_BYTES_MAX (64U * 1024U)
+#define MEMCACHE_LINE_BYTES_MAX     16384U
+#define MEMCACHE_GET_LINE_BYTES_MAX (1024U * 1024U)
+#define MEMCACHE_KEYS_INLINE        16U
 
 enum memcache_verb {
-    MEMCACHE_GET, MEMCACHE_GETS, MEMCACHE_GAT, MEMCACHE_GATS,
-    MEMCACHE_SET, MEMCACHE_ADD, MEMCACHE_REPLACE, MEMCACHE_APPEND, MEMCACHE_PREPEND, MEMCACHE_CAS,
-    MEMCACHE_DELETE, MEMCACHE_INCR, MEMCACHE_DECR, MEMCACHE_TOUCH,
-    MEMCACHE_FLUSH_ALL, MEMCACHE_VERSION, MEMCACHE_VERBOSITY, MEMCACHE_STATS, MEMCACHE_QUIT,
+    MEMCACHE_GET,
+    MEMCACHE_GETS,
+    MEMCACHE_GAT,
+    MEMCACHE_GATS,
+    MEMCACHE_SET,
+    MEMCACHE_ADD,
+    MEMCACHE_REPLACE,
+    MEMCACHE_APPEND,
+    MEMCACHE_PREPEND,
+    MEMCACHE_CAS,
+    MEMCACHE_DELETE,
+    MEMCACHE_INCR,
+    MEMCACHE_DECR,
+    MEMCACHE_TOUCH,
+    MEMCACHE_FLUSH_ALL,
+    MEMCACHE_VERSION,
+    MEMCACHE_VERBOSITY,
+    MEMCACHE_STATS,
+    MEMCACHE_QUIT,
     MEMCACHE_VERB_COUNT,
 };
 
 struct memcache_request {
     enum memcache_verb verb;
     bool no_reply;
-    bool value_too_large;    /* storage: the value exceeds item_bytes_max; it was swallowed */
-    uint32_t client_flags;   /* storage */
-    int64_t exptime;         /* storage, gat, touch, flush_all (delay); as on the wire */
-    uint64_t cas;            /* cas */
-    uint64_t delta;          /* incr, decr */
-    uint32_t key_count;      /* get family: 1..n; storage, delete, incr, decr, touch: 1 */
-    struct slice *keys;      /* owned by the parser; valid until the next call */
-    struct slice value;      /* storage: without its CRLF */
-    struct slice arguments;  /* stats, verbosity: the rest of the line */
-    bool has_argument;       /* flush_all, verbosity: a number was given */
+    bool value_too_large;  /* storage: the value exceeds item_bytes_max. The request comes before
+                              the value, which the next calls swallow (PARSE_NOTHING) */
+    bool value_refused;    /* the same after memcache_parser_refuse_value */
+    bool has_argument;     /* flush_all, verbosity: a number was given */
+    uint32_t client_flags; /* storage */
+    int64_t exptime;       /* storage, gat, touch, flush_all (delay): as the reference reads it, cut
+                              to 32 bits; may be negative */
+    uint64_t cas;          /* cas */
+    uint64_t delta;        /* incr, decr; the level of verbosity */
+    uint32_t key_count;    /* get family: 1..n, gat 0..n; storage, delete, incr, decr, touch: 1 */
+    struct slice *keys;    /* owned by the parser; valid until the next call */
+    struct slice value;    /* storage: without its CRLF */
+    struct slice arguments; /* stats: the rest of the line */
 };
 
 struct memcache_limits {
     uint64_t item_bytes_max; /* memcache-item-size-max */
 };
 
-/* State between calls; documented in memcache_parse.c. Zeroed is initialised. */
+/* State between calls; documented in memcache_parse.c. Zeroed is initialised,
+ * memcache_parser_deinit frees the table; between the two it may be moved. */
 struct memcache_parser {
     uint8_t state;
-    uint64_t position;       /* bytes of the current request already scanned */
+    bool has_spoken; /* the first byte of the connection was seen */
+    bool value_supplied, value_refused;
+    uint32_t key_capacity; /* of `keys`; 0 while inline_keys is in use */
+    uint64_t scanned;      /* no end of line was found before this offset */
     uint64_t value_offset, value_bytes;
-    uint64_t swallow_bytes;  /* of a refused value still to come */
-    bool swallow_no_reply;
-    struct memcache_request pending;      /* the command line, while its value arrives */
-    struct memcache_key { uint32_t offset, size; } *key_offsets;
+    uint64_t swallow_bytes;          /* of a refused value still to come */
+    struct memcache_request pending; /* the command line, while its value arrives */
+    uint64_t pending_key_offset;
+    size_t pending_key_bytes;
     struct slice *keys;
-    uint32_t key_capacity;
-    struct memcache_key pending_key;
+    struct slice inline_keys[MEMCACHE_KEYS_INLINE];
 };
 
 struct memcache_parse_result {
@@ -58,14 +86,24 @@ struct memcache_parse_result {
     size_t consumed;
     uint64_t wanted_bytes;            /* PARSE_PARTIAL: total if known, else 0 */
     uint64_t bulk_offset, bulk_bytes; /* PARSE_PARTIAL inside a value, as in resp_parse.h */
-    char error[128];                  /* without CRLF: "ERROR", "CLIENT_ERROR bad command line format" */
+    char error[128]; /* without CRLF: "ERROR", "CLIENT_ERROR bad command line format" */
 };
 
 void memcache_parser_init(struct memcache_parser *parser);
 void memcache_parser_deinit(struct memcache_parser *parser);
+/* An error that noreply suppresses is PARSE_NOTHING. PARSE_FATAL has an empty error: close. */
 void memcache_parse(struct memcache_parser *parser, const struct memcache_limits *limits,
                     struct slice input, struct memcache_request *request,
                     struct memcache_parse_result *result);
+
+/* A large value that arrived elsewhere: exactly as resp_parser_supply_bulk (resp_parse.h). After it
+ * the input is the command line directly followed by the CRLF behind the value. */
+void memcache_parser_supply_value(struct memcache_parser *parser, struct slice value);
+
+/* Also after a PARSE_PARTIAL with bulk_bytes > 0: there is no memory for the value. The next call
+ * yields the request with value_refused, consuming its line; the calls after it swallow the value's
+ * bytes as they come (give them the payload bytes from bulk_offset on). */
+void memcache_parser_refuse_value(struct memcache_parser *parser);
 
 /* ---- UDP frame header: eight bytes before the text ------------------------------------------ */
 
@@ -77,6 +115,7 @@ struct memcache_frame {
 
 /* False when there are fewer than eight bytes. */
 bool memcache_frame_parse(struct slice datagram, struct memcache_frame *frame);
-void memcache_frame_compose(const struct memcache_frame *frame, uint8_t bytes[MEMCACHE_FRAME_BYTES]);
+void memcache_frame_compose(const struct memcache_frame *frame,
+                            uint8_t bytes[MEMCACHE_FRAME_BYTES]);
 
 #endif

@@ -18,7 +18,8 @@ enum parse_verdict {
                        from the request's first byte, when that is known (a large value) */
     PARSE_NOTHING,  /* bytes consumed but no request in them (empty inline line, "*0") */
     PARSE_ERROR,    /* the reply is in `error`; the connection goes on after `consumed` bytes */
-    PARSE_FATAL,    /* the reply is in `error`; send it and close */
+    PARSE_FATAL, /* the reply is in `error`; send it and close. An empty one: close without a reply
+                  */
 };
 
 #endif

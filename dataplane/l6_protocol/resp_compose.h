@@ -18,7 +18,7 @@ struct reply {
     uint32_t error_count; /* error replies composed, suppressed ones too */
 };
 
-void reply_status(struct reply *reply, const char *text);       /* "+OK" */
+void reply_status(struct reply *reply, const char *text); /* "+OK" */
 /* `text` starts with its prefix: "ERR ...". CR and LF in it become spaces. */
 void reply_error(struct reply *reply, const char *text);
 void reply_error_format(struct reply *reply, const char *format, ...)
@@ -30,7 +30,7 @@ void reply_bulk_string(struct reply *reply, const char *text);
 void reply_bulk_reference(struct reply *reply, struct slice bytes, struct byte_owner *owner);
 void reply_null(struct reply *reply);
 void reply_null_array(struct reply *reply);
-void reply_array(struct reply *reply, uint64_t count);  /* header; `count` elements follow */
+void reply_array(struct reply *reply, uint64_t count); /* header; `count` elements follow */
 void reply_map(struct reply *reply, uint64_t pairs);
 void reply_set(struct reply *reply, uint64_t count);
 void reply_push(struct reply *reply, uint64_t count);

@@ -4,57 +4,74 @@
  * length", "... too big inline request", "... unbalanced quotes in request", "... too big mbulk
  * count string", "... too big bulk count string"; the unauthenticated limits are
  * "Protocol error: unauthenticated multibulk length" and "... unauthenticated bulk length". All
- * protocol errors are PARSE_FATAL.
+ * protocol errors are PARSE_FATAL. A request named POST or "Host:" comes from a web browser that
+ * was tricked into talking to us: PARSE_FATAL with an empty error, that is, close without a reply.
  */
 #ifndef NICACHED_L6_PROTOCOL_RESP_PARSE_H
 #define NICACHED_L6_PROTOCOL_RESP_PARSE_H
 
 #include "dataplane/l6_protocol/request.h"
 
-#define RESP_INLINE_BYTES_MAX   (64U * 1024U)
-#define RESP_ARGUMENTS_INLINE   16
+#define RESP_INLINE_BYTES_MAX               (64U * 1024U)
+#define RESP_ARGUMENTS_INLINE               16
+#define RESP_UNAUTHENTICATED_ARGUMENTS_MAX  10
+#define RESP_UNAUTHENTICATED_BULK_BYTES_MAX 16384U
 
 struct resp_limits {
-    uint64_t bulk_bytes_max;  /* proto-max-bulk-len */
-    bool authenticated;       /* false: 10 arguments of 16384 bytes */
+    uint64_t bulk_bytes_max; /* proto-max-bulk-len */
+    bool authenticated;      /* false: 10 arguments of 16384 bytes */
 };
 
 struct resp_request {
     uint32_t argument_count;
-    struct slice *arguments;  /* owned by the parser; valid until the next call */
+    struct slice *arguments; /* owned by the parser; valid until the next call */
 };
 
-/* State between calls. Zeroed is initialised; resp_parser_deinit frees the argument table. */
+/* State between calls; resp_parse.c documents it. Zeroed is initialised, resp_parser_deinit frees
+ * the tables; between the two it may be moved (no pointer into itself). */
 struct resp_parser {
-    /* implementation: resp_parse.c documents the states */
     uint8_t state;
-    uint64_t position;          /* bytes of the current request already scanned */
-    int64_t arguments_expected;
-    int64_t bulk_expected;      /* -1: length line not read yet */
+    bool terminator_due; /* a bulk was supplied: its CRLF comes next */
+    uint32_t arguments_expected;
     uint32_t argument_count;
-    uint32_t argument_capacity;
-    struct resp_argument { uint64_t offset, size; } *offsets; /* from the request's first byte */
-    struct slice *arguments;
-    struct resp_argument inline_offsets[RESP_ARGUMENTS_INLINE];
+    uint32_t argument_capacity; /* of `arguments`; 0 while inline_arguments is in use */
+    uint64_t position;          /* first byte not parsed yet, from the request's first byte */
+    uint64_t scanned;           /* no end of line was found between `position` and here */
+    int64_t bulk_expected;      /* state RESP_BULKS: size of the payload at `position`, -1 when its
+                                   length line is still to come */
+    struct slice *arguments;    /* between calls: offsets, see resp_parse.c */
     struct slice inline_arguments[RESP_ARGUMENTS_INLINE];
-    uint8_t *unquoted;          /* inline requests with quotes: the unescaped bytes */
+    uint8_t *unquoted; /* inline requests with quotes: the unescaped bytes */
     size_t unquoted_capacity;
 };
 
 struct resp_parse_result {
     enum parse_verdict verdict;
     size_t consumed;
-    uint64_t wanted_bytes;      /* PARSE_PARTIAL: total size needed if known, else 0 */
-    /* PARSE_PARTIAL inside a large bulk argument: where its payload starts and its size, both from
-     * the request's first byte, so that a session can receive it into its final place; size 0
-     * otherwise. */
+    uint64_t wanted_bytes; /* PARSE_PARTIAL: no progress before the input has so many bytes (the
+                              end of the bulk that is arriving), or 0 when that is not known */
+    /* PARSE_PARTIAL inside a bulk argument of any size: where its payload starts in the input and
+     * its size, so that a session can receive it into its final place; both 0 otherwise. */
     uint64_t bulk_offset, bulk_bytes;
-    char error[128];            /* with its prefix, without '-' and CRLF: "ERR Protocol error: ..." */
+    char error[128]; /* with its prefix, without '-' and CRLF: "ERR Protocol error: ..." */
 };
 
 void resp_parser_init(struct resp_parser *parser);
 void resp_parser_deinit(struct resp_parser *parser);
 void resp_parse(struct resp_parser *parser, const struct resp_limits *limits, struct slice input,
                 struct resp_request *request, struct resp_parse_result *result);
+
+/* A large bulk that arrived elsewhere. To be called after a PARSE_PARTIAL with bulk_bytes > 0, when
+ * the session holds all bulk_bytes payload bytes in memory of its own: `bulk`, which must stay
+ * until the request was executed. From then on the request's input is what it was WITHOUT the
+ * payload:
+ *
+ *   before   *3 $3 SET $1 k $50000 | <payload 50000> | CRLF  next request ...
+ *                                  ^ bulk_offset
+ *   after    *3 $3 SET $1 k $50000 | CRLF  next request ...
+ *
+ * so `consumed`, `wanted_bytes` and a later `bulk_offset` of this request count without it too.
+ * More than one bulk of a request may be supplied so. bulk.size must be bulk_bytes (CHECK). */
+void resp_parser_supply_bulk(struct resp_parser *parser, struct slice bulk);
 
 #endif

@@ -10,32 +10,37 @@
 #include "dataplane/base/bytes.h"
 
 enum client_kind { CLIENT_RESP, CLIENT_MEMCACHE, CLIENT_MEMCACHE_UDP };
-enum client_reply_mode { CLIENT_REPLY_ON, CLIENT_REPLY_OFF, CLIENT_REPLY_SKIP_NEXT, CLIENT_REPLY_SKIP };
+enum client_reply_mode {
+    CLIENT_REPLY_ON,
+    CLIENT_REPLY_OFF,
+    CLIENT_REPLY_SKIP_NEXT,
+    CLIENT_REPLY_SKIP
+};
 
 #define CLIENT_NAME_BYTES_MAX 256 /* longer names get a clear error */
 
 struct client {
-    uint64_t id;                 /* unique and increasing; over workers: id % workers == worker */
+    uint64_t id; /* unique and increasing; over workers: id % workers == worker */
     enum client_kind kind;
     struct endpoint local, peer;
-    int socket_fd;               /* -1 on our own TCP */
-    uint8_t protocol;            /* RESP 2 or 3 */
+    int socket_fd;    /* -1 on our own TCP */
+    uint8_t protocol; /* RESP 2 or 3 */
     bool authenticated;
     bool no_evict, no_touch;
     enum client_reply_mode reply_mode;
     uint32_t database;
     uint64_t created_mono_us, active_mono_us;
-    const char *last_command;    /* full name in lower case, "client|list"; static storage */
+    const char *last_command; /* full name in lower case, "client|list"; static storage */
     uint64_t command_count;
     char *name, *library_name, *library_version; /* heap, or NULL */
 
     /* Filled by the layer that owns the connection, for CLIENT LIST. */
-    uint64_t input_bytes, output_bytes;      /* totals */
+    uint64_t input_bytes, output_bytes; /* totals */
     uint64_t query_buffer_bytes, query_buffer_free_bytes, argument_bytes, output_buffer_bytes;
 
     /* Requests to that layer, read after each command. */
-    bool close_after_reply;      /* QUIT, fatal errors */
-    bool close_now;              /* CLIENT KILL of another client */
+    bool close_after_reply; /* QUIT, fatal errors */
+    bool close_now;         /* CLIENT KILL of another client */
 
     /* List of all clients of the worker, kept by client_registry_*. */
     struct client *next, *previous;
@@ -45,6 +50,8 @@ struct client_registry {
     struct client *first, *last; /* in the order of their ids */
     uint64_t next_id, id_step;
     uint64_t count;
+    uint64_t kill_count; /* raised when some other client's close_now was set: the session
+                            layer then walks the list */
 };
 
 void client_registry_init(struct client_registry *registry, uint32_t worker, uint32_t worker_count);

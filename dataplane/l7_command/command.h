@@ -2,10 +2,11 @@
  * COMMAND and COMMAND DOCS, key positions and routing, ACL categories, the reference page in docs/.
  *
  * The life of a request here:
- *   command_look_up      name (and subcommand) -> row; checks arity, authentication
- *   command_keys         key positions of the row -> keys with their hashes
+ *   command_find         name (and subcommand) -> row
+ *   command_first_key    first key position of the row -> key with its hash
  *   (prefetch of the whole batch: shard_prefetch_bulk)
- *   row->handler(call)   writes exactly one reply, unless it returns COMMAND_DEFERRED
+ *   command_run          checks arity, authentication, memory; runs the row's handler, which writes
+ *                        exactly one reply, unless it returns COMMAND_DEFERRED
  *
  * A handler sees a parsed request, the shard it may touch and a reply writer: never a connection, a
  * packet or a thread.
@@ -13,7 +14,10 @@
 #ifndef NICACHED_L7_COMMAND_COMMAND_H
 #define NICACHED_L7_COMMAND_COMMAND_H
 
+#include <stdio.h>
+
 #include "dataplane/base/clock.h"
+#include "dataplane/base/glob.h"
 #include "dataplane/base/metrics.h"
 #include "dataplane/l6_protocol/memcache_compose.h"
 #include "dataplane/l6_protocol/memcache_parse.h"
@@ -82,9 +86,10 @@ enum command_verdict {
 
 /* What a deferred call waits for. */
 struct deferral {
-    uint64_t until_mono_us;            /* DEBUG SLEEP: resume at this time with `status` */
-    const char *status;                /* status reply to send then */
-    struct control_request *request;   /* sent to the control thread; resume with its answer */
+    uint64_t until_mono_us;          /* DEBUG SLEEP: resume at this time with `status` */
+    const char *status;              /* status reply to send then */
+    struct control_request *request; /* sent to the control thread; resume with its answer */
+    bool muted;                      /* CLIENT REPLY OFF / SKIP was in force */
 };
 
 /* Asked of the control thread; travels by channel, comes back answered. Heap, freed by the worker
@@ -92,62 +97,105 @@ struct deferral {
 enum control_request_type {
     CONTROL_CONFIG_SET,
     CONTROL_CONFIG_REWRITE,
-    CONTROL_SHUTDOWN,
+    CONTROL_SHUTDOWN, /* arguments: those of the command, without its name. It may be answered
+                         (ABORT, failure); success answers nothing, because the process ends. */
 };
 struct control_request {
     enum control_request_type type;
-    uint64_t client_id;          /* whom the answer is for */
+    uint64_t client_id; /* whom the answer is for */
     uint32_t argument_count;
-    char **arguments;            /* terminated copies (configuration values hold no NUL) */
-    char error[512];             /* answer: "" is success, else the whole error text "ERR ..." */
+    char **arguments; /* terminated copies (configuration values hold no NUL) */
+    char error[512];  /* answer: "" is success, else the whole error text "ERR ..." */
 };
-struct control_request *control_request_create(enum control_request_type type, uint32_t argument_count,
+struct control_request *control_request_create(enum control_request_type type,
+                                               uint32_t argument_count,
                                                const struct slice *arguments);
 void control_request_destroy(struct control_request *request);
 
 /* What the control thread publishes for INFO, read by workers without a lock (relaxed atomics). */
 struct control_status {
     uint64_t start_wall_ms;
-    uint64_t resident_bytes;     /* of the process */
+    uint64_t resident_bytes; /* of the process */
     uint64_t cpu_user_us, cpu_system_us;
     uint64_t operations_per_second, input_bytes_per_second, output_bytes_per_second;
     char run_id[41];
     char executable[256], config_file[256];
 };
 
+/* Latencies are kept in ticks of the TSC, in classes of about 12 percent: eight per power of two.
+ */
+#define COMMAND_LATENCY_CLASSES 264
+
+/* Of one row of the table. Written by the owning worker, read by any (relaxed). Not every call is
+ * timed: command_execute says which. */
+struct command_statistics {
+    uint64_t calls, rejected, failed;
+    uint64_t timed_calls, timed_ticks;
+    uint32_t latencies[COMMAND_LATENCY_CLASSES];
+};
+
+#define ERROR_WORD_BYTES_MAX 32
+#define ERROR_WORD_COUNT_MAX 64
+/* Error replies per first word ("ERR", "WRONGTYPE"). One writer; an entry is filled in before
+ * `count` shows it (release / acquire). Words beyond the bound are counted together. */
+struct error_statistics {
+    uint32_t count;
+    uint64_t others;
+    struct error_entry {
+        char word[ERROR_WORD_BYTES_MAX];
+        uint64_t replies;
+    } entries[ERROR_WORD_COUNT_MAX];
+};
+
+/* CONFIG RESETSTAT touches no worker's counters: it notes their sums here, and INFO shows what has
+ * been added since. So metrics stay monotonic for whoever scrapes them, and no thread writes
+ * another's counters. Shared by all workers; relaxed atomics. */
+struct statistics_baseline;
+
 /* Everything of one worker that commands may use. One per worker, no globals. */
 struct command_context {
     struct shard *shard;
-    const struct config *config;           /* this pass's snapshot */
-    struct metrics *metrics;               /* this worker's */
+    const struct config *config;              /* this pass's snapshot */
+    struct metrics *metrics;                  /* this worker's */
     const struct metrics *const *all_metrics; /* of all workers, for INFO */
-    struct shard *const *all_shards;       /* for figures that may be read from any thread */
+    struct shard *const *all_shards;          /* for figures that may be read from any thread */
     uint32_t worker, worker_count;
     struct client_registry *clients;
     const struct control_status *status;
-    uint64_t *command_calls;               /* per row: calls, for INFO commandstats */
-    uint64_t *command_usec, *command_rejected, *command_failed;
+    struct command_statistics *statistics; /* per row, for INFO commandstats and latencystats */
     struct error_statistics *errors;       /* per first word, for INFO errorstats */
-    struct instant now;                    /* of this pass */
+    struct statistics_baseline *baseline;
+    bool owns_baseline;
+    /* The contexts of all workers, for INFO; set by command_contexts_join, else only this one. */
+    struct command_context *const *all_contexts;
+    uint32_t all_context_count;
+    struct instant now; /* of this pass */
     uint64_t random_state;
-    uint64_t memcache_flush_at_ms;         /* flush_all with a delay: 0 when none is due */
+    /* Of the machine and the process, noted when the context is made. */
+    char operating_system[256];
+    uint64_t process_id, system_memory_bytes;
+    uint64_t memcache_flush_at_ms; /* flush_all with a delay: 0 when none is due */
 };
-struct command_context *command_context_create(void); /* zeroed, tables allocated */
+/* Zeroed, tables allocated; NULL when out of memory. */
+struct command_context *command_context_create(void);
 void command_context_destroy(struct command_context *context);
+/* Once, before the workers start: they show common figures in INFO. The array stays the caller's
+ * and lives as long as the contexts; destroy them after all workers have stopped. */
+void command_contexts_join(struct command_context *const *contexts, uint32_t count);
 
 #define COMMAND_KEYS_INLINE 4
 
 struct call {
     struct command_context *context;
-    struct shard *shard;                   /* = context->shard while one worker owns the keys */
+    struct shard *shard; /* = context->shard while one worker owns the keys */
     const struct instant *now;
     struct client *client;
     const struct command *command;
     uint32_t argument_count;
-    const struct slice *arguments;         /* arguments[0] is the name as sent */
-    const struct key *first_key;           /* hashed key of the row's first key position, or NULL */
-    struct blob *large_value;              /* when the last bulk argument was received into a blob:
-                                              arguments[large_value_index] shows its bytes */
+    const struct slice *arguments; /* arguments[0] is the name as sent */
+    const struct key *first_key;   /* hashed key of the row's first key position, or NULL */
+    struct blob *large_value;      /* when the last bulk argument was received into a blob:
+                                      arguments[large_value_index] shows its bytes */
     uint32_t large_value_index;
     struct reply *reply;
     struct deferral deferral;
@@ -156,17 +204,18 @@ struct call {
 typedef enum command_verdict (*command_handler)(struct call *call);
 
 struct command {
-    const char *name;           /* lower case; subcommands: "client|list" */
-    const char *parent;         /* NULL, or the container's name */
-    int32_t arity;              /* as Redis: exact if positive, at least -n if negative; with name */
+    const char *name;   /* lower case; subcommands: "client|list" */
+    const char *parent; /* NULL, or the container's name */
+    int32_t arity;      /* as Redis: exact if positive, at least -n if negative; with name */
     uint32_t flags, categories;
     int32_t first_key, last_key, key_step; /* 0 0 0: no keys */
-    command_handler handler;    /* NULL: a container that needs a subcommand */
+    command_handler handler;               /* NULL: a container that needs a subcommand */
+    bool is_container;                     /* rows with .parent = this name exist */
     const char *group, *since, *summary, *complexity;
-    const char *key_specs;      /* compact form, command_docs.c documents the grammar; "" none */
-    const char *tips;           /* blank separated */
-    const char *arguments;      /* compact form of COMMAND DOCS' arguments */
-    const char *doc_flags;      /* "deprecated" ...; with deprecated_since, replaced_by */
+    const char *key_specs; /* compact form, command_docs.c documents the grammar; "" none */
+    const char *tips;      /* blank separated */
+    const char *arguments; /* compact form of COMMAND DOCS' arguments */
+    const char *doc_flags; /* "deprecated" ...; with deprecated_since, replaced_by */
     const char *deprecated_since, *replaced_by;
 };
 
@@ -178,11 +227,36 @@ static inline uint32_t command_index(const struct command *command)
 }
 void command_table_setup(void); /* once, before any thread: builds the name index */
 
-/* The life of a RESP request: looks up, checks (unknown command, arity, NOAUTH, OOM), hashes the
- * first key. False when an error reply was written instead. */
+/* The row a request means: the container's subcommand where there is one. NULL: unknown. Depends on
+ * nothing but the table, so a batch may look all its requests up first. */
+const struct command *command_find(const struct slice *arguments, uint32_t argument_count);
+/* The row of a top-level command, or of a subcommand of `parent`, by its name alone. */
+const struct command *command_find_named(const struct command *parent, struct slice name);
+/* Hashes the first key position's argument; false when there is none. */
+bool command_first_key(const struct command *command, const struct slice *arguments,
+                       uint32_t argument_count, struct key *key);
+/* Flags imply some categories (fast or slow, admin is dangerous, ...): all of them. */
+uint32_t command_categories(const struct command *command);
+
+/* The life of a RESP request whose row is in call->command (NULL: unknown): checks what depends on
+ * the state at its turn (arity, authentication, memory), runs the handler, keeps the statistics.
+ * An AUTH earlier in the same batch counts. */
+enum command_verdict command_run(struct call *call);
+
+/* The same in two steps, for one request at a time: looks up, checks, hashes the first key; false
+ * when an error reply was written instead. */
 bool command_prepare(struct call *call, struct key *key_storage);
 /* Runs the handler and keeps the statistics. */
 enum command_verdict command_execute(struct call *call);
+/* Writes the reply of a deferred call once its time or its answer has come, and frees the request.
+ * `deferral` is a copy of call->deferral. */
+void command_resume(struct command_context *context, struct client *client,
+                    struct deferral *deferral, struct reply *reply);
+/* Whether the client may do more than AUTH and HELLO: for the parser's unauthenticated limits. */
+bool command_client_authenticated(const struct command_context *context, struct client *client);
+
+/* docs/commands.md, from the table. */
+void command_print_reference(FILE *to);
 
 /* The same for memcached text. Replies go to `reply`; `large_value` as in struct call. */
 struct memcache_call {
@@ -191,7 +265,7 @@ struct memcache_call {
     const struct instant *now;
     struct client *client;
     const struct memcache_request *request;
-    const struct key *keys;                /* request->key_count hashed keys */
+    const struct key *keys; /* request->key_count hashed keys */
     struct blob *large_value;
     struct memcache_reply *reply;
 };
@@ -216,6 +290,9 @@ void reply_item(struct reply *reply, const struct item *item);
 bool call_option(const struct call *call, uint32_t index, const char *name); /* ignoring case */
 bool call_int64(struct call *call, uint32_t index, int64_t *value); /* replies ERROR_NOT_INTEGER */
 /* Redis' glob: * ? [a-z] [^a] \x; iterative, no recursion (CVE-2024-31228). */
-bool glob_match(struct slice pattern, struct slice text, bool ignore_case);
+static inline bool glob_match(struct slice pattern, struct slice text, bool ignore_case)
+{
+    return glob_matches(pattern, text, ignore_case);
+}
 
 #endif

@@ -1,0 +1,543 @@
+/* The option table: options.def as data, and what can be done with one directive's value.
+ *
+ * Columns of options.def:
+ *   field     the variable in struct config
+ *   name      the directive
+ *   default   as the variable holds it
+ *   low high  bounds of an integer, inclusive
+ *   unit      UNIT_BYTES takes Redis' k kb m mb g gb; UNIT_OCTAL is read and shown in octal; the
+ *             others are plain decimal numbers
+ *   values    names of an enumeration; a refused one is known and named, but not in this version
+ *   check     of a string: NULL, or what is wrong with it
+ *   when      WHEN_START: only before the start; WHEN_NOW: CONFIG SET changes it
+ *   help      one sentence for sample, reference and refusals; of a fixed value, the reason
+ *
+ * Thread: any, the table is constant. Failure: a reason in words, never a changed value.
+ */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include "config/config_internal.h"
+#include "dataplane/base/check.h"
+#include "dataplane/base/log.h"
+#include "dataplane/base/number.h"
+
+/* ---- values and checks that rows name ----------------------------------------------------------
+ */
+
+static const struct option_value values_maxmemory_policy[] = {
+    {"volatile-lru", MAXMEMORY_VOLATILE_LRU, true},
+    {"volatile-lfu", MAXMEMORY_VOLATILE_LFU, true},
+    {"volatile-random", MAXMEMORY_VOLATILE_RANDOM, true},
+    {"volatile-ttl", MAXMEMORY_VOLATILE_TTL, true},
+    {"allkeys-lru", MAXMEMORY_ALLKEYS_LRU, true},
+    {"allkeys-lfu", MAXMEMORY_ALLKEYS_LFU, true},
+    {"allkeys-random", MAXMEMORY_ALLKEYS_RANDOM, true},
+    {"noeviction", MAXMEMORY_NOEVICTION, false},
+    {NULL, 0, false},
+};
+static const struct option_value values_debug_command[] = {
+    {"no", DEBUG_COMMAND_NO, false},
+    {"yes", DEBUG_COMMAND_YES, false},
+    {"local", DEBUG_COMMAND_LOCAL, false},
+    {NULL, 0, false},
+};
+static const struct option_value values_poll_mode[] = {
+    {"adaptive", POLL_ADAPTIVE, false},
+    {"busy", POLL_BUSY, false},
+    {NULL, 0, false},
+};
+static const struct option_value values_hugepages[] = {
+    {"auto", HUGEPAGES_AUTO, false},
+    {"yes", HUGEPAGES_YES, false},
+    {"no", HUGEPAGES_NO, false},
+    {NULL, 0, false},
+};
+static const struct option_value values_loglevel[] = {
+    {"debug", LOG_DEBUG, false},
+    {"verbose", LOG_VERBOSE, false},
+    {"notice", LOG_NOTICE, false},
+    {"warning", LOG_WARNING, false},
+    {NULL, 0, false},
+};
+
+static const char *check_any_text(const char *value)
+{
+    (void)value;
+    return NULL;
+}
+
+static const char *check_path(const char *value)
+{
+    for (; *value != '\0'; value++) {
+        if ((unsigned char)*value < ' ') {
+            return "a path holds no control characters";
+        }
+    }
+    return NULL;
+}
+
+/* sun_path has 108 bytes, with the terminator. */
+static const char *check_socket_path(const char *value)
+{
+    return strlen(value) > 107 ? "a Unix socket's path has at most 107 bytes" : check_path(value);
+}
+
+/* What we call ourselves stands in replies without quotes: one printable word. */
+static const char *check_identity(const char *value)
+{
+    size_t size = strlen(value);
+    for (size_t i = 0; i < size; i++) {
+        if (value[i] <= ' ' || value[i] > '~') {
+            return "argument must be one word of printable characters";
+        }
+    }
+    return size == 0 || size > 63 ? "argument must have 1 to 63 characters" : NULL;
+}
+
+/* "2-3,5": numbers and ascending ranges; each CPU once. Returns how many, or -1. */
+static int32_t parse_cpu_list(const char *text, uint32_t *cpus, uint32_t count_max)
+{
+    bool seen[1024] = {false};
+    uint32_t count = 0;
+    for (const char *at = text; *at != '\0';) {
+        size_t size = strcspn(at, ",");
+        const char *dash = memchr(at, '-', size);
+        size_t low_size = dash != NULL ? (size_t)(dash - at) : size;
+        uint64_t low, high;
+        if (!number_parse_uint64(slice_of(at, low_size), &low)) {
+            return -1;
+        }
+        high = low;
+        if (dash != NULL && !number_parse_uint64(slice_of(dash + 1, size - low_size - 1), &high)) {
+            return -1;
+        }
+        if (low > high || high >= sizeof(seen)) {
+            return -1;
+        }
+        for (uint64_t cpu = low; cpu <= high; cpu++) {
+            if (seen[cpu]) {
+                return -1;
+            }
+            seen[cpu] = true;
+            if (count < count_max) {
+                cpus[count] = (uint32_t)cpu;
+            }
+            count++;
+        }
+        at += size;
+        if (*at == ',' && *++at == '\0') {
+            return -1;
+        }
+    }
+    return (int32_t)count;
+}
+
+static const char *check_cpu_list(const char *value)
+{
+    return parse_cpu_list(value, NULL, 0) < 0
+               ? "argument must be a list of CPU numbers below 1024 and ranges, each once, as 2-3,5"
+               : NULL;
+}
+
+uint32_t config_worker_cpus(const struct config *config, uint32_t *cpus, uint32_t count_max)
+{
+    int32_t count = parse_cpu_list(config->worker_cpus, cpus, count_max);
+    CHECK(count >= 0);
+    return (uint32_t)count < count_max ? (uint32_t)count : count_max;
+}
+
+/* ---- the table ------------------------------------------------------------------------------- */
+
+/* clang-format off */
+const struct option options[] = {
+#define OPTION_SECTION(title_text) \
+    {.kind = OPTION_KIND_SECTION, .name = title_text},
+#define OPTION_BOOL(field, name_text, default_value, when_set, help_text) \
+    {.kind = OPTION_KIND_BOOL, .name = name_text, .offset = offsetof(struct config, field), \
+     .default_integer = default_value, .when = when_set, .help = help_text},
+#define OPTION_INTEGER(field, name_text, default_value, low_bound, high_bound, unit_of, when_set, help_text) \
+    {.kind = OPTION_KIND_INTEGER, .name = name_text, .offset = offsetof(struct config, field), \
+     .default_integer = default_value, .low = low_bound, .high = high_bound, .unit = unit_of, \
+     .when = when_set, .help = help_text},
+#define OPTION_ENUM(field, name_text, default_value, value_list, when_set, help_text) \
+    {.kind = OPTION_KIND_ENUM, .name = name_text, .offset = offsetof(struct config, field), \
+     .default_integer = (int64_t)default_value, .values = value_list, .when = when_set, .help = help_text},
+#define OPTION_STRING(field, name_text, default_value, check_value, when_set, help_text) \
+    {.kind = OPTION_KIND_STRING, .name = name_text, .offset = offsetof(struct config, field), \
+     .default_text = default_value, .check = check_value, .when = when_set, .help = help_text},
+#define OPTION_FIXED(name_text, value, when_set, help_text) \
+    {.kind = OPTION_KIND_FIXED, .name = name_text, .default_text = value, .when = when_set, .help = help_text},
+#define OPTION_INTERFACE(name_text, help_text) \
+    {.kind = OPTION_KIND_INTERFACE, .name = name_text, .when = WHEN_START, .help = help_text},
+#define OPTION_BIND(name_text, help_text) \
+    {.kind = OPTION_KIND_BIND, .name = name_text, .when = WHEN_START, .help = help_text},
+#include "config/options.def"
+};
+/* clang-format on */
+const uint32_t option_count = sizeof(options) / sizeof(options[0]);
+
+const struct option *option_find(const char *name)
+{
+    struct slice wanted = slice_of_string(name);
+    for (uint32_t i = 0; i < option_count; i++) {
+        if (options[i].kind != OPTION_KIND_SECTION &&
+            slice_equal_ignoring_case(wanted, slice_of_string(options[i].name))) {
+            return &options[i];
+        }
+    }
+    return NULL;
+}
+
+int config_refuse(struct config_reason *reason, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(reason->text, sizeof(reason->text), format, arguments);
+    va_end(arguments);
+    return -EINVAL;
+}
+
+/* The variables, by kind. */
+static bool *bool_of(struct config *config, const struct option *option)
+{
+    return (bool *)((char *)config + option->offset);
+}
+
+static int64_t *integer_of(struct config *config, const struct option *option)
+{
+    return (int64_t *)(void *)((char *)config + option->offset);
+}
+
+static int *enum_of(struct config *config, const struct option *option)
+{
+    return (int *)(void *)((char *)config + option->offset);
+}
+
+static char **string_of(struct config *config, const struct option *option)
+{
+    return (char **)(void *)((char *)config + option->offset);
+}
+
+/* ---- text to value --------------------------------------------------------------------------- */
+
+static int set_bool(struct config *config, const struct option *option, const char *value,
+                    struct config_reason *reason)
+{
+    struct slice text = slice_of_string(value);
+    bool yes = slice_equal_ignoring_case(text, SLICE_LITERAL("yes"));
+    if (!yes && !slice_equal_ignoring_case(text, SLICE_LITERAL("no"))) {
+        return config_refuse(reason, "argument must be 'yes' or 'no'");
+    }
+    *bool_of(config, option) = yes;
+    return 0;
+}
+
+/* Digits, then one of Redis' units; no sign, no fraction, no blank; in range. */
+static bool parse_bytes(const char *text, int64_t *value)
+{
+    static const struct {
+        const char *name;
+        uint64_t factor;
+    } units[] = {
+        {"", 1},
+        {"b", 1},
+        {"k", 1000},
+        {"kb", 1024},
+        {"m", 1000 * 1000},
+        {"mb", 1024 * 1024},
+        {"g", 1000 * 1000 * 1000},
+        {"gb", 1024 * 1024 * 1024},
+    };
+    size_t digits = strspn(text, "0123456789");
+    uint64_t number;
+    if (!number_parse_uint64(slice_of(text, digits), &number)) {
+        return false;
+    }
+    for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
+        if (slice_equal_ignoring_case(slice_of_string(text + digits),
+                                      slice_of_string(units[i].name))) {
+            return !__builtin_mul_overflow(number, units[i].factor, value);
+        }
+    }
+    return false;
+}
+
+static bool parse_octal(const char *text, int64_t *value)
+{
+    int64_t result = 0;
+    size_t i = 0;
+    for (; text[i] >= '0' && text[i] <= '7' && i < 8; i++) {
+        result = result * 8 + (text[i] - '0');
+    }
+    *value = result;
+    return i > 0 && text[i] == '\0';
+}
+
+static int set_integer(struct config *config, const struct option *option, const char *text,
+                       struct config_reason *reason)
+{
+    int64_t value = 0;
+    switch (option->unit) {
+    case UNIT_BYTES:
+        if (!parse_bytes(text, &value)) {
+            return config_refuse(reason, "argument must be a memory value");
+        }
+        break;
+    case UNIT_OCTAL:
+        if (!parse_octal(text, &value)) {
+            return config_refuse(reason, "argument couldn't be parsed as an octal number");
+        }
+        break;
+    case UNIT_NONE:
+    case UNIT_SECONDS:
+    default:
+        if (!number_parse_int64(slice_of_string(text), &value)) {
+            return config_refuse(reason, "argument couldn't be parsed into an integer");
+        }
+        break;
+    }
+    if (value < option->low || value > option->high) {
+        return config_refuse(reason,
+                             option->unit == UNIT_OCTAL
+                                 ? "argument must be between %llo and %llo inclusive"
+                                 : "argument must be between %lld and %lld inclusive",
+                             (long long)option->low, (long long)option->high);
+    }
+    *integer_of(config, option) = value;
+    return 0;
+}
+
+static int refuse_enum(const struct option *option, bool known, struct config_reason *reason)
+{
+    char names[CONFIG_REASON_BYTES_MAX - 128] = "";
+    size_t used = 0;
+    for (const struct option_value *value = option->values; value->name != NULL; value++) {
+        if ((!known || !value->refused) && used < sizeof(names)) {
+            used += (size_t)snprintf(names + used, sizeof(names) - used, "%s%s",
+                                     used == 0 ? "" : ", ", value->name);
+        }
+    }
+    return known ? config_refuse(reason, "this version supports only: %s", names)
+                 : config_refuse(reason, "argument(s) must be one of the following: %s", names);
+}
+
+static int set_enum(struct config *config, const struct option *option, const char *text,
+                    struct config_reason *reason)
+{
+    for (const struct option_value *value = option->values; value->name != NULL; value++) {
+        if (slice_equal_ignoring_case(slice_of_string(text), slice_of_string(value->name))) {
+            if (value->refused) {
+                return refuse_enum(option, true, reason);
+            }
+            *enum_of(config, option) = value->value;
+            return 0;
+        }
+    }
+    return refuse_enum(option, false, reason);
+}
+
+static int set_string(struct config *config, const struct option *option, const char *text,
+                      struct config_reason *reason)
+{
+    if (strlen(text) >= CONFIG_TEXT_BYTES_MAX) {
+        return config_refuse(reason, "argument is longer than %d bytes", CONFIG_TEXT_BYTES_MAX - 1);
+    }
+    const char *wrong = option->check(text);
+    if (wrong != NULL) {
+        return config_refuse(reason, "%s", wrong);
+    }
+    char *copy = strdup(text);
+    if (copy == NULL) {
+        return -ENOMEM;
+    }
+    free(*string_of(config, option));
+    *string_of(config, option) = copy;
+    return 0;
+}
+
+/* A value of several words ("save 900 1 300 10") is never the fixed one; no word at all is "". */
+static int set_fixed(const struct option *option, uint32_t word_count, char *const *words,
+                     struct config_reason *reason)
+{
+    const char *text = word_count == 0 ? "" : words[0];
+    if (word_count > 1 ||
+        !slice_equal_ignoring_case(slice_of_string(text), slice_of_string(option->default_text))) {
+        return config_refuse(reason, "%s; only '%s' is accepted", option->help,
+                             option->default_text);
+    }
+    return 0;
+}
+
+int option_set(struct config *config, const struct option *option, uint32_t word_count,
+               char *const *words, struct config_reason *reason)
+{
+    if (option->kind == OPTION_KIND_INTERFACE) {
+        return config_add_interface(config, word_count, words, reason);
+    }
+    if (option->kind == OPTION_KIND_BIND) {
+        return config_set_bind(config, word_count, words, reason);
+    }
+    if (option->kind == OPTION_KIND_FIXED) {
+        return set_fixed(option, word_count, words, reason);
+    }
+    if (word_count != 1) {
+        return config_refuse(reason, "wrong number of arguments");
+    }
+    switch (option->kind) {
+    case OPTION_KIND_BOOL: return set_bool(config, option, words[0], reason);
+    case OPTION_KIND_INTEGER: return set_integer(config, option, words[0], reason);
+    case OPTION_KIND_ENUM: return set_enum(config, option, words[0], reason);
+    case OPTION_KIND_STRING: return set_string(config, option, words[0], reason);
+    case OPTION_KIND_SECTION:
+    case OPTION_KIND_FIXED:
+    case OPTION_KIND_INTERFACE:
+    case OPTION_KIND_BIND:
+    default: CHECK(false); return -EINVAL;
+    }
+}
+
+/* ---- value to text --------------------------------------------------------------------------- */
+
+static const char *enum_name(const struct option *option, int value)
+{
+    const struct option_value *at = option->values;
+    while (at->name != NULL && at->value != value) {
+        at++;
+    }
+    CHECK(at->name != NULL);
+    return at->name;
+}
+
+static void format_interfaces(const struct config *config, char *text)
+{
+    size_t used = 0;
+    text[0] = '\0';
+    for (uint32_t i = 0; i < config->interface_count; i++) {
+        if (!config->interfaces[i].from_bind) {
+            used += (size_t)snprintf(text + used, CONFIG_VALUE_BYTES_MAX - used, "%s",
+                                     used == 0 ? "" : "; ");
+            interface_format(&config->interfaces[i], text + used, CONFIG_VALUE_BYTES_MAX - used);
+            used += strlen(text + used);
+        }
+    }
+}
+
+void option_format(const struct config *config, const struct option *option, char *text)
+{
+    struct config *of = (struct config *)(uintptr_t)config; /* read only */
+    size_t size = CONFIG_VALUE_BYTES_MAX;
+    switch (option->kind) {
+    case OPTION_KIND_BOOL: snprintf(text, size, "%s", *bool_of(of, option) ? "yes" : "no"); break;
+    case OPTION_KIND_INTEGER:
+        snprintf(text, size, option->unit == UNIT_OCTAL ? "%llo" : "%lld",
+                 (long long)*integer_of(of, option));
+        break;
+    case OPTION_KIND_ENUM:
+        snprintf(text, size, "%s", enum_name(option, *enum_of(of, option)));
+        break;
+    case OPTION_KIND_STRING: snprintf(text, size, "%s", *string_of(of, option)); break;
+    case OPTION_KIND_FIXED: snprintf(text, size, "%s", option->default_text); break;
+    case OPTION_KIND_INTERFACE: format_interfaces(config, text); break;
+    case OPTION_KIND_BIND: config_format_bind(config, text, size); break;
+    case OPTION_KIND_SECTION:
+    default: CHECK(false);
+    }
+}
+
+/* The largest unit that divides the number, as Redis rewrites memory sizes. */
+static void format_bytes(int64_t value, char *text)
+{
+    static const char *const names[] = {"gb", "mb", "kb"};
+    for (uint32_t i = 0; i < 3; i++) {
+        int64_t factor = INT64_C(1) << (30 - 10 * i);
+        if (value != 0 && value % factor == 0) {
+            snprintf(text, CONFIG_VALUE_BYTES_MAX, "%lld%s", (long long)(value / factor), names[i]);
+            return;
+        }
+    }
+    snprintf(text, CONFIG_VALUE_BYTES_MAX, "%lld", (long long)value);
+}
+
+void option_format_for_file(const struct config *config, const struct option *option, char *text)
+{
+    char plain[CONFIG_VALUE_BYTES_MAX];
+    if (option->kind == OPTION_KIND_INTEGER && option->unit == UNIT_BYTES) {
+        struct config *of = (struct config *)(uintptr_t)config; /* read only */
+        format_bytes(*integer_of(of, option), text);
+        return;
+    }
+    option_format(config, option, plain);
+    if (option->kind == OPTION_KIND_STRING || option->kind == OPTION_KIND_FIXED) {
+        CHECK(config_quote_word(plain, text, CONFIG_VALUE_BYTES_MAX));
+    } else {
+        memcpy(text, plain, strlen(plain) + 1);
+    }
+}
+
+static void format_enum_values(const struct option *option, char *text)
+{
+    size_t used = 0;
+    for (const struct option_value *value = option->values; value->name != NULL; value++) {
+        if (!value->refused) {
+            used += (size_t)snprintf(text + used, CONFIG_VALUE_BYTES_MAX - used, "%s%s",
+                                     used == 0 ? "" : ", ", value->name);
+        }
+    }
+}
+
+static void format_range(const struct option *option, char *text)
+{
+    static const char *const unit_names[] = {
+        [UNIT_NONE] = "",
+        [UNIT_BYTES] = " bytes, or with k kb m mb g gb",
+        [UNIT_SECONDS] = " seconds",
+        [UNIT_OCTAL] = ", octal",
+    };
+    long long low = option->low, high = option->high;
+    const char *unit = unit_names[option->unit];
+    if (low == high) {
+        snprintf(text, CONFIG_VALUE_BYTES_MAX, "%lld%s", low, unit);
+    } else if (high >= UINT32_MAX) {
+        snprintf(text, CONFIG_VALUE_BYTES_MAX, "%lld or more%s", low, unit);
+    } else if (option->unit == UNIT_OCTAL) {
+        snprintf(text, CONFIG_VALUE_BYTES_MAX, "%llo to %llo%s", low, high, unit);
+    } else {
+        snprintf(text, CONFIG_VALUE_BYTES_MAX, "%lld to %lld%s", low, high, unit);
+    }
+}
+
+void option_format_allowed(const struct option *option, char *text)
+{
+    static const char *const kinds[] = {
+        [OPTION_KIND_BOOL] = "yes, no",   [OPTION_KIND_STRING] = "text",
+        [OPTION_KIND_FIXED] = "fixed",    [OPTION_KIND_INTERFACE] = "one interface",
+        [OPTION_KIND_BIND] = "addresses",
+    };
+    if (option->kind == OPTION_KIND_INTEGER) {
+        format_range(option, text);
+    } else if (option->kind == OPTION_KIND_ENUM) {
+        format_enum_values(option, text);
+    } else {
+        snprintf(text, CONFIG_VALUE_BYTES_MAX, "%s", kinds[option->kind]);
+    }
+}
+
+void option_set_default(struct config *config, const struct option *option)
+{
+    switch (option->kind) {
+    case OPTION_KIND_BOOL: *bool_of(config, option) = option->default_integer != 0; break;
+    case OPTION_KIND_INTEGER: *integer_of(config, option) = option->default_integer; break;
+    case OPTION_KIND_ENUM: *enum_of(config, option) = (int)option->default_integer; break;
+    case OPTION_KIND_STRING:
+        free(*string_of(config, option));
+        *string_of(config, option) = strdup(option->default_text);
+        break;
+    case OPTION_KIND_SECTION:
+    case OPTION_KIND_FIXED:
+    case OPTION_KIND_INTERFACE:
+    case OPTION_KIND_BIND:
+    default: break;
+    }
+}

@@ -1,0 +1,748 @@
+/* memcached text parser.
+ *
+ *                      get, delete, ...: complete
+ *   MEMCACHE_LINE ----------------------------------------> MEMCACHE_LINE
+ *        |  set and its family: the value is not all there
+ *        +--------> MEMCACHE_VALUE ----> complete or "bad data chunk"
+ *        |               | refused
+ *        |  too large    v
+ *        +--------> MEMCACHE_SWALLOW --> all of it gone, MEMCACHE_LINE
+ *
+ * A line is looked at once, when its LF is there: find_line remembers how far it has searched.
+ * While a value arrives, `pending` keeps what the line said, and its key as an offset, because the
+ * input may move; nothing of the value is looked at before it is complete.
+ *
+ * How lines and numbers are read is the reference's habit of C strings and strtol: words are parted
+ * by blanks alone (a tab belongs to a word), a NUL ends the line, a number may have white space
+ * before it, a sign, and white space with anything after it, and is cut to 32 bits where the field
+ * has 32.
+ *
+ * Memory: the key table, grown with realloc, given back at the next request if large.
+ */
+#include "dataplane/l6_protocol/memcache_parse.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "dataplane/base/check.h"
+
+enum memcache_state { MEMCACHE_LINE, MEMCACHE_VALUE, MEMCACHE_SWALLOW };
+
+#define COLD __attribute__((cold, noinline))
+
+#define KEYS_KEPT_MAX 1024U
+#define WORDS_MAX     23U /* the reference's token array; what follows is not looked at */
+#define BINARY_MAGIC  0x80
+
+/* What the reference adds to key and value when it compares with its item size limit: header, the
+ * key's NUL, CRLF, CAS; and the client flags only when they are not zero. */
+#define ITEM_OVERHEAD_BYTES 59U
+#define ITEM_FLAGS_BYTES    4U
+
+#define BAD_FORMAT "CLIENT_ERROR bad command line format"
+
+struct words {
+    uint32_t count;
+    struct slice word[WORDS_MAX];
+};
+
+/* ---- words and numbers ----------------------------------------------------------------------- */
+
+/* The next word of [*at, end), empty when there is none; *at moves behind it. */
+static inline struct slice next_word(const uint8_t **at, const uint8_t *end)
+{
+    const uint8_t *first = *at;
+    while (first < end && *first == ' ') {
+        first++;
+    }
+    const uint8_t *last = first;
+    while (last < end && *last != ' ' && *last != '\0') {
+        last++;
+    }
+    *at = last;
+    return slice_of(first, (size_t)(last - first));
+}
+
+static void split_words(struct slice line, struct words *words)
+{
+    const uint8_t *at = line.data, *end = line.data + line.size;
+    words->count = 0;
+    while (words->count < WORDS_MAX) {
+        struct slice word = next_word(&at, end);
+        if (word.size == 0) {
+            break;
+        }
+        words->word[words->count++] = word;
+    }
+}
+
+static bool word_is(struct slice word, const char *text, size_t size)
+{
+    return word.size == size && memcmp(word.data, text, size) == 0;
+}
+#define WORD_IS(word, literal) word_is(word, "" literal, sizeof(literal) - 1)
+
+static bool is_space(uint8_t byte)
+{
+    return byte == ' ' || (byte >= '\t' && byte <= '\r');
+}
+
+/* Sign and magnitude of a number as strtol and strtoul read one. */
+static bool read_number(struct slice word, bool *negative, uint64_t *magnitude)
+{
+    size_t i = 0;
+    while (i < word.size && is_space(word.data[i])) {
+        i++;
+    }
+    *negative = i < word.size && word.data[i] == '-';
+    if (i < word.size && (word.data[i] == '-' || word.data[i] == '+')) {
+        i++;
+    }
+    size_t first = i;
+    uint64_t value = 0;
+    for (; i < word.size; i++) {
+        unsigned digit = (unsigned)word.data[i] - '0';
+        if (digit > 9) {
+            break;
+        }
+        if (__builtin_mul_overflow(value, 10U, &value) ||
+            __builtin_add_overflow(value, digit, &value)) {
+            return false;
+        }
+    }
+    *magnitude = value;
+    return i > first && (i == word.size || is_space(word.data[i]));
+}
+
+/* Any 64-bit number, cut to 32 bits. */
+static bool read_int32(struct slice word, int32_t *value)
+{
+    bool negative;
+    uint64_t magnitude;
+    if (!read_number(word, &negative, &magnitude) ||
+        magnitude > (uint64_t)INT64_MAX + (negative ? 1U : 0U)) {
+        return false;
+    }
+    uint32_t low = (uint32_t)magnitude;
+    *value = (int32_t)(negative ? 0U - low : low);
+    return true;
+}
+
+/* A number of 2^63 and more is refused if there is a minus anywhere: it is how the reference tells
+ * a negative number from a large one. */
+static bool read_uint64(struct slice word, uint64_t *value)
+{
+    bool negative;
+    uint64_t magnitude;
+    if (!read_number(word, &negative, &magnitude)) {
+        return false;
+    }
+    *value = negative ? 0U - magnitude : magnitude;
+    return *value <= INT64_MAX || memchr(word.data, '-', word.size) == NULL;
+}
+
+static bool read_uint32(struct slice word, uint32_t *value)
+{
+    uint64_t wide;
+    if (!read_uint64(word, &wide)) {
+        return false;
+    }
+    *value = (uint32_t)wide;
+    return true;
+}
+
+/* ---- the key table --------------------------------------------------------------------------- */
+
+static struct slice *key_table(struct memcache_parser *parser)
+{
+    return parser->key_capacity == 0 ? parser->inline_keys : parser->keys;
+}
+
+static uint32_t key_room(const struct memcache_parser *parser)
+{
+    return parser->key_capacity == 0 ? MEMCACHE_KEYS_INLINE : parser->key_capacity;
+}
+
+static COLD bool grow_keys(struct memcache_parser *parser)
+{
+    uint32_t room = key_room(parser); /* a line of MEMCACHE_GET_LINE_BYTES_MAX bounds it */
+    struct slice *table = realloc(parser->keys, sizeof(*table) * 2U * room);
+    if (table == NULL) {
+        return false;
+    }
+    if (parser->key_capacity == 0) {
+        memcpy(table, parser->inline_keys, sizeof(parser->inline_keys));
+    }
+    parser->keys = table;
+    parser->key_capacity = 2U * room;
+    return true;
+}
+
+static COLD void release_large_table(struct memcache_parser *parser)
+{
+    free(parser->keys);
+    parser->keys = NULL;
+    parser->key_capacity = 0;
+}
+
+static void set_key(struct memcache_parser *parser, struct memcache_request *request,
+                    struct slice key)
+{
+    request->key_count = 1;
+    request->keys = key_table(parser);
+    request->keys[0] = key;
+}
+
+/* ---- verdicts ----------------------------------------------------------------------------------
+ */
+
+static void restart(struct memcache_parser *parser)
+{
+    parser->state = MEMCACHE_LINE;
+    parser->value_supplied = parser->value_refused = false;
+    parser->scanned = 0;
+}
+
+static void finish(struct memcache_parser *parser, enum parse_verdict verdict, size_t consumed,
+                   struct memcache_parse_result *result)
+{
+    restart(parser);
+    result->verdict = verdict;
+    result->consumed = consumed;
+}
+
+static COLD void finish_error(struct memcache_parser *parser, const char *error, bool no_reply,
+                              size_t consumed, struct memcache_parse_result *result)
+{
+    finish(parser, no_reply ? PARSE_NOTHING : PARSE_ERROR, consumed, result);
+    if (!no_reply) {
+        (void)snprintf(result->error, sizeof(result->error), "%s", error);
+    }
+}
+
+static COLD void finish_fatal(struct memcache_parser *parser, struct slice input,
+                              struct memcache_parse_result *result)
+{
+    finish(parser, PARSE_FATAL, input.size, result);
+}
+
+/* ---- lines --------------------------------------------------------------------------------------
+ */
+
+static COLD bool starts_long_line(struct slice input)
+{
+    static const char *const verbs[] = {"get ", "gets ", "gat ", "gats ", "bget "};
+    size_t blanks = 0;
+    while (blanks < input.size && blanks < 100 && input.data[blanks] == ' ') {
+        blanks++;
+    }
+    for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
+        size_t size = strlen(verbs[i]);
+        if (input.size - blanks >= size && memcmp(input.data + blanks, verbs[i], size) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Where LF is, or -1: not there, the verdict is set. */
+static inline ssize_t find_line(struct memcache_parser *parser, struct slice input,
+                                struct memcache_parse_result *result)
+{
+    size_t from = (size_t)parser->scanned;
+    CHECK(from <= input.size);
+    size_t searched = input.size;
+    if (UNLIKELY(searched > MEMCACHE_LINE_BYTES_MAX)) {
+        /* The input may hold many requests; the limit is one line's. */
+        searched = starts_long_line(input) ? MEMCACHE_GET_LINE_BYTES_MAX : MEMCACHE_LINE_BYTES_MAX;
+        searched = searched < input.size ? searched : input.size;
+    }
+    const uint8_t *found =
+        from < searched ? memchr(input.data + from, '\n', searched - from) : NULL;
+    if (LIKELY(found != NULL)) {
+        return found - input.data;
+    }
+    if (searched < input.size) {
+        finish_fatal(parser, input, result);
+    } else {
+        parser->scanned = searched;
+        result->verdict = PARSE_PARTIAL;
+    }
+    return -1;
+}
+
+/* ---- one line
+ * ------------------------------------------------------------------------------------ */
+
+/* A line while it is read. The parse functions return NULL or the error's text. */
+struct command_line {
+    struct memcache_parser *parser;
+    const struct memcache_limits *limits;
+    struct memcache_request *request;
+    struct slice rest;  /* behind the first word */
+    struct words words; /* [0] is the verb */
+    bool has_value;
+    uint64_t value_bytes;
+};
+
+/* Keys of the get family; the same pass takes a line of one key or ten thousand. */
+static const char *parse_keys(struct command_line *line, struct slice text)
+{
+    struct memcache_parser *parser = line->parser;
+    const uint8_t *at = text.data, *end = text.data + text.size;
+    struct slice *keys = key_table(parser);
+    uint32_t count = 0, room = key_room(parser);
+    for (;;) {
+        struct slice key = next_word(&at, end);
+        if (key.size == 0) {
+            break;
+        }
+        if (UNLIKELY(key.size > MEMCACHE_KEY_BYTES_MAX)) {
+            return BAD_FORMAT;
+        }
+        if (UNLIKELY(count == room)) {
+            if (!grow_keys(parser)) {
+                return "SERVER_ERROR out of memory writing get response";
+            }
+            keys = key_table(parser);
+            room = key_room(parser);
+        }
+        keys[count++] = key;
+    }
+    line->request->keys = keys;
+    line->request->key_count = count;
+    return NULL;
+}
+
+static const char *parse_get(struct command_line *line)
+{
+    const char *error = parse_keys(line, line->rest);
+    return error == NULL && line->request->key_count == 0 ? "ERROR" : error;
+}
+
+static const char *parse_gat(struct command_line *line)
+{
+    const uint8_t *at = line->rest.data, *end = line->rest.data + line->rest.size;
+    struct slice word = next_word(&at, end);
+    int32_t exptime;
+    if (word.size == 0) {
+        return "ERROR";
+    }
+    if (!read_int32(word, &exptime)) {
+        return "CLIENT_ERROR invalid exptime argument";
+    }
+    line->request->exptime = exptime;
+    return parse_keys(line, slice_of(at, (size_t)(end - at)));
+}
+
+static const char *parse_one_key(struct command_line *line)
+{
+    if (line->words.word[1].size > MEMCACHE_KEY_BYTES_MAX) {
+        return BAD_FORMAT;
+    }
+    set_key(line->parser, line->request, line->words.word[1]);
+    return NULL;
+}
+
+static const char *parse_storage(struct command_line *line)
+{
+    const struct slice *word = line->words.word;
+    struct memcache_request *request = line->request;
+    int32_t exptime, value_bytes;
+    if (parse_one_key(line) != NULL || !read_uint32(word[2], &request->client_flags) ||
+        !read_int32(word[3], &exptime) || !read_int32(word[4], &value_bytes) ||
+        (request->verb == MEMCACHE_CAS && !read_uint64(word[5], &request->cas)) ||
+        value_bytes < 0 || value_bytes > INT_MAX - 2) {
+        return BAD_FORMAT;
+    }
+    request->exptime = exptime;
+    line->has_value = true;
+    line->value_bytes = (uint64_t)value_bytes;
+    uint64_t item_bytes = ITEM_OVERHEAD_BYTES + word[1].size + line->value_bytes +
+                          (request->client_flags != 0 ? ITEM_FLAGS_BYTES : 0);
+    request->value_too_large = item_bytes > line->limits->item_bytes_max;
+    return NULL;
+}
+
+static const char *parse_delete(struct command_line *line)
+{
+    const struct words *words = &line->words;
+    if (words->count > 2) {
+        bool zero = WORD_IS(words->word[2], "0");
+        bool valid =
+            words->count == 3 ? zero || line->request->no_reply : zero && line->request->no_reply;
+        if (!valid) {
+            return BAD_FORMAT ".  Usage: delete <key> [noreply]";
+        }
+    }
+    return parse_one_key(line);
+}
+
+static const char *parse_arithmetic(struct command_line *line)
+{
+    if (parse_one_key(line) != NULL) {
+        return BAD_FORMAT;
+    }
+    return read_uint64(line->words.word[2], &line->request->delta)
+               ? NULL
+               : "CLIENT_ERROR invalid numeric delta argument";
+}
+
+static const char *parse_touch(struct command_line *line)
+{
+    int32_t exptime;
+    if (parse_one_key(line) != NULL) {
+        return BAD_FORMAT;
+    }
+    if (!read_int32(line->words.word[2], &exptime)) {
+        return "CLIENT_ERROR invalid exptime argument";
+    }
+    line->request->exptime = exptime;
+    return NULL;
+}
+
+static const char *parse_flush_all(struct command_line *line)
+{
+    int32_t delay;
+    if (line->words.count == (line->request->no_reply ? 2U : 1U)) {
+        return NULL;
+    }
+    if (!read_int32(line->words.word[1], &delay)) {
+        return "CLIENT_ERROR invalid exptime argument";
+    }
+    line->request->exptime = delay;
+    line->request->has_argument = true;
+    return NULL;
+}
+
+static const char *parse_verbosity(struct command_line *line)
+{
+    uint32_t level;
+    if (!read_uint32(line->words.word[1], &level)) {
+        return BAD_FORMAT;
+    }
+    line->request->delta = level;
+    line->request->has_argument = true;
+    return NULL;
+}
+
+static const char *parse_nothing(struct command_line *line)
+{
+    struct slice rest = line->rest;
+    while (rest.size > 0 && rest.data[0] == ' ') {
+        rest = slice_from(rest, 1);
+    }
+    const uint8_t *nul = rest.size == 0 ? NULL : memchr(rest.data, '\0', rest.size);
+    line->request->arguments = nul == NULL ? rest : slice_of(rest.data, (size_t)(nul - rest.data));
+    return NULL;
+}
+
+struct verb_row {
+    const char *name;
+    uint8_t name_bytes;
+    uint8_t words_min, words_max; /* with the name and noreply; 0, 0: not counted beforehand */
+    bool takes_no_reply;
+    enum memcache_verb verb;
+    const char *(*parse)(struct command_line *line);
+};
+
+#define ROW(name, min, max, no_reply, verb, parse)                                                 \
+    {                                                                                              \
+        name, sizeof(name) - 1, min, max, no_reply, MEMCACHE_##verb, parse                         \
+    }
+
+/* The frequent ones first: looked up from the top. */
+static const struct verb_row verb_rows[] = {
+    ROW("get", 0, 0, false, GET, parse_get),
+    ROW("set", 5, 6, true, SET, parse_storage),
+    ROW("gets", 0, 0, false, GETS, parse_get),
+    ROW("delete", 2, 4, true, DELETE, parse_delete),
+    ROW("incr", 3, 4, true, INCR, parse_arithmetic),
+    ROW("decr", 3, 4, true, DECR, parse_arithmetic),
+    ROW("add", 5, 6, true, ADD, parse_storage),
+    ROW("replace", 5, 6, true, REPLACE, parse_storage),
+    ROW("append", 5, 6, true, APPEND, parse_storage),
+    ROW("prepend", 5, 6, true, PREPEND, parse_storage),
+    ROW("cas", 6, 7, true, CAS, parse_storage),
+    ROW("touch", 3, 4, true, TOUCH, parse_touch),
+    ROW("gat", 0, 0, false, GAT, parse_gat),
+    ROW("gats", 0, 0, false, GATS, parse_gat),
+    ROW("bget", 0, 0, false, GET, parse_get),
+    ROW("flush_all", 1, 3, true, FLUSH_ALL, parse_flush_all),
+    ROW("version", 0, 0, false, VERSION, parse_nothing),
+    ROW("verbosity", 2, 3, true, VERBOSITY, parse_verbosity),
+    ROW("stats", 0, 0, false, STATS, parse_nothing),
+    ROW("quit", 0, 0, false, QUIT, parse_nothing),
+};
+
+static inline const struct verb_row *find_verb(struct slice name)
+{
+    for (size_t i = 0; i < sizeof(verb_rows) / sizeof(verb_rows[0]); i++) {
+        const struct verb_row *row = &verb_rows[i];
+        if (row->name_bytes == name.size && memcmp(row->name, name.data, name.size) == 0) {
+            return row;
+        }
+    }
+    return NULL;
+}
+
+/* What the reference knows and this server does not do, each with a refusal the reference has. */
+static const struct refusal {
+    const char *name;
+    const char *error;
+} refusals[] = {
+    {"shutdown", "ERROR: shutdown not enabled"},
+    {"watch", "CLIENT_ERROR watch commands not allowed"},
+    {"lru_crawler", "CLIENT_ERROR lru crawler disabled"},
+    {"slabs", "CLIENT_ERROR slab reassignment disabled"},
+    {"cache_memlimit", "MEMLIMIT_ADJUST_FAILED out of bounds or unable to adjust"},
+};
+
+/* A web browser that was tricked into talking to us: the last word of its request line. The
+ * reference only looks there when no verb starts with the first byte. */
+static bool is_http(const struct words *words)
+{
+    struct slice last = words->word[words->count - 1];
+    return words->word[0].size >= 2 && strchr("gsacidt", words->word[0].data[0]) == NULL &&
+           last.size >= 5 && memcmp(last.data, "HTTP/", 5) == 0;
+}
+
+static COLD void finish_unknown(struct memcache_parser *parser, struct slice input,
+                                struct slice text, size_t consumed,
+                                struct memcache_parse_result *result)
+{
+    struct words words;
+    split_words(text, &words);
+    const char *error = "ERROR";
+    if (words.count > 0) {
+        if (is_http(&words)) {
+            finish_fatal(parser, input, result);
+            return;
+        }
+        for (size_t i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++) {
+            if (word_is(words.word[0], refusals[i].name, strlen(refusals[i].name))) {
+                error = refusals[i].error;
+            }
+        }
+    }
+    finish_error(parser, error, false, consumed, result);
+}
+
+/* ---- values
+ * -------------------------------------------------------------------------------------- */
+
+static COLD void start_swallowing(struct memcache_parser *parser, uint64_t value_bytes,
+                                  size_t consumed, struct memcache_parse_result *result)
+{
+    finish(parser, PARSE_COMPLETE, consumed, result);
+    parser->state = MEMCACHE_SWALLOW;
+    parser->swallow_bytes = value_bytes + 2;
+}
+
+static COLD void suspend_in_value(struct memcache_parser *parser,
+                                  const struct memcache_request *request, uint64_t key_offset,
+                                  struct memcache_parse_result *result)
+{
+    parser->state = MEMCACHE_VALUE;
+    parser->pending = *request;
+    parser->pending_key_offset = key_offset;
+    parser->pending_key_bytes = request->keys[0].size;
+    result->verdict = PARSE_PARTIAL;
+    result->bulk_offset = parser->value_offset;
+    result->bulk_bytes = parser->value_bytes;
+    result->wanted_bytes = parser->value_offset + parser->value_bytes + 2;
+}
+
+/* `terminator` is the offset of the CRLF that must follow the value; two bytes are there. */
+static inline void finish_value(struct memcache_parser *parser, struct slice input,
+                                uint64_t terminator, const struct memcache_request *request,
+                                struct memcache_parse_result *result)
+{
+    size_t consumed = (size_t)terminator + 2;
+    if (LIKELY(input.data[terminator] == '\r' && input.data[terminator + 1] == '\n')) {
+        finish(parser, PARSE_COMPLETE, consumed, result);
+    } else {
+        finish_error(parser, "CLIENT_ERROR bad data chunk", request->no_reply, consumed, result);
+    }
+}
+
+static void begin_value(struct memcache_parser *parser, struct slice input,
+                        const struct command_line *line, size_t consumed,
+                        struct memcache_request *request, struct memcache_parse_result *result)
+{
+    parser->value_offset = consumed;
+    parser->value_bytes = line->value_bytes;
+    if (UNLIKELY(request->value_too_large)) {
+        start_swallowing(parser, line->value_bytes, consumed, result);
+    } else if (UNLIKELY(input.size - consumed < line->value_bytes + 2)) {
+        suspend_in_value(parser, request, (uint64_t)(request->keys[0].data - input.data), result);
+    } else {
+        request->value = slice_of(input.data + consumed, (size_t)line->value_bytes);
+        finish_value(parser, input, consumed + line->value_bytes, request, result);
+    }
+}
+
+static COLD void resume_value(struct memcache_parser *parser, struct slice input,
+                              struct memcache_request *request,
+                              struct memcache_parse_result *result)
+{
+    CHECK(input.size >= parser->value_offset);
+    uint64_t terminator = parser->value_offset + (parser->value_supplied ? 0 : parser->value_bytes);
+    *request = parser->pending;
+    set_key(parser, request,
+            slice_of(input.data + parser->pending_key_offset, parser->pending_key_bytes));
+    if (parser->value_refused) {
+        request->value_refused = true;
+        start_swallowing(parser, parser->value_bytes, (size_t)parser->value_offset, result);
+        return;
+    }
+    if (input.size < terminator + 2) {
+        result->verdict = PARSE_PARTIAL;
+        result->wanted_bytes = terminator + 2;
+        if (!parser->value_supplied) {
+            result->bulk_offset = parser->value_offset;
+            result->bulk_bytes = parser->value_bytes;
+        }
+        return;
+    }
+    if (!parser->value_supplied) {
+        request->value = slice_of(input.data + parser->value_offset, (size_t)parser->value_bytes);
+    }
+    finish_value(parser, input, terminator, request, result);
+}
+
+static COLD void swallow(struct memcache_parser *parser, struct slice input,
+                         struct memcache_parse_result *result)
+{
+    uint64_t part = input.size < parser->swallow_bytes ? input.size : parser->swallow_bytes;
+    uint64_t left = parser->swallow_bytes - part;
+    finish(parser, PARSE_NOTHING, (size_t)part, result);
+    parser->swallow_bytes = left;
+    if (left > 0) {
+        parser->state = MEMCACHE_SWALLOW;
+    }
+}
+
+/* ---- entry points
+ * -------------------------------------------------------------------------------- */
+
+static void parse_line(struct memcache_parser *parser, const struct memcache_limits *limits,
+                       struct slice input, size_t line_feed, struct memcache_request *request,
+                       struct memcache_parse_result *result)
+{
+    size_t consumed = line_feed + 1;
+    size_t text_bytes =
+        line_feed > 1 && input.data[line_feed - 1] == '\r' ? line_feed - 1 : line_feed;
+    const uint8_t *at = input.data, *end = input.data + text_bytes;
+    struct slice name = next_word(&at, end);
+    const struct verb_row *row = find_verb(name);
+    if (UNLIKELY(row == NULL)) {
+        finish_unknown(parser, input, slice_of(input.data, text_bytes), consumed, result);
+        return;
+    }
+    struct command_line line;
+    line.parser = parser;
+    line.limits = limits;
+    line.request = request;
+    line.rest = slice_of(at, (size_t)(end - at));
+    line.has_value = false;
+    *request = (struct memcache_request){.verb = row->verb};
+    if (row->words_max != 0) {
+        split_words(slice_of(input.data, text_bytes), &line.words);
+        if (line.words.count < row->words_min || line.words.count > row->words_max) {
+            finish_error(parser, "ERROR", false, consumed, result);
+            return;
+        }
+        request->no_reply =
+            row->takes_no_reply && WORD_IS(line.words.word[line.words.count - 1], "noreply");
+    }
+    const char *error = row->parse(&line);
+    if (UNLIKELY(error != NULL)) {
+        finish_error(parser, error, request->no_reply, consumed, result);
+    } else if (line.has_value) {
+        begin_value(parser, input, &line, consumed, request, result);
+    } else {
+        finish(parser, PARSE_COMPLETE, consumed, result);
+    }
+}
+
+void memcache_parser_init(struct memcache_parser *parser)
+{
+    memset(parser, 0, sizeof(*parser));
+}
+
+void memcache_parser_deinit(struct memcache_parser *parser)
+{
+    free(parser->keys);
+    memcache_parser_init(parser);
+}
+
+void memcache_parse(struct memcache_parser *parser, const struct memcache_limits *limits,
+                    struct slice input, struct memcache_request *request,
+                    struct memcache_parse_result *result)
+{
+    result->consumed = 0;
+    result->wanted_bytes = result->bulk_offset = result->bulk_bytes = 0;
+    result->error[0] = '\0';
+    if (UNLIKELY(input.size == 0)) {
+        result->verdict = PARSE_PARTIAL;
+        return;
+    }
+    if (UNLIKELY(parser->state != MEMCACHE_LINE)) {
+        if (parser->state == MEMCACHE_SWALLOW) {
+            swallow(parser, input, result);
+        } else {
+            resume_value(parser, input, request, result);
+        }
+        return;
+    }
+    if (UNLIKELY(!parser->has_spoken)) {
+        parser->has_spoken = true;
+        if (input.data[0] == BINARY_MAGIC) {
+            finish_fatal(parser, input, result);
+            return;
+        }
+    }
+    if (UNLIKELY(parser->key_capacity > KEYS_KEPT_MAX)) {
+        release_large_table(parser);
+    }
+    ssize_t line_feed = find_line(parser, input, result);
+    if (line_feed >= 0) {
+        parse_line(parser, limits, input, (size_t)line_feed, request, result);
+    }
+}
+
+void memcache_parser_supply_value(struct memcache_parser *parser, struct slice value)
+{
+    CHECK(parser->state == MEMCACHE_VALUE && !parser->value_supplied && !parser->value_refused);
+    CHECK(value.size == parser->value_bytes);
+    parser->pending.value = value;
+    parser->value_supplied = true;
+}
+
+void memcache_parser_refuse_value(struct memcache_parser *parser)
+{
+    CHECK(parser->state == MEMCACHE_VALUE && !parser->value_supplied);
+    parser->value_refused = true;
+}
+
+bool memcache_frame_parse(struct slice datagram, struct memcache_frame *frame)
+{
+    if (datagram.size < MEMCACHE_FRAME_BYTES) {
+        return false;
+    }
+    frame->request_id = bytes_read_be16(datagram.data);
+    frame->sequence = bytes_read_be16(datagram.data + 2);
+    frame->datagram_count = bytes_read_be16(datagram.data + 4);
+    frame->reserved = bytes_read_be16(datagram.data + 6);
+    return true;
+}
+
+void memcache_frame_compose(const struct memcache_frame *frame, uint8_t bytes[MEMCACHE_FRAME_BYTES])
+{
+    bytes_write_be16(bytes, frame->request_id);
+    bytes_write_be16(bytes + 2, frame->sequence);
+    bytes_write_be16(bytes + 4, frame->datagram_count);
+    bytes_write_be16(bytes + 6, frame->reserved);
+}

@@ -1,0 +1,297 @@
+/* The life of a RESP request between parser and handler: look-up, checks, execution, statistics.
+ *
+ * Path: the session hands a parsed request; command_prepare finds the row and hashes the first key,
+ * so that the whole batch can be prefetched; command_execute runs the handler. Both write at most
+ * one reply. The checks come in Redis' order: existence, arity, protected commands, authentication,
+ * memory.
+ *
+ * Thread: the owning worker. Failure: a request that fails a check is answered and counted; nothing
+ * here can fail otherwise.
+ *
+ * Timing: reading the TSC around every command would cost a tenth of a GET, so the first
+ * TIMED_CALLS_FULL calls of each command are timed and then one of TIMED_CALLS_STRIDE. INFO scales
+ * the sum up. The figures are for statistics only: nothing that a command does depends on them.
+ */
+#include <rte_cycles.h>
+#include <stdio.h>
+
+#include "config/config.h"
+#include "dataplane/base/check.h"
+#include "dataplane/l7_command/l7_command_internal.h"
+
+#define TIMED_CALLS_FULL   1024U
+#define TIMED_CALLS_STRIDE 64U
+
+#define ERROR_TEXT_BYTES_MAX 640U
+
+static void add_relaxed(uint64_t *counter, uint64_t amount)
+{
+    __atomic_store_n(counter, *counter + amount, __ATOMIC_RELAXED);
+}
+
+/* CLIENT REPLY SKIP silences the one command that follows it. */
+static void advance_reply_mode(struct client *client)
+{
+    if (client->reply_mode == CLIENT_REPLY_SKIP) {
+        client->reply_mode = CLIENT_REPLY_ON;
+    } else if (client->reply_mode == CLIENT_REPLY_SKIP_NEXT) {
+        client->reply_mode = CLIENT_REPLY_SKIP;
+    }
+}
+
+/* ---- refusals ------------------------------------------------------------------------------- */
+
+static bool refuse(struct call *call, const char *text)
+{
+    if (call->command != NULL) {
+        add_relaxed(&call->context->statistics[command_index(call->command)].rejected, 1);
+    }
+    statistics_note_error(call->context, slice_of_string(text));
+    if (call->client->reply_mode == CLIENT_REPLY_ON) {
+        reply_error(call->reply, text);
+    }
+    advance_reply_mode(call->client);
+    return false;
+}
+
+static bool refuse_unknown_subcommand(struct call *call, const struct command *container)
+{
+    char text[ERROR_TEXT_BYTES_MAX], upper[32];
+    size_t size = strlen(container->name);
+    CHECK(size < sizeof(upper));
+    for (size_t i = 0; i <= size; i++) {
+        char c = container->name[i];
+        upper[i] = c >= 'a' && c <= 'z' ? (char)(c - 'a' + 'A') : c;
+    }
+    snprintf(text, sizeof(text), "ERR unknown subcommand '%.*s'. Try %s HELP.",
+             call_shown_size(call, 1, SHOWN_BYTES_MAX), (const char *)call->arguments[1].data,
+             upper);
+    return refuse(call, text);
+}
+
+/* "ERR unknown command 'foo', with args beginning with: 'a' 'b' ": about 128 bytes of arguments. */
+static bool refuse_unknown(struct call *call)
+{
+    const struct command *container = command_find_named(NULL, call->arguments[0]);
+    if (container != NULL) {
+        return refuse_unknown_subcommand(call, container);
+    }
+    char text[ERROR_TEXT_BYTES_MAX], shown[2 * SHOWN_BYTES_MAX];
+    size_t used = 0;
+    shown[0] = '\0';
+    for (uint32_t i = 1; i < call->argument_count && used < SHOWN_BYTES_MAX; i++) {
+        int written = snprintf(shown + used, sizeof(shown) - used, "'%.*s' ",
+                               call_shown_size(call, i, SHOWN_BYTES_MAX - used),
+                               (const char *)call->arguments[i].data);
+        used += (size_t)written;
+    }
+    snprintf(text, sizeof(text), "ERR unknown command '%.*s', with args beginning with: %s",
+             call_shown_size(call, 0, SHOWN_BYTES_MAX), (const char *)call->arguments[0].data,
+             shown);
+    return refuse(call, text);
+}
+
+static bool refuse_arity(struct call *call)
+{
+    char text[ERROR_TEXT_BYTES_MAX];
+    snprintf(text, sizeof(text), "ERR wrong number of arguments for '%s' command",
+             call->command->name);
+    return refuse(call, text);
+}
+
+/* ---- checks --------------------------------------------------------------------------------- */
+
+bool command_arity_fits(const struct command *command, uint32_t argument_count)
+{
+    return command->arity >= 0 ? argument_count == (uint32_t)command->arity
+                               : argument_count >= (uint32_t)-command->arity;
+}
+
+bool command_client_authenticated(const struct command_context *context, struct client *client)
+{
+    /* Without a password everybody is the default user, and stays it when one is set later. */
+    if (!client->authenticated && context->config->requirepass[0] == '\0') {
+        client->authenticated = true;
+    }
+    return client->authenticated;
+}
+
+/* On this host: a Unix socket (port 0) or the loopback network. */
+static bool client_is_local(const struct client *client)
+{
+    static const uint8_t ipv6_loopback[16] = {[15] = 1};
+    return client->peer.port == 0 || memcmp(client->peer.address.bytes, ipv6_loopback, 16) == 0 ||
+           (address_is_ipv4(&client->peer.address) && client->peer.address.bytes[12] == 127);
+}
+
+/* DEBUG is the only protected command. */
+static bool protected_command_allowed(const struct call *call)
+{
+    int enabled = call->context->config->enable_debug_command;
+    return enabled == DEBUG_COMMAND_YES ||
+           (enabled == DEBUG_COMMAND_LOCAL && client_is_local(call->client));
+}
+
+static bool memory_is_exhausted(const struct call *call)
+{
+    int64_t limit = call->context->config->maxmemory;
+    if (limit == 0) {
+        return false;
+    }
+    struct shard_memory memory;
+    shard_read_memory(call->shard, &memory);
+    return memory.used_bytes > (uint64_t)limit / call->context->worker_count;
+}
+
+/* Slow path of `admit`: some check may fail. */
+static bool check_call(struct call *call)
+{
+    const struct command *command = call->command;
+    if (!command_arity_fits(command, call->argument_count)) {
+        return refuse_arity(call);
+    }
+    if (command->flags & COMMAND_PROTECTED && !protected_command_allowed(call)) {
+        return refuse(call, "ERR DEBUG command not allowed. If the enable-debug-command option is "
+                            "set to \"local\", you can run it from a local connection, otherwise "
+                            "you need to set this option in the configuration file, and then "
+                            "restart the server.");
+    }
+    if (!(command->flags & COMMAND_NO_AUTH) &&
+        !command_client_authenticated(call->context, call->client)) {
+        return refuse(call, "NOAUTH Authentication required.");
+    }
+    if (command->flags & COMMAND_DENYOOM && memory_is_exhausted(call)) {
+        return refuse(call, ERROR_OOM);
+    }
+    return true;
+}
+
+/* False when the request was refused. The common case sums its reasons to look closer and takes one
+ * branch. */
+static inline bool admit(struct call *call)
+{
+    const struct command *command = call->command;
+    struct client *client = call->client;
+    client->active_mono_us = call->now->mono_us;
+    if (UNLIKELY(command == NULL)) {
+        client->last_command = NULL;
+        return refuse_unknown(call);
+    }
+    client->last_command = command->name;
+    bool look_closer = !command_arity_fits(command, call->argument_count);
+    look_closer |= !client->authenticated;
+    look_closer |= (command->flags & (COMMAND_PROTECTED | COMMAND_DENYOOM)) != 0;
+    return LIKELY(!look_closer) || check_call(call);
+}
+
+bool command_prepare(struct call *call, struct key *key_storage)
+{
+    call->command = command_find(call->arguments, call->argument_count);
+    call->first_key = NULL;
+    if (!admit(call)) {
+        return false;
+    }
+    if (command_first_key(call->command, call->arguments, call->argument_count, key_storage)) {
+        call->first_key = key_storage;
+    }
+    return true;
+}
+
+/* ---- execution ------------------------------------------------------------------------------ */
+
+/* The first word of the error just composed, read back from the reply. */
+static void note_error_reply(struct call *call, size_t size_before)
+{
+    uint8_t bytes[ERROR_WORD_BYTES_MAX];
+    size_t size = byte_queue_copy_out(call->reply->out, size_before, bytes, sizeof(bytes));
+    if (size > 1 && bytes[0] == '-') {
+        statistics_note_error(call->context, slice_of(bytes + 1, size - 1));
+    } else {
+        statistics_note_error(call->context, SLICE_LITERAL("ERR"));
+    }
+    add_relaxed(&call->context->statistics[command_index(call->command)].failed, 1);
+}
+
+static enum command_verdict run(struct call *call)
+{
+    struct command_context *context = call->context;
+    struct command_statistics *statistics = &context->statistics[command_index(call->command)];
+    uint64_t calls = statistics->calls;
+    bool timed = UNLIKELY(calls < TIMED_CALLS_FULL || calls % TIMED_CALLS_STRIDE == 0);
+    uint64_t start = timed ? rte_rdtsc() : 0;
+    uint32_t errors_before = call->reply->error_count;
+    size_t size_before = call->reply->out->size;
+
+    enum command_verdict verdict = call->command->handler(call);
+
+    if (timed) {
+        statistics_note_latency(statistics, rte_rdtsc() - start);
+    }
+    if (UNLIKELY(call->reply->error_count != errors_before)) {
+        note_error_reply(call, size_before);
+    }
+    add_relaxed(&statistics->calls, 1);
+    call->client->command_count++;
+    metric_add(context->metrics, METRIC_COMMANDS_PROCESSED, 1);
+    return verdict;
+}
+
+/* With CLIENT REPLY OFF or SKIP the reply is composed all the same, for the statistics, and thrown
+ * away; unless it is the one of CLIENT REPLY ON. */
+static enum command_verdict run_muted(struct call *call)
+{
+    struct byte_queue muted, *out = call->reply->out;
+    byte_queue_init(&muted);
+    call->reply->out = &muted;
+    enum command_verdict verdict = run(call);
+    call->reply->out = out;
+    if (call->client->reply_mode == CLIENT_REPLY_ON) {
+        byte_queue_move(out, &muted);
+    }
+    byte_queue_clear(&muted, call->reply->pool);
+    call->deferral.muted = true;
+    advance_reply_mode(call->client);
+    return verdict;
+}
+
+enum command_verdict command_execute(struct call *call)
+{
+    if (UNLIKELY(call->client->reply_mode != CLIENT_REPLY_ON)) {
+        return run_muted(call);
+    }
+    enum command_verdict verdict = run(call);
+    if (UNLIKELY(call->client->reply_mode != CLIENT_REPLY_ON)) {
+        /* It was CLIENT REPLY OFF or SKIP itself, which answer nothing. */
+        advance_reply_mode(call->client);
+    }
+    return verdict;
+}
+
+enum command_verdict command_run(struct call *call)
+{
+    return admit(call) ? command_execute(call) : COMMAND_DONE;
+}
+
+static void compose_resumed(const struct deferral *deferral, struct reply *reply)
+{
+    const char *error = deferral->request != NULL ? deferral->request->error : "";
+    if (error[0] != '\0') {
+        reply_error(reply, error);
+    } else {
+        reply_status(reply, deferral->status != NULL ? deferral->status : "OK");
+    }
+}
+
+void command_resume(struct command_context *context, struct client *client,
+                    struct deferral *deferral, struct reply *reply)
+{
+    const char *error = deferral->request != NULL ? deferral->request->error : "";
+    if (error[0] != '\0') {
+        statistics_note_error(context, slice_of_string(error));
+    }
+    if (!deferral->muted) {
+        compose_resumed(deferral, reply);
+    }
+    control_request_destroy(deferral->request);
+    deferral->request = NULL;
+}
