@@ -4,4 +4,26 @@
 
 #include "dataplane/l7_command/command.h"
 
+enum command_verdict string_append(struct call *call);
+enum command_verdict string_decr(struct call *call);
+enum command_verdict string_decrby(struct call *call);
+enum command_verdict string_get(struct call *call);
+enum command_verdict string_getdel(struct call *call);
+enum command_verdict string_getex(struct call *call);
+enum command_verdict string_getrange(struct call *call); /* also SUBSTR */
+enum command_verdict string_getset(struct call *call);
+enum command_verdict string_incr(struct call *call);
+enum command_verdict string_incrby(struct call *call);
+enum command_verdict string_incrbyfloat(struct call *call);
+enum command_verdict string_lcs(struct call *call);
+enum command_verdict string_mget(struct call *call);
+enum command_verdict string_mset(struct call *call);
+enum command_verdict string_msetnx(struct call *call);
+enum command_verdict string_psetex(struct call *call);
+enum command_verdict string_set(struct call *call);
+enum command_verdict string_setex(struct call *call);
+enum command_verdict string_setnx(struct call *call);
+enum command_verdict string_setrange(struct call *call);
+enum command_verdict string_strlen(struct call *call);
+
 #endif

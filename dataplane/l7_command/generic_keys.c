@@ -1,0 +1,73 @@
+/* Commands on keys, whatever they hold: DEL UNLINK EXISTS TOUCH TYPE RANDOMKEY. */
+#include "dataplane/base/check.h"
+#include "dataplane/l7_command/generic_type.h"
+#include "dataplane/l7_command/handlers_generic.h"
+#include "dataplane/l7_command/string_value.h"
+
+const char *generic_type_name(const struct item *item)
+{
+    static const char *const names[] = {
+        [ITEM_STRING] = "string", [ITEM_LIST] = "list", [ITEM_SET] = "set",
+        [ITEM_ZSET] = "zset",     [ITEM_HASH] = "hash", [ITEM_STREAM] = "stream",
+    };
+    enum item_type type = item_type(item);
+    CHECK((size_t)type < sizeof(names) / sizeof(names[0]));
+    return names[type];
+}
+
+static bool delete_key(struct call *call, const struct key *key)
+{
+    return shard_delete(call->shard, call->client->database, key, call->now);
+}
+
+static bool read_key(struct call *call, const struct key *key)
+{
+    return call_find_for_read(call, key) != NULL;
+}
+
+/* Answers for how many of the keys `act` said yes; a key named twice counts twice. */
+static enum command_verdict count_keys(struct call *call,
+                                       bool (*act)(struct call *call, const struct key *key))
+{
+    struct key_burst burst;
+    int64_t count = 0;
+    for (string_load_keys(call, 1, 1, &burst); burst.count != 0;
+         string_load_keys(call, burst.next_index, 1, &burst)) {
+        for (uint32_t i = 0; i < burst.count; i++) {
+            count += act(call, &burst.keys[i]) ? 1 : 0;
+        }
+    }
+    reply_integer(call->reply, count);
+    return COMMAND_DONE;
+}
+
+/* Also UNLINK: memory is freed a grace period later anyway, so both are equally quick. */
+enum command_verdict generic_del(struct call *call)
+{
+    return count_keys(call, delete_key);
+}
+
+/* Also TOUCH: a look-up marks the item as used. */
+enum command_verdict generic_exists(struct call *call)
+{
+    return count_keys(call, read_key);
+}
+
+enum command_verdict generic_type(struct call *call)
+{
+    struct key key = call_key(call, 1);
+    const struct item *item = call_find_for_read(call, &key);
+    reply_status(call->reply, item == NULL ? "none" : generic_type_name(item));
+    return COMMAND_DONE;
+}
+
+enum command_verdict generic_randomkey(struct call *call)
+{
+    const struct item *item = shard_random(call->shard, call->client->database, call->now);
+    if (item == NULL) {
+        reply_null(call->reply);
+    } else {
+        reply_bulk(call->reply, item_key(item));
+    }
+    return COMMAND_DONE;
+}
