@@ -1,6 +1,8 @@
 #include "dataplane/base/rcu.h"
 
-#include <urcu-qsbr.h>
+/* Not <urcu-qsbr.h>: that one maps the generic names, so that our rcu_thread_offline would become
+ * urcu_qsbr_thread_offline and call itself. */
+#include <urcu/urcu-qsbr.h>
 
 void rcu_thread_register(void)
 {

@@ -1,4 +1,4 @@
-/* CLIENT SETNAME, GETNAME, SETINFO, ID, NO-EVICT, NO-TOUCH, REPLY, HELP: what a connection may say
+/* CLIENT SETNAME, GETNAME, SETINFO, ID, NO-EVICT, NO-TOUCH, REPLY: what a connection may say
  * about itself and choose for itself.
  *
  * Memory: names are on the heap; they are set once per connection. A heap that is out leaves the
@@ -125,11 +125,5 @@ enum command_verdict connection_client_reply(struct call *call)
     } else {
         reply_error(call->reply, ERROR_SYNTAX);
     }
-    return COMMAND_DONE;
-}
-
-enum command_verdict connection_client_help(struct call *call)
-{
-    reply_container_help(call);
     return COMMAND_DONE;
 }

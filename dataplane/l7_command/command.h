@@ -17,6 +17,7 @@
 #include <stdio.h>
 
 #include "dataplane/base/clock.h"
+#include "dataplane/base/glob.h"
 #include "dataplane/base/metrics.h"
 #include "dataplane/l6_protocol/memcache_compose.h"
 #include "dataplane/l6_protocol/memcache_parse.h"
@@ -170,9 +171,13 @@ struct command_context {
     uint32_t all_context_count;
     struct instant now; /* of this pass */
     uint64_t random_state;
+    /* Of the machine and the process, noted when the context is made. */
+    char operating_system[256];
+    uint64_t process_id, system_memory_bytes;
     uint64_t memcache_flush_at_ms; /* flush_all with a delay: 0 when none is due */
 };
-struct command_context *command_context_create(void); /* zeroed, tables allocated */
+/* Zeroed, tables allocated; NULL when out of memory. */
+struct command_context *command_context_create(void);
 void command_context_destroy(struct command_context *context);
 /* Once, before the workers start: they show common figures in INFO. The array stays the caller's
  * and lives as long as the contexts; destroy them after all workers have stopped. */
@@ -285,6 +290,9 @@ void reply_item(struct reply *reply, const struct item *item);
 bool call_option(const struct call *call, uint32_t index, const char *name); /* ignoring case */
 bool call_int64(struct call *call, uint32_t index, int64_t *value); /* replies ERROR_NOT_INTEGER */
 /* Redis' glob: * ? [a-z] [^a] \x; iterative, no recursion (CVE-2024-31228). */
-bool glob_match(struct slice pattern, struct slice text, bool ignore_case);
+static inline bool glob_match(struct slice pattern, struct slice text, bool ignore_case)
+{
+    return glob_matches(pattern, text, ignore_case);
+}
 
 #endif

@@ -6,7 +6,10 @@
  * Memory: the system heap, at start only.
  */
 #include <rte_cycles.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/utsname.h>
+#include <unistd.h>
 
 #include "dataplane/base/check.h"
 #include "dataplane/l7_command/l7_command_internal.h"
@@ -30,15 +33,6 @@ static void store(uint64_t *counter, uint64_t value)
     __atomic_store_n(counter, value, __ATOMIC_RELAXED);
 }
 
-static struct statistics_baseline *create_baseline(void)
-{
-    struct statistics_baseline *baseline = calloc(1, sizeof(*baseline));
-    if (baseline != NULL) {
-        baseline->commands = calloc(command_count, sizeof(*baseline->commands));
-    }
-    return baseline;
-}
-
 static void destroy_baseline(struct statistics_baseline *baseline)
 {
     if (baseline != NULL) {
@@ -47,18 +41,50 @@ static void destroy_baseline(struct statistics_baseline *baseline)
     }
 }
 
+static struct statistics_baseline *create_baseline(void)
+{
+    struct statistics_baseline *baseline = calloc(1, sizeof(*baseline));
+    if (baseline != NULL) {
+        baseline->commands = calloc(command_count, sizeof(*baseline->commands));
+        if (baseline->commands == NULL) {
+            free(baseline);
+            return NULL;
+        }
+    }
+    return baseline;
+}
+
+/* System calls that INFO must not make later. */
+static void note_machine(struct command_context *context)
+{
+    struct utsname name;
+    if (uname(&name) == 0) {
+        snprintf(context->operating_system, sizeof(context->operating_system), "%.64s %.64s %.64s",
+                 name.sysname, name.release, name.machine);
+    }
+    long pages = sysconf(_SC_PHYS_PAGES), page_bytes = sysconf(_SC_PAGESIZE);
+    context->system_memory_bytes =
+        pages > 0 && page_bytes > 0 ? (uint64_t)pages * (uint64_t)page_bytes : 0;
+    context->process_id = (uint64_t)getpid();
+}
+
 struct command_context *command_context_create(void)
 {
     struct command_context *context = calloc(1, sizeof(*context));
-    CHECK(context != NULL);
+    if (context == NULL) {
+        return NULL;
+    }
     context->statistics = calloc(command_count, sizeof(*context->statistics));
     context->errors = calloc(1, sizeof(*context->errors));
     context->baseline = create_baseline();
-    CHECK(context->statistics != NULL && context->errors != NULL && context->baseline != NULL &&
-          context->baseline->commands != NULL);
     context->owns_baseline = true;
     context->worker_count = 1;
     context->random_state = 1;
+    note_machine(context);
+    if (context->statistics == NULL || context->errors == NULL || context->baseline == NULL) {
+        command_context_destroy(context);
+        return NULL;
+    }
     return context;
 }
 

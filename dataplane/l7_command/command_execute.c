@@ -101,7 +101,7 @@ static bool refuse_arity(struct call *call)
 
 /* ---- checks --------------------------------------------------------------------------------- */
 
-static bool arity_fits(const struct command *command, uint32_t argument_count)
+bool command_arity_fits(const struct command *command, uint32_t argument_count)
 {
     return command->arity >= 0 ? argument_count == (uint32_t)command->arity
                                : argument_count >= (uint32_t)-command->arity;
@@ -147,7 +147,7 @@ static bool memory_is_exhausted(const struct call *call)
 static bool check_call(struct call *call)
 {
     const struct command *command = call->command;
-    if (!arity_fits(command, call->argument_count)) {
+    if (!command_arity_fits(command, call->argument_count)) {
         return refuse_arity(call);
     }
     if (command->flags & COMMAND_PROTECTED && !protected_command_allowed(call)) {
@@ -178,7 +178,7 @@ static inline bool admit(struct call *call)
         return refuse_unknown(call);
     }
     client->last_command = command->name;
-    bool look_closer = !arity_fits(command, call->argument_count);
+    bool look_closer = !command_arity_fits(command, call->argument_count);
     look_closer |= !client->authenticated;
     look_closer |= (command->flags & (COMMAND_PROTECTED | COMMAND_DENYOOM)) != 0;
     return LIKELY(!look_closer) || check_call(call);

@@ -13,7 +13,6 @@ enum command_verdict connection_auth(struct call *call);
 enum command_verdict connection_hello(struct call *call);
 
 enum command_verdict connection_client_getname(struct call *call);
-enum command_verdict connection_client_help(struct call *call);
 enum command_verdict connection_client_id(struct call *call);
 enum command_verdict connection_client_info(struct call *call);
 enum command_verdict connection_client_kill(struct call *call);

@@ -52,6 +52,7 @@ void text_discard(struct text *text);
 /* Bytes of an argument that "%.*s" may show: at most `size_max`, up to a NUL. */
 #define SHOWN_BYTES_MAX 128U
 int call_shown_size(const struct call *call, uint32_t index, size_t size_max);
+bool command_arity_fits(const struct command *command, uint32_t argument_count);
 /* For commands whose arity is not all there is to check. */
 void reply_wrong_arity(struct call *call);
 bool database_index_valid(const struct call *call, int64_t index);
@@ -59,7 +60,8 @@ bool database_index_valid(const struct call *call, int64_t index);
 void client_set_text(char **field, struct slice text);
 /* False after an error reply that calls the text `what`. */
 bool client_name_valid(struct call *call, const char *what, struct slice name);
-/* HELP of the container whose subcommand this call is: made from the table. */
-void reply_container_help(struct call *call);
+/* Asks the control thread; the verdict to return. */
+enum command_verdict call_defer_to_control(struct call *call, enum control_request_type type,
+                                           uint32_t argument_count, const struct slice *arguments);
 
 #endif

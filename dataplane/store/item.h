@@ -40,7 +40,7 @@ enum item_encoding { ENCODING_RAW, ENCODING_INT };
 #define ITEM_KEY_BYTES_MAX    (512U << 20)
 
 struct item {
-    uint8_t type_encoding;
+    uint8_t type_encoding; /* type in the low four bits */
     uint8_t layout;
     uint8_t access;
     uint8_t state;
@@ -54,7 +54,7 @@ _Static_assert(sizeof(struct item) == 16, "the drawing above");
 /* The bytes of a large value. Capacity may exceed what any item shows of it: APPEND fills the rest
  * in place, because no published item can see those bytes. */
 struct blob {
-    struct byte_owner owner;  /* first: a byte queue releases through it */
+    struct byte_owner owner; /* first: a byte queue releases through it */
     struct shard *shard;
     uint32_t reference_count; /* owning core only */
     uint32_t used_bytes;      /* bytes that some item shows */
@@ -62,18 +62,89 @@ struct blob {
     uint8_t bytes[];
 };
 
-enum item_type item_type(const struct item *item);
-enum item_encoding item_encoding(const struct item *item);
-uint64_t item_expire_at_ms(const struct item *item); /* Unix ms; 0: never */
-uint64_t item_cas(const struct item *item);          /* 0: none given yet */
-struct slice item_key(const struct item *item);
+/* ---- accessors; inline because every command is made of them --------------------------------- */
+
+static inline enum item_type item_type(const struct item *item)
+{
+    return (enum item_type)(item->type_encoding & 0x0F);
+}
+
+static inline enum item_encoding item_encoding(const struct item *item)
+{
+    return (enum item_encoding)(item->type_encoding >> 4);
+}
+
+static inline uint64_t item_optional_field(const struct item *item, uint8_t bit)
+{
+    if ((item->layout & bit) == 0) {
+        return 0;
+    }
+    uint64_t field;
+    unsigned index = (unsigned)__builtin_popcount(item->layout & (bit - 1U));
+    memcpy(&field, (const uint8_t *)(item + 1) + index * sizeof(field), sizeof(field));
+    return field;
+}
+
+static inline uint64_t item_expire_at_ms(const struct item *item) /* Unix ms; 0: never */
+{
+    return item_optional_field(item, ITEM_HAS_EXPIRY);
+}
+
+static inline uint64_t item_cas(const struct item *item) /* 0: none given yet */
+{
+    return item_optional_field(item, ITEM_HAS_CAS);
+}
+
+static inline struct blob *item_blob(const struct item *item) /* NULL when inline */
+{
+    return (struct blob *)(uintptr_t)item_optional_field(item, ITEM_HAS_BLOB);
+}
+
+static inline const uint8_t *item_key_bytes(const struct item *item)
+{
+    return (const uint8_t *)(item + 1) +
+           (unsigned)__builtin_popcount(item->layout) * sizeof(uint64_t);
+}
+
+static inline struct slice item_key(const struct item *item)
+{
+    return slice_of(item_key_bytes(item), item->key_bytes);
+}
+
+/* As Redis has it: an item expires in the millisecond after its time. */
+static inline bool item_is_expired(const struct item *item, uint64_t wall_ms)
+{
+    return (item->layout & ITEM_HAS_EXPIRY) != 0 && wall_ms > item_expire_at_ms(item);
+}
+
+/* The stored bytes of the value, whatever they mean. */
+static inline const uint8_t *item_value_bytes(const struct item *item)
+{
+    const struct blob *blob = item_blob(item);
+    return blob != NULL ? blob->bytes : item_key_bytes(item) + item->key_bytes;
+}
+
+struct slice item_integer_text(const struct item *item, uint8_t scratch[NUMBER_TEXT_BYTES_MAX]);
+
 /* The string value as text; an integer is formatted into `scratch`. */
-struct slice item_value(const struct item *item, uint8_t scratch[NUMBER_TEXT_BYTES_MAX]);
+static inline struct slice item_value(const struct item *item,
+                                      uint8_t scratch[NUMBER_TEXT_BYTES_MAX])
+{
+    if (item_encoding(item) == ENCODING_INT) {
+        return item_integer_text(item, scratch);
+    }
+    return slice_of(item_value_bytes(item), item->value_bytes);
+}
+
 size_t item_value_size(const struct item *item); /* as STRLEN says */
 /* True for an integer-encoded value, or a raw one that reads as one (Redis' getLongLong rules). */
 bool item_value_int64(const struct item *item, int64_t *value);
-struct blob *item_blob(const struct item *item); /* NULL when inline */
-size_t item_bytes(const struct item *item);      /* allocated size without the blob */
+
+static inline size_t item_bytes(const struct item *item) /* allocated size without the blob */
+{
+    size_t value = (item->layout & ITEM_HAS_BLOB) != 0 ? 0 : item->value_bytes;
+    return (size_t)(item_key_bytes(item) - (const uint8_t *)item) + item->key_bytes + value;
+}
 
 /* One more / one less holder. The last release frees the blob into its shard. */
 void blob_acquire(struct blob *blob);

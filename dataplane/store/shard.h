@@ -20,16 +20,17 @@
 
 #define SHARD_DATABASE_COUNT 16
 #define SHARD_LOOKUP_BURST   32
+#define SHARD_NUMBER_MAX     127
 
 struct shard;
 struct channel;
 
 struct shard_options {
-    uint32_t number;               /* of the worker; part of names and of the CAS values */
-    uint64_t maxmemory_bytes;      /* 0: no limit */
-    struct metrics *metrics;       /* of the owning worker */
-    struct channel *to_reclaimer;  /* NULL: no concurrent reader; retired items are freed by
-                                      shard_maintain at once (tests) */
+    uint32_t number;              /* of the worker; part of names and of the CAS values */
+    uint64_t maxmemory_bytes;     /* 0: no limit */
+    struct metrics *metrics;      /* of the owning worker */
+    struct channel *to_reclaimer; /* NULL: no concurrent reader; retired items are freed by
+                                     shard_maintain at once (tests) */
 };
 
 /* EAL must be up (--no-huge will do). NULL when out of memory. The creating thread may differ from
@@ -37,6 +38,8 @@ struct shard_options {
  * called first on the owning thread (the allocator heap is bound to it). */
 struct shard *shard_create(const struct shard_options *options);
 void shard_attach_thread(struct shard *shard);
+/* The worker has stopped, no reader is left, replies that hold blobs are gone, and the reclaimer is
+ * destroyed (it may still hold batches: their content is freed here). */
 void shard_destroy(struct shard *shard);
 void shard_set_maxmemory(struct shard *shard, uint64_t bytes);
 
@@ -58,6 +61,11 @@ struct key key_hashed(struct slice bytes); /* computes the hash (base/hash.h) */
 const struct item *shard_find(struct shard *shard, uint32_t database, const struct key *key,
                               const struct instant *now);
 
+/* The same for any thread that is a registered RCU reader: changes nothing, an expired item is
+ * simply not there. The item stays valid until that thread's next quiescent state. */
+const struct item *shard_find_shared(const struct shard *shard, uint32_t database,
+                                     const struct key *key, const struct instant *now);
+
 /* Prefetch stage of a batch: touches buckets, slots and items of `count` (<= SHARD_LOOKUP_BURST)
  * keys with interleaved misses, so that the shard_find calls that follow hit the cache. A hint:
  * never changes a result. */
@@ -67,13 +75,13 @@ void shard_prefetch_bulk(struct shard *shard, uint32_t database, const struct ke
 /* ---- writing ------------------------------------------------------------------------------- */
 
 struct item_draft_options {
-    enum item_encoding encoding;   /* ENCODING_INT: value_bytes is ignored */
-    uint64_t expire_at_ms;         /* 0: never */
-    uint64_t cas;                  /* 0: none (see item.h invariant 4) */
+    enum item_encoding encoding; /* ENCODING_INT: value_bytes is ignored */
+    uint64_t expire_at_ms;       /* 0: never */
+    uint64_t cas;                /* 0: none (see item.h invariant 4) */
     uint32_t client_flags;
     uint8_t state;
     uint32_t value_bytes;
-    bool ignore_maxmemory;         /* for writes that Redis allows over the limit (EXPIRE, RENAME, ...) */
+    bool ignore_maxmemory; /* for writes that Redis allows over the limit (EXPIRE, RENAME, ...) */
 };
 
 /* NULL when the memory is not there: the standard OOM error is due. Never kills. */
@@ -92,7 +100,8 @@ struct item *shard_draft_like(struct shard *shard, struct slice key, const struc
 
 /* Room for `growth` more bytes behind the value of `item`, for APPEND: if its blob has the capacity
  * and nobody else uses it, the draft shares it; otherwise the value is copied into a blob with
- * room to grow. draft_value is then the whole value; only the last `growth` bytes may be written. */
+ * room to grow. draft_value is then the whole value; only the last `growth` bytes may be written.
+ */
 struct item *shard_draft_grown(struct shard *shard, const struct item *item, uint32_t growth,
                                const struct item_draft_options *options);
 
@@ -147,10 +156,10 @@ struct message;
 void shard_take_message(struct shard *shard, const struct message *message);
 
 struct shard_memory {
-    uint64_t used_bytes;     /* items, blobs and index: what maxmemory bounds */
-    uint64_t item_bytes;     /* items and blobs as allocated */
+    uint64_t used_bytes; /* items, blobs and index: what maxmemory bounds */
+    uint64_t item_bytes; /* items and blobs as allocated */
     uint64_t index_bytes;
-    uint64_t retired_bytes;  /* waiting for a grace period; part of item_bytes */
+    uint64_t retired_bytes; /* waiting for a grace period; part of item_bytes */
     uint64_t peak_bytes;
 };
 /* Any thread may read; figures are as of some recent moment. */

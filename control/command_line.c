@@ -1,0 +1,62 @@
+/* --help and its like. Thread: main, before anything has started. */
+#include "control/command_line.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "config/config.h"
+
+static const char help_text[] =
+    "nicached " NICACHED_VERSION ": a cache appliance for Redis and memcached clients\n"
+    "\n"
+    "  nicached [FILE] [--directive value ...]   serve; FILE \"-\" is the standard input\n"
+    "  nicached --check [FILE] [--directive ...] check the configuration and leave\n"
+    "  nicached --print-sample                   a configuration file with every default\n"
+    "  nicached --print-reference                the reference page of all directives\n"
+    "  nicached --version\n"
+    "  nicached --help\n"
+    "\n"
+    "For example:\n"
+    "  nicached --interface lo0 socket 127.0.0.1 --maxmemory 1gb\n"
+    "  nicached --interface tap0 tap 198.18.0.2/24 --protected-mode no\n"
+    "\n"
+    "Exit code: 0 clean stop, 1 configuration refused, 2 start failed.\n";
+
+static enum exit_code check_configuration(int argument_count, char *const *arguments)
+{
+    struct config_error error;
+    struct config *config = config_create_default();
+    if (config == NULL) {
+        fputs("nicached: out of memory\n", stderr);
+        return EXIT_CODE_START;
+    }
+    int result = config_load(config, argument_count, arguments, &error);
+    if (result == 0) {
+        printf("%s: the configuration is good\n",
+               config->file_path[0] != '\0' ? config->file_path : "nicached");
+    } else {
+        fprintf(stderr, "nicached: %s\n", error.text);
+    }
+    config_destroy(config);
+    return result == 0 ? EXIT_CODE_OK : EXIT_CODE_CONFIG;
+}
+
+bool command_line_handle(int argument_count, char *const *arguments, enum exit_code *exit_code)
+{
+    const char *first = argument_count > 1 ? arguments[1] : "";
+    *exit_code = EXIT_CODE_OK;
+    if (strcmp(first, "--help") == 0 || strcmp(first, "-h") == 0) {
+        fputs(help_text, stdout);
+    } else if (strcmp(first, "--version") == 0 || strcmp(first, "-v") == 0) {
+        puts("nicached " NICACHED_VERSION);
+    } else if (strcmp(first, "--check") == 0) {
+        *exit_code = check_configuration(argument_count - 2, arguments + 2);
+    } else if (strcmp(first, "--print-sample") == 0) {
+        config_print_sample(stdout);
+    } else if (strcmp(first, "--print-reference") == 0) {
+        config_print_reference(stdout);
+    } else {
+        return false;
+    }
+    return true;
+}

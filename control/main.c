@@ -1,0 +1,523 @@
+/* The composition root: the one file that knows every part, and the order in which they start.
+ *
+ * The start is a list of steps, each with its undo; a stop, or a start that fails half way, undoes
+ * what was done in the opposite order. Thread: main, which then is the control thread. Memory: one
+ * static struct server. Failure of a step: one line on the standard error output, exit code 2.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <rte_mempool.h>
+
+#include "config/config.h"
+#include "control/announce.h"
+#include "control/command_line.h"
+#include "control/control.h"
+#include "control/workers.h"
+#include "dataplane/base/check.h"
+#include "dataplane/base/hash.h"
+#include "dataplane/base/log.h"
+#include "dataplane/channel/channel.h"
+#include "dataplane/core/core.h"
+#include "dataplane/l7_command/command.h"
+#include "dataplane/store/reclaimer.h"
+#include "dataplane/store/shard.h"
+#include "drivers/port.h"
+
+#define CONTROL_CHANNEL_CAPACITY   256
+#define RECLAIMER_CHANNEL_CAPACITY 1024
+#define SPARE_DESCRIPTORS          128 /* beside clients: files, devices, wake-ups */
+
+struct server {
+    struct config *config; /* ours until the control loop takes it over; then the first snapshot,
+                              valid as long as no CONFIG SET can have come in */
+    struct control *control;
+    uint32_t worker_count;
+
+    /* Interfaces that are up; ports[i] is NULL for a socket. */
+    struct interface_config interfaces[CONFIG_INTERFACES_MAX];
+    struct port *ports[CONFIG_INTERFACES_MAX];
+    struct port port_storage[CONFIG_INTERFACES_MAX];
+    uint32_t interface_count;
+    struct rte_mempool *pool;
+
+    struct metrics *metrics;
+    const struct metrics *all_metrics[CONFIG_WORKERS_MAX];
+    struct shard *shards[CONFIG_WORKERS_MAX];
+    struct channel *to_control[CONFIG_WORKERS_MAX], *from_control[CONFIG_WORKERS_MAX];
+    struct channel *to_reclaimer[CONFIG_WORKERS_MAX], *from_reclaimer[CONFIG_WORKERS_MAX];
+    struct reclaimer *reclaimer;
+    struct core *cores[CONFIG_WORKERS_MAX];
+    struct workers *workers;
+
+    struct config_error error;
+};
+
+/* The reason of a failing step, with its errno in words. */
+static int fail(struct server *server, int result, const char *what)
+{
+    snprintf(server->error.text, sizeof(server->error.text), "%.256s: %s", what, strerror(-result));
+    return result;
+}
+
+/* ---- log, pid file, limits ------------------------------------------------------------------- */
+
+static int setup_log(struct server *server)
+{
+    int result = log_setup((enum log_level)server->config->loglevel, server->config->logfile);
+    return result == 0 ? 0 : fail(server, result, server->config->logfile);
+}
+
+static void teardown_log(struct server *server)
+{
+    (void)server;
+    log_teardown();
+}
+
+static char pidfile_path[CONFIG_TEXT_BYTES_MAX]; /* outlives the configuration */
+
+static int setup_pidfile(struct server *server)
+{
+    snprintf(pidfile_path, sizeof(pidfile_path), "%s", server->config->pidfile);
+    if (pidfile_path[0] == '\0') {
+        return 0;
+    }
+    int fd = open(pidfile_path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644);
+    if (fd < 0) {
+        return fail(server, -errno, pidfile_path);
+    }
+    int written = dprintf(fd, "%d\n", (int)getpid());
+    if (close(fd) != 0 || written < 0) {
+        return fail(server, -EIO, pidfile_path);
+    }
+    return 0;
+}
+
+static void teardown_pidfile(struct server *server)
+{
+    (void)server;
+    if (pidfile_path[0] != '\0') {
+        unlink(pidfile_path);
+    }
+}
+
+/* A kernel socket per client needs a descriptor per client. */
+static int setup_limits(struct server *server)
+{
+    struct rlimit limit;
+    rlim_t wanted = (rlim_t)server->config->maxclients + SPARE_DESCRIPTORS;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) {
+        return fail(server, -errno, "descriptor limit");
+    }
+    if (limit.rlim_cur >= wanted) {
+        return 0;
+    }
+    limit.rlim_cur =
+        limit.rlim_max != RLIM_INFINITY && limit.rlim_max < wanted ? limit.rlim_max : wanted;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur < wanted) {
+        log_warning("only %llu descriptors are allowed: kernel sockets cannot serve all of "
+                    "maxclients %lld",
+                    (unsigned long long)limit.rlim_cur, (long long)server->config->maxclients);
+    }
+    return 0;
+}
+
+/* ---- what is global to the process
+ * --------------------------------------------------------------- */
+
+static int setup_process(struct server *server)
+{
+    (void)server;
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGHUP, SIG_IGN);
+    hash_setup_random_secret();
+    command_table_setup();
+    return 0;
+}
+
+static int setup_control(struct server *server)
+{
+    server->control = control_create(server->config, &server->error);
+    return server->control != NULL ? 0 : -ENOMEM;
+}
+
+static void teardown_control(struct server *server)
+{
+    control_destroy(server->control);
+    server->config = NULL; /* the loop had taken it over */
+}
+
+/* ---- EAL, packets, ports -----------------------------------------------------------------------
+ */
+
+static uint32_t count_ports(const struct config *config)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < config->interface_count; i++) {
+        count += config->interfaces[i].driver != INTERFACE_SOCKET;
+    }
+    return count;
+}
+
+static bool has_pci(const struct config *config)
+{
+    for (uint32_t i = 0; i < config->interface_count; i++) {
+        if (config->interfaces[i].driver == INTERFACE_PCI) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Packets, and the index of the data: with the smallest items it takes up to half of maxmemory. */
+static uint64_t eal_memory_bytes(const struct config *config)
+{
+    uint64_t physical = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+    uint64_t data = config->maxmemory != 0 ? (uint64_t)config->maxmemory : physical / 4;
+    uint64_t packets = count_ports(config) == 0 ? UINT64_C(64) << 20 : UINT64_C(256) << 20;
+    uint64_t index = data / 2 < physical / 2 ? data / 2 : physical / 2;
+    return packets + index;
+}
+
+static int setup_eal(struct server *server)
+{
+    struct eal_options options = {
+        .hugepages = (enum hugepages_mode)server->config->hugepages,
+        .with_pci = has_pci(server->config),
+        .memory_bytes = eal_memory_bytes(server->config),
+    };
+    return eal_setup(&options, &server->error);
+}
+
+static void teardown_eal(struct server *server)
+{
+    (void)server;
+    eal_teardown();
+}
+
+static int setup_packet_pool(struct server *server)
+{
+    uint32_t port_count = count_ports(server->config);
+    if (port_count == 0) {
+        return 0;
+    }
+    server->pool = port_create_packet_pool(server->worker_count, port_count);
+    return server->pool != NULL ? 0 : fail(server, -ENOMEM, "packet pool");
+}
+
+static void teardown_packet_pool(struct server *server)
+{
+    rte_mempool_free(server->pool);
+}
+
+static void teardown_ports(struct server *server)
+{
+    while (server->interface_count > 0) {
+        struct port *port = server->ports[--server->interface_count];
+        if (port != NULL) {
+            port_teardown(port);
+        }
+    }
+}
+
+/* Brings one interface up and adds it to those that serve. */
+static int setup_interface(struct server *server, const struct interface_config *interface)
+{
+    uint32_t at = server->interface_count;
+    struct port *port = NULL;
+    if (interface->driver != INTERFACE_SOCKET) {
+        port = &server->port_storage[at];
+        int result =
+            port_setup(port, interface, server->worker_count, server->pool, &server->error);
+        if (result != 0) {
+            return result;
+        }
+    }
+    server->interfaces[at] = *interface;
+    server->ports[at] = port;
+    server->interface_count++;
+    return 0;
+}
+
+static int setup_ports(struct server *server)
+{
+    const struct config *config = server->config;
+    for (uint32_t i = 0; i < config->interface_count; i++) {
+        int result = setup_interface(server, &config->interfaces[i]);
+        if (result != 0 && !config->interfaces[i].optional) {
+            teardown_ports(server);
+            return result;
+        }
+        if (result != 0) {
+            log_warning("%s; it is optional: going on without it", server->error.text);
+        }
+    }
+    if (server->interface_count == 0 && config->unixsocket[0] == '\0') {
+        snprintf(server->error.text, sizeof(server->error.text),
+                 "no interface is left to serve on");
+        return -ENODEV;
+    }
+    return 0;
+}
+
+/* ---- counters, shards, channels
+ * -------------------------------------------------------------------- */
+
+static int setup_counters(struct server *server)
+{
+    size_t size = sizeof(struct metrics) * server->worker_count;
+    server->metrics = aligned_alloc(_Alignof(struct metrics), size);
+    if (server->metrics == NULL) {
+        return fail(server, -ENOMEM, "counters");
+    }
+    memset(server->metrics, 0, size);
+    for (uint32_t i = 0; i < server->worker_count; i++) {
+        server->all_metrics[i] = &server->metrics[i];
+    }
+    return 0;
+}
+
+static void teardown_counters(struct server *server)
+{
+    free(server->metrics);
+}
+
+static void teardown_channels(struct server *server)
+{
+    for (uint32_t i = 0; i < server->worker_count; i++) {
+        channel_destroy(server->to_control[i]);
+        channel_destroy(server->from_control[i]);
+        channel_destroy(server->to_reclaimer[i]);
+        channel_destroy(server->from_reclaimer[i]);
+    }
+}
+
+static int setup_channels(struct server *server)
+{
+    for (uint32_t i = 0; i < server->worker_count; i++) {
+        server->to_control[i] = channel_create(CONTROL_CHANNEL_CAPACITY);
+        server->from_control[i] = channel_create(CONTROL_CHANNEL_CAPACITY);
+        server->to_reclaimer[i] = channel_create(RECLAIMER_CHANNEL_CAPACITY);
+        server->from_reclaimer[i] = channel_create(RECLAIMER_CHANNEL_CAPACITY);
+        if (server->to_control[i] == NULL || server->from_control[i] == NULL ||
+            server->to_reclaimer[i] == NULL || server->from_reclaimer[i] == NULL) {
+            teardown_channels(server);
+            return fail(server, -ENOMEM, "channels");
+        }
+    }
+    return 0;
+}
+
+static void teardown_shards(struct server *server)
+{
+    for (uint32_t i = 0; i < server->worker_count; i++) {
+        if (server->shards[i] != NULL) {
+            shard_destroy(server->shards[i]);
+        }
+    }
+}
+
+static int setup_shards(struct server *server)
+{
+    for (uint32_t i = 0; i < server->worker_count; i++) {
+        struct shard_options options = {
+            .number = i,
+            .maxmemory_bytes = (uint64_t)server->config->maxmemory / server->worker_count,
+            .metrics = &server->metrics[i],
+            .to_reclaimer = server->to_reclaimer[i],
+        };
+        server->shards[i] = shard_create(&options);
+        if (server->shards[i] == NULL) {
+            teardown_shards(server);
+            return fail(server, -ENOMEM, "shard");
+        }
+    }
+    return 0;
+}
+
+static int setup_reclaimer(struct server *server)
+{
+    server->reclaimer =
+        reclaimer_create(server->to_reclaimer, server->from_reclaimer, server->worker_count);
+    return server->reclaimer != NULL ? 0 : fail(server, -ENOMEM, "reclaimer");
+}
+
+static void teardown_reclaimer(struct server *server)
+{
+    reclaimer_destroy(server->reclaimer);
+}
+
+/* ---- cores and their threads
+ * --------------------------------------------------------------------- */
+
+static void teardown_cores(struct server *server)
+{
+    for (uint32_t i = 0; i < server->worker_count; i++) {
+        if (server->cores[i] != NULL) {
+            core_destroy(server->cores[i]);
+        }
+    }
+}
+
+static struct core *create_core(struct server *server, uint32_t number)
+{
+    struct core_options options = {
+        .number = number,
+        .worker_count = server->worker_count,
+        .config_slot = control_config_slot(server->control),
+        .ports = server->ports,
+        .interfaces = server->interfaces,
+        .interface_count = server->interface_count,
+        .pool = server->pool,
+        .shard = server->shards[number],
+        .all_shards = server->shards,
+        .metrics = &server->metrics[number],
+        .all_metrics = server->all_metrics,
+        .to_control = server->to_control[number],
+        .from_control = server->from_control[number],
+        .to_reclaimer = server->to_reclaimer[number],
+        .from_reclaimer = server->from_reclaimer[number],
+        .status = control_status_slot(server->control),
+        .control_wake_fd = control_wake_fd(server->control),
+        .error = &server->error,
+    };
+    return core_create(&options);
+}
+
+static int setup_cores(struct server *server)
+{
+    for (uint32_t i = 0; i < server->worker_count; i++) {
+        server->cores[i] = create_core(server, i);
+        if (server->cores[i] == NULL) {
+            teardown_cores(server);
+            return -EIO;
+        }
+    }
+    return 0;
+}
+
+static void wake_core(void *argument, uint32_t worker)
+{
+    struct server *server = argument;
+    core_wake(server->cores[worker]);
+}
+
+static int setup_workers(struct server *server)
+{
+    uint32_t cpus[CONFIG_WORKERS_MAX];
+    uint32_t cpu_count = config_worker_cpus(server->config, cpus, CONFIG_WORKERS_MAX);
+    struct control_workers attached = {
+        .count = server->worker_count,
+        .metrics = server->all_metrics,
+        .from = server->to_control,
+        .to = server->from_control,
+        .wake = wake_core,
+        .argument = server,
+    };
+    server->workers =
+        workers_start(server->cores, server->worker_count, cpus, cpu_count, &server->error);
+    if (server->workers == NULL) {
+        return -EAGAIN;
+    }
+    control_attach_workers(server->control, &attached);
+    return 0;
+}
+
+static void teardown_workers(struct server *server)
+{
+    workers_stop(server->workers);
+    control_detach_workers(server->control);
+}
+
+/* ---- the list
+ * ------------------------------------------------------------------------------------ */
+
+struct step {
+    const char *name;
+    int (*setup)(struct server *server);
+    void (*teardown)(struct server *server); /* NULL: leaves nothing behind */
+};
+
+static const struct step steps[] = {
+    {"log", setup_log, teardown_log},
+    {"pid file", setup_pidfile, teardown_pidfile},
+    {"limits", setup_limits, NULL},
+    {"process", setup_process, NULL},
+    {"control loop", setup_control, teardown_control},
+    {"EAL", setup_eal, teardown_eal},
+    {"packet pool", setup_packet_pool, teardown_packet_pool},
+    {"ports", setup_ports, teardown_ports},
+    {"counters", setup_counters, teardown_counters},
+    {"channels", setup_channels, teardown_channels},
+    {"shards", setup_shards, teardown_shards},
+    {"reclaimer", setup_reclaimer, teardown_reclaimer},
+    {"cores", setup_cores, teardown_cores},
+    {"workers", setup_workers, teardown_workers},
+};
+#define STEP_COUNT (sizeof(steps) / sizeof(steps[0]))
+
+static void stop(struct server *server, size_t done_count)
+{
+    while (done_count > 0) {
+        const struct step *step = &steps[--done_count];
+        if (step->teardown != NULL) {
+            log_notice("stop: %s", step->name);
+            step->teardown(server);
+        }
+    }
+}
+
+/* How many steps are done: all of them, or those before the one that failed, which are undone. */
+static bool start(struct server *server)
+{
+    for (size_t i = 0; i < STEP_COUNT; i++) {
+        log_verbose("start: %s", steps[i].name);
+        if (steps[i].setup(server) != 0) {
+            fprintf(stderr, "nicached: cannot start (%s): %s\n", steps[i].name, server->error.text);
+            stop(server, i);
+            return false;
+        }
+    }
+    return true;
+}
+
+static enum exit_code serve(struct server *server)
+{
+    server->worker_count = (uint32_t)server->config->workers;
+    CHECK(server->worker_count >= 1 && server->worker_count <= CONFIG_WORKERS_MAX);
+    if (!start(server)) {
+        return EXIT_CODE_START;
+    }
+    announce(stdout, server->config, server->interfaces, server->interface_count);
+    log_notice("ready to accept connections");
+    control_run(server->control);
+    stop(server, STEP_COUNT);
+    puts("nicached has stopped.");
+    return EXIT_CODE_OK;
+}
+
+int main(int argument_count, char **arguments)
+{
+    static struct server server;
+    enum exit_code exit_code;
+    if (command_line_handle(argument_count, arguments, &exit_code)) {
+        return (int)exit_code;
+    }
+    server.config = config_create_default();
+    if (server.config == NULL) {
+        fputs("nicached: out of memory\n", stderr);
+        return EXIT_CODE_START;
+    }
+    if (config_load(server.config, argument_count - 1, arguments + 1, &server.error) != 0) {
+        fprintf(stderr, "nicached: %s\n", server.error.text);
+        config_destroy(server.config);
+        return EXIT_CODE_CONFIG;
+    }
+    exit_code = serve(&server);
+    config_destroy(server.config); /* NULL when the control loop had it */
+    return (int)exit_code;
+}

@@ -1,0 +1,20 @@
+/* INFO's sections: each prints its lines; info.c knows their order and names. */
+#ifndef NICACHED_L7_COMMAND_INFO_INTERNAL_H
+#define NICACHED_L7_COMMAND_INFO_INTERNAL_H
+
+#include "dataplane/l7_command/l7_command_internal.h"
+
+void info_print_server(struct text *text, const struct call *call);
+void info_print_clients(struct text *text, const struct call *call);
+void info_print_memory(struct text *text, const struct call *call);
+void info_print_persistence(struct text *text, const struct call *call);
+void info_print_stats(struct text *text, const struct call *call);
+void info_print_replication(struct text *text, const struct call *call);
+void info_print_cpu(struct text *text, const struct call *call);
+void info_print_commandstats(struct text *text, const struct call *call);
+void info_print_errorstats(struct text *text, const struct call *call);
+void info_print_latencystats(struct text *text, const struct call *call);
+void info_print_cluster(struct text *text, const struct call *call);
+void info_print_keyspace(struct text *text, const struct call *call);
+
+#endif

@@ -1,0 +1,144 @@
+/* INFO's sections of counters: stats, commandstats, errorstats, latencystats, keyspace. */
+#include <stdlib.h>
+
+#include "config/config.h"
+#include "dataplane/l7_command/info_internal.h"
+
+static void print_metric(struct text *text, const struct call *call, const char *name,
+                         enum metric metric)
+{
+    text_print(text, "%s:%" PRIu64 "\r\n", name, statistics_metric(call->context, metric));
+}
+
+static uint64_t count_errors(const struct call *call, const char *word)
+{
+    struct error_entry entries[ERROR_WORD_COUNT_MAX];
+    uint32_t count = statistics_errors(call->context, entries);
+    for (uint32_t i = 0; i < count; i++) {
+        if (strcmp(entries[i].word, word) == 0) {
+            return entries[i].replies;
+        }
+    }
+    return 0;
+}
+
+static void print_rates(struct text *text, const struct call *call)
+{
+    const struct control_status *status = call->context->status;
+    uint64_t operations = 0, input = 0, output = 0;
+    if (status != NULL) {
+        operations = __atomic_load_n(&status->operations_per_second, __ATOMIC_RELAXED);
+        input = __atomic_load_n(&status->input_bytes_per_second, __ATOMIC_RELAXED);
+        output = __atomic_load_n(&status->output_bytes_per_second, __ATOMIC_RELAXED);
+    }
+    text_print(text,
+               "instantaneous_ops_per_sec:%" PRIu64 "\r\ninstantaneous_input_kbps:%.2f\r\n"
+               "instantaneous_output_kbps:%.2f\r\n",
+               operations, (double)input / 1024, (double)output / 1024);
+}
+
+void info_print_stats(struct text *text, const struct call *call)
+{
+    print_metric(text, call, "total_connections_received", METRIC_CONNECTIONS_RECEIVED);
+    print_metric(text, call, "total_commands_processed", METRIC_COMMANDS_PROCESSED);
+    print_rates(text, call);
+    print_metric(text, call, "total_net_input_bytes", METRIC_SESSION_INPUT_BYTES);
+    print_metric(text, call, "total_net_output_bytes", METRIC_SESSION_OUTPUT_BYTES);
+    text_print(text, "total_net_repl_input_bytes:0\r\ntotal_net_repl_output_bytes:0\r\n"
+                     "instantaneous_input_repl_kbps:0.00\r\n"
+                     "instantaneous_output_repl_kbps:0.00\r\n");
+    print_metric(text, call, "rejected_connections", METRIC_CONNECTIONS_REJECTED);
+    text_print(text, "sync_full:0\r\nsync_partial_ok:0\r\nsync_partial_err:0\r\n");
+    print_metric(text, call, "expired_keys", METRIC_STORE_EXPIRED_KEYS);
+    text_print(text, "evicted_keys:0\r\nevicted_clients:0\r\n"
+                     "total_eviction_exceeded_time:0\r\ncurrent_eviction_exceeded_time:0\r\n");
+    print_metric(text, call, "keyspace_hits", METRIC_KEYSPACE_HITS);
+    print_metric(text, call, "keyspace_misses", METRIC_KEYSPACE_MISSES);
+    text_print(text, "pubsub_channels:0\r\npubsub_patterns:0\r\npubsubshard_channels:0\r\n"
+                     "latest_fork_usec:0\r\ntotal_forks:0\r\nmigrate_cached_sockets:0\r\n"
+                     "slave_expires_tracked_keys:0\r\nactive_defrag_hits:0\r\n"
+                     "active_defrag_misses:0\r\nactive_defrag_key_hits:0\r\n"
+                     "active_defrag_key_misses:0\r\ntotal_active_defrag_time:0\r\n"
+                     "current_active_defrag_time:0\r\ntracking_total_keys:0\r\n"
+                     "tracking_total_items:0\r\ntracking_total_prefixes:0\r\n"
+                     "unexpected_error_replies:0\r\n");
+    print_metric(text, call, "total_error_replies", METRIC_ERROR_REPLIES);
+    text_print(text, "dump_payload_sanitizations:0\r\nio_threaded_reads_processed:0\r\n"
+                     "io_threaded_writes_processed:0\r\nacl_access_denied_cmd:0\r\n"
+                     "acl_access_denied_key:0\r\nacl_access_denied_channel:0\r\n");
+    text_print(text, "acl_access_denied_auth:%" PRIu64 "\r\n", count_errors(call, "WRONGPASS"));
+    print_metric(text, call, "eventloop_cycles", METRIC_LOOP_PASSES);
+}
+
+/* ---- per command ----------------------------------------------------------------------------- */
+
+/* Not every call is timed (command_execute.c): the mean of the timed ones stands for all. */
+static void print_command(struct text *text, const char *name,
+                          const struct command_statistics *statistics)
+{
+    double mean_us =
+        statistics->timed_calls == 0
+            ? 0.0
+            : statistics_ticks_to_us(statistics->timed_ticks) / (double)statistics->timed_calls;
+    text_print(text,
+               "cmdstat_%s:calls=%" PRIu64 ",usec=%.0f,usec_per_call=%.2f,rejected_calls=%" PRIu64
+               ",failed_calls=%" PRIu64 "\r\n",
+               name, statistics->calls, mean_us * (double)statistics->calls, mean_us,
+               statistics->rejected, statistics->failed);
+}
+
+void info_print_commandstats(struct text *text, const struct call *call)
+{
+    for (uint32_t i = 0; i < command_count; i++) {
+        struct command_statistics sum;
+        statistics_command(call->context, i, &sum);
+        if (sum.calls != 0 || sum.rejected != 0 || sum.failed != 0) {
+            print_command(text, commands[i].name, &sum);
+        }
+    }
+}
+
+void info_print_latencystats(struct text *text, const struct call *call)
+{
+    for (uint32_t i = 0; i < command_count; i++) {
+        struct command_statistics sum;
+        statistics_command(call->context, i, &sum);
+        if (sum.timed_calls != 0) {
+            text_print(text, "latency_percentiles_usec_%s:p50=%.3f,p99=%.3f,p99.9=%.3f\r\n",
+                       commands[i].name, statistics_percentile_us(&sum, 50),
+                       statistics_percentile_us(&sum, 99), statistics_percentile_us(&sum, 99.9));
+        }
+    }
+}
+
+static int compare_entries(const void *a, const void *b)
+{
+    const struct error_entry *x = a, *y = b;
+    return strcmp(x->word, y->word);
+}
+
+void info_print_errorstats(struct text *text, const struct call *call)
+{
+    struct error_entry entries[ERROR_WORD_COUNT_MAX];
+    uint32_t count = statistics_errors(call->context, entries);
+    qsort(entries, count, sizeof(entries[0]), compare_entries);
+    for (uint32_t i = 0; i < count; i++) {
+        text_print(text, "errorstat_%s:count=%" PRIu64 "\r\n", entries[i].word, entries[i].replies);
+    }
+}
+
+/* ---- keyspace -------------------------------------------------------------------------------- */
+
+void info_print_keyspace(struct text *text, const struct call *call)
+{
+    for (uint32_t database = 0; database < SHARD_DATABASE_COUNT; database++) {
+        uint64_t keys = shard_key_count(call->shard, database);
+        if (keys == 0) {
+            continue;
+        }
+        text_print(text,
+                   "db%" PRIu32 ":keys=%" PRIu64 ",expires=%" PRIu64 ",avg_ttl=%" PRIu64 "\r\n",
+                   database, keys, shard_expiry_count(call->shard, database),
+                   shard_expiry_average_ms(call->shard, database, call->now));
+    }
+}

@@ -1,0 +1,75 @@
+/* What the files of the index share: the directory, the walk from a hash to its segment. */
+#ifndef NICACHED_STORE_INDEX_INTERNAL_H
+#define NICACHED_STORE_INDEX_INTERNAL_H
+
+#include "dataplane/store/index.h"
+#include "dataplane/store/memory.h"
+#include "dataplane/store/retire.h"
+#include "dataplane/store/segment.h"
+
+/* 2^10 segments of 2^20 entries: far beyond the memory of one core. */
+#define DIRECTORY_DEPTH_MAX 10
+
+struct directory {
+    uint32_t depth; /* how many top bits of a hash choose the entry */
+    struct segment *entries[];
+};
+
+static inline uint32_t directory_bytes(uint32_t depth)
+{
+    return (uint32_t)(sizeof(struct directory) + (sizeof(struct segment *) << depth));
+}
+
+/* An item beside the segments. */
+struct overflow {
+    struct overflow *next;
+    struct item *item;
+    uint64_t hash;
+};
+
+/* Where the prefetch stage found a key, so that the look-up that follows need not ask rte_hash
+ * again. Never trusted: the item there must still have the full key. */
+struct hint {
+    uint64_t hash;
+    struct segment *segment;
+    int32_t position;
+    uint64_t pass;
+};
+#define INDEX_HINTS 64
+
+struct index {
+    struct directory *directory; /* published */
+    struct overflow *overflow;   /* published */
+    struct index_services *services;
+    uint32_t next_segment_id;
+    struct segment *segments;                   /* all of them */
+    struct segment *hungry;                     /* those that want children */
+    struct segment *moving_first, *moving_last; /* those moving out, in the order they began */
+    struct hint hints[INDEX_HINTS];
+};
+
+/* The directory's segment for a hash; NULL before the first one. */
+static inline struct segment *index_root(const struct index *index, uint64_t hash)
+{
+    const struct directory *directory = RCU_READ(&index->directory);
+    /* In two shifts: depth 0 must yield entry 0. */
+    return RCU_READ(&directory->entries[(hash >> 1) >> (63 - directory->depth)]);
+}
+
+/* Where entries of this hash go from here; NULL when it is not moving out. Looked at after the
+ * position's word: whoever saw that word emptied sees the child. */
+static inline struct segment *segment_child(const struct segment *segment, uint64_t hash)
+{
+    return RCU_READ(&segment->children[(hash << segment->depth) >> 63]);
+}
+
+/* index_growth.c: after an insert; and when a segment had no room at all (true: try again). */
+void index_note_growth(struct index *index, struct segment *segment);
+bool index_force_growth(struct index *index, struct segment *segment);
+bool index_create_first_segment(struct index *index);
+void index_move_entries(struct index *index, uint32_t count);
+/* Puts an item that is in no segment yet into the one where it belongs; false: no room. */
+bool index_add_to_segment(struct index *index, uint64_t hash, struct item *item);
+void index_unlink_segment(struct index *index, struct segment *segment);
+
+#endif

@@ -1,0 +1,173 @@
+/* Walks over the index: SCAN's cursors, and random picks.
+ *
+ * A cursor is a place in the order of hashes and a place in a segment:
+ *
+ *    63  62        53  52                22  21            0
+ *   | 0 | prefix (10) | segment's id (31)   | position (22) |
+ *
+ * An item keeps its position as long as it is in its segment. The walk goes through a segment from
+ * position 0 to the end, then through its children if it is moving out, then on to the segment that
+ * begins where its range ends. When the segment of a cursor is gone, the walk begins anew with what
+ * now covers the prefix. So a key that is there from the first call to the last is seen:
+ *   - it stays in its segment: when the walk passes its position;
+ *   - it moves to a child before the walk has come to it: the child is walked afterwards, all of
+ * it;
+ *   - the segment is replaced while the walk is in it: its successors are walked, all of them.
+ * The overflow list is visited in the last call, as a whole; items never move out of it.
+ */
+#include "dataplane/base/check.h"
+#include "dataplane/base/hash.h"
+#include "dataplane/store/index_internal.h"
+
+#define CURSOR_POSITION_BITS 22
+#define CURSOR_ID_BITS       31
+#define CURSOR_PREFIX_SHIFT  (CURSOR_POSITION_BITS + CURSOR_ID_BITS)
+
+_Static_assert(SEGMENT_ORDER_MAX <= CURSOR_POSITION_BITS, "a position fits");
+_Static_assert(DIRECTORY_DEPTH_MAX + CURSOR_PREFIX_SHIFT <= 63, "a cursor fits in an int64");
+
+static uint64_t compose_cursor(const struct segment *segment, uint32_t position)
+{
+    return (segment->start >> (64 - DIRECTORY_DEPTH_MAX)) << CURSOR_PREFIX_SHIFT |
+           (uint64_t)segment->id << CURSOR_POSITION_BITS | position;
+}
+
+/* The segment whose range begins at `hash`; if none does, the last one that covers it. */
+static struct segment *segment_that_starts(const struct index *index, uint64_t hash)
+{
+    struct segment *segment = index_root(index, hash);
+    while (segment != NULL && segment->start != hash) {
+        struct segment *child = segment_child(segment, hash);
+        if (child == NULL) {
+            break;
+        }
+        segment = child;
+    }
+    return segment;
+}
+
+static struct segment *next_segment(const struct index *index, const struct segment *segment)
+{
+    if (segment->children[0] != NULL) {
+        return segment->children[0];
+    }
+    uint64_t size = segment->depth == 0 ? 0 : 1ULL << (64 - segment->depth);
+    uint64_t end = segment->start + size;
+    return end == 0 ? NULL : segment_that_starts(index, end);
+}
+
+/* Where to go on; a cursor may be anything, clients send what they like. */
+static struct segment *resume(const struct index *index, uint64_t cursor, uint32_t *position)
+{
+    uint64_t prefix = (cursor >> CURSOR_PREFIX_SHIFT) & ((1U << DIRECTORY_DEPTH_MAX) - 1);
+    uint64_t hash = prefix << (64 - DIRECTORY_DEPTH_MAX);
+    uint32_t id = (cursor >> CURSOR_POSITION_BITS) & ((1U << CURSOR_ID_BITS) - 1);
+    for (struct segment *segment = index_root(index, hash); segment != NULL;
+         segment = segment_child(segment, hash)) {
+        if (segment->id == id) {
+            *position = (uint32_t)(cursor & ((1U << CURSOR_POSITION_BITS) - 1));
+            return segment;
+        }
+    }
+    *position = 0;
+    return segment_that_starts(index, hash);
+}
+
+struct walk {
+    uint32_t items_left, positions_left;
+    index_visitor *visit;
+    void *argument;
+};
+
+#define PREFETCH_DISTANCE 8
+
+static uint32_t walk_segment(struct walk *walk, const struct segment *segment, uint32_t position)
+{
+    while (position < segment->capacity && walk->items_left > 0 && walk->positions_left > 0) {
+        if (position + PREFETCH_DISTANCE < segment->capacity) {
+            __builtin_prefetch(segment->items[position + PREFETCH_DISTANCE]);
+        }
+        struct item *item = segment->items[position];
+        if (item != NULL) {
+            walk->visit(walk->argument, item, segment_hash_at(segment, position));
+            walk->items_left--;
+        }
+        walk->positions_left--;
+        position++;
+    }
+    return position;
+}
+
+/* A call looks at so many positions for each item asked for, however empty the segments are. */
+#define POSITIONS_PER_ITEM 16
+
+uint64_t index_scan(const struct index *index, uint64_t cursor, uint32_t count,
+                    index_visitor *visit, void *argument)
+{
+    uint32_t positions;
+    if (__builtin_mul_overflow(count, POSITIONS_PER_ITEM, &positions)) {
+        positions = UINT32_MAX;
+    }
+    struct walk walk = {count, positions, visit, argument};
+    uint32_t position = 0;
+    const struct segment *segment = resume(index, cursor, &position);
+    while (segment != NULL) {
+        position = walk_segment(&walk, segment, position);
+        if (position < segment->capacity) {
+            return compose_cursor(segment, position);
+        }
+        segment = next_segment(index, segment);
+        position = 0;
+    }
+    for (const struct overflow *node = index->overflow; node != NULL; node = node->next) {
+        visit(argument, node->item, node->hash);
+    }
+    return 0;
+}
+
+/* ---- random --------------------------------------------------------------------------------- */
+
+static uint64_t count_positions(const struct index *index)
+{
+    uint64_t count = 0;
+    for (const struct segment *s = index->segments; s != NULL; s = s->next) {
+        count += s->capacity;
+    }
+    return count;
+}
+
+static struct item *item_at(const struct index *index, uint64_t place)
+{
+    const struct segment *segment = index->segments;
+    while (place >= segment->capacity) {
+        place -= segment->capacity;
+        segment = segment->next;
+    }
+    return segment->items[place];
+}
+
+struct item *index_random(const struct index *index, uint64_t *random_state,
+                          bool (*accept)(void *argument, const struct item *item), void *argument)
+{
+    uint64_t count = count_positions(index);
+    for (uint32_t attempt = 0; count > 0 && attempt < 100; attempt++) {
+        struct item *item = item_at(index, random_next(random_state) % count);
+        if (item != NULL && accept(argument, item)) {
+            return item;
+        }
+    }
+    /* Nearly empty: take the next one from some place on. */
+    uint64_t start = count > 0 ? random_next(random_state) % count : 0;
+    for (uint64_t i = 0; i < count; i++) {
+        struct item *item = item_at(index, (start + i) % count);
+        if (item != NULL && accept(argument, item)) {
+            return item;
+        }
+    }
+    for (struct overflow *node = index->overflow; node != NULL; node = node->next) {
+        if (accept(argument, node->item)) {
+            return node->item;
+        }
+    }
+    return NULL;
+}

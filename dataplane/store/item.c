@@ -1,0 +1,299 @@
+/* Items and blobs: how drafts are made and what they cost. Memory: the shard's (memory.h). Failure:
+ * NULL when over maxmemory; nothing is changed then. */
+#include "dataplane/store/item.h"
+
+#include "dataplane/base/check.h"
+#include "dataplane/store/store_internal.h"
+
+/* ---- accessors that are too large to be inline ------------------------------------------------
+ */
+
+static int64_t integer_of(const struct item *item)
+{
+    int64_t value;
+    memcpy(&value, item_value_bytes(item), sizeof(value));
+    return value;
+}
+
+struct slice item_integer_text(const struct item *item, uint8_t scratch[NUMBER_TEXT_BYTES_MAX])
+{
+    return slice_of(scratch, number_format_int64(integer_of(item), scratch));
+}
+
+size_t item_value_size(const struct item *item)
+{
+    uint8_t scratch[NUMBER_TEXT_BYTES_MAX];
+    return item_value(item, scratch).size;
+}
+
+bool item_value_int64(const struct item *item, int64_t *value)
+{
+    if (item_encoding(item) == ENCODING_INT) {
+        *value = integer_of(item);
+        return true;
+    }
+    return number_parse_int64(slice_of(item_value_bytes(item), item->value_bytes), value);
+}
+
+/* ---- blobs ------------------------------------------------------------------------------------
+ */
+
+static void release_owner(struct byte_owner *owner)
+{
+    blob_release((struct blob *)owner);
+}
+
+static struct blob *create_blob(struct shard *shard, uint32_t capacity_bytes,
+                                enum memory_limit limit)
+{
+    struct blob *blob = memory_allocate(
+        &shard->memory, offsetof(struct blob, bytes) + (size_t)capacity_bytes, limit);
+    if (blob != NULL) {
+        *blob = (struct blob){.owner = {release_owner},
+                              .shard = shard,
+                              .reference_count = 1,
+                              .capacity_bytes = capacity_bytes};
+    }
+    return blob;
+}
+
+struct blob *shard_create_blob(struct shard *shard, uint32_t capacity_bytes)
+{
+    struct blob *blob = create_blob(shard, capacity_bytes, MEMORY_LIMITED);
+    if (blob == NULL) {
+        metric_add(shard->metrics, METRIC_STORE_OUT_OF_MEMORY, 1);
+    }
+    return blob;
+}
+
+void blob_acquire(struct blob *blob)
+{
+    CHECK(blob->reference_count < UINT32_MAX);
+    blob->reference_count++;
+}
+
+void blob_release(struct blob *blob)
+{
+    CHECK(blob->reference_count > 0);
+    if (--blob->reference_count == 0) {
+        memory_free(&blob->shard->memory, blob);
+    }
+}
+
+/* ---- drafts -----------------------------------------------------------------------------------
+ */
+
+/* What an item is made of, before its size is known. */
+struct shape {
+    struct slice key;
+    uint8_t type_encoding;
+    uint32_t value_bytes;
+    struct blob *blob; /* NULL: the value is inline */
+};
+
+static enum memory_limit limit_of(const struct item_draft_options *options)
+{
+    return options->ignore_maxmemory ? MEMORY_UNLIMITED : MEMORY_LIMITED;
+}
+
+static uint8_t *put_field(uint8_t *to, uint64_t value)
+{
+    memcpy(to, &value, sizeof(value));
+    return to + sizeof(value);
+}
+
+static void fill_fields(struct item *item, const struct shape *shape,
+                        const struct item_draft_options *options)
+{
+    uint8_t *to = (uint8_t *)(item + 1);
+    if (options->expire_at_ms != 0) {
+        to = put_field(to, options->expire_at_ms);
+    }
+    if (options->cas != 0) {
+        to = put_field(to, options->cas);
+    }
+    if (shape->blob != NULL) {
+        to = put_field(to, (uint64_t)(uintptr_t)shape->blob);
+    }
+    if (shape->key.size > 0) {
+        memcpy(to, shape->key.data, shape->key.size);
+    }
+}
+
+static uint8_t layout_of(const struct shape *shape, const struct item_draft_options *options)
+{
+    return (uint8_t)((options->expire_at_ms != 0 ? ITEM_HAS_EXPIRY : 0) |
+                     (options->cas != 0 ? ITEM_HAS_CAS : 0) |
+                     (shape->blob != NULL ? ITEM_HAS_BLOB : 0));
+}
+
+/* Key, fields and header; the value is the caller's to fill. Takes over no count on the blob. */
+static struct item *create_item(struct shard *shard, const struct shape *shape,
+                                const struct item_draft_options *options)
+{
+    uint8_t layout = layout_of(shape, options);
+    size_t bytes = sizeof(struct item) + (unsigned)__builtin_popcount(layout) * sizeof(uint64_t) +
+                   shape->key.size + (shape->blob != NULL ? 0 : shape->value_bytes);
+    bool refused = shape->key.size > ITEM_KEY_BYTES_MAX ||
+                   shape->value_bytes > ITEM_VALUE_BYTES_MAX ||
+                   (shard->services.starved && !options->ignore_maxmemory);
+    struct item *item = refused ? NULL : memory_allocate(&shard->memory, bytes, limit_of(options));
+    if (UNLIKELY(item == NULL)) {
+        metric_add(shard->metrics, METRIC_STORE_OUT_OF_MEMORY, 1);
+        return NULL;
+    }
+    *item = (struct item){.type_encoding = shape->type_encoding,
+                          .layout = layout,
+                          .state = options->state,
+                          .key_bytes = (uint32_t)shape->key.size,
+                          .value_bytes = shape->value_bytes,
+                          .client_flags = options->client_flags};
+    fill_fields(item, shape, options);
+    return item;
+}
+
+/* The item takes over the caller's count on the blob, or the blob is released. */
+static struct item *create_item_owning(struct shard *shard, const struct shape *shape,
+                                       const struct item_draft_options *options)
+{
+    struct item *item = create_item(shard, shape, options);
+    if (item == NULL) {
+        blob_release(shape->blob);
+    } else if (shape->blob->used_bytes < shape->value_bytes) {
+        shape->blob->used_bytes = shape->value_bytes;
+    }
+    return item;
+}
+
+static uint8_t compose_type(enum item_type type, enum item_encoding encoding)
+{
+    return (uint8_t)((unsigned)type | (unsigned)encoding << 4);
+}
+
+struct item *shard_draft(struct shard *shard, struct slice key,
+                         const struct item_draft_options *options)
+{
+    struct shape shape = {.key = key,
+                          .type_encoding = compose_type(ITEM_STRING, options->encoding),
+                          .value_bytes = options->encoding == ENCODING_INT ? sizeof(int64_t)
+                                                                           : options->value_bytes};
+    if (shape.value_bytes <= ITEM_INLINE_BYTES_MAX || shape.value_bytes > ITEM_VALUE_BYTES_MAX) {
+        return create_item(shard, &shape, options);
+    }
+    shape.blob = create_blob(shard, shape.value_bytes, limit_of(options));
+    if (shape.blob == NULL) {
+        metric_add(shard->metrics, METRIC_STORE_OUT_OF_MEMORY, 1);
+        return NULL;
+    }
+    return create_item_owning(shard, &shape, options);
+}
+
+uint8_t *draft_value(struct item *draft)
+{
+    return (uint8_t *)(uintptr_t)item_value_bytes(draft);
+}
+
+struct item *shard_draft_over_blob(struct shard *shard, struct slice key, struct blob *blob,
+                                   const struct item_draft_options *options)
+{
+    CHECK(blob->shard == shard && options->value_bytes <= blob->capacity_bytes);
+    struct shape shape = {.key = key,
+                          .type_encoding = compose_type(ITEM_STRING, ENCODING_RAW),
+                          .value_bytes = options->value_bytes,
+                          .blob = blob};
+    blob_acquire(blob);
+    return create_item_owning(shard, &shape, options);
+}
+
+struct item *shard_draft_like(struct shard *shard, struct slice key, const struct item *item,
+                              const struct item_draft_options *options)
+{
+    struct shape shape = {.key = key,
+                          .type_encoding = item->type_encoding,
+                          .value_bytes = item->value_bytes,
+                          .blob = item_blob(item)};
+    struct item *draft;
+    if (shape.blob != NULL) {
+        blob_acquire(shape.blob);
+        draft = create_item_owning(shard, &shape, options);
+    } else {
+        draft = create_item(shard, &shape, options);
+        if (draft != NULL) {
+            memcpy(draft_value(draft), item_value_bytes(item), item->value_bytes);
+        }
+    }
+    if (draft != NULL) {
+        draft->access = __atomic_load_n(&item->access, __ATOMIC_RELAXED);
+    }
+    return draft;
+}
+
+/* ---- APPEND -----------------------------------------------------------------------------------
+ */
+
+/* Doubles small ones, adds a mebibyte to large ones: appending is cheap on average. */
+#define GROWTH_BYTES_MAX (1U << 20)
+
+static struct blob *create_growing_blob(struct shard *shard, uint32_t total,
+                                        enum memory_limit limit)
+{
+    uint32_t spare = total < GROWTH_BYTES_MAX ? total : GROWTH_BYTES_MAX;
+    struct blob *blob = create_blob(shard, total + spare, limit);
+    return blob != NULL ? blob : create_blob(shard, total, limit);
+}
+
+/* Nobody was ever shown more than this item shows: what follows is free to be written. */
+static bool can_grow_in_place(const struct blob *blob, const struct item *item, uint32_t growth)
+{
+    return blob != NULL && blob->used_bytes == item->value_bytes &&
+           blob->capacity_bytes - blob->used_bytes >= growth;
+}
+
+static struct blob *copy_into_blob(struct shard *shard, struct slice value, uint32_t total,
+                                   const struct item_draft_options *options)
+{
+    struct blob *blob = create_growing_blob(shard, total, limit_of(options));
+    if (blob == NULL) {
+        metric_add(shard->metrics, METRIC_STORE_OUT_OF_MEMORY, 1);
+    } else if (value.size > 0) {
+        memcpy(blob->bytes, value.data, value.size);
+    }
+    return blob;
+}
+
+static struct item *draft_grown_inline(struct shard *shard, const struct item *item,
+                                       struct slice value, const struct item_draft_options *options)
+{
+    struct item *draft = shard_draft(shard, item_key(item), options);
+    if (draft != NULL && value.size > 0) {
+        memcpy(draft_value(draft), value.data, value.size);
+    }
+    return draft;
+}
+
+struct item *shard_draft_grown(struct shard *shard, const struct item *item, uint32_t growth,
+                               const struct item_draft_options *options)
+{
+    uint8_t scratch[NUMBER_TEXT_BYTES_MAX];
+    struct slice value = item_value(item, scratch);
+    if (growth > ITEM_VALUE_BYTES_MAX - value.size) {
+        metric_add(shard->metrics, METRIC_STORE_OUT_OF_MEMORY, 1);
+        return NULL;
+    }
+    struct item_draft_options grown = *options;
+    grown.encoding = ENCODING_RAW;
+    grown.value_bytes = (uint32_t)value.size + growth;
+    if (grown.value_bytes <= ITEM_INLINE_BYTES_MAX) {
+        return draft_grown_inline(shard, item, value, &grown);
+    }
+    struct shape shape = {.key = item_key(item),
+                          .type_encoding = compose_type(item_type(item), ENCODING_RAW),
+                          .value_bytes = grown.value_bytes,
+                          .blob = item_blob(item)};
+    if (can_grow_in_place(shape.blob, item, growth)) {
+        blob_acquire(shape.blob);
+    } else {
+        shape.blob = copy_into_blob(shard, value, grown.value_bytes, &grown);
+    }
+    return shape.blob == NULL ? NULL : create_item_owning(shard, &shape, &grown);
+}

@@ -1,0 +1,85 @@
+/* What a shard has unlinked and other threads may still be reading: the way to its end.
+ *
+ *   retire_add --> current --> outgoing --> in_flight --> returned --> shard frees it
+ *                  batch       (channel     (reclaimer     (one grace period has passed)
+ *                               full)        waits)
+ *
+ * Every stage is first in, first out, and there is one reclaimer: what was retired first comes back
+ * first. So a position of a segment always comes back before the segment itself.
+ *
+ * Thread: the owning worker. The reclaimer passes batches on and never looks into one; so
+ * shard_destroy may free what is still in flight, whatever became of the reclaimer.
+ * Failure: a heap without room for a batch is a CHECK (4 KiB; they are pooled).
+ */
+#ifndef NICACHED_STORE_RETIRE_H
+#define NICACHED_STORE_RETIRE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct channel;
+
+enum retired_kind {
+    RETIRED_ITEM,     /* extra: bytes of its block */
+    RETIRED_POSITION, /* pointer: the segment; extra: the position */
+    RETIRED_SEGMENT,
+    RETIRED_INDEX, /* of a flushed database */
+    RETIRED_BLOCK, /* heap memory of the index; extra: bytes */
+};
+
+struct retired {
+    void *pointer;
+    uint32_t kind;
+    uint32_t extra;
+};
+
+#define RECLAIM_BATCH_ENTRIES 254
+
+struct reclaim_batch {
+    struct reclaim_batch *next;
+    uint32_t count, done;
+    struct retired entries[RECLAIM_BATCH_ENTRIES];
+};
+
+struct batch_list {
+    struct reclaim_batch *first, *last;
+};
+
+struct retire_queue {
+    struct reclaim_batch *current;
+    struct batch_list outgoing, in_flight, returned;
+    struct reclaim_batch *pool;
+    uint32_t pool_count;
+    uint64_t current_since_us; /* when the oldest entry of `current` was noticed; 0: empty */
+};
+
+void retire_init(struct retire_queue *queue);
+void retire_deinit(struct retire_queue *queue); /* empty but for its pool */
+
+void retire_add(struct retire_queue *queue, enum retired_kind kind, void *pointer, uint32_t extra);
+
+/* Hands batches over: a full one at once, another when it has waited for RETIRE_LINGER_US. With no
+ * channel they are returned on the spot. */
+#define RETIRE_LINGER_US 200
+void retire_send(struct retire_queue *queue, struct channel *to_reclaimer, uint32_t from,
+                 uint64_t now_us);
+/* A batch came back from the reclaimer. */
+void retire_accept(struct retire_queue *queue, struct reclaim_batch *batch);
+/* The next entry whose grace period has passed; false when there is none. */
+bool retire_next_returned(struct retire_queue *queue, struct retired *entry);
+/* Teardown: no reader is left, so everything counts as returned. */
+void retire_return_all(struct retire_queue *queue);
+
+static inline bool retire_has_returned(const struct retire_queue *queue)
+{
+    return queue->returned.first != NULL;
+}
+
+/* Something could not be handed over yet. */
+static inline bool retire_is_waiting(const struct retire_queue *queue)
+{
+    return queue->outgoing.first != NULL || queue->current->count > 0;
+}
+
+#endif

@@ -1,0 +1,280 @@
+/* The public face of a shard: keys in, items out. The index knows where things are, item.c makes
+ * drafts, shard_upkeep.c does what is done later. Thread: the owner, but for shard_find_shared and
+ * the figures. Failure: only drafts fail; publishing what was drafted does not. */
+#include "dataplane/store/shard.h"
+
+#include <stdlib.h>
+
+#include "dataplane/base/check.h"
+#include "dataplane/base/hash.h"
+#include "dataplane/base/rcu.h"
+#include "dataplane/store/store_internal.h"
+
+struct shard *shard_create(const struct shard_options *options)
+{
+    CHECK(options->number <= SHARD_NUMBER_MAX && options->metrics != NULL);
+    struct shard *shard = calloc(1, sizeof(*shard));
+    if (shard == NULL) {
+        return NULL;
+    }
+    shard->number = options->number;
+    shard->metrics = options->metrics;
+    shard->random_state = 0x9E3779B97F4A7C15ULL + options->number;
+    memory_init(&shard->memory, options->maxmemory_bytes);
+    retire_init(&shard->retire);
+    shard->services = (struct index_services){.memory = &shard->memory,
+                                              .retire = &shard->retire,
+                                              .metrics = options->metrics,
+                                              .to_reclaimer = options->to_reclaimer,
+                                              .number = options->number,
+                                              .pass = 1};
+    return shard;
+}
+
+void shard_attach_thread(struct shard *shard)
+{
+    memory_attach_thread(&shard->memory);
+}
+
+void shard_destroy(struct shard *shard)
+{
+    if (shard == NULL) {
+        return;
+    }
+    for (uint32_t i = 0; i < SHARD_DATABASE_COUNT; i++) {
+        shard_flush(shard, i);
+    }
+    shard_free_everything(shard);
+    CHECK(shard->memory.item_bytes == 0); /* a draft or a blob is still out there */
+    retire_deinit(&shard->retire);
+    memory_deinit(&shard->memory);
+    free(shard);
+}
+
+void shard_set_maxmemory(struct shard *shard, uint64_t bytes)
+{
+    shard->memory.limit_bytes = bytes;
+}
+
+struct key key_hashed(struct slice bytes)
+{
+    return key_of(bytes, hash_bytes(bytes));
+}
+
+uint64_t shard_next_cas(struct shard *shard)
+{
+    return ++shard->cas_count * (SHARD_NUMBER_MAX + 1) + shard->number;
+}
+
+static struct database *database_at(struct shard *shard, uint32_t database)
+{
+    CHECK(database < SHARD_DATABASE_COUNT);
+    return &shard->databases[database];
+}
+
+/* ---- retiring ---------------------------------------------------------------------------------
+ */
+
+void shard_free_item(struct shard *shard, struct item *item)
+{
+    struct blob *blob = item_blob(item);
+    if (blob != NULL) {
+        blob_release(blob);
+    }
+    memory_free(&shard->memory, item);
+}
+
+static void retire_item(struct shard *shard, struct item *item)
+{
+    size_t bytes = memory_block_bytes(item);
+    memory_note_retired(&shard->memory, bytes);
+    retire_add(&shard->retire, RETIRED_ITEM, item, (uint32_t)bytes);
+    metric_add(shard->metrics, METRIC_STORE_RETIRED_OBJECTS, 1);
+}
+
+void shard_discard_draft(struct shard *shard, struct item *draft)
+{
+    shard_free_item(shard, draft);
+}
+
+/* ---- look-up ----------------------------------------------------------------------------------
+ */
+
+const struct item *shard_find(struct shard *shard, uint32_t database, const struct key *key,
+                              const struct instant *now)
+{
+    struct index *index = database_at(shard, database)->index;
+    if (index == NULL) {
+        return NULL;
+    }
+    const struct item *item = index_find(index, key);
+    if (item != NULL && UNLIKELY(item_is_expired(item, now->wall_ms))) {
+        shard_expire(shard, database, key);
+        return NULL;
+    }
+    return item;
+}
+
+const struct item *shard_find_shared(const struct shard *shard, uint32_t database,
+                                     const struct key *key, const struct instant *now)
+{
+    CHECK(database < SHARD_DATABASE_COUNT);
+    const struct index *index = RCU_READ(&shard->databases[database].index);
+    const struct item *item = index != NULL ? index_read(index, key) : NULL;
+    return item != NULL && !item_is_expired(item, now->wall_ms) ? item : NULL;
+}
+
+void shard_prefetch_bulk(struct shard *shard, uint32_t database, const struct key *const *keys,
+                         uint32_t count)
+{
+    struct index *index = database_at(shard, database)->index;
+    if (index != NULL && count > 0) {
+        index_prefetch_bulk(index, keys, count);
+    }
+}
+
+/* ---- writing ----------------------------------------------------------------------------------
+ */
+
+static struct index *index_for_writing(struct shard *shard, struct database *database)
+{
+    if (UNLIKELY(database->index == NULL)) {
+        RCU_PUBLISH(&database->index, index_create(&shard->services));
+    }
+    return database->index;
+}
+
+void shard_publish(struct shard *shard, uint32_t database, const struct key *key,
+                   struct item *draft)
+{
+    struct database *to = database_at(shard, database);
+    DEBUG_CHECK(slice_equal(item_key(draft), key->bytes));
+    counter_add(&to->expiry_count, item_has_expiry(draft));
+    struct item *old = index_store(index_for_writing(shard, to), key, draft);
+    if (old == NULL) {
+        counter_add(&to->key_count, 1);
+        return;
+    }
+    counter_add(&to->expiry_count, 0U - (uint64_t)item_has_expiry(old));
+    retire_item(shard, old);
+}
+
+/* NULL: nothing there. The item is retired, but valid until the end of the pass. */
+static const struct item *remove_key(struct shard *shard, uint32_t database, const struct key *key)
+{
+    struct database *from = database_at(shard, database);
+    struct item *item = from->index != NULL ? index_remove(from->index, key) : NULL;
+    if (item != NULL) {
+        counter_add(&from->key_count, 0U - 1ULL);
+        counter_add(&from->expiry_count, 0U - (uint64_t)item_has_expiry(item));
+        retire_item(shard, item);
+    }
+    return item;
+}
+
+void shard_expire(struct shard *shard, uint32_t database, const struct key *key)
+{
+    if (remove_key(shard, database, key) != NULL) {
+        metric_add(shard->metrics, METRIC_STORE_EXPIRED_KEYS, 1);
+    }
+}
+
+bool shard_delete(struct shard *shard, uint32_t database, const struct key *key,
+                  const struct instant *now)
+{
+    const struct item *item = remove_key(shard, database, key);
+    if (item == NULL) {
+        return false;
+    }
+    if (item_is_expired(item, now->wall_ms)) {
+        metric_add(shard->metrics, METRIC_STORE_EXPIRED_KEYS, 1);
+        return false;
+    }
+    return true;
+}
+
+/* ---- whole databases --------------------------------------------------------------------------
+ */
+
+void shard_flush(struct shard *shard, uint32_t database)
+{
+    struct database *from = database_at(shard, database);
+    struct index *index = RCU_EXCHANGE(&from->index, NULL);
+    if (index == NULL) {
+        return;
+    }
+    __atomic_store_n(&from->key_count, 0, __ATOMIC_RELAXED);
+    __atomic_store_n(&from->expiry_count, 0, __ATOMIC_RELAXED);
+    retire_add(&shard->retire, RETIRED_INDEX, index, 0);
+}
+
+static void swap_counters(uint64_t *a, uint64_t *b)
+{
+    uint64_t value = *a;
+    __atomic_store_n(a, *b, __ATOMIC_RELAXED);
+    __atomic_store_n(b, value, __ATOMIC_RELAXED);
+}
+
+void shard_swap_databases(struct shard *shard, uint32_t a, uint32_t b)
+{
+    struct database *first = database_at(shard, a), *second = database_at(shard, b);
+    struct index *index = first->index;
+    RCU_PUBLISH(&first->index, second->index);
+    RCU_PUBLISH(&second->index, index);
+    swap_counters(&first->key_count, &second->key_count);
+    swap_counters(&first->expiry_count, &second->expiry_count);
+    swap_counters(&first->sweep_cursor, &second->sweep_cursor);
+}
+
+uint64_t shard_key_count(const struct shard *shard, uint32_t database)
+{
+    CHECK(database < SHARD_DATABASE_COUNT);
+    return __atomic_load_n(&shard->databases[database].key_count, __ATOMIC_RELAXED);
+}
+
+uint64_t shard_expiry_count(const struct shard *shard, uint32_t database)
+{
+    CHECK(database < SHARD_DATABASE_COUNT);
+    return __atomic_load_n(&shard->databases[database].expiry_count, __ATOMIC_RELAXED);
+}
+
+struct scan_call {
+    uint64_t wall_ms;
+    void (*visit)(void *argument, const struct item *item);
+    void *argument;
+};
+
+static void visit_unexpired(void *argument, struct item *item, uint64_t hash)
+{
+    const struct scan_call *call = argument;
+    if (!item_is_expired(item, call->wall_ms)) {
+        call->visit(call->argument, item);
+    }
+}
+
+uint64_t shard_scan(struct shard *shard, uint32_t database, uint64_t cursor, uint32_t count,
+                    const struct instant *now,
+                    void (*visit)(void *argument, const struct item *item), void *argument)
+{
+    const struct index *index = database_at(shard, database)->index;
+    if (index == NULL) {
+        return 0;
+    }
+    struct scan_call call = {now->wall_ms, visit, argument};
+    return index_scan(index, cursor, count > 0 ? count : 1, visit_unexpired, &call);
+}
+
+static bool is_unexpired(void *argument, const struct item *item)
+{
+    return !item_is_expired(item, *(const uint64_t *)argument);
+}
+
+const struct item *shard_random(struct shard *shard, uint32_t database, const struct instant *now)
+{
+    const struct database *from = database_at(shard, database);
+    if (from->key_count == 0) {
+        return NULL;
+    }
+    uint64_t wall_ms = now->wall_ms;
+    return index_random(from->index, &shard->random_state, is_unexpired, &wall_ms);
+}
