@@ -24,14 +24,14 @@ static void test_lifetime(void **state)
     SAY(d, "PTTL k", ":10000\r\n");
     SAY(d, "EXPIRETIME k", ":1700000010\r\n");
     SAY(d, "PEXPIRETIME k", ":1700000010000\r\n");
-    dialogue_wait(d, 500);
+    pass_time(d, 500);
     SAY(d, "TTL k", ":10\r\n"); /* rounded half up */
-    dialogue_wait(d, 1);
+    pass_time(d, 1);
     SAY(d, "TTL k", ":9\r\n");
-    dialogue_wait(d, 9499);
+    pass_time(d, 9499);
     SAY(d, "GET k", "$1\r\nv\r\n");
     SAY(d, "PTTL k", ":0\r\n");
-    dialogue_wait(d, 1);
+    pass_time(d, 1);
     SAY(d, "GET k", "$-1\r\n");
     assert_int_equal(metric_read(&d->metrics, METRIC_STORE_EXPIRED_KEYS), 1);
 }
@@ -112,11 +112,11 @@ static void test_errors(void **state)
 static void test_metadata_stays(void **state)
 {
     struct dialogue *d = *state;
-    dialogue_put_memcached(d, "k", "v", 7, 99, 1);
+    put_memcached_item(d, "k", "v", 7, 99, 1);
     SAY(d, "EXPIRE k 10", ":1\r\n");
     SAY(d, "PERSIST k", ":1\r\n");
     SAY(d, "PEXPIREAT k 9000000000000", ":1\r\n");
-    const struct item *item = dialogue_find(d, "k");
+    const struct item *item = find_item(d, "k");
     assert_int_equal(item->client_flags, 7);
     assert_int_equal(item->state, 1);
     assert_int_equal(item_cas(item), 99);
@@ -127,26 +127,25 @@ static void test_a_large_value_is_shared(void **state)
 {
     struct dialogue *d = *state;
     SAY(d, "SETRANGE k 20000 x", ":20001\r\n");
-    const struct blob *blob = item_blob(dialogue_find(d, "k"));
+    const struct blob *blob = item_blob(find_item(d, "k"));
     SAY(d, "EXPIRE k 10", ":1\r\n");
-    assert_ptr_equal(item_blob(dialogue_find(d, "k")), blob);
+    assert_ptr_equal(item_blob(find_item(d, "k")), blob);
     SAY(d, "PERSIST k", ":1\r\n");
-    assert_ptr_equal(item_blob(dialogue_find(d, "k")), blob);
+    assert_ptr_equal(item_blob(find_item(d, "k")), blob);
     SAY(d, "GETRANGE k -2 -1", "$2\r\n\0x\r\n");
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_lifetime, dialogue_setup, dialogue_teardown),
-        cmocka_unit_test_setup_teardown(test_forms, dialogue_setup, dialogue_teardown),
-        cmocka_unit_test_setup_teardown(test_the_past_deletes, dialogue_setup, dialogue_teardown),
-        cmocka_unit_test_setup_teardown(test_conditions, dialogue_setup, dialogue_teardown),
-        cmocka_unit_test_setup_teardown(test_errors, dialogue_setup, dialogue_teardown),
-        cmocka_unit_test_setup_teardown(test_metadata_stays, dialogue_setup, dialogue_teardown),
-        cmocka_unit_test_setup_teardown(test_a_large_value_is_shared, dialogue_setup,
-                                        dialogue_teardown),
+        TEST(test_lifetime),
+        TEST(test_forms),
+        TEST(test_the_past_deletes),
+        TEST(test_conditions),
+        TEST(test_errors),
+        TEST(test_metadata_stays),
+        TEST(test_a_large_value_is_shared),
     };
-    dialogue_setup_program();
+    dialogue_setup("generic_expire_test");
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -39,7 +39,7 @@ static void test_renamenx(void **state)
     SAY(d, "RENAMENX a b", ":0\r\n");
     SAY(d, "RENAMENX a a", ":0\r\n");
     SAY(d, "PEXPIRE b 5", ":1\r\n");
-    dialogue_wait(d, 6);
+    pass_time(d, 6);
     SAY(d, "RENAMENX a b", ":1\r\n");
     SAY(d, "GET b", "$1\r\n1\r\n");
 }
@@ -92,14 +92,14 @@ static void test_move(void **state)
 static void test_metadata_travels(void **state)
 {
     struct dialogue *d = *state;
-    dialogue_put_memcached(d, "a", "v", 7, 99, 1);
+    put_memcached_item(d, "a", "v", 7, 99, 1);
     SAY(d, "COPY a b", ":1\r\n");
     SAY(d, "RENAME a c", "+OK\r\n");
-    assert_int_equal(dialogue_find(d, "b")->client_flags, 7);
-    assert_int_equal(dialogue_find(d, "c")->client_flags, 7);
-    assert_int_equal(item_cas(dialogue_find(d, "b")), 0);
-    assert_int_equal(item_cas(dialogue_find(d, "c")), 0);
-    dialogue_put_list(d, "list");
+    assert_int_equal(find_item(d, "b")->client_flags, 7);
+    assert_int_equal(find_item(d, "c")->client_flags, 7);
+    assert_int_equal(item_cas(find_item(d, "b")), 0);
+    assert_int_equal(item_cas(find_item(d, "c")), 0);
+    put_list_item(d, "list");
     SAY(d, "RENAME list other", "+OK\r\n");
     SAY(d, "TYPE other", "+list\r\n");
 }
@@ -108,12 +108,12 @@ static void test_a_large_value_is_shared(void **state)
 {
     struct dialogue *d = *state;
     SAY(d, "SETRANGE a 20000 x", ":20001\r\n");
-    const struct blob *blob = item_blob(dialogue_find(d, "a"));
+    const struct blob *blob = item_blob(find_item(d, "a"));
     assert_non_null(blob);
     SAY(d, "COPY a b", ":1\r\n");
     SAY(d, "RENAME a c", "+OK\r\n");
-    assert_ptr_equal(item_blob(dialogue_find(d, "b")), blob);
-    assert_ptr_equal(item_blob(dialogue_find(d, "c")), blob);
+    assert_ptr_equal(item_blob(find_item(d, "b")), blob);
+    assert_ptr_equal(item_blob(find_item(d, "c")), blob);
     SAY(d, "DEL c", ":1\r\n");
     SAY(d, "GETRANGE b -2 -1", "$2\r\n\0x\r\n");
 }
@@ -137,19 +137,17 @@ static void test_out_of_memory(void **state)
     SAY(d, "MSET a old b old", "+OK\r\n");
     struct shard_memory memory;
     shard_read_memory(d->shard, &memory);
-    shard_set_maxmemory(d->shard, memory.used_bytes + (8U << 20));
-    struct slice value = large_text(16U << 20);
+    shard_set_maxmemory(d->shard, memory.used_bytes + (256U << 10));
+    struct slice value = large_text(900U << 10);
     const struct slice mset[] = {SLICE_LITERAL("MSET"), SLICE_LITERAL("a"), SLICE_LITERAL("new"),
                                  SLICE_LITERAL("b"), value};
-    struct slice reply = dialogue_ask(d, mset, 5);
+    struct slice reply = say_words(d, mset, 5);
     assert_true(slice_equal(reply, SLICE_LITERAL(OOM)));
-    free((void *)(uintptr_t)reply.data);
     SAY(d, "MGET a b", "*2\r\n$3\r\nold\r\n$3\r\nold\r\n");
     const struct slice set[] = {SLICE_LITERAL("SET"), SLICE_LITERAL("a"), value,
                                 SLICE_LITERAL("GET")};
-    reply = dialogue_ask(d, set, 4);
+    reply = say_words(d, set, 4);
     assert_true(slice_equal(reply, SLICE_LITERAL(OOM)));
-    free((void *)(uintptr_t)reply.data);
     SAY(d, "SETRANGE a 16000000 x", OOM);
     SAY(d, "GET a", "$3\r\nold\r\n");
     shard_set_maxmemory(d->shard, 1);
@@ -166,15 +164,10 @@ static void test_out_of_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_rename, dialogue_setup, dialogue_teardown),
-        cmocka_unit_test_setup_teardown(test_renamenx, dialogue_setup, dialogue_teardown),
-        cmocka_unit_test_setup_teardown(test_copy, dialogue_setup, dialogue_teardown),
-        cmocka_unit_test_setup_teardown(test_move, dialogue_setup, dialogue_teardown),
-        cmocka_unit_test_setup_teardown(test_metadata_travels, dialogue_setup, dialogue_teardown),
-        cmocka_unit_test_setup_teardown(test_a_large_value_is_shared, dialogue_setup,
-                                        dialogue_teardown),
-        cmocka_unit_test_setup_teardown(test_out_of_memory, dialogue_setup, dialogue_teardown),
+        TEST(test_rename),        TEST(test_renamenx),         TEST(test_copy),
+        TEST(test_move),          TEST(test_metadata_travels), TEST(test_a_large_value_is_shared),
+        TEST(test_out_of_memory),
     };
-    dialogue_setup_program();
+    dialogue_setup("generic_move_test");
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -20,9 +20,9 @@ static void test_append(void **state)
 {
     struct dialogue *d = *state;
     SAY(d, "APPEND k 12", ":2\r\n");
-    assert_int_equal(item_encoding(dialogue_find(d, "k")), ENCODING_INT);
+    assert_int_equal(item_encoding(find_item(d, "k")), ENCODING_INT);
     SAY(d, "APPEND k 34", ":4\r\n");
-    assert_int_equal(item_encoding(dialogue_find(d, "k")), ENCODING_RAW);
+    assert_int_equal(item_encoding(find_item(d, "k")), ENCODING_RAW);
     SAY(d, "GET k", "$4\r\n1234\r\n");
     SAY(d, "INCR k", ":1235\r\n");
     SAY(d, "APPEND k \"\"", ":4\r\n");
@@ -30,7 +30,7 @@ static void test_append(void **state)
     SAY(d, "EXPIRE k 10", ":1\r\n");
     SAY(d, "APPEND k x", ":5\r\n");
     SAY(d, "TTL k", ":10\r\n");
-    dialogue_put_list(d, "list");
+    put_list_item(d, "list");
     SAY(d, "APPEND list x", WRONG_TYPE);
 }
 
@@ -44,13 +44,12 @@ static void test_append_grows_large(void **state)
         memset(piece, 'a' + (int)(i % 26), PIECE);
         const struct slice words[] = {SLICE_LITERAL("APPEND"), SLICE_LITERAL("k"),
                                       slice_of(piece, PIECE)};
-        struct slice reply = dialogue_ask(d, words, 3);
+        struct slice reply = say_words(d, words, 3);
         snprintf(expected, sizeof(expected), ":%zu\r\n", (i + 1) * PIECE);
         assert_true(slice_equal(reply, slice_of_string(expected)));
-        free((void *)(uintptr_t)reply.data);
     }
     uint8_t scratch[NUMBER_TEXT_BYTES_MAX];
-    struct slice value = item_value(dialogue_find(d, "k"), scratch);
+    struct slice value = item_value(find_item(d, "k"), scratch);
     for (size_t i = 0; i < PIECES * PIECE; i++) {
         assert_int_equal(value.data[i], 'a' + (int)(i / PIECE % 26));
     }
@@ -91,7 +90,7 @@ static void test_setrange(void **state)
     SAY(d, "SETRANGE k 536870912 x", TOO_LONG);
     SAY(d, "SETRANGE k 9223372036854775807 x", TOO_LONG);
     SAY(d, "SETRANGE k 536870912 \"\"", ":5\r\n");
-    dialogue_put_list(d, "list");
+    put_list_item(d, "list");
     SAY(d, "SETRANGE list x y", NOT_INTEGER);
     SAY(d, "SETRANGE list 0 \"\"", WRONG_TYPE);
 }
@@ -132,7 +131,7 @@ static void test_counters(void **state)
     SAY(d, "SET k 5 EX 10", "+OK\r\n");
     SAY(d, "INCR k", ":6\r\n");
     SAY(d, "TTL k", ":10\r\n");
-    dialogue_put_list(d, "list");
+    put_list_item(d, "list");
     SAY(d, "INCR list", WRONG_TYPE);
     SAY(d, "INCRBY list x", NOT_INTEGER);
 }
@@ -146,7 +145,7 @@ static void test_float_counters(void **state)
     SAY(d, "SET k 5.0e3", "+OK\r\n");
     SAY(d, "INCRBYFLOAT k 2.0e2", "$4\r\n5200\r\n");
     SAY(d, "STRLEN k", ":4\r\n");
-    assert_int_equal(item_encoding(dialogue_find(d, "k")), ENCODING_RAW);
+    assert_int_equal(item_encoding(find_item(d, "k")), ENCODING_RAW);
     SAY(d, "INCR k", ":5201\r\n");
     SAY(d, "INCRBYFLOAT new 3", "$1\r\n3\r\n");
     SAY(d, "INCRBYFLOAT new -3", "$1\r\n0\r\n");
@@ -157,7 +156,7 @@ static void test_float_counters(void **state)
     SAY(d, "INCRBYFLOAT new inf", "-ERR increment would produce NaN or Infinity\r\n");
     SAY(d, "SET k text", "+OK\r\n");
     SAY(d, "INCRBYFLOAT k 1", NOT_FLOAT);
-    dialogue_put_list(d, "list");
+    put_list_item(d, "list");
     SAY(d, "INCRBYFLOAT list x", WRONG_TYPE);
     d->client.protocol = 3; /* a bulk string there too */
     SAY(d, "INCRBYFLOAT new 1.25", "$4\r\n1.25\r\n");
@@ -170,9 +169,8 @@ static void test_float_counter_reads_its_own_text(void **state)
     const struct slice words[] = {SLICE_LITERAL("INCRBYFLOAT"), SLICE_LITERAL("k"),
                                   SLICE_LITERAL("1e4900")};
     for (int i = 0; i < 2; i++) {
-        struct slice reply = dialogue_ask(d, words, 3);
+        struct slice reply = say_words(d, words, 3);
         assert_memory_equal(reply.data, "$4901\r\n", 7);
-        free((void *)(uintptr_t)reply.data);
     }
 }
 
@@ -182,7 +180,7 @@ static void test_changes_keep_flags_and_drop_cas(void **state)
     static const char *const changes[] = {"APPEND k 1", "INCR k", "INCRBYFLOAT k 1",
                                           "SETRANGE k 0 5"};
     for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]); i++) {
-        dialogue_put_memcached(d, "k", "1", 7, 99, 0);
+        put_memcached_item(d, "k", "1", 7, 99, 0);
         struct slice words[4];
         uint32_t count = 0;
         char text[32];
@@ -190,10 +188,9 @@ static void test_changes_keep_flags_and_drop_cas(void **state)
         for (char *word = strtok(text, " "); word != NULL; word = strtok(NULL, " ")) {
             words[count++] = slice_of_string(word);
         }
-        struct slice reply = dialogue_ask(d, words, count);
+        struct slice reply = say_words(d, words, count);
         assert_int_not_equal(reply.data[0], '-');
-        free((void *)(uintptr_t)reply.data);
-        const struct item *item = dialogue_find(d, "k");
+        const struct item *item = find_item(d, "k");
         assert_int_equal(item->client_flags, 7);
         assert_int_equal(item_cas(item), 0);
     }
@@ -202,19 +199,16 @@ static void test_changes_keep_flags_and_drop_cas(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_append, dialogue_setup, dialogue_teardown),
-        cmocka_unit_test_setup_teardown(test_append_grows_large, dialogue_setup, dialogue_teardown),
-        cmocka_unit_test_setup_teardown(test_append_to_a_copy, dialogue_setup, dialogue_teardown),
-        cmocka_unit_test_setup_teardown(test_setrange, dialogue_setup, dialogue_teardown),
-        cmocka_unit_test_setup_teardown(test_setrange_in_a_large_value, dialogue_setup,
-                                        dialogue_teardown),
-        cmocka_unit_test_setup_teardown(test_counters, dialogue_setup, dialogue_teardown),
-        cmocka_unit_test_setup_teardown(test_float_counters, dialogue_setup, dialogue_teardown),
-        cmocka_unit_test_setup_teardown(test_float_counter_reads_its_own_text, dialogue_setup,
-                                        dialogue_teardown),
-        cmocka_unit_test_setup_teardown(test_changes_keep_flags_and_drop_cas, dialogue_setup,
-                                        dialogue_teardown),
+        TEST(test_append),
+        TEST(test_append_grows_large),
+        TEST(test_append_to_a_copy),
+        TEST(test_setrange),
+        TEST(test_setrange_in_a_large_value),
+        TEST(test_counters),
+        TEST(test_float_counters),
+        TEST(test_float_counter_reads_its_own_text),
+        TEST(test_changes_keep_flags_and_drop_cas),
     };
-    dialogue_setup_program();
+    dialogue_setup("string_change_test");
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

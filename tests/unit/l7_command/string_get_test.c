@@ -21,7 +21,7 @@ static void test_get(void **state)
     SAY(d, "GET k", "$5\r\nvalue\r\n");
     assert_int_equal(metric_read(&d->metrics, METRIC_KEYSPACE_HITS), 1);
     assert_int_equal(metric_read(&d->metrics, METRIC_KEYSPACE_MISSES), 1);
-    dialogue_put_list(d, "list");
+    put_list_item(d, "list");
     SAY(d, "GET list", WRONG_TYPE);
     SAY(d, "MGET list k", "*2\r\n$-1\r\n$5\r\nvalue\r\n");
     SAY(d, "STRLEN list", WRONG_TYPE);
@@ -54,16 +54,16 @@ static void test_getex(void **state)
     SAY(d, "GETEX k NX", SYNTAX);
     SAY(d, "GETEX k PXAT 1", "$1\r\nv\r\n"); /* gone with the answer */
     SAY(d, "EXISTS k", ":0\r\n");
-    dialogue_put_list(d, "list");
+    put_list_item(d, "list");
     SAY(d, "GETEX list EX 0", WRONG_TYPE);
 }
 
 static void test_getex_keeps_metadata(void **state)
 {
     struct dialogue *d = *state;
-    dialogue_put_memcached(d, "k", "v", 7, 99, 1);
+    put_memcached_item(d, "k", "v", 7, 99, 1);
     SAY(d, "GETEX k EX 10", "$1\r\nv\r\n");
-    const struct item *item = dialogue_find(d, "k");
+    const struct item *item = find_item(d, "k");
     assert_int_equal(item->client_flags, 7);
     assert_int_equal(item->state, 1);
     assert_int_equal(item_cas(item), 99);
@@ -76,7 +76,7 @@ static void test_getdel(void **state)
     SAY(d, "SET k v", "+OK\r\n");
     SAY(d, "GETDEL k", "$1\r\nv\r\n");
     SAY(d, "EXISTS k", ":0\r\n");
-    dialogue_put_list(d, "list");
+    put_list_item(d, "list");
     SAY(d, "GETDEL list", WRONG_TYPE);
     SAY(d, "EXISTS list", ":1\r\n");
 }
@@ -111,7 +111,7 @@ static void test_getrange(void **state)
     SAY(d, "GETRANGE k 1 2", "$2\r\n23\r\n");
     SAY(d, "SET k \"\"", "+OK\r\n");
     SAY(d, "GETRANGE k 0 -1", "$0\r\n\r\n");
-    dialogue_put_list(d, "list");
+    put_list_item(d, "list");
     SAY(d, "GETRANGE list 0 x", NOT_INTEGER);
     SAY(d, "GETRANGE list 0 1", WRONG_TYPE);
 }
@@ -122,34 +122,30 @@ static void test_large_values_are_referenced(void **state)
     struct dialogue *d = *state;
     SAY(d, "SETRANGE k 99999 x", ":100000\r\n");
     const struct slice ask[] = {SLICE_LITERAL("GETDEL"), SLICE_LITERAL("k")};
-    struct slice reply = dialogue_ask(d, ask, 2);
+    struct slice reply = say_words(d, ask, 2);
     assert_int_equal(reply.size, 9 + 100000 + 2);
     assert_memory_equal(reply.data, "$100000\r\n", 9);
     assert_int_equal(reply.data[9 + 99998], 0);
     assert_int_equal(reply.data[9 + 99999], 'x');
-    free((void *)(uintptr_t)reply.data);
     SAY(d, "SETRANGE k 99999 x", ":100000\r\n");
     const struct slice range[] = {SLICE_LITERAL("GETRANGE"), SLICE_LITERAL("k"),
                                   SLICE_LITERAL("50000"), SLICE_LITERAL("-1")};
-    reply = dialogue_ask(d, range, 4);
+    reply = say_words(d, range, 4);
     assert_int_equal(reply.size, 8 + 50000 + 2);
     assert_int_equal(reply.data[8 + 49999], 'x');
-    free((void *)(uintptr_t)reply.data);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_get, dialogue_setup, dialogue_teardown),
-        cmocka_unit_test_setup_teardown(test_getex, dialogue_setup, dialogue_teardown),
-        cmocka_unit_test_setup_teardown(test_getex_keeps_metadata, dialogue_setup,
-                                        dialogue_teardown),
-        cmocka_unit_test_setup_teardown(test_getdel, dialogue_setup, dialogue_teardown),
-        cmocka_unit_test_setup_teardown(test_strlen, dialogue_setup, dialogue_teardown),
-        cmocka_unit_test_setup_teardown(test_getrange, dialogue_setup, dialogue_teardown),
-        cmocka_unit_test_setup_teardown(test_large_values_are_referenced, dialogue_setup,
-                                        dialogue_teardown),
+        TEST(test_get),
+        TEST(test_getex),
+        TEST(test_getex_keeps_metadata),
+        TEST(test_getdel),
+        TEST(test_strlen),
+        TEST(test_getrange),
+        TEST(test_large_values_are_referenced),
     };
-    dialogue_setup_program();
+    dialogue_setup("string_get_test");
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -48,7 +48,7 @@ static void test_errors(void **state)
     SAY(d, "LCS a b bogus", "-ERR syntax error\r\n");
     SAY(d, "LCS a b MINMATCHLEN", "-ERR syntax error\r\n");
     SAY(d, "LCS a b MINMATCHLEN x", "-ERR value is not an integer or out of range\r\n");
-    dialogue_put_list(d, "list");
+    put_list_item(d, "list");
     SAY(d, "LCS a list bogus", "-ERR The specified keys must contain string values\r\n");
     SAY(d, "SETRANGE big 20000 x", ":20001\r\n");
     SAY(d, "LCS big big",
@@ -58,10 +58,10 @@ static void test_errors(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_text_and_length, dialogue_setup, dialogue_teardown),
-        cmocka_unit_test_setup_teardown(test_positions, dialogue_setup, dialogue_teardown),
-        cmocka_unit_test_setup_teardown(test_errors, dialogue_setup, dialogue_teardown),
+        TEST(test_text_and_length),
+        TEST(test_positions),
+        TEST(test_errors),
     };
-    dialogue_setup_program();
+    dialogue_setup("string_lcs_test");
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -30,16 +30,16 @@ static void test_integers_come_back_as_sent(void **state)
 {
     struct dialogue *d = *state;
     SAY(d, "SET k 9223372036854775807", "+OK\r\n");
-    assert_int_equal(item_encoding(dialogue_find(d, "k")), ENCODING_INT);
+    assert_int_equal(item_encoding(find_item(d, "k")), ENCODING_INT);
     SAY(d, "GET k", "$19\r\n9223372036854775807\r\n");
     SAY(d, "SET k -9223372036854775808", "+OK\r\n");
-    assert_int_equal(item_encoding(dialogue_find(d, "k")), ENCODING_INT);
+    assert_int_equal(item_encoding(find_item(d, "k")), ENCODING_INT);
     SAY(d, "GET k", "$20\r\n-9223372036854775808\r\n");
     SAY(d, "SET k 9223372036854775808", "+OK\r\n");
-    assert_int_equal(item_encoding(dialogue_find(d, "k")), ENCODING_RAW);
+    assert_int_equal(item_encoding(find_item(d, "k")), ENCODING_RAW);
     SAY(d, "GET k", "$19\r\n9223372036854775808\r\n");
     SAY(d, "SET k -0", "+OK\r\n");
-    assert_int_equal(item_encoding(dialogue_find(d, "k")), ENCODING_RAW);
+    assert_int_equal(item_encoding(find_item(d, "k")), ENCODING_RAW);
     SAY(d, "GET k", "$2\r\n-0\r\n");
     SAY(d, "SET k 007", "+OK\r\n");
     SAY(d, "GET k", "$3\r\n007\r\n");
@@ -72,7 +72,7 @@ static void test_get_option(void **state)
     SAY(d, "GET new", "$1\r\n1\r\n");
     SAY(d, "SET gone 1 XX GET", "$-1\r\n");
     SAY(d, "EXISTS gone", ":0\r\n");
-    dialogue_put_list(d, "list");
+    put_list_item(d, "list");
     SAY(d, "SET list 1 GET", WRONG_TYPE);
     SAY(d, "TYPE list", "+list\r\n");
     SAY(d, "SET list 1", "+OK\r\n");
@@ -96,9 +96,9 @@ static void test_times(void **state)
     SAY(d, "PTTL k", ":2000\r\n");
     SAY(d, "SET k w KEEPTTL", "+OK\r\n");
     SAY(d, "PTTL k", ":2000\r\n");
-    dialogue_wait(d, 2000);
+    pass_time(d, 2000);
     SAY(d, "GET k", "$1\r\nw\r\n");
-    dialogue_wait(d, 1);
+    pass_time(d, 1);
     SAY(d, "GET k", "$-1\r\n");
     SAY(d, "SET k v KEEPTTL", "+OK\r\n");
     SAY(d, "TTL k", ":-1\r\n");
@@ -146,7 +146,7 @@ static void test_short_forms(void **state)
     SAY(d, "TTL k", ":-1\r\n");
     SAY(d, "GETSET other 6", "$-1\r\n");
     SAY(d, "GET other", "$1\r\n6\r\n");
-    dialogue_put_list(d, "list");
+    put_list_item(d, "list");
     SAY(d, "GETSET list 1", WRONG_TYPE);
     SAY(d, "SETNX list 1", ":0\r\n");
 }
@@ -181,9 +181,8 @@ static void test_mset_of_many(void **state)
         snprintf(text[i], sizeof(text[i]), "value:%zu", i);
         words[2 * i + 1] = words[2 * i + 2] = slice_of_string(text[i]);
     }
-    struct slice reply = dialogue_ask(d, words, 2 * PAIRS + 1);
+    struct slice reply = say_words(d, words, 2 * PAIRS + 1);
     assert_memory_equal(reply.data, "+OK\r\n", 5);
-    free((void *)(uintptr_t)reply.data);
     assert_int_equal(shard_key_count(d->shard, 0), PAIRS);
     SAY(d, "GET value:0", "$7\r\nvalue:0\r\n");
     SAY(d, "GET value:299", "$9\r\nvalue:299\r\n");
@@ -197,13 +196,26 @@ static void test_set_over_blob(void **state)
     assert_non_null(blob);
     memset(blob->bytes, 'x', SIZE);
     blob->used_bytes = SIZE;
-    d->large_value = blob;
     const struct slice words[] = {SLICE_LITERAL("SET"), SLICE_LITERAL("k"),
                                   slice_of(blob->bytes, SIZE)};
-    struct slice reply = dialogue_ask(d, words, 3);
-    assert_memory_equal(reply.data, "+OK\r\n", 5);
-    free((void *)(uintptr_t)reply.data);
-    assert_ptr_equal(item_blob(dialogue_find(d, "k")), blob);
+    struct byte_queue out;
+    byte_queue_init(&out);
+    struct reply reply = {.out = &out, .pool = &d->pool, .protocol = 2};
+    struct call call = {.context = d->context,
+                        .shard = d->shard,
+                        .now = &d->now,
+                        .client = &d->client,
+                        .argument_count = 3,
+                        .arguments = words,
+                        .large_value = blob,
+                        .large_value_index = 2,
+                        .reply = &reply};
+    struct key key;
+    assert_true(command_prepare(&call, &key));
+    assert_int_equal(command_execute(&call), COMMAND_DONE);
+    assert_int_equal(out.size, 5);
+    byte_queue_clear(&out, &d->pool);
+    assert_ptr_equal(item_blob(find_item(d, "k")), blob);
     blob_release(blob);
     SAY(d, "GETRANGE k 0 2", "$3\r\nxxx\r\n");
     SAY(d, "STRLEN k", ":100000\r\n");
@@ -213,9 +225,9 @@ static void test_set_over_blob(void **state)
 static void test_set_clears_metadata(void **state)
 {
     struct dialogue *d = *state;
-    dialogue_put_memcached(d, "k", "v", 7, 99, 1);
+    put_memcached_item(d, "k", "v", 7, 99, 1);
     SAY(d, "SET k v KEEPTTL", "+OK\r\n");
-    const struct item *item = dialogue_find(d, "k");
+    const struct item *item = find_item(d, "k");
     assert_int_equal(item->client_flags, 0);
     assert_int_equal(item->state, 0);
     assert_int_equal(item_cas(item), 0);
@@ -224,20 +236,18 @@ static void test_set_clears_metadata(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_set_and_get, dialogue_setup, dialogue_teardown),
-        cmocka_unit_test_setup_teardown(test_integers_come_back_as_sent, dialogue_setup,
-                                        dialogue_teardown),
-        cmocka_unit_test_setup_teardown(test_conditions, dialogue_setup, dialogue_teardown),
-        cmocka_unit_test_setup_teardown(test_get_option, dialogue_setup, dialogue_teardown),
-        cmocka_unit_test_setup_teardown(test_times, dialogue_setup, dialogue_teardown),
-        cmocka_unit_test_setup_teardown(test_bad_times, dialogue_setup, dialogue_teardown),
-        cmocka_unit_test_setup_teardown(test_short_forms, dialogue_setup, dialogue_teardown),
-        cmocka_unit_test_setup_teardown(test_mset, dialogue_setup, dialogue_teardown),
-        cmocka_unit_test_setup_teardown(test_mset_of_many, dialogue_setup, dialogue_teardown),
-        cmocka_unit_test_setup_teardown(test_set_over_blob, dialogue_setup, dialogue_teardown),
-        cmocka_unit_test_setup_teardown(test_set_clears_metadata, dialogue_setup,
-                                        dialogue_teardown),
+        TEST(test_set_and_get),
+        TEST(test_integers_come_back_as_sent),
+        TEST(test_conditions),
+        TEST(test_get_option),
+        TEST(test_times),
+        TEST(test_bad_times),
+        TEST(test_short_forms),
+        TEST(test_mset),
+        TEST(test_mset_of_many),
+        TEST(test_set_over_blob),
+        TEST(test_set_clears_metadata),
     };
-    dialogue_setup_program();
+    dialogue_setup("string_set_test");
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
