@@ -65,7 +65,7 @@ static void test_randomkey(void **state)
     SAY(d, "RANDOMKEY", "$1\r\nk\r\n");
     SAY(d, "SELECT 1", "+OK\r\n");
     SAY(d, "RANDOMKEY", "$-1\r\n");
-    d->client.protocol = 3;
+    d->client->protocol = 3;
     SAY(d, "RANDOMKEY", "_\r\n");
 }
 
@@ -186,7 +186,7 @@ static void test_object(void **state)
     SAY(d, "OBJECT FREQ nokey", "$-1\r\n");
     SAY(d, "OBJECT bogus k", "-ERR unknown subcommand 'bogus'. Try OBJECT HELP.\r\n");
     SAY(d, "OBJECT ENCODING", "-ERR wrong number of arguments for 'object|encoding' command\r\n");
-    d->client.protocol = 3;
+    d->client->protocol = 3;
     SAY(d, "OBJECT IDLETIME nokey", "_\r\n");
 }
 

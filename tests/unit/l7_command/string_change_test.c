@@ -158,7 +158,7 @@ static void test_float_counters(void **state)
     SAY(d, "INCRBYFLOAT k 1", NOT_FLOAT);
     put_list_item(d, "list");
     SAY(d, "INCRBYFLOAT list x", WRONG_TYPE);
-    d->client.protocol = 3; /* a bulk string there too */
+    d->client->protocol = 3; /* a bulk string there too */
     SAY(d, "INCRBYFLOAT new 1.25", "$4\r\n1.25\r\n");
 }
 

@@ -25,7 +25,7 @@ static void test_get(void **state)
     SAY(d, "GET list", WRONG_TYPE);
     SAY(d, "MGET list k", "*2\r\n$-1\r\n$5\r\nvalue\r\n");
     SAY(d, "STRLEN list", WRONG_TYPE);
-    d->client.protocol = 3;
+    d->client->protocol = 3;
     SAY(d, "GET nokey", "_\r\n");
     SAY(d, "GET k", "$5\r\nvalue\r\n");
 }

@@ -32,7 +32,7 @@ static void test_positions(void **state)
         "*4\r\n$7\r\nmatches\r\n*1\r\n*2\r\n*2\r\n:4\r\n:7\r\n*2\r\n:5\r\n:8\r\n"
         "$3\r\nlen\r\n:6\r\n");
     SAY(d, "LCS a nokey IDX", "*4\r\n$7\r\nmatches\r\n*0\r\n$3\r\nlen\r\n:0\r\n");
-    d->client.protocol = 3;
+    d->client->protocol = 3;
     SAY(d, "LCS a b IDX WITHMATCHLEN MINMATCHLEN 4",
         "%2\r\n$7\r\nmatches\r\n*1\r\n*3\r\n*2\r\n:4\r\n:7\r\n*2\r\n:5\r\n:8\r\n:4\r\n"
         "$3\r\nlen\r\n:6\r\n");

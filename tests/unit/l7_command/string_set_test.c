@@ -57,7 +57,7 @@ static void test_conditions(void **state)
     SAY(d, "SET k 3 NX XX", SYNTAX);
     SAY(d, "SET k 3 XX NX", SYNTAX);
     SAY(d, "SET k 3 NX NX", "$-1\r\n");
-    d->client.protocol = 3;
+    d->client->protocol = 3;
     SAY(d, "SET k 3 NX", "_\r\n");
 }
 
@@ -77,7 +77,7 @@ static void test_get_option(void **state)
     SAY(d, "TYPE list", "+list\r\n");
     SAY(d, "SET list 1", "+OK\r\n");
     SAY(d, "TYPE list", "+string\r\n");
-    d->client.protocol = 3;
+    d->client->protocol = 3;
     SAY(d, "SET gone 1 XX GET", "_\r\n");
 }
 
@@ -165,7 +165,7 @@ static void test_mset(void **state)
     SAY(d, "SETEX a 10 v", "+OK\r\n");
     SAY(d, "MSET a 1", "+OK\r\n");
     SAY(d, "TTL a", ":-1\r\n");
-    d->client.protocol = 3;
+    d->client->protocol = 3;
     SAY(d, "MGET a nokey", "*2\r\n$1\r\n1\r\n_\r\n");
 }
 
@@ -204,7 +204,7 @@ static void test_set_over_blob(void **state)
     struct call call = {.context = d->context,
                         .shard = d->shard,
                         .now = &d->now,
-                        .client = &d->client,
+                        .client = d->client,
                         .argument_count = 3,
                         .arguments = words,
                         .large_value = blob,
