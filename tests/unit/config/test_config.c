@@ -308,18 +308,18 @@ static void test_get_many_interfaces(void **state)
 {
     (void)state;
     /* The longest lines there can be: the value must fit. */
+    struct interface_config longest = {.driver = INTERFACE_MEMIF,
+                                       .has_gateway = true,
+                                       .vlan = 4094,
+                                       .mtu = 9216,
+                                       .optional = true,
+                                       .prefix_length = 24};
+    memset(longest.name, 'n', sizeof(longest.name) - 1);
+    memset(longest.argument, 'a', sizeof(longest.argument) - 1);
+    memset(longest.address.bytes, 0xfe, sizeof(longest.address.bytes));
+    memset(longest.gateway.bytes, 0xfe, sizeof(longest.gateway.bytes));
     for (uint32_t i = 0; i < CONFIG_INTERFACES_MAX; i++) {
-        struct interface_config *interface = &config->interfaces[i];
-        *interface = (struct interface_config){.driver = INTERFACE_MEMIF,
-                                               .has_gateway = true,
-                                               .vlan = 4094,
-                                               .mtu = 9216,
-                                               .optional = true,
-                                               .prefix_length = 24};
-        memset(interface->name, 'n', sizeof(interface->name) - 1);
-        memset(interface->argument, 'a', sizeof(interface->argument) - 1);
-        memset(interface->address.bytes, 0xfe, sizeof(interface->address.bytes));
-        memset(interface->gateway.bytes, 0xfe, sizeof(interface->gateway.bytes));
+        config->interfaces[i] = longest;
     }
     config->interface_count = CONFIG_INTERFACES_MAX;
     const char *text = get("interface");
