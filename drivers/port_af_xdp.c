@@ -1,8 +1,9 @@
 /* af_xdp: a kernel interface through XDP sockets (DPDK net_af_xdp).
  *
  * An XDP program on the interface redirects every frame of a receive queue into our socket, so the
- * kernel's stack sees nothing of it while we run. One socket for each hardware queue: we cannot have
- * more queues than the interface has combined channels, and with fewer the rest goes to the kernel
+ * kernel's stack sees nothing of it while we run. One socket for each hardware queue: we cannot
+ * have more queues than the interface has combined channels, and with fewer the rest goes to the
+ * kernel
  * (`ethtool -L NAME combined N` to match `workers`; an interface with separate receive and transmit
  * channels must have one of each). The NIC's RSS spreads. Checksums of virtual devices:
  * port_checksum.c.
