@@ -149,7 +149,7 @@ static uint32_t fragment_count_present(const struct fragment_slot *slot,
     uint32_t end =
         (fragment->offset + fragment->size + FRAGMENT_BLOCK_BYTES - 1) / FRAGMENT_BLOCK_BYTES;
     for (uint32_t block = first; block < end; block++) {
-        count += (slot->present[block / 64] >> (block % 64)) & 1;
+        count += (uint32_t)(slot->present[block / 64] >> (block % 64)) & 1U;
     }
     return count;
 }
