@@ -7,7 +7,8 @@
  * put back: workers are threads of ours, registered with eal_thread_register.
  *
  * Memory: with hugepages, `-m` reserves at start what will be needed, so that there is no failure
- * later. Without, the same amount is mapped but a page costs memory only once it is touched.
+ * later. Without, the same amount is mapped but a page costs memory only once it is touched (and 48
+ * bytes of EAL's bookkeeping from the start, 1.2 %).
  *
  * DPDK's own log lines go to our debug log; the first one is kept as the reason in our errors.
  *
