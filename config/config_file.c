@@ -59,14 +59,16 @@ static int refuse_at(struct config_reader *reader, const struct config_place *pl
     return -EINVAL;
 }
 
-/* The table's help says what is allowed where the reason alone does not. */
+/* A number's reason alone does not say which units there are, or why the bounds are what they are.
+ */
 static int refuse_option(struct config_reader *reader, const struct config_place *place,
                          const struct option *option, const struct config_reason *reason)
 {
-    bool scalar = option->kind == OPTION_KIND_BOOL || option->kind == OPTION_KIND_INTEGER ||
-                  option->kind == OPTION_KIND_ENUM || option->kind == OPTION_KIND_STRING;
-    if (scalar) {
-        return refuse_at(reader, place, "'%s': %s (%s)", option->name, reason->text, option->help);
+    char allowed[CONFIG_VALUE_BYTES_MAX];
+    if (option->kind == OPTION_KIND_INTEGER) {
+        option_format_allowed(option, allowed);
+        return refuse_at(reader, place, "'%s': %s; allowed: %s (%s)", option->name, reason->text,
+                         allowed, option->help);
     }
     return refuse_at(reader, place, "'%s': %s", option->name, reason->text);
 }

@@ -65,6 +65,8 @@ int option_set(struct config *config, const struct option *option, uint32_t word
 void option_format(const struct config *config, const struct option *option, char *text);
 /* The same as a line of the file needs it: memory sizes with their unit, text quoted. */
 void option_format_for_file(const struct config *config, const struct option *option, char *text);
+/* What may stand behind the name, in words. `text` has room for CONFIG_VALUE_BYTES_MAX. */
+void option_format_allowed(const struct option *option, char *text);
 void option_set_default(struct config *config, const struct option *option);
 
 /* ---- interfaces (config_interface.c) --------------------------------------------------------- */

@@ -5,53 +5,6 @@
 #include "config/config_internal.h"
 #include "dataplane/base/check.h"
 
-/* ---- what both say ------------------------------------------------------------------------- */
-
-static void print_enum_values(FILE *to, const struct option *option)
-{
-    const char *separator = "";
-    for (const struct option_value *value = option->values; value->name != NULL; value++) {
-        if (!value->refused) {
-            fprintf(to, "%s%s", separator, value->name);
-            separator = ", ";
-        }
-    }
-}
-
-static void print_integer_range(FILE *to, const struct option *option)
-{
-    static const char *const unit_names[] = {
-        [UNIT_NONE] = "",
-        [UNIT_BYTES] = " bytes (k kb m mb g gb)",
-        [UNIT_SECONDS] = " seconds",
-        [UNIT_OCTAL] = " (octal)",
-    };
-    if (option->high >= UINT32_MAX) {
-        fprintf(to, "%lld or more%s", (long long)option->low, unit_names[option->unit]);
-    } else if (option->unit == UNIT_OCTAL) {
-        fprintf(to, "%llo to %llo%s", (long long)option->low, (long long)option->high,
-                unit_names[option->unit]);
-    } else {
-        fprintf(to, "%lld to %lld%s", (long long)option->low, (long long)option->high,
-                unit_names[option->unit]);
-    }
-}
-
-static void print_allowed(FILE *to, const struct option *option)
-{
-    switch (option->kind) {
-    case OPTION_KIND_BOOL: fputs("yes, no", to); break;
-    case OPTION_KIND_INTEGER: print_integer_range(to, option); break;
-    case OPTION_KIND_ENUM: print_enum_values(to, option); break;
-    case OPTION_KIND_STRING: fputs("text", to); break;
-    case OPTION_KIND_FIXED: fputs("fixed", to); break;
-    case OPTION_KIND_INTERFACE: fputs("one interface", to); break;
-    case OPTION_KIND_BIND: fputs("addresses", to); break;
-    case OPTION_KIND_SECTION:
-    default: CHECK(false);
-    }
-}
-
 /* Words of `text` in lines of at most 76 characters behind `prefix`. */
 static void print_wrapped(FILE *to, const char *prefix, const char *text)
 {
@@ -102,9 +55,9 @@ static void print_sample_option(FILE *to, const struct config *defaults,
         return;
     }
     if (option->kind != OPTION_KIND_FIXED) {
-        fputs("# Allowed: ", to);
-        print_allowed(to, option);
-        fprintf(to, "%s\n", option->when == WHEN_NOW ? "; CONFIG SET changes it" : "");
+        option_format_allowed(option, value);
+        fprintf(to, "# Allowed: %s%s\n", value,
+                option->when == WHEN_NOW ? "; CONFIG SET changes it" : "");
     }
     option_format_for_file(defaults, option, value);
     fprintf(to, "# %s %s\n", option->name, value);
@@ -152,9 +105,8 @@ static void print_reference_option(FILE *to, const struct config *defaults,
     if (value[0] != '\0') {
         fprintf(to, "`%s`", value);
     }
-    fputs(" | ", to);
-    print_allowed(to, option);
-    fprintf(to, " | %s | %s |\n",
+    option_format_allowed(option, value);
+    fprintf(to, " | %s | %s | %s |\n", value,
             option->kind != OPTION_KIND_FIXED && option->when == WHEN_NOW ? "yes" : "no",
             option->help);
 }

@@ -476,6 +476,54 @@ void option_format_for_file(const struct config *config, const struct option *op
     }
 }
 
+static void format_enum_values(const struct option *option, char *text)
+{
+    size_t used = 0;
+    for (const struct option_value *value = option->values; value->name != NULL; value++) {
+        if (!value->refused) {
+            used += (size_t)snprintf(text + used, CONFIG_VALUE_BYTES_MAX - used, "%s%s",
+                                     used == 0 ? "" : ", ", value->name);
+        }
+    }
+}
+
+static void format_range(const struct option *option, char *text)
+{
+    static const char *const unit_names[] = {
+        [UNIT_NONE] = "",
+        [UNIT_BYTES] = " bytes, or with k kb m mb g gb",
+        [UNIT_SECONDS] = " seconds",
+        [UNIT_OCTAL] = ", octal",
+    };
+    long long low = option->low, high = option->high;
+    const char *unit = unit_names[option->unit];
+    if (low == high) {
+        snprintf(text, CONFIG_VALUE_BYTES_MAX, "%lld%s", low, unit);
+    } else if (high >= UINT32_MAX) {
+        snprintf(text, CONFIG_VALUE_BYTES_MAX, "%lld or more%s", low, unit);
+    } else if (option->unit == UNIT_OCTAL) {
+        snprintf(text, CONFIG_VALUE_BYTES_MAX, "%llo to %llo%s", low, high, unit);
+    } else {
+        snprintf(text, CONFIG_VALUE_BYTES_MAX, "%lld to %lld%s", low, high, unit);
+    }
+}
+
+void option_format_allowed(const struct option *option, char *text)
+{
+    static const char *const kinds[] = {
+        [OPTION_KIND_BOOL] = "yes, no",   [OPTION_KIND_STRING] = "text",
+        [OPTION_KIND_FIXED] = "fixed",    [OPTION_KIND_INTERFACE] = "one interface",
+        [OPTION_KIND_BIND] = "addresses",
+    };
+    if (option->kind == OPTION_KIND_INTEGER) {
+        format_range(option, text);
+    } else if (option->kind == OPTION_KIND_ENUM) {
+        format_enum_values(option, text);
+    } else {
+        snprintf(text, CONFIG_VALUE_BYTES_MAX, "%s", kinds[option->kind]);
+    }
+}
+
 void option_set_default(struct config *config, const struct option *option)
 {
     switch (option->kind) {

@@ -363,15 +363,31 @@ static void teardown_cores(struct server *server)
     }
 }
 
+/* The worker's queue of every port that is up. */
+static uint32_t link_ports(struct server *server, uint32_t number, struct core_link *links)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < server->interface_count; i++) {
+        if (server->ports[i] != NULL) {
+            core_link_to_port(&links[count++], server->ports[i], number);
+        }
+    }
+    return count;
+}
+
 static struct core *create_core(struct server *server, uint32_t number)
 {
+    static struct core_link links[CONFIG_INTERFACES_MAX]; /* large; core_create copies them */
+    struct instant now;
+    clock_read(&now);
     struct core_options options = {
         .number = number,
         .worker_count = server->worker_count,
         .config_slot = control_config_slot(server->control),
-        .ports = server->ports,
         .interfaces = server->interfaces,
         .interface_count = server->interface_count,
+        .links = links,
+        .link_count = link_ports(server, number, links),
         .pool = server->pool,
         .shard = server->shards[number],
         .all_shards = server->shards,
@@ -379,10 +395,10 @@ static struct core *create_core(struct server *server, uint32_t number)
         .all_metrics = server->all_metrics,
         .to_control = server->to_control[number],
         .from_control = server->from_control[number],
-        .to_reclaimer = server->to_reclaimer[number],
         .from_reclaimer = server->from_reclaimer[number],
         .status = control_status_slot(server->control),
         .control_wake_fd = control_wake_fd(server->control),
+        .now = &now,
         .error = &server->error,
     };
     return core_create(&options);
@@ -493,7 +509,7 @@ static enum exit_code serve(struct server *server)
         return EXIT_CODE_START;
     }
     announce(stdout, server->config, server->interfaces, server->interface_count);
-    log_notice("ready to accept connections");
+    log_notice("Ready to accept connections");
     control_run(server->control);
     stop(server, STEP_COUNT);
     puts("nicached has stopped.");

@@ -13,6 +13,7 @@
 #include "config/config.h"
 
 struct config_error;
+struct port_driver; /* one row of the table of drivers, port_internal.h */
 
 /* ---- EAL (eal.c) ---------------------------------------------------------------------------- */
 
@@ -44,18 +45,31 @@ struct port_capabilities {
     uint16_t mtu_max;
 };
 
+#define PORT_QUEUES_MAX 16 /* queue pairs with a descriptor of their own */
+
 struct port {
     uint16_t dpdk_port;
     char name[32];
     struct rte_ether_addr mac;
     struct port_capabilities capabilities;
-    struct interface_config config;
+    struct interface_config config; /* mtu is the effective one */
     int rx_fd;                    /* readable when packets wait (tap, af_xdp, af_packet), or -1 */
+
+    /* Private to the port files. */
+    const struct port_driver *driver;
+    char device[64];              /* DPDK's name of it */
+    int queue_fds[PORT_QUEUES_MAX];
+    int queue_fd_count;
+    bool created, started;
+    bool unfinished_checksums;    /* frames may come with a checksum that was left to hardware */
+    bool kernel_up_before, kernel_gro_before; /* what to put back */
 };
 
 /* Packet pool for `workers` workers and `ports` ports; mbufs of 2 KiB data room with headroom.
  * Created once after eal_setup. NULL when memory is short. */
 struct rte_mempool *port_create_packet_pool(uint32_t workers, uint32_t ports);
+/* What that pool takes of eal_options.memory_bytes. */
+uint64_t port_packet_pool_bytes(uint32_t workers, uint32_t ports);
 
 /* Creates the vdev or binds the device, configures `queue_count` queue pairs (fewer if it has
  * fewer), starts it. For tap: creates the host interface, sets its address and brings it up. 0 or a
@@ -64,9 +78,15 @@ int port_setup(struct port *port, const struct interface_config *config, uint32_
                struct rte_mempool *pool, struct config_error *error);
 void port_teardown(struct port *port);
 
+/* For a sleeping worker: readable when packets wait on this queue, or -1. Level-triggered; the
+ * port keeps it. (port->rx_fd covers all queues.) */
+int port_queue_fd(const struct port *port, uint16_t queue);
+
 uint16_t port_receive_burst(struct port *port, uint16_t queue, struct rte_mbuf **packets,
                             uint16_t count_max);
-/* Takes over all packets: what the queue does not accept is freed and its number returned. */
+/* Takes over all packets: what the queue does not accept is freed and its number returned. Offers
+ * the rest again as long as the queue takes something (PMDs take a limited batch a call); never
+ * waits for room: TCP repairs a loss, a stalled core it cannot. */
 uint16_t port_transmit_burst(struct port *port, uint16_t queue, struct rte_mbuf **packets,
                              uint16_t count);
 

@@ -2,6 +2,15 @@
  *
  * One instance per worker. Listening sockets use SO_REUSEPORT so that the kernel spreads
  * connections over workers.
+ *
+ * Edge-triggered: a descriptor is registered once, for everything, and never changed again. What the
+ * kernel has reported stays in a flag until a call says "would block", and sockets with work wait in a
+ * list of ours. So pausing a stream, taking turns between streams and waiting for room to write cost
+ * no system call, and a pass can stop anywhere without losing anything.
+ *
+ * Thread: the owning worker. Memory: streams from a pool that only grows; one receive arena of 1 MiB
+ * for all streams. Failure: a socket's error is its STREAM_CLOSED; out of descriptors: accepting pauses
+ * (metric socket_accept_pauses) until one is closed or 100 ms have passed, the rest goes on.
  */
 #ifndef NICACHED_DRIVERS_SOCKET_TRANSPORT_H
 #define NICACHED_DRIVERS_SOCKET_TRANSPORT_H
@@ -32,6 +41,10 @@ int socket_listen_unix(struct socket_transport *transport, const char *path, uin
                        uint32_t listener);
 int socket_open_udp(struct socket_transport *transport, struct endpoint *endpoint, uint32_t listener);
 
+/* Whether somebody holds this endpoint: 0 or -EADDRINUSE. With SO_REUSEPORT a second process of the
+ * same user would join a port without notice, so ask once before the workers listen. */
+int socket_probe_endpoint(const struct endpoint *endpoint);
+
 /* One datagram received by a UDP socket; the payload lives until the next input call. */
 struct socket_datagram {
     struct slice payload;
@@ -52,9 +65,12 @@ void socket_input(struct socket_transport *transport, const struct instant *now,
 /* Writes what the dirty streams have, closes those that asked for it and are flushed; arms EPOLLOUT
  * where the kernel is full. */
 void socket_output(struct socket_transport *transport, const struct instant *now);
-/* Best effort, as UDP is. */
+/* Best effort, as UDP is. The kernel chooses the source address. */
 void socket_send_datagram(struct socket_transport *transport, int socket_fd,
                           const struct endpoint *to, struct slice payload);
+/* The same, from the address the request was sent to: what a host with several addresses needs. */
+void socket_answer_datagram(struct socket_transport *transport,
+                            const struct socket_datagram *request, struct slice payload);
 
 /* For the sleeping worker: an epoll descriptor that covers all of the above; other descriptors
  * (ports, wake-ups) may be added to it with socket_watch: they only wake. */

@@ -19,7 +19,8 @@ struct endpoint {
 
 struct address address_from_ipv4(uint32_t ipv4_host_order);
 bool address_is_ipv4(const struct address *address);
-uint32_t address_to_ipv4(const struct address *address); /* host order; the caller knows it is one */
+uint32_t
+address_to_ipv4(const struct address *address); /* host order; the caller knows it is one */
 bool address_equal(const struct address *a, const struct address *b);
 /* "198.18.0.2" or "2001:db8::1"; false if it is neither. */
 bool address_parse(struct slice text, struct address *address);

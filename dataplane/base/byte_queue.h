@@ -39,8 +39,8 @@ struct byte_chunk {
 struct byte_pool {
     struct byte_chunk *free;
     size_t free_count;
-    size_t free_count_max;   /* beyond it, pages go back to the heap */
-    size_t used_count;       /* chunks in queues: for accounting and leak checks */
+    size_t free_count_max; /* beyond it, pages go back to the heap */
+    size_t used_count;     /* chunks in queues: for accounting and leak checks */
 };
 
 struct byte_queue {

@@ -7,7 +7,8 @@
 #include <stdint.h>
 #include <string.h>
 
-/* Borrowed bytes: whoever made the slice says how long they stay. `data` may be NULL if size is 0. */
+/* Borrowed bytes: whoever made the slice says how long they stay. `data` may be NULL if size is 0.
+ */
 struct slice {
     const uint8_t *data;
     size_t size;

@@ -1,4 +1,5 @@
-/* Keyed hashing with a secret drawn at start: tables that a peer can put keys into use nothing else. */
+/* Keyed hashing with a secret drawn at start: tables that a peer can put keys into use nothing
+ * else. */
 #ifndef NICACHED_BASE_HASH_H
 #define NICACHED_BASE_HASH_H
 

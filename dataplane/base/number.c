@@ -67,7 +67,8 @@ bool number_parse_long_double(struct slice text, long double *value)
     if (end != buffer + text.size || isnan(result)) {
         return false;
     }
-    if (errno == ERANGE && (result == HUGE_VALL || result == -HUGE_VALL || fpclassify(result) == FP_ZERO)) {
+    if (errno == ERANGE &&
+        (result == HUGE_VALL || result == -HUGE_VALL || fpclassify(result) == FP_ZERO)) {
         return false;
     }
     *value = result;

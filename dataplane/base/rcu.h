@@ -14,12 +14,12 @@
 #ifndef NICACHED_BASE_RCU_H
 #define NICACHED_BASE_RCU_H
 
-void rcu_thread_register(void);   /* online afterwards */
+void rcu_thread_register(void); /* online afterwards */
 void rcu_thread_unregister(void);
 void rcu_thread_offline(void);
 void rcu_thread_online(void);
-void rcu_quiescent(void);         /* holds no published pointer any more */
-void rcu_wait_for_readers(void);  /* blocks for one grace period: never on a worker */
+void rcu_quiescent(void);        /* holds no published pointer any more */
+void rcu_wait_for_readers(void); /* blocks for one grace period: never on a worker */
 
 /* Pairs: the release store of RCU_PUBLISH with the acquire load of RCU_READ. */
 #define RCU_PUBLISH(pointer_address, value)                                                        \

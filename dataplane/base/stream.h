@@ -51,13 +51,13 @@ struct stream {
 
     /* Set by the session, read by the transport. */
     void *session;
-    struct byte_queue out;   /* bytes to send; the transport consumes */
-    size_t unread_bytes;     /* delivered bytes the session still holds: closes the TCP window */
-    size_t drain_below;      /* if not 0: emit STREAM_DRAINED once when out.size <= drain_below,
-                                and set it back to 0 */
-    bool input_paused;       /* session cannot take more: a socket stops reading */
-    bool close_requested;    /* send what is queued, then close */
-    bool abort_requested;    /* drop what is queued, reset */
+    struct byte_queue out; /* bytes to send; the transport consumes */
+    size_t unread_bytes;   /* delivered bytes the session still holds: closes the TCP window */
+    size_t drain_below;    /* if not 0: emit STREAM_DRAINED once when out.size <= drain_below,
+                              and set it back to 0 */
+    bool input_paused;     /* session cannot take more: a socket stops reading */
+    bool close_requested;  /* send what is queued, then close */
+    bool abort_requested;  /* drop what is queued, reset */
 
     /* Intrusive list of dirty streams; touched by stream_mark_dirty and the transport only. */
     struct stream *dirty_next;

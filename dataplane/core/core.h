@@ -1,64 +1,87 @@
-/* The core: everything that one worker runs, from the receive bursts to the transmit bursts.
+/* A core: one worker's whole dataplane, from the receive queues to the transmit queues.
  *
- * Thread: core_create and core_destroy on the control thread, core_run on the worker's own thread,
- * core_request_stop and core_wake on any. Order of calls:
+ * It is a function of (packets, messages, time): core_pass takes the time and reads no clock; ports
+ * are reached through struct core_link, so that a test can join two stacks by a simulated network.
+ * core_run is the loop around it for a real worker: it reads the clock, sleeps when there is
+ * nothing to do, and goes RCU-offline while it sleeps.
  *
- *   core_create -> [worker thread, registered with EAL and RCU] core_run -> core_destroy
- *                       core_request_stop from elsewhere ends core_run
+ * Thread: created on the control thread; from core_run on everything belongs to the worker, but for
+ * core_request_stop and core_wake, which any thread may call.
  */
 #ifndef NICACHED_CORE_CORE_H
 #define NICACHED_CORE_CORE_H
 
-#include <stdint.h>
-
 #include "config/config.h"
-#include "dataplane/base/metrics.h"
+#include "dataplane/channel/channel.h"
+#include "dataplane/l3_ip/net.h"
+#include "dataplane/l7_command/command.h"
 
-struct channel;
-struct control_status;
+struct config_error;
 struct core;
 struct port;
-struct rte_mempool;
-struct shard;
 
-/* Everything is borrowed and outlives the core; core_create copies what it keeps. */
+/* One port as a core sees it: a receive and a transmit queue, and the addresses it serves there. */
+struct core_link {
+    void *context;
+    uint16_t queue;
+    uint16_t (*receive)(void *context, uint16_t queue, struct rte_mbuf **packets,
+                        uint16_t count_max);
+    /* Takes over the packets. */
+    void (*transmit)(void *context, uint16_t queue, struct rte_mbuf **packets, uint16_t count);
+    int wait_fd; /* readable when packets wait, or -1: the worker then looks every millisecond */
+    struct net_interface interface; /* addresses, MAC, what the port does in hardware */
+};
+
+/* The link of worker `number` to a port that is set up. */
+void core_link_to_port(struct core_link *link, struct port *port, uint32_t number);
+
+/* Everything is borrowed and outlives the core, but for `links`, `now` and `error`. */
 struct core_options {
     uint32_t number, worker_count;
-    /* The slot that the control thread publishes configurations in: read it with RCU_READ once per
-     * pass, and hold the result no longer than the pass. */
+    /* The slot that the control thread publishes configurations in: read once per pass. */
     const struct config *const *config_slot;
 
-    /* What to serve on: ports[i] belongs to interfaces[i] and is NULL for a socket interface. Only
-     * interfaces that are up; an `optional` socket whose address is missing is left out with a
-     * warning by core_create. */
-    struct port *const *ports;
+    /* Only interfaces that are up. Of these the core opens the `socket` ones itself; an optional
+     * one whose address is missing is left out with a warning. */
     const struct interface_config *interfaces;
     uint32_t interface_count;
-    struct rte_mempool *pool; /* NULL when no interface has a port */
+    const struct core_link *links;
+    uint32_t link_count;
+    struct rte_mempool *pool; /* NULL when there is no link */
 
     struct shard *shard;                      /* this worker's */
     struct shard *const *all_shards;          /* by worker, for figures */
     struct metrics *metrics;                  /* this worker's */
     const struct metrics *const *all_metrics; /* by worker */
 
-    struct channel *to_control, *from_control;
-    struct channel *to_reclaimer, *from_reclaimer;
+    struct channel *to_control, *from_control; /* NULL: CONFIG SET and SHUTDOWN are refused */
+    struct channel *from_reclaimer;            /* NULL: shard_maintain frees at once */
     const struct control_status *status;
-    int control_wake_fd; /* an eventfd: write 8 bytes after sending on to_control; rare */
+    int control_wake_fd; /* eventfd: 8 bytes are written after a send on to_control; or -1 */
+    uint64_t seed;       /* 0: random */
 
+    const struct instant *now;
     struct config_error *error; /* filled in when core_create returns NULL: one line */
 };
 
 /* Opens the listeners. NULL when memory is short or a listener cannot be opened. */
 struct core *core_create(const struct core_options *options);
-/* Runs passes until core_request_stop; calls shard_attach_thread first, is RCU-online between
- * passes and offline whenever it sleeps. Closes its connections before it returns. */
-void core_run(struct core *core);
-void core_request_stop(struct core *core);
-/* Ends a sleep early: there is a message on from_control. */
-void core_wake(struct core *core);
 /* core_run has returned or was never called. Leaves the channels alone: the control thread frees
  * the requests that are still in them. */
 void core_destroy(struct core *core);
+
+/* The worker's thread, registered with EAL and RCU: passes until core_request_stop. RCU-online
+ * between passes, offline whenever it sleeps. Closes its connections before it returns. */
+void core_run(struct core *core);
+void core_request_stop(struct core *core);
+/* Ends a sleep early: there is a message for it. */
+void core_wake(struct core *core);
+
+/* One pass. True when there was anything to do. */
+bool core_pass(struct core *core, const struct instant *now);
+/* When the next timer is due (mono_us); UINT64_MAX: none. As of the last pass. */
+uint64_t core_next_timer(const struct core *core);
+/* Resets every connection, sends the last frames. */
+void core_close_all(struct core *core, const struct instant *now);
 
 #endif

@@ -12,40 +12,14 @@
 #ifndef NICACHED_L3_IP_NET_H
 #define NICACHED_L3_IP_NET_H
 
-#include <rte_ether.h>
-#include <rte_mbuf.h>
-
-#include "dataplane/base/address.h"
-#include "dataplane/base/clock.h"
-#include "dataplane/base/metrics.h"
-
-#define NET_TX_BURST       64U
-#define NET_TX_QUEUE       1024U /* frames an interface may hold within one pass; more are dropped */
-#define NET_INTERFACES_MAX 16U
+#include "dataplane/l2_link/link.h"
 
 struct net;
-struct neighbour_table;
-
-struct net_interface {
-    uint32_t index;
-    struct rte_ether_addr mac;
-    struct address address;       /* IPv4 now; the type has room for IPv6 */
-    uint8_t prefix_length;
-    bool has_gateway;
-    struct address gateway;
-    uint16_t vlan;                /* 0: untagged */
-    uint16_t mtu;                 /* of the IP packet */
-    /* What the port does in hardware; the rest is done in software. */
-    bool tx_ipv4_checksum, tx_tcp_checksum, tx_udp_checksum, rx_checksum;
-    /* Frames to send in this pass, complete with Ethernet header. The loop (or a test) takes them. */
-    struct rte_mbuf *tx[NET_TX_QUEUE];
-    uint32_t tx_count;
-};
 
 struct net_options {
     struct rte_mempool *pool;
     struct metrics *metrics;
-    uint64_t seed;                /* for IP IDs, ISN secret, jitter: random in production */
+    uint64_t seed; /* for IP IDs, neighbour hash, jitter: random in production */
 };
 
 struct net *net_create(const struct net_options *options);
@@ -62,12 +36,12 @@ struct ip_datagram {
     struct net_interface *interface;
     struct address source, destination;
     struct rte_ether_addr source_mac;
-    uint8_t protocol;             /* IPPROTO_TCP, IPPROTO_UDP; others are answered or dropped below */
+    uint8_t protocol; /* IPPROTO_TCP, IPPROTO_UDP; others are answered or dropped below */
 };
 
 /* Takes over `count` frames from one interface. Answers ARP, strips Ethernet and VLAN, validates
- * IPv4, reassembles fragments, answers ICMP echo, drops and counts the rest. Fills `datagrams` (room
- * for `count` at least); returns how many. */
+ * IPv4, reassembles fragments, answers ICMP echo, drops and counts the rest. Fills `datagrams`
+ * (room for `count` at least); returns how many. */
 uint32_t net_input_batch(struct net *net, struct net_interface *interface, struct rte_mbuf **frames,
                          uint32_t count, const struct instant *now, struct ip_datagram *datagrams);
 
@@ -79,6 +53,8 @@ uint64_t net_run_timers(struct net *net, const struct instant *now);
 
 /* A packet buffer with room for all headers in front; NULL when the pool is dry (counted). */
 struct rte_mbuf *net_allocate(struct net *net);
+/* The same from the small pool of buffers that hold 65 KB: for what will be fragmented. */
+struct rte_mbuf *net_allocate_large(struct net *net);
 
 /* Sends `mbuf`, whose data starts at the L4 header, from the interface's address. L4 checksum field
  * must hold the pseudo-header sum if the interface has the offload for it, else the full checksum.
@@ -106,10 +82,10 @@ void icmp_send_unreachable(struct net *net, const struct ip_datagram *about, uin
 /* ICMP errors that arrived and quote one of our packets: l4 takes them after each input batch. */
 struct icmp_notice {
     uint8_t type, code;
-    uint16_t mtu;                 /* fragmentation needed */
+    uint16_t mtu; /* fragmentation needed */
     uint8_t protocol;
-    struct endpoint local, peer;  /* of the quoted packet: local is its source */
-    uint32_t sequence;            /* TCP: quoted SEQ */
+    struct endpoint local, peer; /* of the quoted packet: local is its source */
+    uint32_t sequence;           /* TCP: quoted SEQ */
 };
 uint32_t net_take_icmp_notices(struct net *net, struct icmp_notice *notices, uint32_t count_max);
 

@@ -18,17 +18,22 @@ struct tcp;
 
 struct tcp_options {
     struct net *net;
-    struct byte_pool *pool;            /* for stream->out */
+    struct byte_pool *pool; /* for stream->out */
     struct metrics *metrics;
-    uint32_t connections_max;          /* beyond it a SYN is dropped and counted */
+    uint32_t connections_max; /* beyond it a SYN is dropped and counted */
     uint32_t half_open_max;
     uint32_t receive_buffer_bytes_max; /* what one connection may have unread or out of order */
     uint32_t send_unacknowledged_bytes_max;
-    uint32_t keepalive_s;              /* idle seconds before the first probe; 0: off */
-    uint32_t rto_min_ms;               /* RFC 6298 says 1000; Linux 200: default 200 */
-    uint32_t time_wait_ms;             /* default 60000 */
-    uint32_t delayed_ack_ms;           /* default 40 */
-    uint64_t seed;                     /* ISN secret, ports, jitter */
+    uint32_t keepalive_s;          /* idle seconds before the first probe; 0: off */
+    uint32_t rto_min_ms;           /* RFC 6298 says 1000; Linux 200: default 200 */
+    uint32_t time_wait_ms;         /* default 60000 */
+    uint32_t delayed_ack_ms;       /* default 40 */
+    uint64_t seed;                 /* ISN secret, ports, jitter */
+    uint32_t time_wait_max;        /* default 16384: beyond it the oldest TIME-WAIT ends early */
+    uint32_t linger_ms;            /* default 60000: how long a closed stream may go on without
+                                      progress (FIN-WAIT-1 .. LAST-ACK), and FIN-WAIT-2 */
+    uint32_t segment_bytes_min;    /* default 48: a smaller MSS of the peer is taken as this */
+    uint64_t reassembly_bytes_max; /* default 64 MiB: out-of-order text of all connections */
 };
 void tcp_default_options(struct tcp_options *options);
 
@@ -40,8 +45,8 @@ struct stream *tcp_connect(struct tcp *tcp, const struct endpoint *peer, const s
 
 struct tcp_events {
     struct stream_event *events;
-    uint32_t count, count_max;   /* an input batch of n segments makes at most 4 n + 4 events; timers
-                                    stop when the array is full and go on in the next pass */
+    uint32_t count, count_max; /* an input batch of n segments makes at most 4 n + 4 events; timers
+                                  stop when the array is full and go on in the next pass */
 };
 
 /* Takes those of `datagrams` that are TCP (their mbuf becomes NULL). */
@@ -52,6 +57,7 @@ void tcp_output(struct tcp *tcp, const struct instant *now);
 uint64_t tcp_run_timers(struct tcp *tcp, const struct instant *now, struct tcp_events *events);
 void tcp_release(struct tcp *tcp);
 
+/* Connections, half-open ones included, TIME-WAIT ones not. */
 uint32_t tcp_connection_count(const struct tcp *tcp);
 /* Stop: resets every connection without events (frames go to the interfaces' tx arrays). */
 void tcp_abort_all(struct tcp *tcp, const struct instant *now);

@@ -1,0 +1,259 @@
+/* A core: putting its parts together and taking them apart. core.h has the contract. */
+#include "dataplane/core/core_internal.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "dataplane/base/check.h"
+#include "dataplane/base/hash.h"
+#include "dataplane/base/log.h"
+#include "dataplane/base/rcu.h"
+
+#define BYTE_PAGES_KEPT 4096U
+
+static int fail(struct config_error *error, const char *what, int code)
+{
+    snprintf(error->text, sizeof(error->text), "%s: %s", what, strerror(-code));
+    return code;
+}
+
+/* ---- kernel sockets -------------------------------------------------------------------------- */
+
+static int listen_on(struct core *core, const struct address *address, int64_t port,
+                     enum core_listener listener, struct config_error *error)
+{
+    if (port == 0) {
+        return 0;
+    }
+    struct endpoint endpoint = {*address, (uint16_t)port};
+    char text[ENDPOINT_TEXT_BYTES_MAX];
+    endpoint_format(&endpoint, text);
+    int code = listener == LISTENER_MEMCACHE_UDP
+                   ? socket_open_udp(core->sockets, &endpoint, listener)
+                   : socket_listen(core->sockets, &endpoint, listener);
+    return code == 0 ? 0 : fail(error, text, code);
+}
+
+static int open_sockets_of(struct core *core, const struct interface_config *interface,
+                           struct config_error *error)
+{
+    const struct config *config = core->config;
+    const struct address *address = &interface->address;
+    int code = listen_on(core, address, config->port, LISTENER_RESP, error);
+    if (code == 0) {
+        code = listen_on(core, address, config->memcache_port, LISTENER_MEMCACHE, error);
+    }
+    if (code == 0) {
+        code = listen_on(core, address, config->memcache_udp_port, LISTENER_MEMCACHE_UDP, error);
+    }
+    if (code == -EADDRNOTAVAIL && interface->optional) {
+        log_warning("%s; it is optional: going on without it", error->text);
+        return 0;
+    }
+    return code;
+}
+
+static int open_sockets(struct core *core, struct config_error *error)
+{
+    const struct config *config = core->config;
+    for (uint32_t i = 0; i < core->options.interface_count; i++) {
+        const struct interface_config *interface = &core->options.interfaces[i];
+        int code =
+            interface->driver == INTERFACE_SOCKET ? open_sockets_of(core, interface, error) : 0;
+        if (code != 0) {
+            return code;
+        }
+    }
+    if (config->unixsocket[0] != '\0' && core->options.number == 0) {
+        int code = socket_listen_unix(core->sockets, config->unixsocket,
+                                      (uint32_t)config->unixsocketperm, LISTENER_RESP);
+        if (code != 0) {
+            return fail(error, config->unixsocket, code);
+        }
+    }
+    return 0;
+}
+
+/* ---- the stack ------------------------------------------------------------------------------- */
+
+static int create_stack(struct core *core, struct config_error *error)
+{
+    const struct core_options *options = &core->options;
+    if (options->link_count == 0) {
+        return 0;
+    }
+    uint64_t seed = options->seed != 0 ? options->seed : random_seed();
+    struct net_options net_options = {
+        .pool = options->pool, .metrics = core->metrics, .seed = seed};
+    core->net = net_create(&net_options);
+    core->interfaces = calloc(options->link_count, sizeof(struct net_interface *));
+    core->links = calloc(options->link_count, sizeof(struct core_link));
+    if (core->net == NULL || core->interfaces == NULL || core->links == NULL) {
+        return fail(error, "network stack", -ENOMEM);
+    }
+    memcpy(core->links, options->links, options->link_count * sizeof(struct core_link));
+    for (uint32_t i = 0; i < options->link_count; i++) {
+        core->interfaces[i] =
+            net_add_interface(core->net, &options->links[i].interface, &core->now);
+    }
+
+    struct tcp_options tcp_options;
+    tcp_default_options(&tcp_options);
+    tcp_options.net = core->net;
+    tcp_options.pool = &core->bytes;
+    tcp_options.metrics = core->metrics;
+    tcp_options.keepalive_s = (uint32_t)core->config->tcp_keepalive;
+    tcp_options.seed = seed ^ 0x5DEECE66DU;
+    core->tcp = tcp_create(&tcp_options);
+    core->udp = udp_create(core->net, core->metrics);
+    if (core->tcp == NULL || core->udp == NULL) {
+        return fail(error, "network stack", -ENOMEM);
+    }
+    return 0;
+}
+
+static int listen_on_stack(struct core *core, struct config_error *error)
+{
+    const struct config *config = core->config;
+    int code = 0;
+    if (core->tcp == NULL) {
+        return 0;
+    }
+    if (config->port != 0) {
+        code = tcp_listen(core->tcp, (uint16_t)config->port, LISTENER_RESP);
+    }
+    if (code == 0 && config->memcache_port != 0) {
+        code = tcp_listen(core->tcp, (uint16_t)config->memcache_port, LISTENER_MEMCACHE);
+    }
+    if (code == 0 && config->memcache_udp_port != 0) {
+        code = udp_listen(core->udp, (uint16_t)config->memcache_udp_port, LISTENER_MEMCACHE_UDP);
+    }
+    return code == 0 ? 0 : fail(error, "port and memcache-port", code);
+}
+
+/* ---- create, destroy ------------------------------------------------------------------------- */
+
+static int create_context(struct core *core)
+{
+    const struct core_options *options = &core->options;
+    struct command_context *context = command_context_create();
+    if (context == NULL) {
+        return -ENOMEM;
+    }
+    core->context = context;
+    context->shard = options->shard;
+    context->config = core->config;
+    context->metrics = options->metrics;
+    context->all_metrics = options->all_metrics;
+    context->all_shards = options->all_shards;
+    context->worker = options->number;
+    context->worker_count = options->worker_count;
+    context->clients = &core->clients;
+    context->status = options->status;
+    context->random_state = options->seed != 0 ? options->seed : random_seed();
+    return 0;
+}
+
+static int create_sockets(struct core *core, struct config_error *error)
+{
+    struct socket_options options = {
+        .pool = &core->bytes,
+        .metrics = core->metrics,
+        .backlog = (uint32_t)core->config->tcp_backlog,
+        .keepalive_s = (uint32_t)core->config->tcp_keepalive,
+    };
+    core->sockets = socket_transport_create(&options);
+    core->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (core->sockets == NULL || core->wake_fd < 0) {
+        return fail(error, "epoll", -errno);
+    }
+    socket_watch(core->sockets, core->wake_fd);
+    for (uint32_t i = 0; i < core->options.link_count; i++) {
+        if (core->links[i].wait_fd >= 0) {
+            socket_watch(core->sockets, core->links[i].wait_fd);
+        }
+    }
+    return open_sockets(core, error);
+}
+
+struct core *core_create(const struct core_options *options)
+{
+    struct config_error *error = options->error;
+    struct core *core = calloc(1, sizeof(*core));
+    if (core == NULL) {
+        fail(error, "core", -ENOMEM);
+        return NULL;
+    }
+    core->options = *options;
+    core->config = RCU_READ(options->config_slot);
+    core->shard = options->shard;
+    core->metrics = options->metrics;
+    core->now = *options->now;
+    core->wake_fd = -1;
+    byte_pool_init(&core->bytes, BYTE_PAGES_KEPT);
+    client_registry_init(&core->clients, options->number, options->worker_count);
+    core->datagram_client =
+        (struct client){.kind = CLIENT_MEMCACHE_UDP, .authenticated = true, .socket_fd = -1};
+    memcache_parser_init(&core->datagram_parser);
+
+    int code = create_context(core);
+    if (code != 0) {
+        fail(error, "command tables", code);
+    } else if ((code = create_stack(core, error)) == 0 &&
+               (code = listen_on_stack(core, error)) == 0) {
+        code = create_sockets(core, error);
+    }
+    if (code != 0) {
+        core_destroy(core);
+        return NULL;
+    }
+    return core;
+}
+
+void core_destroy(struct core *core)
+{
+    core_forget_all(core);
+    if (core->sockets != NULL) {
+        socket_transport_close_all(core->sockets);
+        socket_transport_destroy(core->sockets);
+    }
+    if (core->wake_fd >= 0) {
+        close(core->wake_fd);
+    }
+    if (core->tcp != NULL) {
+        tcp_destroy(core->tcp);
+    }
+    if (core->udp != NULL) {
+        udp_destroy(core->udp);
+    }
+    if (core->net != NULL) {
+        net_destroy(core->net);
+    }
+    free(core->interfaces);
+    free(core->links);
+    if (core->context != NULL) {
+        command_context_destroy(core->context);
+    }
+    memcache_parser_deinit(&core->datagram_parser);
+    core_free_conversations(core);
+    byte_queue_clear(&core->datagram_reply, &core->bytes);
+    byte_pool_deinit(&core->bytes);
+    free(core);
+}
+
+void core_wake(struct core *core)
+{
+    uint64_t one = 1;
+    ssize_t written = write(core->wake_fd, &one, sizeof(one));
+    (void)written; /* full: it is awake already */
+}
+
+void core_request_stop(struct core *core)
+{
+    __atomic_store_n(&core->stop_requested, true, __ATOMIC_RELEASE);
+    core_wake(core);
+}

@@ -1,0 +1,271 @@
+/* The batch: requests of many connections, run together.
+ *
+ * Path: core_conversation.c and core_datagram.c add parsed requests; core_run_batch takes all of
+ * them through three stages: look up commands and hash keys; prefetch what the index and the items
+ * will be asked for; run, in the order of arrival. Replies go straight into each stream's output.
+ *
+ * A request that must not run after all (its connection was closed, blocked or refused by an
+ * earlier one in the same batch) is skipped, and its bytes stay with the session: `executed` says
+ * how far the session really got.
+ */
+#include "dataplane/core/core_internal.h"
+
+#include "dataplane/base/check.h"
+
+struct batch_entry *core_batch_add(struct core *core, enum batch_entry_kind kind,
+                                   struct conversation *conversation)
+{
+    struct batch *batch = &core->batch;
+    CHECK(batch->count < CORE_BATCH_REQUESTS);
+    struct batch_entry *entry = &batch->entries[batch->count++];
+    entry->kind = kind;
+    entry->conversation = conversation;
+    entry->datagram = NULL;
+    if (conversation != NULL) {
+        entry->end = conversation->session.parsed;
+        conversation->session.pending++;
+    }
+    return entry;
+}
+
+bool core_batch_has_room(const struct core *core, uint32_t slices, uint32_t keys)
+{
+    const struct batch *batch = &core->batch;
+    return batch->count < CORE_BATCH_REQUESTS && slices <= CORE_BATCH_SLICES - batch->slice_count &&
+           keys <= CORE_BATCH_KEYS - batch->key_count;
+}
+
+struct slice *core_batch_slices(struct core *core, const struct slice *from, uint32_t count)
+{
+    struct batch *batch = &core->batch;
+    CHECK(count <= CORE_BATCH_SLICES - batch->slice_count);
+    struct slice *slices = &batch->slices[batch->slice_count];
+    memcpy(slices, from, count * sizeof(*from));
+    batch->slice_count += count;
+    return slices;
+}
+
+/* ---- stage 1 and 2: hash and prefetch -------------------------------------------------------- */
+
+static void look_up_entry(struct batch_entry *entry)
+{
+    switch (entry->kind) {
+    case ENTRY_RESP:
+        entry->resp.command = command_find(entry->resp.arguments, entry->resp.argument_count);
+        entry->resp.has_key = entry->resp.command != NULL &&
+                              command_first_key(entry->resp.command, entry->resp.arguments,
+                                                entry->resp.argument_count, &entry->resp.key);
+        break;
+    case ENTRY_MEMCACHE:
+        for (uint32_t i = 0; i < entry->memcache.request.key_count; i++) {
+            entry->memcache.keys[i] = key_hashed(entry->memcache.request.keys[i]);
+        }
+        break;
+    case ENTRY_ERROR:
+    case ENTRY_DROPPED: break;
+    }
+}
+
+static uint32_t entry_database(const struct core *core, const struct batch_entry *entry)
+{
+    return entry->conversation != NULL ? entry->conversation->client.database
+                                       : core->datagram_client.database;
+}
+
+struct prefetch_burst {
+    const struct key *keys[SHARD_LOOKUP_BURST];
+    uint32_t count, database;
+};
+
+static void prefetch_key(struct core *core, struct prefetch_burst *burst, uint32_t database,
+                         const struct key *key)
+{
+    if (burst->count == SHARD_LOOKUP_BURST || (burst->count > 0 && database != burst->database)) {
+        shard_prefetch_bulk(core->shard, burst->database, burst->keys, burst->count);
+        burst->count = 0;
+    }
+    burst->database = database;
+    burst->keys[burst->count++] = key;
+}
+
+static void prefetch_batch(struct core *core)
+{
+    struct prefetch_burst burst = {.count = 0};
+    for (uint32_t i = 0; i < core->batch.count; i++) {
+        struct batch_entry *entry = &core->batch.entries[i];
+        if (entry->kind == ENTRY_RESP && entry->resp.has_key) {
+            prefetch_key(core, &burst, entry_database(core, entry), &entry->resp.key);
+        } else if (entry->kind == ENTRY_MEMCACHE) {
+            for (uint32_t k = 0; k < entry->memcache.request.key_count; k++) {
+                prefetch_key(core, &burst, 0, &entry->memcache.keys[k]);
+            }
+        }
+    }
+    /* One key alone gains nothing: its look-up would only be done twice. */
+    if (burst.count > 1) {
+        shard_prefetch_bulk(core->shard, burst.database, burst.keys, burst.count);
+    }
+}
+
+/* ---- stage 3: run ---------------------------------------------------------------------------- */
+
+static void after_command(struct core *core, struct conversation *conversation)
+{
+    struct session *session = &conversation->session;
+    if (conversation->client.close_after_reply || conversation->client.close_now) {
+        session->closing = true;
+        session->stream->close_requested = true;
+    }
+    stream_mark_dirty(session->stream);
+}
+
+static void count_output(struct core *core, struct conversation *conversation, size_t before)
+{
+    size_t bytes = conversation->session.stream->out.size - before;
+    metric_add(core->metrics, METRIC_SESSION_OUTPUT_BYTES, bytes);
+    conversation->client.output_bytes += bytes;
+}
+
+static struct blob *last_blob(const struct conversation *conversation)
+{
+    return conversation->blob_count > 0 ? conversation->blobs[conversation->blob_count - 1] : NULL;
+}
+
+static uint32_t index_of_blob_argument(const struct batch_entry *entry, const struct blob *blob)
+{
+    for (uint32_t i = entry->resp.argument_count; blob != NULL && i > 0; i--) {
+        if (entry->resp.arguments[i - 1].data == blob->bytes) {
+            return i - 1;
+        }
+    }
+    return 0;
+}
+
+static void run_resp(struct core *core, struct batch_entry *entry)
+{
+    struct conversation *conversation = entry->conversation;
+    struct stream *stream = conversation->session.stream;
+    struct reply reply = {
+        .out = &stream->out, .pool = &core->bytes, .protocol = conversation->client.protocol};
+    struct blob *blob = last_blob(conversation);
+    struct call call = {
+        .context = core->context,
+        .shard = core->shard,
+        .now = &core->now,
+        .client = &conversation->client,
+        .command = entry->resp.command,
+        .argument_count = entry->resp.argument_count,
+        .arguments = entry->resp.arguments,
+        .first_key = entry->resp.has_key ? &entry->resp.key : NULL,
+        .large_value = blob,
+        .large_value_index = index_of_blob_argument(entry, blob),
+        .reply = &reply,
+    };
+    enum command_verdict verdict = command_run(&call);
+    if (verdict == COMMAND_DEFERRED) {
+        core_defer(core, conversation, &call.deferral);
+    }
+    if (call.command != NULL && (call.command->flags & COMMAND_ADMIN) != 0) {
+        core_close_killed(core);
+    }
+}
+
+static void run_memcache(struct core *core, struct batch_entry *entry)
+{
+    struct conversation *conversation = entry->conversation;
+    struct memcache_reply reply = {
+        .out = conversation != NULL ? &conversation->session.stream->out : &core->datagram_reply,
+        .pool = &core->bytes,
+        .suppressed = entry->memcache.request.no_reply,
+    };
+    struct memcache_call call = {
+        .context = core->context,
+        .shard = core->shard,
+        .now = &core->now,
+        .client = conversation != NULL ? &conversation->client : &core->datagram_client,
+        .request = &entry->memcache.request,
+        .keys = entry->memcache.keys,
+        .large_value = conversation != NULL ? last_blob(conversation) : NULL,
+        .reply = &reply,
+    };
+    memcache_execute(&call);
+}
+
+static void reply_parse_error(struct core *core, struct batch_entry *entry)
+{
+    struct conversation *conversation = entry->conversation;
+    struct byte_queue *out =
+        conversation != NULL ? &conversation->session.stream->out : &core->datagram_reply;
+    if (entry->error.text[0] != '\0') {
+        if (entry->error.memcache) {
+            struct memcache_reply reply = {.out = out, .pool = &core->bytes};
+            memcache_reply_line(&reply, entry->error.text);
+        } else {
+            struct reply reply = {.out = out, .pool = &core->bytes, .protocol = 2};
+            reply_error(&reply, entry->error.text);
+        }
+    }
+    metric_add(core->metrics, METRIC_ERROR_REPLIES, 1);
+    if (entry->error.fatal && conversation != NULL) {
+        conversation->client.close_after_reply = true;
+    }
+}
+
+static void run_entry(struct core *core, struct batch_entry *entry)
+{
+    switch (entry->kind) {
+    case ENTRY_RESP: run_resp(core, entry); break;
+    case ENTRY_MEMCACHE: run_memcache(core, entry); break;
+    case ENTRY_ERROR: reply_parse_error(core, entry); break;
+    case ENTRY_DROPPED: break;
+    }
+}
+
+static void run_conversation_entry(struct core *core, struct batch_entry *entry)
+{
+    struct conversation *conversation = entry->conversation;
+    struct session *session = &conversation->session;
+    session->pending--;
+    if (session->closing || session->blocked != SESSION_RUNNING) {
+        return;
+    }
+    size_t before = session->stream->out.size;
+    /* A request whose large argument left the input cannot be parsed again: it always runs. */
+    if (before > CORE_OUTPUT_PAUSE_BYTES && conversation->blob_count == 0) {
+        session->stream->drain_below = CORE_OUTPUT_RESUME_BYTES;
+        session_block(session, SESSION_AWAITS_OUTPUT);
+        return;
+    }
+    session->executed = entry->end;
+    run_entry(core, entry);
+    core_release_blobs(conversation);
+    count_output(core, conversation, before);
+    after_command(core, conversation);
+}
+
+void core_run_batch(struct core *core)
+{
+    struct batch *batch = &core->batch;
+    if (batch->count == 0) {
+        return;
+    }
+    for (uint32_t i = 0; i < batch->count; i++) {
+        look_up_entry(&batch->entries[i]);
+    }
+    if (batch->count > 1) {
+        prefetch_batch(core);
+    }
+    for (uint32_t i = 0; i < batch->count; i++) {
+        struct batch_entry *entry = &batch->entries[i];
+        if (entry->conversation != NULL) {
+            run_conversation_entry(core, entry);
+            continue;
+        }
+        run_entry(core, entry);
+        bool last = i + 1 == batch->count || batch->entries[i + 1].datagram != entry->datagram;
+        if (last) {
+            core_send_datagram_reply(core, entry->datagram);
+        }
+    }
+    batch->count = batch->slice_count = batch->key_count = 0;
+}

@@ -1,0 +1,591 @@
+/* Conversations: from stream events to requests in the batch.
+ *
+ * Path: the transports' events come in by core_take_events; bytes go through the session to the
+ * protocol's parser; complete requests go into the batch, errors too, so that every reply keeps its
+ * place. Before anything that would move bytes which the batch still points at, the batch is run.
+ *
+ * Failure: what a peer gets wrong is answered as the reference answers it. A value that does not
+ * fit into maxmemory is discarded as it arrives, and its request gets the OOM error.
+ */
+#include "dataplane/core/core_internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "dataplane/base/check.h"
+
+/* ---- life ------------------------------------------------------------------------------------ */
+
+static struct conversation *acquire_conversation(struct core *core)
+{
+    struct conversation *conversation = core->free_conversations;
+    if (conversation != NULL) {
+        core->free_conversations = conversation->free_next;
+    } else {
+        conversation = malloc(sizeof(*conversation));
+        CHECK(conversation != NULL);
+    }
+    memset(conversation, 0, sizeof(*conversation));
+    return conversation;
+}
+
+void core_free_conversations(struct core *core)
+{
+    while (core->free_conversations != NULL) {
+        struct conversation *next = core->free_conversations->free_next;
+        free(core->free_conversations);
+        core->free_conversations = next;
+    }
+}
+
+static bool is_memcache(const struct conversation *conversation)
+{
+    return conversation->client.kind == CLIENT_MEMCACHE;
+}
+
+static void init_parser(struct conversation *conversation)
+{
+    if (is_memcache(conversation)) {
+        memcache_parser_init(&conversation->parser.memcache);
+    } else {
+        resp_parser_init(&conversation->parser.resp);
+    }
+}
+
+static void deinit_parser(struct conversation *conversation)
+{
+    if (is_memcache(conversation)) {
+        memcache_parser_deinit(&conversation->parser.memcache);
+    } else {
+        resp_parser_deinit(&conversation->parser.resp);
+    }
+}
+
+static bool address_is_loopback(const struct address *address)
+{
+    static const uint8_t loopback6[16] = {[15] = 1};
+    return address_is_ipv4(address) ? address->bytes[12] == 127
+                                    : memcmp(address->bytes, loopback6, 16) == 0;
+}
+
+/* Protected mode, as in Redis: no password, so only this host is served. */
+static bool is_protected_from(const struct core *core, const struct conversation *conversation)
+{
+    const struct stream *stream = conversation->session.stream;
+    return core->config->protected_mode && core->config->requirepass[0] == '\0' &&
+           stream->peer.port != 0 && !address_is_loopback(&stream->peer.address);
+}
+
+static const char *refusal(const struct core *core, const struct conversation *conversation)
+{
+    bool memcache = is_memcache(conversation);
+    if (core->clients.count > (uint64_t)core->config->maxclients) {
+        return memcache ? "ERROR Too many open connections" : "ERR max number of clients reached";
+    }
+    if (is_protected_from(core, conversation)) {
+        return memcache ? "SERVER_ERROR protected mode: only local clients are served"
+                        : "DENIED nicached is running in protected mode because protected mode is "
+                          "enabled and no password is set for the default user. In this mode "
+                          "connections are only accepted from the loopback interface. To serve "
+                          "other hosts, set 'requirepass', or 'protected-mode no' where the "
+                          "network itself keeps strangers out.";
+    }
+    return NULL;
+}
+
+static void refuse(struct core *core, struct conversation *conversation, const char *text)
+{
+    struct stream *stream = conversation->session.stream;
+    if (is_memcache(conversation)) {
+        struct memcache_reply reply = {.out = &stream->out, .pool = &core->bytes};
+        memcache_reply_line(&reply, text);
+    } else {
+        struct reply reply = {.out = &stream->out, .pool = &core->bytes, .protocol = 2};
+        reply_error(&reply, text);
+    }
+    metric_add(core->metrics, METRIC_CONNECTIONS_REJECTED, 1);
+    conversation->session.closing = true;
+    stream->close_requested = true;
+    stream_mark_dirty(stream);
+}
+
+static void open_conversation(struct core *core, struct stream *stream)
+{
+    struct conversation *conversation = acquire_conversation(core);
+    session_attach(&conversation->session, stream);
+    stream->session = &conversation->session;
+
+    struct client *client = &conversation->client;
+    client_open(&core->clients, client,
+                stream->listener == LISTENER_MEMCACHE ? CLIENT_MEMCACHE : CLIENT_RESP);
+    client->local = stream->local;
+    client->peer = stream->peer;
+    client->socket_fd = stream->socket_fd;
+    client->protocol = 2;
+    client->authenticated = core->config->requirepass[0] == '\0';
+    client->created_mono_us = client->active_mono_us = core->now.mono_us;
+    init_parser(conversation);
+
+    metric_add(core->metrics, METRIC_CONNECTIONS_RECEIVED, 1);
+    metric_add(core->metrics, METRIC_CONNECTIONS_CURRENT, 1);
+    const char *text = refusal(core, conversation);
+    if (text != NULL) {
+        refuse(core, conversation, text);
+    }
+}
+
+void core_release_blobs(struct conversation *conversation)
+{
+    while (conversation->blob_count > 0) {
+        blob_release(conversation->blobs[--conversation->blob_count]);
+    }
+    conversation->blob_refused = false;
+}
+
+static void untouch(struct core *core, struct session *session)
+{
+    struct session **link = &core->touched;
+    while (*link != NULL && *link != session) {
+        link = &(*link)->touched_next;
+    }
+    if (*link != NULL) {
+        *link = session->touched_next;
+    }
+}
+
+static void close_conversation(struct core *core, struct conversation *conversation)
+{
+    CHECK(conversation->session.pending == 0);
+    if (conversation->session.touched) {
+        untouch(core, &conversation->session);
+    }
+    core_forget_deferred(core, conversation);
+    core_release_blobs(conversation);
+    free(conversation->blobs);
+    deinit_parser(conversation);
+    session_detach(&conversation->session);
+    client_close(&core->clients, &conversation->client);
+    metric_subtract(core->metrics, METRIC_CONNECTIONS_CURRENT, 1);
+    conversation->free_next = core->free_conversations;
+    core->free_conversations = conversation;
+}
+
+/* ---- large arguments ------------------------------------------------------------------------- */
+
+static void add_blob(struct conversation *conversation, struct blob *blob)
+{
+    if (conversation->blob_count == conversation->blob_capacity) {
+        uint32_t capacity = conversation->blob_capacity != 0 ? conversation->blob_capacity * 2 : 4;
+        conversation->blobs = realloc(conversation->blobs, capacity * sizeof(*conversation->blobs));
+        CHECK(conversation->blobs != NULL);
+        conversation->blob_capacity = capacity;
+    }
+    conversation->blobs[conversation->blob_count++] = blob;
+}
+
+/* The payload of `bytes` bytes behind the first `head` bytes of the request goes into a blob. */
+static void begin_bulk(struct core *core, struct conversation *conversation, size_t head,
+                       uint64_t bytes)
+{
+    struct blob *blob =
+        conversation->blob_refused ? NULL : shard_create_blob(core->shard, (uint32_t)bytes);
+    if (blob != NULL) {
+        add_blob(conversation, blob);
+    } else {
+        conversation->blob_refused = true;
+    }
+    session_receive_bulk(&conversation->session, head, blob != NULL ? blob->bytes : NULL,
+                         (size_t)bytes);
+}
+
+static void end_bulk(struct conversation *conversation)
+{
+    struct session *session = &conversation->session;
+    /* A discarded payload has no bytes; its request is never run, so nobody looks for them. */
+    struct slice payload = slice_of(
+        conversation->blob_refused ? (const uint8_t *)"" : session->bulk, session->bulk_bytes);
+    if (is_memcache(conversation)) {
+        memcache_parser_supply_value(&conversation->parser.memcache, payload);
+    } else {
+        resp_parser_supply_bulk(&conversation->parser.resp, payload);
+    }
+    session_finish_bulk(session);
+}
+
+/* ---- parsing --------------------------------------------------------------------------------- */
+
+/* What both parsers say, in one shape. */
+struct parsed {
+    enum parse_verdict verdict;
+    size_t consumed;
+    uint64_t bulk_offset, bulk_bytes;
+    const char *error;
+};
+
+static void add_error(struct core *core, struct conversation *conversation, const char *text,
+                      bool fatal)
+{
+    if (!core_batch_has_room(core, 0, 0)) {
+        core_run_batch(core);
+    }
+    struct batch_entry *entry = core_batch_add(core, ENTRY_ERROR, conversation);
+    snprintf(entry->error.text, sizeof(entry->error.text), "%s", text);
+    entry->error.fatal = fatal;
+    entry->error.memcache = is_memcache(conversation);
+}
+
+static bool may_add(const struct session *session)
+{
+    return session->blocked == SESSION_RUNNING && !session->closing;
+}
+
+/* Inline requests with quotes: the parser owns their bytes, and only until its next call. */
+static bool uses_parser_memory(const struct resp_parser *parser, const struct resp_request *request)
+{
+    for (uint32_t i = 0; parser->unquoted != NULL && i < request->argument_count; i++) {
+        const uint8_t *at = request->arguments[i].data;
+        if (at >= parser->unquoted && at < parser->unquoted + parser->unquoted_capacity) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void add_resp(struct core *core, struct conversation *conversation,
+                     const struct resp_request *request)
+{
+    bool fits = request->argument_count <= CORE_BATCH_SLICES;
+    if (!core_batch_has_room(core, fits ? request->argument_count : 0, 0)) {
+        core_run_batch(core);
+        if (!may_add(&conversation->session)) {
+            return;
+        }
+    }
+    struct batch_entry *entry = core_batch_add(core, ENTRY_RESP, conversation);
+    entry->resp.argument_count = request->argument_count;
+    entry->resp.arguments =
+        fits ? core_batch_slices(core, request->arguments, request->argument_count)
+             : request->arguments;
+    if (!fits || uses_parser_memory(&conversation->parser.resp, request)) {
+        core_run_batch(core);
+    }
+}
+
+static void add_memcache(struct core *core, struct conversation *conversation,
+                         const struct memcache_request *request)
+{
+    uint32_t count = request->key_count;
+    bool fits = count <= CORE_BATCH_KEYS;
+    if (!core_batch_has_room(core, fits ? count : 0, fits ? count : 0)) {
+        core_run_batch(core);
+        if (!may_add(&conversation->session)) {
+            return;
+        }
+    }
+    struct key *many = NULL;
+    struct batch_entry *entry = core_batch_add(core, ENTRY_MEMCACHE, conversation);
+    entry->memcache.request = *request;
+    if (fits) {
+        entry->memcache.request.keys = core_batch_slices(core, request->keys, count);
+        entry->memcache.keys = &core->batch.keys[core->batch.key_count];
+        core->batch.key_count += count;
+    } else {
+        many = calloc(count, sizeof(*many));
+        CHECK(many != NULL);
+        entry->memcache.keys = many;
+        core_run_batch(core);
+        free(many);
+    }
+}
+
+static void parse_resp(struct core *core, struct conversation *conversation, struct slice input,
+                       struct parsed *parsed, struct resp_parse_result *result)
+{
+    struct resp_limits limits = {
+        .bulk_bytes_max = (uint64_t)core->config->proto_max_bulk_len,
+        .authenticated = command_client_authenticated(core->context, &conversation->client),
+    };
+    struct resp_request request;
+    resp_parse(&conversation->parser.resp, &limits, input, &request, result);
+    *parsed = (struct parsed){result->verdict, result->consumed, result->bulk_offset,
+                              result->bulk_bytes, result->error};
+    conversation->session.parsed += result->consumed;
+    if (result->verdict == PARSE_COMPLETE && !conversation->blob_refused) {
+        add_resp(core, conversation, &request);
+    }
+}
+
+static void parse_memcache(struct core *core, struct conversation *conversation, struct slice input,
+                           struct parsed *parsed, struct memcache_parse_result *result)
+{
+    struct memcache_limits limits = {
+        .item_bytes_max = (uint64_t)core->config->memcache_item_size_max,
+    };
+    struct memcache_request request;
+    memcache_parse(&conversation->parser.memcache, &limits, input, &request, result);
+    *parsed = (struct parsed){result->verdict, result->consumed, result->bulk_offset,
+                              result->bulk_bytes, result->error};
+    conversation->session.parsed += result->consumed;
+    if (result->verdict == PARSE_COMPLETE && !conversation->blob_refused) {
+        add_memcache(core, conversation, &request);
+    }
+}
+
+static void reply_out_of_memory(struct core *core, struct conversation *conversation)
+{
+    core_release_blobs(conversation);
+    add_error(core, conversation,
+              is_memcache(conversation) ? "SERVER_ERROR out of memory storing object" : ERROR_OOM,
+              false);
+}
+
+/* One step of the parser. False when it can do nothing more with the bytes there are. */
+static bool parse_step(struct core *core, struct conversation *conversation)
+{
+    struct session *session = &conversation->session;
+    struct slice input = slice_from(session->view, session->parsed);
+    struct parsed parsed;
+    union {
+        struct resp_parse_result resp;
+        struct memcache_parse_result memcache;
+    } result;
+    if (is_memcache(conversation)) {
+        parse_memcache(core, conversation, input, &parsed, &result.memcache);
+    } else {
+        parse_resp(core, conversation, input, &parsed, &result.resp);
+    }
+
+    switch (parsed.verdict) {
+    case PARSE_COMPLETE:
+        if (conversation->blob_refused) {
+            reply_out_of_memory(core, conversation);
+        }
+        if (conversation->blob_count > 0) {
+            core_run_batch(core);
+        }
+        return true;
+    case PARSE_NOTHING: return true;
+    case PARSE_ERROR: add_error(core, conversation, parsed.error, false); return true;
+    case PARSE_FATAL: add_error(core, conversation, parsed.error, true); return false;
+    case PARSE_PARTIAL: break;
+    }
+    if (parsed.bulk_bytes <= ITEM_INLINE_BYTES_MAX) {
+        return false;
+    }
+    if (session->pending > 0) {
+        core_run_batch(core);
+        if (!may_add(session)) {
+            return false;
+        }
+    }
+    begin_bulk(core, conversation, (size_t)parsed.bulk_offset, parsed.bulk_bytes);
+    return false;
+}
+
+static bool input_exceeds_limit(const struct core *core, const struct session *session)
+{
+    return session->view.size - session->parsed > (uint64_t)core->config->client_query_buffer_limit;
+}
+
+static void parse_view(struct core *core, struct conversation *conversation)
+{
+    struct session *session = &conversation->session;
+    core_touch(core, conversation);
+    while (may_add(session) && session->parsed < session->view.size) {
+        if (!parse_step(core, conversation)) {
+            break;
+        }
+    }
+    if (may_add(session) && input_exceeds_limit(core, session)) {
+        session->closing = true;
+        session->stream->abort_requested = true;
+        stream_mark_dirty(session->stream);
+    }
+}
+
+/* ---- events ---------------------------------------------------------------------------------- */
+
+void core_touch(struct core *core, struct conversation *conversation)
+{
+    struct session *session = &conversation->session;
+    if (!session->touched) {
+        session->touched = true;
+        session->touched_next = core->touched;
+        core->touched = session;
+    }
+}
+
+/* Ends the look at a view: what did not run stays in the session's buffer. */
+static void settle_view(struct conversation *conversation)
+{
+    struct session *session = &conversation->session;
+    if (session->blocked == SESSION_RUNNING) {
+        session->executed = session->parsed;
+    } else {
+        /* Requests that were parsed but not run are parsed again when the session goes on. */
+        deinit_parser(conversation);
+        init_parser(conversation);
+    }
+    if (session->closing) {
+        session->executed = session->view.size;
+    }
+    session_settle(session);
+}
+
+static void take_data(struct core *core, struct conversation *conversation, struct slice data)
+{
+    struct session *session = &conversation->session;
+    metric_add(core->metrics, METRIC_SESSION_INPUT_BYTES, data.size);
+    conversation->client.input_bytes += data.size;
+    conversation->client.active_mono_us = core->now.mono_us;
+    while (data.size > 0 && !session->closing) {
+        if (session->pending > 0) {
+            core_run_batch(core);
+        }
+        if (session->view.size > 0) {
+            settle_view(conversation);
+        }
+        if (session->bulk_active) {
+            data = session_fill_bulk(session, data);
+            if (!session_bulk_complete(session)) {
+                return;
+            }
+            end_bulk(conversation);
+        } else {
+            session_offer(session, data);
+            data = slice_of(NULL, 0);
+        }
+        parse_view(core, conversation);
+        /* The parser may have begun a bulk whose payload lies complete in what it had. */
+        while (session_bulk_complete(session)) {
+            end_bulk(conversation);
+            parse_view(core, conversation);
+        }
+    }
+}
+
+/* The peer has finished and everything it asked is answered: so are we. */
+static void close_if_finished(struct session *session)
+{
+    if (session->finished && session->blocked == SESSION_RUNNING && !session->closing) {
+        session->closing = true;
+        session->stream->close_requested = true;
+        stream_mark_dirty(session->stream);
+    }
+}
+
+static void take_event(struct core *core, const struct stream_event *event)
+{
+    if (event->type == STREAM_OPENED) {
+        open_conversation(core, event->stream);
+        return;
+    }
+    struct session *session = event->stream->session;
+    CHECK(session != NULL);
+    struct conversation *conversation = conversation_of_session(session);
+    switch (event->type) {
+    case STREAM_OPENED: break;
+    case STREAM_DATA: take_data(core, conversation, event->data); break;
+    case STREAM_FINISHED:
+        session->finished = true;
+        core_touch(core, conversation);
+        break;
+    case STREAM_DRAINED:
+        if (session->blocked == SESSION_AWAITS_OUTPUT) {
+            core_continue(core, conversation);
+        }
+        break;
+    case STREAM_CLOSED:
+        if (session->pending > 0) {
+            core_run_batch(core);
+        }
+        event->stream->session = NULL;
+        close_conversation(core, conversation);
+        break;
+    }
+}
+
+void core_continue(struct core *core, struct conversation *conversation)
+{
+    struct session *session = &conversation->session;
+    if (session->pending > 0) {
+        core_run_batch(core);
+    }
+    session_resume(session);
+    parse_view(core, conversation);
+    while (session_bulk_complete(session)) {
+        end_bulk(conversation);
+        parse_view(core, conversation);
+    }
+}
+
+void core_take_events(struct core *core, const struct stream_event *events, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        take_event(core, &events[i]);
+    }
+}
+
+static void settle_session(struct core *core, struct session *session)
+{
+    struct conversation *conversation = conversation_of_session(session);
+    settle_view(conversation);
+    close_if_finished(session);
+    conversation->client.query_buffer_bytes = session->buffer_bytes;
+    conversation->client.query_buffer_free_bytes = session->buffer_capacity - session->buffer_bytes;
+    conversation->client.output_buffer_bytes = session->stream->out.size;
+}
+
+void core_settle(struct core *core)
+{
+    while (core->touched != NULL) {
+        struct session *session = core->touched;
+        core->touched = session->touched_next;
+        session->touched = false;
+        settle_session(core, session);
+    }
+}
+
+/* ---- closing others -------------------------------------------------------------------------- */
+
+static void abort_client(struct client *client)
+{
+    struct session *session = &conversation_of_client(client)->session;
+    session->closing = true;
+    session->stream->abort_requested = true;
+    stream_mark_dirty(session->stream);
+}
+
+void core_close_killed(struct core *core)
+{
+    for (struct client *client = core->clients.first; client != NULL; client = client->next) {
+        if (client->close_now) {
+            abort_client(client);
+        }
+    }
+}
+
+void core_close_idle(struct core *core)
+{
+    uint64_t timeout_us = (uint64_t)core->config->timeout * 1000000U;
+    if (timeout_us == 0 || core->now.mono_us - core->clients_checked_us < 1000000U) {
+        return;
+    }
+    core->clients_checked_us = core->now.mono_us;
+    for (struct client *client = core->clients.first; client != NULL; client = client->next) {
+        struct conversation *conversation = conversation_of_client(client);
+        if (conversation->session.blocked == SESSION_RUNNING &&
+            core->now.mono_us - client->active_mono_us > timeout_us) {
+            abort_client(client);
+        }
+    }
+}
+
+void core_forget_all(struct core *core)
+{
+    while (core->clients.first != NULL) {
+        struct conversation *conversation = conversation_of_client(core->clients.first);
+        conversation->session.stream->session = NULL;
+        close_conversation(core, conversation);
+    }
+}

@@ -1,0 +1,107 @@
+/* Deferred commands: the connection waits, the worker does not.
+ *
+ * DEBUG SLEEP waits for a time; CONFIG SET, CONFIG REWRITE and SHUTDOWN wait for the control
+ * thread. While it waits the session is blocked: requests behind it stay in the session's buffer
+ * and the peer's window closes. A client that goes away meanwhile is simply not found any more when
+ * its answer comes: client ids are never used twice.
+ */
+#include "dataplane/core/core_internal.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+/* The reply of a deferred command, in its place; frees the request. */
+static void compose_reply(struct core *core, struct conversation *conversation)
+{
+    struct stream *stream = conversation->session.stream;
+    struct reply reply = {
+        .out = &stream->out, .pool = &core->bytes, .protocol = conversation->client.protocol};
+    command_resume(core->context, &conversation->client, &conversation->deferral, &reply);
+    stream_mark_dirty(stream);
+}
+
+static void wake_control(const struct core *core)
+{
+    uint64_t one = 1;
+    if (core->options.control_wake_fd >= 0) {
+        ssize_t written = write(core->options.control_wake_fd, &one, sizeof(one));
+        (void)written; /* full: it is awake already */
+    }
+}
+
+static bool send_to_control(struct core *core, struct control_request *request)
+{
+    struct message message = {
+        .type = MESSAGE_CONTROL_REQUEST, .from = core->options.number, .pointer = request};
+    return core->options.to_control != NULL && channel_send(core->options.to_control, &message);
+}
+
+void core_defer(struct core *core, struct conversation *conversation,
+                const struct deferral *deferral)
+{
+    conversation->deferral = *deferral;
+    struct control_request *request = deferral->request;
+    if (request != NULL) {
+        request->client_id = conversation->client.id;
+        if (!send_to_control(core, request)) {
+            snprintf(request->error, sizeof(request->error),
+                     "ERR the control thread is busy, try again");
+            compose_reply(core, conversation);
+            return;
+        }
+        conversation->deferral.request = NULL; /* the control thread's until it comes back */
+        wake_control(core);
+    }
+    session_block(&conversation->session, SESSION_AWAITS_REPLY);
+    conversation->deferred_next = core->deferred;
+    core->deferred = conversation;
+}
+
+void core_forget_deferred(struct core *core, struct conversation *conversation)
+{
+    struct conversation **link = &core->deferred;
+    while (*link != NULL && *link != conversation) {
+        link = &(*link)->deferred_next;
+    }
+    if (*link != NULL) {
+        *link = conversation->deferred_next;
+        conversation->deferred_next = NULL;
+    }
+}
+
+static void resume(struct core *core, struct conversation *conversation)
+{
+    core_forget_deferred(core, conversation);
+    compose_reply(core, conversation);
+    core_continue(core, conversation);
+}
+
+void core_take_control_reply(struct core *core, struct control_request *request)
+{
+    struct conversation *conversation = core->deferred;
+    while (conversation != NULL && conversation->client.id != request->client_id) {
+        conversation = conversation->deferred_next;
+    }
+    if (conversation == NULL) {
+        control_request_destroy(request);
+        return;
+    }
+    conversation->deferral.request = request;
+    resume(core, conversation);
+}
+
+void core_run_deferred(struct core *core)
+{
+    struct conversation *conversation = core->deferred;
+    while (conversation != NULL) {
+        struct conversation *next = conversation->deferred_next;
+        uint64_t due_us = conversation->deferral.until_mono_us;
+        if (due_us != 0 && due_us <= core->now.mono_us) {
+            resume(core, conversation);
+            next = core->deferred; /* the list may have changed: resume runs requests */
+        } else if (due_us != 0 && due_us < core->next_timer_us) {
+            core->next_timer_us = due_us;
+        }
+        conversation = next;
+    }
+}

@@ -1,0 +1,184 @@
+/* What the files of dataplane/core share: the core, a conversation, the batch.
+ *
+ *   core_loop.c           the pass, in the order of the packet's way; sleeping
+ *   core_conversation.c   stream events -> sessions -> parsers -> requests in the batch
+ *   core_datagram.c       memcached over UDP: datagrams -> requests in the batch -> datagrams
+ *   core_batch.c          look up, prefetch, run: the requests of many connections together
+ *   core_deferred.c       replies that come later: DEBUG SLEEP, CONFIG SET, SHUTDOWN
+ */
+#ifndef NICACHED_CORE_CORE_INTERNAL_H
+#define NICACHED_CORE_CORE_INTERNAL_H
+
+#include "dataplane/core/core.h"
+#include "dataplane/l4_transport/tcp.h"
+#include "dataplane/l4_transport/udp.h"
+#include "dataplane/l5_session/session.h"
+#include "dataplane/l6_protocol/resp_parse.h"
+#include "drivers/socket_transport.h"
+
+#define CORE_RX_BURST       64U
+#define CORE_EVENTS_MAX     1024U
+#define CORE_BATCH_REQUESTS 64U
+#define CORE_BATCH_SLICES   1024U
+#define CORE_BATCH_KEYS     1024U
+#define CORE_DATAGRAMS_MAX  64U
+
+/* A peer with this much output waiting is not served further until it has read most of it. */
+#define CORE_OUTPUT_PAUSE_BYTES  (1024U * 1024U)
+#define CORE_OUTPUT_RESUME_BYTES (256U * 1024U)
+
+/* What a stream's listener number says about the protocol spoken on it. */
+enum core_listener { LISTENER_RESP, LISTENER_MEMCACHE, LISTENER_MEMCACHE_UDP };
+
+/* A conversation: one connection's session, its client, its parser. */
+struct conversation {
+    struct session session;
+    struct client client;
+    union {
+        struct resp_parser resp;
+        struct memcache_parser memcache;
+    } parser;
+
+    /* Large arguments of the request that is arriving, in order; the last one is handed to the
+     * command by reference. */
+    struct blob **blobs;
+    uint32_t blob_count, blob_capacity;
+    bool
+        blob_refused; /* over maxmemory: the payload is discarded, the request gets the OOM error */
+
+    /* While session.blocked == SESSION_AWAITS_REPLY. */
+    struct deferral deferral;
+    struct conversation *deferred_next;
+
+    struct conversation *free_next;
+};
+
+/* A datagram being answered: memcached over UDP by a port of ours, or by a kernel socket. */
+struct core_datagram {
+    struct udp_datagram *packet;         /* or NULL */
+    struct socket_datagram *from_socket; /* or NULL */
+    struct slice payload;
+    struct endpoint source, local;
+    struct memcache_frame frame;
+};
+
+enum batch_entry_kind { ENTRY_RESP, ENTRY_MEMCACHE, ENTRY_ERROR, ENTRY_DROPPED };
+
+struct batch_entry {
+    enum batch_entry_kind kind;
+    struct conversation *conversation; /* NULL: of a datagram */
+    struct core_datagram *datagram;
+    size_t end; /* offset in the session's view behind this request */
+    union {
+        struct {
+            uint32_t argument_count;
+            const struct slice *arguments;
+            const struct command *command; /* NULL: unknown, or a form that has no row */
+            struct key key;                /* of the first key position */
+            bool has_key;
+        } resp;
+        struct {
+            struct memcache_request request;
+            struct key *keys;
+        } memcache;
+        struct {
+            char text[128];
+            bool fatal, memcache;
+        } error;
+    };
+};
+
+struct batch {
+    struct batch_entry entries[CORE_BATCH_REQUESTS];
+    uint32_t count;
+    struct slice slices[CORE_BATCH_SLICES];
+    uint32_t slice_count;
+    struct key keys[CORE_BATCH_KEYS];
+    uint32_t key_count;
+};
+
+struct core {
+    struct core_options options;
+    struct command_context *context;
+    struct client_registry clients;
+    struct shard *shard;
+    struct metrics *metrics;
+    const struct config *config; /* this pass's snapshot */
+    struct instant now;          /* this pass's time */
+    bool did_work;
+    uint64_t next_timer_us;
+
+    struct net *net;
+    struct tcp *tcp;
+    struct udp *udp;
+    struct core_link *links;
+    struct net_interface **interfaces; /* one per link */
+    struct socket_transport *sockets;
+    struct byte_pool bytes;
+
+    struct batch batch;
+    struct session *touched; /* sessions with a view in this pass */
+    struct conversation *deferred;
+    struct conversation *free_conversations;
+    uint64_t clients_checked_us; /* when idle clients were last looked for */
+
+    struct client datagram_client; /* who speaks in datagrams: nobody in particular */
+    struct memcache_parser datagram_parser;
+    struct byte_queue datagram_reply;
+
+    struct stream_event events[CORE_EVENTS_MAX];
+    struct rte_mbuf *frames[CORE_RX_BURST];
+    struct ip_datagram datagrams[CORE_RX_BURST];
+    struct udp_datagram udp_datagrams[CORE_RX_BURST];
+    struct socket_datagram socket_datagrams[CORE_DATAGRAMS_MAX];
+    struct core_datagram core_datagrams[CORE_DATAGRAMS_MAX];
+
+    int wake_fd;
+    bool stop_requested; /* atomic */
+    uint64_t idle_since_us;
+};
+
+static inline struct conversation *conversation_of_client(struct client *client)
+{
+    return (struct conversation *)(void *)((char *)client - offsetof(struct conversation, client));
+}
+static inline struct conversation *conversation_of_session(struct session *session)
+{
+    return (struct conversation *)(void *)((char *)session -
+                                           offsetof(struct conversation, session));
+}
+
+/* core_conversation.c */
+void core_take_events(struct core *core, const struct stream_event *events, uint32_t count);
+void core_settle(struct core *core); /* end of the pass: every touched session */
+void core_continue(struct core *core, struct conversation *conversation); /* was blocked */
+void core_touch(struct core *core, struct conversation *conversation);
+void core_release_blobs(struct conversation *conversation);
+void core_close_killed(struct core *core);
+void core_close_idle(struct core *core);
+void core_free_conversations(struct core *core);
+void core_forget_all(struct core *core);
+
+/* core_batch.c */
+struct batch_entry *core_batch_add(struct core *core, enum batch_entry_kind kind,
+                                   struct conversation *conversation);
+/* False when the batch has no room for them: run it first. Larger than the whole arena: true with
+ * `arguments` used where they are. */
+bool core_batch_has_room(const struct core *core, uint32_t slices, uint32_t keys);
+struct slice *core_batch_slices(struct core *core, const struct slice *from, uint32_t count);
+void core_run_batch(struct core *core);
+
+/* core_datagram.c */
+void core_take_udp(struct core *core, struct udp_datagram *datagrams, uint32_t count);
+void core_take_socket_datagrams(struct core *core, struct socket_datagram *datagrams,
+                                uint32_t count);
+void core_send_datagram_reply(struct core *core, struct core_datagram *datagram);
+
+/* core_deferred.c */
+void core_defer(struct core *core, struct conversation *conversation,
+                const struct deferral *deferral);
+void core_take_control_reply(struct core *core, struct control_request *request);
+void core_run_deferred(struct core *core);
+void core_forget_deferred(struct core *core, struct conversation *conversation);
+
+#endif

@@ -1,0 +1,266 @@
+/* The loop: one pass takes everything that has arrived through all layers and sends what came out.
+ *
+ *   receive      bursts from every port; frames -> IP -> UDP datagrams, TCP bytes; kernel sockets
+ *   requests     sessions -> parsers -> batch -> commands -> replies in the streams
+ *   send         TCP and sockets send what the windows allow; frames go to the ports
+ *   upkeep       timers, messages, the shard's background work, one quiescent state
+ *
+ * core_pass reads no clock and makes no system call but those of the socket transport. core_run is
+ * the worker's thread around it.
+ */
+#include "dataplane/core/core_internal.h"
+
+#include <unistd.h>
+
+#include "dataplane/base/rcu.h"
+
+/* How long a worker without work goes on looking before it sleeps, and for how long at most. */
+#define SPIN_US           50U
+#define SLEEP_MS_MAX      100
+#define SLEEP_MS_POLLING  1 /* a port without a descriptor to wait on */
+#define MESSAGES_PER_PASS 16U
+
+/* ---- receive --------------------------------------------------------------------------------- */
+
+static void take_frames(struct core *core, uint32_t link, uint32_t count)
+{
+    struct tcp_events events = {.events = core->events, .count_max = CORE_EVENTS_MAX};
+    uint32_t datagrams = net_input_batch(core->net, core->interfaces[link], core->frames, count,
+                                         &core->now, core->datagrams);
+    uint32_t udp_count =
+        udp_input_batch(core->udp, core->datagrams, datagrams, &core->now, core->udp_datagrams);
+    tcp_input_batch(core->tcp, core->datagrams, datagrams, &core->now, &events);
+    core_take_events(core, events.events, events.count);
+    core_take_udp(core, core->udp_datagrams, udp_count);
+}
+
+static void receive_links(struct core *core)
+{
+    for (uint32_t i = 0; i < core->options.link_count; i++) {
+        const struct core_link *link = &core->links[i];
+        uint16_t count = link->receive(link->context, link->queue, core->frames, CORE_RX_BURST);
+        if (count > 0) {
+            core->did_work = true;
+            take_frames(core, i, count);
+        }
+    }
+}
+
+static void receive_sockets(struct core *core)
+{
+    struct socket_input input = {
+        .events = core->events,
+        .event_count_max = CORE_EVENTS_MAX,
+        .datagrams = core->socket_datagrams,
+        .datagram_count_max = CORE_DATAGRAMS_MAX,
+    };
+    socket_input(core->sockets, &core->now, &input);
+    if (input.event_count > 0 || input.datagram_count > 0) {
+        core->did_work = true;
+        core_take_events(core, input.events, input.event_count);
+        core_take_socket_datagrams(core, input.datagrams, input.datagram_count);
+    }
+}
+
+/* ---- send ------------------------------------------------------------------------------------ */
+
+static void transmit_links(struct core *core)
+{
+    for (uint32_t i = 0; i < core->options.link_count; i++) {
+        struct net_interface *interface = core->interfaces[i];
+        const struct core_link *link = &core->links[i];
+        for (uint32_t sent = 0; sent < interface->tx_count; sent += NET_TX_BURST) {
+            uint32_t count = interface->tx_count - sent;
+            link->transmit(link->context, link->queue, interface->tx + sent,
+                           (uint16_t)(count < NET_TX_BURST ? count : NET_TX_BURST));
+        }
+        core->did_work |= interface->tx_count > 0;
+        interface->tx_count = 0;
+    }
+}
+
+static void earlier_timer(struct core *core, uint64_t due_us)
+{
+    if (due_us < core->next_timer_us) {
+        core->next_timer_us = due_us;
+    }
+}
+
+/* TCP's timers may end connections; the sessions hear of it at once, while the streams live. */
+static void run_stack_timers(struct core *core)
+{
+    struct tcp_events events = {.events = core->events, .count_max = CORE_EVENTS_MAX};
+    earlier_timer(core, net_run_timers(core->net, &core->now));
+    earlier_timer(core, tcp_run_timers(core->tcp, &core->now, &events));
+    if (events.count > 0) {
+        core->did_work = true;
+        core_take_events(core, events.events, events.count);
+    }
+}
+
+/* ---- upkeep ---------------------------------------------------------------------------------- */
+
+static void take_message(struct core *core, const struct message *message)
+{
+    switch (message->type) {
+    case MESSAGE_CONTROL_REPLY: core_take_control_reply(core, message->pointer); break;
+    case MESSAGE_RECLAIMED_BATCH:
+    case MESSAGE_SEGMENT_READY: shard_take_message(core->shard, message); break;
+    case MESSAGE_STOP: __atomic_store_n(&core->stop_requested, true, __ATOMIC_RELEASE); break;
+    case MESSAGE_NONE:
+    case MESSAGE_RECLAIM_BATCH:
+    case MESSAGE_CONTROL_REQUEST:
+    case MESSAGE_SEGMENT_WANTED: break;
+    }
+}
+
+static void take_messages(struct core *core, struct channel *channel)
+{
+    struct message messages[MESSAGES_PER_PASS];
+    uint32_t count =
+        channel != NULL ? channel_receive_burst(channel, messages, MESSAGES_PER_PASS) : 0;
+    for (uint32_t i = 0; i < count; i++) {
+        take_message(core, &messages[i]);
+    }
+    core->did_work |= count > 0;
+}
+
+static void run_delayed_flush(struct core *core)
+{
+    uint64_t due_ms = core->context->memcache_flush_at_ms;
+    if (due_ms != 0 && due_ms <= core->now.wall_ms) {
+        shard_flush(core->shard, 0);
+        core->context->memcache_flush_at_ms = 0;
+    }
+}
+
+static void begin_pass(struct core *core, const struct instant *now)
+{
+    core->now = *now;
+    core->config = RCU_READ(core->options.config_slot);
+    core->context->config = core->config;
+    core->context->now = *now;
+    core->did_work = false;
+    core->next_timer_us = UINT64_MAX;
+    shard_set_maxmemory(core->shard, (uint64_t)core->config->maxmemory);
+}
+
+bool core_pass(struct core *core, const struct instant *now)
+{
+    begin_pass(core, now);
+
+    receive_links(core);
+    receive_sockets(core);
+    take_messages(core, core->options.from_control);
+    core_run_deferred(core);
+    core_run_batch(core);
+    core_settle(core);
+
+    if (core->tcp != NULL) {
+        tcp_output(core->tcp, now);
+        run_stack_timers(core);
+        core_run_batch(core);
+        core_settle(core);
+        tcp_output(core->tcp, now);
+        tcp_release(core->tcp);
+    }
+    socket_output(core->sockets, now);
+    transmit_links(core);
+
+    take_messages(core, core->options.from_reclaimer);
+    run_delayed_flush(core);
+    core_close_idle(core);
+    core->did_work |= shard_maintain(core->shard, now);
+    rcu_quiescent();
+
+    metric_add(core->metrics, METRIC_LOOP_PASSES, 1);
+    metric_add(core->metrics, METRIC_LOOP_PASSES_BUSY, core->did_work ? 1 : 0);
+    return core->did_work;
+}
+
+uint64_t core_next_timer(const struct core *core)
+{
+    return core->next_timer_us;
+}
+
+void core_close_all(struct core *core, const struct instant *now)
+{
+    core_forget_all(core);
+    socket_transport_close_all(core->sockets);
+    if (core->tcp != NULL) {
+        tcp_abort_all(core->tcp, now);
+        transmit_links(core);
+    }
+}
+
+/* ---- the worker's thread --------------------------------------------------------------------- */
+
+static bool stopping(const struct core *core)
+{
+    return __atomic_load_n(&core->stop_requested, __ATOMIC_ACQUIRE);
+}
+
+static bool must_poll(const struct core *core)
+{
+    for (uint32_t i = 0; i < core->options.link_count; i++) {
+        if (core->links[i].wait_fd < 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int sleep_ms(const struct core *core)
+{
+    int longest = must_poll(core) ? SLEEP_MS_POLLING : SLEEP_MS_MAX;
+    if (core->next_timer_us == UINT64_MAX) {
+        return longest;
+    }
+    if (core->next_timer_us <= core->now.mono_us) {
+        return 0;
+    }
+    uint64_t until_ms = (core->next_timer_us - core->now.mono_us + 999U) / 1000U;
+    return until_ms < (uint64_t)longest ? (int)until_ms : longest;
+}
+
+/* The descriptors are level-triggered: what arrived since the last look ends the wait at once. */
+static void sleep_until_work(struct core *core)
+{
+    int timeout_ms = sleep_ms(core);
+    if (timeout_ms == 0) {
+        return;
+    }
+    metric_add(core->metrics, METRIC_LOOP_SLEEPS, 1);
+    rcu_thread_offline();
+    socket_wait(core->sockets, timeout_ms);
+    rcu_thread_online();
+    uint64_t wakes;
+    ssize_t got = read(core->wake_fd, &wakes, sizeof(wakes));
+    (void)got; /* empty: something else woke us */
+}
+
+static bool may_sleep(struct core *core, const struct instant *now, bool did_work)
+{
+    if (did_work) {
+        core->idle_since_us = now->mono_us;
+        return false;
+    }
+    return core->config->poll_mode == POLL_ADAPTIVE &&
+           now->mono_us - core->idle_since_us >= SPIN_US;
+}
+
+void core_run(struct core *core)
+{
+    struct instant now;
+    shard_attach_thread(core->shard);
+    while (!stopping(core)) {
+        clock_read(&now);
+        bool did_work = core_pass(core, &now);
+        if (may_sleep(core, &now, did_work)) {
+            sleep_until_work(core);
+        }
+    }
+    clock_read(&now);
+    core_close_all(core, &now);
+    rcu_quiescent();
+}

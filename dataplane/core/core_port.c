@@ -1,0 +1,38 @@
+/* A port as a link of a core: the queue pair of its number. */
+#include "dataplane/core/core_internal.h"
+#include "drivers/port.h"
+
+static uint16_t receive(void *context, uint16_t queue, struct rte_mbuf **packets,
+                        uint16_t count_max)
+{
+    return port_receive_burst(context, queue, packets, count_max);
+}
+
+static void transmit(void *context, uint16_t queue, struct rte_mbuf **packets, uint16_t count)
+{
+    port_transmit_burst(context, queue, packets, count);
+}
+
+void core_link_to_port(struct core_link *link, struct port *port, uint32_t number)
+{
+    const struct interface_config *config = &port->config;
+    const struct port_capabilities *capabilities = &port->capabilities;
+    *link = (struct core_link){
+        .context = port,
+        .queue = (uint16_t)number,
+        .receive = receive,
+        .transmit = transmit,
+        .wait_fd = port_queue_fd(port, (uint16_t)number),
+        .interface = {.mac = port->mac,
+                      .address = config->address,
+                      .prefix_length = config->prefix_length,
+                      .has_gateway = config->has_gateway,
+                      .gateway = config->gateway,
+                      .vlan = config->vlan,
+                      .mtu = config->mtu,
+                      .tx_ipv4_checksum = capabilities->tx_ipv4_checksum,
+                      .tx_tcp_checksum = capabilities->tx_tcp_checksum,
+                      .tx_udp_checksum = capabilities->tx_udp_checksum,
+                      .rx_checksum = capabilities->rx_checksum},
+    };
+}

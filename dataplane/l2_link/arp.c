@@ -1,0 +1,127 @@
+/* ARP (RFC 826, 5227): answers requests for our address, asks for others', announces our own.
+ *
+ * Path: link_input hands messages in; replies and requests go to the interface's tx array. What a
+ * message says about its sender goes to the neighbour table, which decides what to believe.
+ * Failure: a message that is malformed or lies about its sender is dropped and counted.
+ */
+#include "dataplane/l2_link/link_internal.h"
+#include "dataplane/l2_link/wire_arp.h"
+
+#define ARP_DEFEND_INTERVAL_US 10000000ULL /* RFC 5227 DEFEND_INTERVAL */
+
+static const struct rte_ether_addr broadcast = {{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}};
+static const struct rte_ether_addr nobody = {{0, 0, 0, 0, 0, 0}};
+
+static void arp_send(struct net_interface *interface, const struct arp_message *message,
+                     const struct rte_ether_addr *station)
+{
+    struct rte_mbuf *mbuf = rte_pktmbuf_alloc(interface->link->options.pool);
+    if (mbuf == NULL) {
+        link_count(interface, METRIC_NET_DROP_NO_BUFFER);
+        return;
+    }
+    uint8_t *data = (uint8_t *)rte_pktmbuf_append(mbuf, ARP_BYTES);
+    CHECK(data != NULL);
+    wire_arp_compose(data, message);
+    link_transmit(interface, station, RTE_ETHER_TYPE_ARP, mbuf);
+}
+
+void arp_send_request(struct net_interface *interface, uint32_t target,
+                      const struct rte_ether_addr *station)
+{
+    struct arp_message request = {.operation = ARP_REQUEST,
+                                  .sender_mac = interface->mac,
+                                  .sender = interface->ipv4,
+                                  .target_mac = nobody,
+                                  .target = target};
+    arp_send(interface, &request, station != NULL ? station : &broadcast);
+    link_count(interface, METRIC_NET_ARP_REQUESTS_SENT);
+}
+
+static void arp_send_reply(struct net_interface *interface, const struct arp_message *request)
+{
+    struct arp_message reply = {.operation = ARP_REPLY,
+                                .sender_mac = interface->mac,
+                                .sender = interface->ipv4,
+                                .target_mac = request->sender_mac,
+                                .target = request->sender};
+    arp_send(interface, &reply, &request->sender_mac);
+    link_count(interface, METRIC_NET_ARP_REPLIES_SENT);
+}
+
+/* The sender must speak for itself: its own frame, a station's MAC, an address on this link.
+ * 0.0.0.0 is the sender of an RFC 5227 probe. */
+static bool arp_sender_is_possible(const struct net_interface *interface,
+                                   const struct arp_message *message,
+                                   const struct rte_ether_addr *frame_source)
+{
+    if (!rte_is_same_ether_addr(&message->sender_mac, frame_source)) {
+        return false;
+    }
+    if (message->sender == 0) {
+        return message->operation == ARP_REQUEST;
+    }
+    return link_is_on_link(interface, message->sender) &&
+           message->sender != interface->ipv4_broadcast;
+}
+
+/* Another station uses our address. We keep it and say so, not more often than RFC 5227 allows. */
+static void arp_defend(struct net_interface *interface, const struct instant *now)
+{
+    struct link *link = interface->link;
+    link_count(interface, METRIC_NET_ARP_CONFLICTS);
+    if (!link->defended || now->mono_us - link->defended_us >= ARP_DEFEND_INTERVAL_US) {
+        link->defended = true;
+        link->defended_us = now->mono_us;
+        arp_send_request(interface, interface->ipv4, NULL);
+    }
+}
+
+static void arp_accept_request(struct net_interface *interface, const struct arp_message *message,
+                               const struct instant *now)
+{
+    bool for_us = message->target == interface->ipv4;
+    if (message->sender != 0) {
+        neighbour_note(interface, message->sender, &message->sender_mac,
+                       for_us ? NEIGHBOUR_CLAIM : NEIGHBOUR_HEARSAY, now);
+    }
+    if (for_us) {
+        arp_send_reply(interface, message);
+    } else {
+        link_count(interface, METRIC_NET_DROP_ARP_NOT_OURS);
+    }
+}
+
+static void arp_accept_reply(struct net_interface *interface, const struct arp_message *message,
+                             const struct instant *now)
+{
+    if (!neighbour_note(interface, message->sender, &message->sender_mac, NEIGHBOUR_ANSWER, now)) {
+        link_count(interface, METRIC_NET_DROP_ARP_UNSOLICITED);
+    }
+}
+
+void arp_input(struct net_interface *interface, struct rte_mbuf *mbuf,
+               const struct rte_ether_addr *frame_source, const struct instant *now)
+{
+    struct arp_message message;
+    bool valid =
+        wire_arp_parse(slice_of(rte_pktmbuf_mtod(mbuf, uint8_t *), mbuf->data_len), &message);
+    rte_pktmbuf_free(mbuf);
+    if (!valid) {
+        link_count(interface, METRIC_NET_DROP_ARP_MALFORMED);
+    } else if (!arp_sender_is_possible(interface, &message, frame_source)) {
+        link_count(interface, METRIC_NET_DROP_ARP_SENDER);
+    } else if (message.sender == interface->ipv4) {
+        arp_defend(interface, now);
+    } else if (message.operation == ARP_REQUEST) {
+        arp_accept_request(interface, &message, now);
+    } else {
+        arp_accept_reply(interface, &message, now);
+    }
+}
+
+void link_announce(struct net_interface *interface, const struct instant *now)
+{
+    arp_send_request(interface, interface->ipv4, NULL);
+    neighbour_ask_gateway(interface, now);
+}

@@ -1,0 +1,108 @@
+/* Frames in: Ethernet and VLAN off, ARP answered, IPv4 handed up.
+ *
+ * Path: net_input_batch hands a burst in; what comes back goes to ip_input. Thread: the owning
+ * worker. Failure: every frame that goes no further is freed and counted under one reason.
+ */
+#include <rte_prefetch.h>
+
+#include "dataplane/l2_link/link_internal.h"
+#include "dataplane/l2_link/wire_ethernet.h"
+
+#define LINK_PREFETCH_DISTANCE 4U
+
+/* What a frame's header says, and how it was addressed. */
+struct link_frame {
+    struct ethernet_header ethernet;
+    bool broadcast;
+};
+
+/* The NIC may have taken the tag off already. */
+static uint16_t link_vlan_of(const struct rte_mbuf *mbuf, const struct ethernet_header *ethernet)
+{
+    bool stripped = (mbuf->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED) != 0;
+    return stripped ? mbuf->vlan_tci & ETHERNET_VLAN_MASK : ethernet->vlan;
+}
+
+/* METRIC_COUNT when the frame is for us, else the reason to drop it. */
+static enum metric link_check_frame(const struct net_interface *interface,
+                                    const struct rte_mbuf *mbuf, struct link_frame *frame)
+{
+    struct ethernet_header *ethernet = &frame->ethernet;
+    if (!wire_ethernet_parse(slice_of(rte_pktmbuf_mtod(mbuf, uint8_t *), mbuf->data_len),
+                             ethernet)) {
+        return METRIC_NET_DROP_LINK_RUNT;
+    }
+    frame->broadcast = rte_is_broadcast_ether_addr(&ethernet->destination);
+    if (!frame->broadcast && !rte_is_same_ether_addr(&ethernet->destination, &interface->mac)) {
+        return METRIC_NET_DROP_LINK_DESTINATION;
+    }
+    if (!rte_is_valid_assigned_ether_addr(&ethernet->source) ||
+        rte_is_same_ether_addr(&ethernet->source, &interface->mac)) {
+        return METRIC_NET_DROP_LINK_SOURCE;
+    }
+    if (link_vlan_of(mbuf, ethernet) != interface->vlan) {
+        return METRIC_NET_DROP_LINK_VLAN;
+    }
+    return METRIC_COUNT;
+}
+
+/* Hands the frame's payload to ARP, or up (true), or drops it. */
+static bool link_dispatch(struct net_interface *interface, struct rte_mbuf *mbuf,
+                          const struct link_frame *frame, const struct instant *now,
+                          struct link_packet *packet)
+{
+    CHECK(rte_pktmbuf_adj(mbuf, (uint16_t)frame->ethernet.bytes) != NULL);
+    switch (frame->ethernet.type) {
+    case RTE_ETHER_TYPE_IPV4:
+        packet->mbuf = mbuf;
+        packet->broadcast = frame->broadcast;
+        rte_ether_addr_copy(&frame->ethernet.source, &packet->source);
+        return true;
+    case RTE_ETHER_TYPE_ARP: arp_input(interface, mbuf, &frame->ethernet.source, now); return false;
+    case RTE_ETHER_TYPE_IPV6:
+        link_drop(interface, mbuf, METRIC_NET_DROP_IPV6_UNSUPPORTED);
+        return false;
+    default: link_drop(interface, mbuf, METRIC_NET_DROP_LINK_ETHERTYPE); return false;
+    }
+}
+
+static bool link_input_frame(struct net_interface *interface, struct rte_mbuf *mbuf,
+                             const struct instant *now, struct link_packet *packet)
+{
+    if (UNLIKELY(mbuf->nb_segs != 1)) {
+        mbuf = packet_make_contiguous(interface->link->options.large_pool, mbuf);
+        if (mbuf == NULL) {
+            link_count(interface, METRIC_NET_DROP_LINK_OVERSIZE);
+            return false;
+        }
+    }
+    if (!interface->rx_checksum) {
+        /* From here on the flags can be believed: what a port does not promise is unknown. */
+        mbuf->ol_flags &= ~(RTE_MBUF_F_RX_IP_CKSUM_MASK | RTE_MBUF_F_RX_L4_CKSUM_MASK);
+    }
+    struct link_frame frame;
+    enum metric reason = link_check_frame(interface, mbuf, &frame);
+    if (UNLIKELY(reason != METRIC_COUNT)) {
+        link_drop(interface, mbuf, reason);
+        return false;
+    }
+    return link_dispatch(interface, mbuf, &frame, now, packet);
+}
+
+uint32_t link_input_batch(struct net_interface *interface, struct rte_mbuf **frames, uint32_t count,
+                          const struct instant *now, struct link_packet *packets)
+{
+    uint32_t packet_count = 0;
+    for (uint32_t i = 0; i < count && i < LINK_PREFETCH_DISTANCE; i++) {
+        rte_prefetch0(rte_pktmbuf_mtod(frames[i], void *));
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        if (i + LINK_PREFETCH_DISTANCE < count) {
+            rte_prefetch0(rte_pktmbuf_mtod(frames[i + LINK_PREFETCH_DISTANCE], void *));
+        }
+        if (link_input_frame(interface, frames[i], now, &packets[packet_count])) {
+            packet_count++;
+        }
+    }
+    return packet_count;
+}

@@ -1,0 +1,99 @@
+/* Neighbours: which MAC an on-link IPv4 address has, and how sure we are.
+ *
+ *              packet to send                 answer to our request
+ *   (no entry) --------------> INCOMPLETE --------------------------> REACHABLE
+ *       |                        | 3 requests unanswered               |     ^
+ *       | valid traffic          v                          old, or    |     | answer or traffic
+ *       | or a request         (gone)                    contradicted  |     | from the same MAC
+ *       | for us                                                       v     |
+ *       +---------------------------------> REACHABLE          PROBING_KNOWN (asks the known MAC)
+ *                                                                | 3 unanswered
+ *                                               (gone) <---- PROBING_ANY (asks everybody; first
+ * wins)
+ *
+ * Invariants:
+ *  1. A MAC that is known changes only by an answer to a request that we sent to everybody, after
+ * the old station failed to answer for itself. So an unsolicited message changes nothing (T34).
+ *  2. The gateway's entry is not in the table: it cannot be evicted.
+ *  3. At most one packet waits per entry; the newest wins (RFC 1122 2.3.2.2).
+ *  4. While probing, the known MAC goes on being used; and if traffic from that MAC goes on, it
+ * stays even without an answer. With several workers the answer may land in another one's queue.
+ */
+#ifndef NICACHED_L2_LINK_NEIGHBOUR_H
+#define NICACHED_L2_LINK_NEIGHBOUR_H
+
+#include <rte_ether.h>
+#include <rte_mbuf.h>
+
+#include "dataplane/base/clock.h"
+
+#define NEIGHBOUR_SETS           256U
+#define NEIGHBOUR_WAYS           4U
+#define NEIGHBOUR_TRIES_MAX      3U
+#define NEIGHBOUR_ASK_ANY_US     1000000ULL  /* between requests to everybody */
+#define NEIGHBOUR_ASK_KNOWN_US   250000ULL   /* between requests to the known MAC */
+#define NEIGHBOUR_REACHABLE_US   60000000ULL /* unconfirmed for longer: probed at its next use */
+#define NEIGHBOUR_SUSPECT_US     1000000ULL  /* contradictions start one probe in this time */
+#define NEIGHBOUR_TIMER_GRAIN_US 10000ULL    /* bounds how often the table is scanned */
+
+enum neighbour_state {
+    NEIGHBOUR_FREE,
+    NEIGHBOUR_INCOMPLETE,
+    NEIGHBOUR_REACHABLE,
+    NEIGHBOUR_PROBING_KNOWN,
+    NEIGHBOUR_PROBING_ANY,
+};
+
+struct neighbour {
+    uint32_t address; /* host order */
+    uint8_t state;    /* enum neighbour_state */
+    uint8_t tries;
+    struct rte_ether_addr mac;
+    uint64_t used_us;         /* last packet to or from it: for replacement */
+    uint64_t confirmed_us;    /* last evidence that the MAC is right */
+    uint64_t suspected_us;    /* last probe because of a contradiction */
+    uint64_t due_us;          /* next request or giving up; only while incomplete or probing */
+    struct rte_mbuf *pending; /* only while incomplete */
+};
+
+struct neighbour_table {
+    struct neighbour gateway; /* address 0 when there is none */
+    uint64_t due_us;          /* not later than any entry's; UINT64_MAX when nothing is due */
+    uint64_t hash_add, hash_multiply;
+    struct neighbour entries[NEIGHBOUR_SETS][NEIGHBOUR_WAYS];
+};
+
+/* What somebody says about an address. */
+enum neighbour_evidence {
+    NEIGHBOUR_ANSWER,  /* an ARP reply */
+    NEIGHBOUR_CLAIM,   /* an ARP request for us, or valid traffic: may create an entry */
+    NEIGHBOUR_TRANSIT, /* traffic that came through a router: as a claim, but contradicts nobody */
+    NEIGHBOUR_HEARSAY, /* an ARP request for somebody else: confirms or contradicts, creates nothing
+                        */
+};
+
+struct net_interface;
+
+void neighbour_table_init(struct neighbour_table *table, uint32_t gateway, uint64_t seed);
+/* Frees the packets that wait. */
+void neighbour_table_deinit(struct neighbour_table *table);
+
+/* NULL when unknown. */
+struct neighbour *neighbour_find(struct neighbour_table *table, uint32_t address);
+
+/* The MAC to send to, or NULL: then the packet waits in the entry, or is dropped. Sends what
+ * requests are due because of this use. */
+const struct rte_ether_addr *neighbour_resolve(struct net_interface *interface, uint32_t address,
+                                               struct rte_mbuf *mbuf, const struct instant *now);
+
+/* Starts to resolve the gateway without a packet for it. */
+void neighbour_ask_gateway(struct net_interface *interface, const struct instant *now);
+
+/* Returns false when the evidence was ignored: nobody asked, or it contradicts what is known. */
+bool neighbour_note(struct net_interface *interface, uint32_t address,
+                    const struct rte_ether_addr *mac, enum neighbour_evidence evidence,
+                    const struct instant *now);
+
+uint64_t neighbour_run_timers(struct net_interface *interface, const struct instant *now);
+
+#endif

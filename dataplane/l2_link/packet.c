@@ -1,0 +1,47 @@
+/* Packet buffers beyond the ordinary. Thread: the owning worker; creation on any. */
+#include "dataplane/l2_link/packet.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include <rte_mempool.h>
+
+struct rte_mempool *packet_create_large_pool(const void *owner, uint32_t count)
+{
+    char name[RTE_MEMPOOL_NAMESIZE];
+    snprintf(name, sizeof(name), "large_%" PRIxPTR, (uintptr_t)owner);
+    return rte_pktmbuf_pool_create(name, count, 0, 0, PACKET_LARGE_BYTES, SOCKET_ID_ANY);
+}
+
+static struct rte_mbuf *packet_copy_to_large(struct rte_mempool *large_pool, struct rte_mbuf *mbuf)
+{
+    if (mbuf->pkt_len > PACKET_LARGE_BYTES - PACKET_HEADROOM_BYTES) {
+        return NULL;
+    }
+    struct rte_mbuf *large = rte_pktmbuf_alloc(large_pool);
+    if (large == NULL) {
+        return NULL;
+    }
+    large->data_off = PACKET_HEADROOM_BYTES;
+    uint8_t *to = rte_pktmbuf_mtod(large, uint8_t *);
+    uint32_t copied = 0;
+    for (const struct rte_mbuf *segment = mbuf; segment != NULL; segment = segment->next) {
+        memcpy(to + copied, rte_pktmbuf_mtod(segment, const uint8_t *), segment->data_len);
+        copied += segment->data_len;
+    }
+    large->pkt_len = copied;
+    large->data_len = (uint16_t)copied;
+    large->ol_flags = mbuf->ol_flags;
+    large->vlan_tci = mbuf->vlan_tci;
+    return large;
+}
+
+struct rte_mbuf *packet_make_contiguous(struct rte_mempool *large_pool, struct rte_mbuf *mbuf)
+{
+    if (mbuf->nb_segs == 1) {
+        return mbuf;
+    }
+    struct rte_mbuf *large = packet_copy_to_large(large_pool, mbuf);
+    rte_pktmbuf_free(mbuf);
+    return large;
+}

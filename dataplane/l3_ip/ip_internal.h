@@ -1,0 +1,71 @@
+/* What the files of the IP layer share. */
+#ifndef NICACHED_L3_IP_IP_INTERNAL_H
+#define NICACHED_L3_IP_IP_INTERNAL_H
+
+#include "dataplane/base/check.h"
+#include "dataplane/l2_link/packet.h"
+#include "dataplane/l3_ip/ip_fragment.h"
+#include "dataplane/l3_ip/net.h"
+#include "dataplane/l3_ip/wire_ipv4.h"
+
+#define ICMP_NOTICES_MAX 64U
+#define IP_SEND_TTL      64U
+
+/* Tokens come back with time; each ICMP error takes 1 to 3, so that counting our answers does not
+ * tell a third party how many others got (CVE-2020-25705). */
+struct icmp_limit {
+    uint64_t refilled_us;
+    uint32_t tokens;
+};
+
+struct net {
+    struct net_options options;
+    struct rte_mempool *large_pool;
+    uint64_t random; /* state of random_next, never 0 */
+    struct net_interface *interfaces[NET_INTERFACES_MAX];
+    uint32_t interface_count;
+    struct icmp_limit icmp_limit;
+    struct icmp_notice notices[ICMP_NOTICES_MAX];
+    uint32_t notice_count;
+    struct fragment_table fragments;
+};
+
+static inline void net_count(struct net *net, enum metric metric)
+{
+    metric_add(net->options.metrics, metric, 1);
+}
+
+static inline void net_drop(struct net *net, struct rte_mbuf *mbuf, enum metric reason)
+{
+    rte_pktmbuf_free(mbuf);
+    net_count(net, reason);
+}
+
+/* address_from_ipv4 and address_to_ipv4 in a few instructions, for the packet path. */
+static inline void ip_address_set(struct address *address, uint32_t ipv4)
+{
+    memset(address->bytes, 0, 10);
+    memset(address->bytes + 10, 0xff, 2);
+    bytes_write_be32(address->bytes + 12, ipv4);
+}
+
+static inline uint32_t ip_address_get(const struct address *address)
+{
+    return bytes_read_be32(address->bytes + 12);
+}
+
+/* Takes over `count` packets of one interface; fills `datagrams`; returns how many. */
+uint32_t ip_input_batch(struct net *net, struct net_interface *interface,
+                        const struct link_packet *packets, uint32_t count,
+                        const struct instant *now, struct ip_datagram *datagrams);
+
+/* Takes over the datagram's mbuf. */
+void icmp_input(struct net *net, const struct ip_datagram *datagram);
+
+/* The IP header that came with a datagram lies right in front of its data: l3_len bytes. */
+static inline const uint8_t *ip_header_of(const struct rte_mbuf *mbuf)
+{
+    return rte_pktmbuf_mtod(mbuf, const uint8_t *) - mbuf->l3_len;
+}
+
+#endif

@@ -1,0 +1,250 @@
+/* Composition: creating the instance, listening, connecting, the end of a pass. */
+#include "dataplane/l4_transport/tcp.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "dataplane/l4_transport/tcp_internal.h"
+
+#define HELD_PACKETS_MIN   4096U
+#define PORT_FIRST         32768U
+#define PORT_COUNT         28232U
+#define PORT_TRIES         64U
+#define PURPOSE_PORT       3U
+#define CONNECTIONS_A_SLAB 64U
+#define SCOREBOARDS_A_SLAB 16U
+
+void tcp_default_options(struct tcp_options *options)
+{
+    *options = (struct tcp_options){
+        .connections_max = 65536,
+        .half_open_max = 2048,
+        .receive_buffer_bytes_max = 256U << 10,
+        .send_unacknowledged_bytes_max = 4U << 20,
+        .keepalive_s = 300,
+        .rto_min_ms = 200,
+        .time_wait_ms = 60000,
+        .delayed_ack_ms = 40,
+        .time_wait_max = 16384,
+        .linger_ms = 60000,
+        .segment_bytes_min = 48,
+        .reassembly_bytes_max = 64ULL << 20,
+    };
+}
+
+static uint8_t shift_for(uint32_t buffer_bytes)
+{
+    uint8_t shift = 0;
+    while (shift < TCP_WINDOW_SCALE_SHIFT_MAX && buffer_bytes >> shift > UINT16_MAX) {
+        shift++;
+    }
+    return shift;
+}
+
+/* Bounds that arithmetic elsewhere relies on. */
+static void bound_options(struct tcp_options *o)
+{
+    uint32_t buffer_max = 1U << 29;
+    o->receive_buffer_bytes_max =
+        o->receive_buffer_bytes_max > buffer_max ? buffer_max : o->receive_buffer_bytes_max;
+    o->send_unacknowledged_bytes_max = o->send_unacknowledged_bytes_max > buffer_max
+                                           ? buffer_max
+                                           : o->send_unacknowledged_bytes_max;
+    o->segment_bytes_min = o->segment_bytes_min < 48 ? 48 : o->segment_bytes_min;
+    o->segment_bytes_min = o->segment_bytes_min > 536 ? 536 : o->segment_bytes_min;
+}
+
+struct tcp *tcp_create(const struct tcp_options *options)
+{
+    struct tcp *tcp = calloc(1, sizeof(*tcp));
+    if (tcp == NULL) {
+        return NULL;
+    }
+    tcp->options = *options;
+    bound_options(&tcp->options);
+    tcp->net = options->net;
+    tcp->metrics = options->metrics;
+    tcp->random_state = options->seed | 1;
+    tcp->pending_tail = &tcp->pending;
+    tcp->receive_shift = shift_for(tcp->options.receive_buffer_bytes_max);
+    tcp->pass = 1;
+    tcp->held_max = HELD_PACKETS_MIN;
+    tcp->held = calloc(tcp->held_max, sizeof(struct rte_mbuf *));
+    TAILQ_INIT(&tcp->time_wait);
+    timer_wheel_init(&tcp->wheel, 0);
+    tcp_secret_init(&tcp->secret, options->seed);
+    tcp_pool_init(&tcp->connections, sizeof(struct tcp_connection), CONNECTIONS_A_SLAB);
+    tcp_pool_init(&tcp->scoreboards, sizeof(struct tcp_ranges), SCOREBOARDS_A_SLAB);
+    tcp_reassembly_budget_init(&tcp->reassembly, options->pool,
+                               tcp->options.receive_buffer_bytes_max,
+                               tcp->options.reassembly_bytes_max);
+    if (tcp->held == NULL ||
+        !tcp_table_init(&tcp->table, tcp->options.connections_max + tcp->options.time_wait_max)) {
+        free(tcp->held);
+        free(tcp);
+        return NULL;
+    }
+    return tcp;
+}
+
+/* Every connection that the table holds, in any order; `act` may take it out. */
+static void for_each_connection(struct tcp *tcp,
+                                void (*act)(struct tcp *, struct tcp_connection *,
+                                            const struct instant *),
+                                const struct instant *now)
+{
+    for (uint32_t i = 0; i <= tcp->table.mask + tcp->table.split; i++) {
+        struct tcp_connection *c = tcp->table.buckets[i];
+        while (c != NULL) {
+            struct tcp_connection *next = c->table_next;
+            act(tcp, c, now);
+            c = next;
+        }
+    }
+}
+
+static void end_silently(struct tcp *tcp, struct tcp_connection *c, const struct instant *now)
+{
+    c->closed_emitted = true;
+    tcp_connection_end(tcp, c, NULL);
+}
+
+static void abort_silently(struct tcp *tcp, struct tcp_connection *c, const struct instant *now)
+{
+    if (c->state != TCP_TIME_WAIT && c->state != TCP_SYN_SENT) {
+        tcp_send_reset(tcp, c, now);
+    }
+    end_silently(tcp, c, now);
+}
+
+void tcp_abort_all(struct tcp *tcp, const struct instant *now)
+{
+    for_each_connection(tcp, abort_silently, now);
+}
+
+/* Nobody will hear of what is still pending or dirty. */
+static void drop_links(struct tcp *tcp)
+{
+    while (tcp->pending != NULL) {
+        struct tcp_connection *c = tcp->pending;
+        tcp->pending = c->pending_next;
+        c->pending = false;
+        if (c->state == TCP_CLOSED && !c->closed_emitted) {
+            c->closed_emitted = true;
+            c->dead_next = tcp->dead;
+            tcp->dead = c;
+        }
+    }
+    tcp->pending_tail = &tcp->pending;
+    while (tcp->dirty.first != NULL) {
+        tcp->dirty.first->dirty = false;
+        tcp->dirty.first = tcp->dirty.first->dirty_next;
+    }
+}
+
+void tcp_destroy(struct tcp *tcp)
+{
+    for_each_connection(tcp, end_silently, NULL);
+    drop_links(tcp);
+    tcp_release(tcp);
+    tcp_reassembly_budget_deinit(&tcp->reassembly);
+    tcp_pool_deinit(&tcp->connections);
+    tcp_pool_deinit(&tcp->scoreboards);
+    tcp_table_deinit(&tcp->table);
+    free(tcp->held);
+    free(tcp);
+}
+
+bool tcp_find_listener(const struct tcp *tcp, uint16_t port, uint32_t *listener)
+{
+    for (uint32_t i = 0; i < tcp->listener_count; i++) {
+        if (tcp->listeners[i].port == port) {
+            *listener = tcp->listeners[i].listener;
+            return true;
+        }
+    }
+    return false;
+}
+
+int tcp_listen(struct tcp *tcp, uint16_t port, uint32_t listener)
+{
+    uint32_t taken;
+    if (tcp_find_listener(tcp, port, &taken)) {
+        return -EADDRINUSE;
+    }
+    if (tcp->listener_count == TCP_LISTENERS_MAX) {
+        return -ENOSPC;
+    }
+    tcp->listeners[tcp->listener_count++] = (struct tcp_listener){port, listener};
+    return 0;
+}
+
+/* RFC 6056, algorithm 3: where to begin is a keyed hash of the destination, so another
+ * destination's ports tell nothing about ours. */
+static bool choose_port(struct tcp *tcp, struct endpoint *local, const struct endpoint *peer)
+{
+    local->port = 0;
+    uint32_t start = (uint32_t)tcp_secret_of_tuple(&tcp->secret, local, peer, PURPOSE_PORT);
+    for (uint32_t i = 0; i < PORT_TRIES; i++) {
+        uint16_t port = (uint16_t)(PORT_FIRST + (start + tcp->port_next++) % PORT_COUNT);
+        uint64_t hash = tcp_table_hash(&local->address, port, &peer->address, peer->port);
+        uint32_t listener;
+        if (!tcp_find_listener(tcp, port, &listener) &&
+            tcp_table_find(&tcp->table, hash, &local->address, port, &peer->address, peer->port) ==
+                NULL) {
+            local->port = port;
+            return true;
+        }
+    }
+    return false;
+}
+
+struct stream *tcp_connect(struct tcp *tcp, const struct endpoint *peer, const struct instant *now)
+{
+    struct net_interface *interface = net_route(tcp->net, &peer->address);
+    if (interface == NULL || tcp->connection_count >= tcp->options.connections_max) {
+        return NULL;
+    }
+    struct endpoint local = {.address = interface->address};
+    if (!choose_port(tcp, &local, peer)) {
+        return NULL;
+    }
+    struct tcp_connection *c = tcp_connection_acquire(tcp, &local, peer, interface, now);
+    if (c == NULL) {
+        return NULL;
+    }
+    tcp_start_active(tcp, c, now);
+    return &c->stream;
+}
+
+void tcp_output(struct tcp *tcp, const struct instant *now)
+{
+    /* A stream may be marked again on the way (no room in the transmit array): that is for the next
+     * pass. */
+    struct stream *stream = tcp->dirty.first;
+    tcp->dirty.first = NULL;
+    while (stream != NULL) {
+        struct stream *next = stream->dirty_next;
+        stream->dirty = false;
+        tcp_output_connection(tcp, tcp_connection_of_stream(stream), now);
+        stream = next;
+    }
+}
+
+void tcp_release(struct tcp *tcp)
+{
+    if (tcp->held_count > 0) {
+        rte_pktmbuf_free_bulk(tcp->held, tcp->held_count);
+        tcp->held_count = 0;
+    }
+    tcp_reassembly_free_used(&tcp->reassembly);
+    if (tcp->dead != NULL) {
+        tcp_free_dead(tcp);
+    }
+    tcp->pass++;
+}
+
+uint32_t tcp_connection_count(const struct tcp *tcp)
+{
+    return tcp->connection_count;
+}

@@ -1,0 +1,139 @@
+/* What an acceptable ACK of the peer says: bytes that need not be kept, the round-trip time, the
+ * send window, and through tcp_congestion.c what was lost. */
+#include "dataplane/l4_transport/tcp_internal.h"
+
+#define RTT_US_MAX 60000000U
+
+/* RFC 6298 2.2, 2.3; the variance term has the floor that Linux gives it, so that a steady short
+ * round trip does not make every delayed ACK a timeout. */
+void tcp_rtt_sample(struct tcp_connection *c, uint32_t rtt_us, uint32_t rto_min_us)
+{
+    rtt_us = rtt_us == 0 ? 1 : rtt_us;
+    rtt_us = rtt_us > RTT_US_MAX ? RTT_US_MAX : rtt_us;
+    if (c->srtt_us == 0) {
+        c->srtt_us = rtt_us;
+        c->rttvar_us = rtt_us / 2;
+    } else {
+        uint32_t deviation = c->srtt_us > rtt_us ? c->srtt_us - rtt_us : rtt_us - c->srtt_us;
+        c->rttvar_us = c->rttvar_us - c->rttvar_us / 4 + deviation / 4;
+        c->srtt_us = c->srtt_us - c->srtt_us / 8 + rtt_us / 8;
+    }
+    uint32_t margin = 4 * c->rttvar_us;
+    margin = margin < rto_min_us ? rto_min_us : margin;
+    uint64_t rto = (uint64_t)c->srtt_us + margin;
+    c->rto_us = rto > TCP_RTO_MAX_US ? TCP_RTO_MAX_US : (uint32_t)rto;
+    c->backoff = 0; /* Karn: only a valid sample takes the backoff away */
+}
+
+/* Karn's algorithm: a timed segment that was sent again gives no sample; with timestamps the echo
+ * says which copy was acknowledged (RFC 7323 4.1). */
+static void measure_round_trip(struct tcp *tcp, struct tcp_connection *c,
+                               const struct tcp_segment *segment, const struct instant *now)
+{
+    uint32_t floor_us = tcp->options.rto_min_ms * 1000U;
+    if (c->rtt_sent_us != 0 && seq_at_or_before(c->rtt_seq, segment->ack)) {
+        uint64_t rtt_us = now->mono_us - c->rtt_sent_us;
+        c->rtt_sent_us = 0;
+        tcp_rtt_sample(c, rtt_us > RTT_US_MAX ? RTT_US_MAX : (uint32_t)rtt_us, floor_us);
+    } else if (c->rtt_sent_us == 0 && c->ts_enabled && segment->options.has_timestamps &&
+               segment->options.ts_echo != 0) {
+        uint32_t rtt_ms = tcp_timestamp(c, now) - segment->options.ts_echo;
+        if (rtt_ms <= RTT_US_MAX / 1000U) {
+            tcp_rtt_sample(c, rtt_ms * 1000U, floor_us);
+        }
+    }
+}
+
+/* The FIN is acknowledged when the ACK goes beyond the text; it has no byte in the queue. */
+static void consume(struct tcp *tcp, struct tcp_connection *c, uint32_t acked)
+{
+    struct byte_queue *out = &c->stream.out;
+    size_t bytes = acked < out->size ? acked : out->size;
+    c->snd_una += acked;
+    if (bytes == 0) {
+        return;
+    }
+    if (c->send_chunk != NULL &&
+        (bytes == out->size ||
+         seq_at_or_before(c->send_chunk_seq + (uint32_t)c->send_chunk->size, c->snd_una))) {
+        c->send_chunk = NULL;
+    }
+    byte_queue_consume(out, tcp->options.pool, bytes);
+}
+
+static void note_drained(struct tcp *tcp, struct tcp_connection *c, struct tcp_events *events)
+{
+    struct stream *stream = &c->stream;
+    if (stream->drain_below == 0 || stream->out.size > stream->drain_below) {
+        return;
+    }
+    stream->drain_below = 0;
+    if (tcp_events_have_room(events)) {
+        tcp_emit(events, c, STREAM_DRAINED, slice_of(NULL, 0));
+    } else {
+        c->drained_pending = true;
+        tcp_queue_pending(tcp, c);
+    }
+}
+
+static void acknowledge_new(struct tcp *tcp, struct tcp_connection *c,
+                            const struct tcp_segment *segment, const struct instant *now,
+                            struct tcp_events *events)
+{
+    uint32_t acked = segment->ack - c->snd_una;
+    measure_round_trip(tcp, c, segment, now);
+    consume(tcp, c, acked);
+    c->retries = 0;
+    tcp_congestion_on_progress(tcp, c, acked, segment);
+    c->retransmit_due = TCP_NEVER;
+    if (tcp_flight_bytes(c) > 0) {
+        tcp_arm_retransmit(tcp, c, now);
+    }
+    if (c->detached) {
+        tcp_arm_idle(tcp, c, now); /* progress: the time to linger starts anew */
+    }
+    note_drained(tcp, c, events);
+}
+
+/* RFC 9293 3.10.7.4, fifth step: the window of the newest segment. */
+static bool update_window(struct tcp_connection *c, const struct tcp_segment *segment)
+{
+    if (!seq_before(c->snd_wl1, segment->seq) &&
+        !(c->snd_wl1 == segment->seq && seq_at_or_before(c->snd_wl2, segment->ack))) {
+        return false;
+    }
+    uint32_t window = (uint32_t)segment->window << c->snd_shift;
+    bool changed = window != c->snd_wnd;
+    c->snd_wnd = window;
+    c->snd_wnd_max = window > c->snd_wnd_max ? window : c->snd_wnd_max;
+    c->snd_wl1 = segment->seq;
+    c->snd_wl2 = segment->ack;
+    return changed;
+}
+
+void tcp_process_ack(struct tcp *tcp, struct tcp_connection *c, const struct tcp_segment *segment,
+                     const struct instant *now, struct tcp_events *events)
+{
+    bool was_persisting = tcp_flight_bytes(c) == 0;
+    bool window_changed = update_window(c, segment);
+    if (segment->options.sack_count > 0 && c->sack_enabled) {
+        tcp_congestion_note_sack(tcp, c, segment, now);
+    }
+    if (seq_before(c->snd_una, segment->ack)) {
+        acknowledge_new(tcp, c, segment, now, events);
+    } else if (segment->ack == c->snd_una && tcp_flight_bytes(c) > 0 && !window_changed &&
+               segment->text_bytes == 0 && !(segment->flags & TCP_FIN)) {
+        tcp_congestion_on_duplicate(tcp, c, now);
+    }
+    if (was_persisting && tcp_flight_bytes(c) == 0) {
+        c->retries = 0; /* an answered probe: the peer lives */
+        if (c->snd_wnd > 0 && window_changed) {
+            c->retransmit_due = TCP_NEVER;
+            c->backoff = 0;
+        }
+    }
+    if (c->stream.out.size > tcp_flight_bytes(c) || c->recovery != TCP_RECOVERY_NONE ||
+        c->fin_queued) {
+        stream_mark_dirty(&c->stream);
+    }
+}

@@ -1,0 +1,70 @@
+/* ICMP errors that quote a segment of ours (RFC 5927, RFC 9293 3.9.2.2, RFC 1191).
+ *
+ * Anybody can forge them. A quoted sequence number that is not in flight is ignored; what stays is
+ * soft: no error ends a synchronized connection, the retransmission timer has the last word. A
+ * smaller path MTU is believed down to 552 bytes.
+ */
+#include <netinet/ip_icmp.h>
+
+#include "dataplane/l4_transport/tcp_internal.h"
+
+#define NOTICES_AT_ONCE 32U
+
+static bool quotes_text_in_flight(const struct tcp_connection *c, uint32_t sequence)
+{
+    return seq_at_or_before(c->snd_una, sequence) && seq_before(sequence, c->snd_nxt);
+}
+
+/* What is in flight was too large for the path: all of it goes again in smaller segments, and the
+ * window stays as it is, for this is no sign of congestion. */
+static void lower_path_mtu(struct tcp *tcp, struct tcp_connection *c, uint16_t mtu)
+{
+    mtu = mtu < TCP_PATH_MTU_MIN ? TCP_PATH_MTU_MIN : mtu;
+    if (mtu >= c->path_mtu) {
+        return;
+    }
+    c->path_mtu = mtu;
+    tcp_update_segment_size(tcp, c);
+    if (c->state < TCP_ESTABLISHED) {
+        return;
+    }
+    if (c->recovery == TCP_RECOVERY_NONE) {
+        c->recovery = TCP_RECOVERY_TIMEOUT;
+        c->recovery_point = c->snd_nxt;
+        c->ssthresh = c->cwnd;
+    }
+    c->high_rxt = c->snd_una;
+    c->lost_to = c->snd_nxt;
+    c->rtt_sent_us = 0;
+    stream_mark_dirty(&c->stream);
+}
+
+static void take_notice(struct tcp *tcp, const struct icmp_notice *notice)
+{
+    uint64_t hash = tcp_table_hash(&notice->local.address, notice->local.port,
+                                   &notice->peer.address, notice->peer.port);
+    struct tcp_connection *c =
+        tcp_table_find(&tcp->table, hash, &notice->local.address, notice->local.port,
+                       &notice->peer.address, notice->peer.port);
+    if (c == NULL || notice->type != ICMP_DEST_UNREACH ||
+        !quotes_text_in_flight(c, notice->sequence)) {
+        return;
+    }
+    if (notice->code == ICMP_FRAG_NEEDED) {
+        lower_path_mtu(tcp, c, notice->mtu);
+    } else if (c->state == TCP_SYN_SENT &&
+               (notice->code == ICMP_PORT_UNREACH || notice->code == ICMP_PROT_UNREACH)) {
+        tcp_connection_end(tcp, c, NULL);
+    }
+}
+
+void tcp_take_icmp_notices(struct tcp *tcp)
+{
+    struct icmp_notice notices[NOTICES_AT_ONCE];
+    uint32_t count = net_take_icmp_notices(tcp->net, notices, NOTICES_AT_ONCE);
+    for (uint32_t i = 0; i < count; i++) {
+        if (notices[i].protocol == IPPROTO_TCP) {
+            take_notice(tcp, &notices[i]);
+        }
+    }
+}

@@ -1,0 +1,224 @@
+/* Segments in: validation, look-up, the fast path.
+ *
+ * A batch goes through three stages, so that the memory one stage needs was asked for by the one
+ * before: headers are checked and hashed, the table's chains are read, the connections are worked
+ * on.
+ *
+ * Most segments of an established connection are the next in order, carry a plain header, and
+ * change nothing but text and ACK. They are recognised by summing up all reasons why a segment may
+ * be anything else, with one branch at the end (header prediction); the others go to
+ * tcp_input_slow.c.
+ */
+#include <rte_ip.h>
+#include <rte_prefetch.h>
+
+#include "dataplane/l4_transport/tcp_internal.h"
+
+static bool checksum_is_right(const struct ip_datagram *datagram)
+{
+    const struct rte_mbuf *mbuf = datagram->mbuf;
+    if (datagram->interface->rx_checksum &&
+        (mbuf->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_GOOD) {
+        return true;
+    }
+    uint32_t sum = tcp_pseudo_header_sum(&datagram->source, &datagram->destination, mbuf->pkt_len);
+    if (mbuf->nb_segs == 1) {
+        sum = __rte_raw_cksum(rte_pktmbuf_mtod(mbuf, const void *), mbuf->data_len, sum);
+        return __rte_raw_cksum_reduce(sum) == 0xFFFF;
+    }
+    uint16_t payload;
+    if (rte_raw_cksum_mbuf(mbuf, 0, mbuf->pkt_len, &payload) != 0) {
+        return false;
+    }
+    return __rte_raw_cksum_reduce(sum + payload) == 0xFFFF;
+}
+
+/* The header is inside the first mbuf and the lengths agree. A chain that fits is made one piece.
+ */
+static bool parse(struct ip_datagram *datagram, struct tcp_segment *segment)
+{
+    struct rte_mbuf *mbuf = datagram->mbuf;
+    if (mbuf->nb_segs > 1 && rte_pktmbuf_linearize(mbuf) != 0 &&
+        mbuf->data_len < TCP_HEADER_BYTES + TCP_OPTION_BYTES_MAX) {
+        return false;
+    }
+    if (mbuf->data_len < TCP_HEADER_BYTES || mbuf->pkt_len > UINT16_MAX) {
+        return false;
+    }
+    const uint8_t *h = rte_pktmbuf_mtod(mbuf, const uint8_t *);
+    uint32_t header_bytes = (uint32_t)(h[12] >> 4) * 4U;
+    if (header_bytes < TCP_HEADER_BYTES || header_bytes > mbuf->data_len) {
+        return false;
+    }
+    segment->datagram = datagram;
+    segment->header = h;
+    segment->peer_port = bytes_read_be16(h);
+    segment->local_port = bytes_read_be16(h + 2);
+    segment->seq = bytes_read_be32(h + 4);
+    segment->ack = bytes_read_be32(h + 8);
+    segment->flags = h[13] & 0x3F;
+    segment->window = bytes_read_be16(h + 14);
+    segment->header_bytes = (uint8_t)header_bytes;
+    segment->text_bytes = mbuf->pkt_len - header_bytes;
+    segment->text = mbuf->nb_segs == 1 ? h + header_bytes : NULL;
+    segment->skip = 0;
+    segment->options.sack_count = 0;
+    segment->options.has_timestamps = false;
+    return true;
+}
+
+/* To one of our own addresses, from somebody else (T05: broadcast, multicast and land). */
+static bool is_for_us(const struct tcp *tcp, const struct ip_datagram *datagram)
+{
+    return (address_equal(&datagram->destination, &datagram->interface->address) ||
+            net_interface_of(tcp->net, &datagram->destination) != NULL) &&
+           !address_equal(&datagram->source, &datagram->destination);
+}
+
+static bool validate(struct tcp *tcp, struct ip_datagram *datagram, struct tcp_segment *segment)
+{
+    metric_add(tcp->metrics, METRIC_TCP_SEGMENTS_IN, 1);
+    if (!parse(datagram, segment) || segment->peer_port == 0 || !is_for_us(tcp, datagram)) {
+        metric_add(tcp->metrics, METRIC_TCP_DROP_MALFORMED, 1);
+        return false;
+    }
+    if (!checksum_is_right(datagram)) {
+        metric_add(tcp->metrics, METRIC_TCP_DROP_CHECKSUM, 1);
+        return false;
+    }
+    return true;
+}
+
+/* The options are the one layout that a plain segment has, and PAWS is content. */
+static bool options_are_predicted(const struct tcp_connection *c, struct tcp_segment *segment)
+{
+    if (!c->ts_enabled) {
+        return segment->header_bytes == TCP_HEADER_BYTES;
+    }
+    const uint8_t *option = segment->header + TCP_HEADER_BYTES;
+    if (segment->header_bytes != TCP_HEADER_BYTES + TCP_TIMESTAMPS_BYTES ||
+        bytes_read_be32(option) != TCP_TIMESTAMPS_PREDICTED_WORD) {
+        return false;
+    }
+    segment->options.has_timestamps = true;
+    segment->options.ts_value = bytes_read_be32(option + 4);
+    segment->options.ts_echo = bytes_read_be32(option + 8);
+    return !seq_before(segment->options.ts_value, c->ts_recent);
+}
+
+static bool leaves_fast_path(const struct tcp_connection *c, struct tcp_segment *segment)
+{
+    uint32_t reasons = 0;
+    reasons |= c->state != TCP_ESTABLISHED;
+    reasons |= (segment->flags & ~(uint32_t)TCP_PSH) != TCP_ACK;
+    reasons |= segment->seq != c->rcv_nxt;
+    reasons |= segment->text_bytes > c->rcv_adv - c->rcv_nxt;
+    reasons |= segment->ack - c->snd_una > c->snd_nxt - c->snd_una;
+    reasons |= segment->text_bytes == 0 && segment->ack == c->snd_una;
+    reasons |= segment->text == NULL;
+    reasons |= c->reassembly != NULL;
+    reasons |= c->recovery != TCP_RECOVERY_NONE;
+    reasons |= c->scoreboard != NULL;
+    reasons |= c->detached;
+    reasons |= c->peer_fin_seen;
+    reasons |= !options_are_predicted(c, segment);
+    return reasons != 0;
+}
+
+static void follow_station(struct tcp_connection *c, const struct ip_datagram *datagram)
+{
+    if (UNLIKELY(!rte_is_same_ether_addr(&c->station, &datagram->source_mac))) {
+        c->station = datagram->source_mac;
+    }
+}
+
+static void input_fast(struct tcp *tcp, struct tcp_connection *c, struct tcp_segment *segment,
+                       const struct instant *now, struct tcp_events *events)
+{
+    metric_add(tcp->metrics, METRIC_TCP_SEGMENTS_IN_FAST, 1);
+    c->last_receive_us = now->mono_us;
+    follow_station(c, segment->datagram);
+    if (segment->options.has_timestamps && seq_at_or_before(segment->seq, c->last_ack_sent)) {
+        c->ts_recent = segment->options.ts_value;
+    }
+    tcp_process_ack(tcp, c, segment, now, events);
+    if (segment->text_bytes > 0) {
+        tcp_receive_in_order(tcp, c, segment, events);
+    }
+}
+
+static void input_one(struct tcp *tcp, struct tcp_segment *segment, const struct instant *now,
+                      struct tcp_events *events)
+{
+    struct ip_datagram *datagram = segment->datagram;
+    struct tcp_connection *c =
+        tcp_table_find(&tcp->table, segment->hash, &datagram->destination, segment->local_port,
+                       &datagram->source, segment->peer_port);
+    if (UNLIKELY(c == NULL)) {
+        tcp_input_unconnected(tcp, segment, now);
+    } else if (LIKELY(!leaves_fast_path(c, segment))) {
+        input_fast(tcp, c, segment, now, events);
+    } else {
+        tcp_input_slow(tcp, c, segment, now, events);
+    }
+}
+
+static void free_datagram(struct ip_datagram *datagram)
+{
+    rte_pktmbuf_free(datagram->mbuf);
+    datagram->mbuf = NULL;
+}
+
+/* Stage 1. Returns how many segments are worth going on with. */
+static uint32_t validate_stage(struct tcp *tcp, struct ip_datagram *datagrams, uint32_t count,
+                               struct tcp_segment *segments)
+{
+    uint32_t valid = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        struct ip_datagram *datagram = &datagrams[i];
+        if (datagram->mbuf == NULL || datagram->protocol != IPPROTO_TCP) {
+            continue;
+        }
+        struct tcp_segment *segment = &segments[valid];
+        if (!validate(tcp, datagram, segment)) {
+            free_datagram(datagram);
+            continue;
+        }
+        segment->hash = tcp_table_hash(&datagram->destination, segment->local_port,
+                                       &datagram->source, segment->peer_port);
+        rte_prefetch0(&tcp->table.buckets[tcp_table_bucket(&tcp->table, segment->hash)]);
+        valid++;
+    }
+    return valid;
+}
+
+static void input_stages(struct tcp *tcp, struct ip_datagram *datagrams, uint32_t count,
+                         const struct instant *now, struct tcp_events *events)
+{
+    struct tcp_segment segments[TCP_INPUT_STAGE];
+    uint32_t valid = validate_stage(tcp, datagrams, count, segments);
+    for (uint32_t i = 0; i < valid; i++) {
+        const struct tcp_connection *c = tcp_table_chain(&tcp->table, segments[i].hash);
+        if (c != NULL) {
+            rte_prefetch0(&c->stream);
+            rte_prefetch0(&c->snd_una);
+            rte_prefetch0(&c->retransmit_due);
+        }
+    }
+    for (uint32_t i = 0; i < valid; i++) {
+        input_one(tcp, &segments[i], now, events);
+        if (segments[i].datagram->mbuf != NULL) {
+            free_datagram(segments[i].datagram);
+        }
+    }
+}
+
+void tcp_input_batch(struct tcp *tcp, struct ip_datagram *datagrams, uint32_t count,
+                     const struct instant *now, struct tcp_events *events)
+{
+    tcp_take_icmp_notices(tcp);
+    for (uint32_t at = 0; at < count; at += TCP_INPUT_STAGE) {
+        uint32_t part = count - at < TCP_INPUT_STAGE ? count - at : TCP_INPUT_STAGE;
+        input_stages(tcp, datagrams + at, part, now, events);
+    }
+}

@@ -1,0 +1,239 @@
+/* What the files of TCP share among themselves.
+ *
+ *   tcp.c              create, destroy, listen, connect, the calls of a pass
+ *   tcp_connection.c   life of a connection: acquire, state changes, end, events
+ *   tcp_input.c        validation, look-up, fast path
+ *   tcp_input_slow.c   RFC 9293 3.10.7, step by step
+ *   tcp_handshake.c    SYN in, SYN and SYN,ACK out
+ *   tcp_receive.c      text and FIN of the peer: delivery, reassembly, what to acknowledge
+ *   tcp_acknowledge.c  what the peer's ACK says: consumption, round-trip time, windows
+ *   tcp_congestion.c   windows and loss
+ *   tcp_output.c       what to send and when
+ *   tcp_compose.c      a segment as bytes
+ *   tcp_timer.c        everything that time brings
+ *   tcp_icmp.c         ICMP errors about segments of ours
+ */
+#ifndef NICACHED_L4_TRANSPORT_TCP_INTERNAL_H
+#define NICACHED_L4_TRANSPORT_TCP_INTERNAL_H
+
+#include "dataplane/base/check.h"
+#include "dataplane/base/hash.h"
+#include "dataplane/l4_transport/tcp.h"
+#include "dataplane/l4_transport/tcp_connection.h"
+#include "dataplane/l4_transport/tcp_options.h"
+#include "dataplane/l4_transport/tcp_pool.h"
+#include "dataplane/l4_transport/tcp_ranges.h"
+#include "dataplane/l4_transport/tcp_reassembly.h"
+#include "dataplane/l4_transport/tcp_secret.h"
+#include "dataplane/l4_transport/tcp_table.h"
+
+#define TCP_LISTENERS_MAX       16U
+#define TCP_HEADER_BYTES        20U
+#define TCP_MSS_DEFAULT         536U
+#define TCP_IPV4_HEADERS_BYTES  40U
+#define TCP_IPV6_HEADERS_BYTES  60U
+#define TCP_PATH_MTU_MIN        552U
+#define TCP_DUPLICATE_THRESHOLD 3U
+#define TCP_RTO_INITIAL_US      1000000U
+#define TCP_RTO_MAX_US          60000000U
+#define TCP_RETRIES_MAX         15U
+#define TCP_SYN_RETRIES_MAX     6U /* active: 1 + 2 + ... + 64 s; R2 is at least 3 min with the last \
+                                    */
+#define TCP_SYN_ACK_RETRIES_MAX   5U
+#define TCP_KEEPALIVE_PROBES_MAX  3U
+#define TCP_CHALLENGES_PER_SECOND 10U
+#define TCP_INPUT_STAGE           32U /* segments taken through each stage together */
+
+enum tcp_flag {
+    TCP_FIN = 0x01,
+    TCP_SYN = 0x02,
+    TCP_RST = 0x04,
+    TCP_PSH = 0x08,
+    TCP_ACK = 0x10,
+    TCP_URG = 0x20,
+};
+
+/* A received segment. Text that lies in one piece is at `text`; otherwise `text` is NULL and the
+ * bytes are in the mbuf chain from `header_bytes` on. seq, text_bytes, skip and flags shrink when
+ * the segment is trimmed to the window. */
+struct tcp_segment {
+    struct ip_datagram *datagram;
+    const uint8_t *header;
+    uint64_t hash;
+    uint32_t seq, ack;
+    uint32_t text_bytes;
+    uint32_t skip;       /* text bytes cut from the front */
+    const uint8_t *text; /* before `skip` */
+    uint16_t window;     /* as in the header */
+    uint16_t local_port, peer_port;
+    uint8_t flags;
+    uint8_t header_bytes;
+    struct tcp_header_options options; /* parsed on the slow path only */
+};
+
+TAILQ_HEAD(tcp_time_wait_list, tcp_connection);
+
+struct tcp_listener {
+    uint16_t port;
+    uint32_t listener;
+};
+
+struct tcp {
+    struct tcp_options options;
+    struct net *net;
+    struct metrics *metrics;
+    struct stream_list dirty;
+    struct tcp_table table;
+    struct timer_wheel wheel;
+    struct tcp_pool connections, scoreboards;
+    struct tcp_reassembly_budget reassembly;
+    struct tcp_secret secret;
+    uint64_t random_state;
+    uint64_t pass;
+    uint32_t connection_count, half_open_count, time_wait_count;
+    uint32_t listener_count;
+    struct tcp_listener listeners[TCP_LISTENERS_MAX];
+    uint8_t receive_shift;
+    uint16_t port_next;
+    struct tcp_time_wait_list time_wait;            /* oldest first */
+    struct tcp_connection *pending, **pending_tail; /* events that found no room, or wait for the
+                                                 next pass */
+    struct tcp_connection *dead;                    /* freed by tcp_release */
+    struct rte_mbuf **held;                         /* packets of this pass */
+    uint32_t held_count, held_max;
+};
+
+/* ---- tcp_connection.c ------------------------------------------------------------------------ */
+
+struct tcp_connection *tcp_connection_acquire(struct tcp *tcp, const struct endpoint *local,
+                                              const struct endpoint *peer,
+                                              struct net_interface *interface,
+                                              const struct instant *now);
+void tcp_set_state(struct tcp *tcp, struct tcp_connection *c, enum tcp_state state);
+/* To CLOSED, without sending anything. The session's last event goes into `events` if there is
+ * room, else it follows later (NULL: later). */
+void tcp_connection_end(struct tcp *tcp, struct tcp_connection *c, struct tcp_events *events);
+void tcp_enter_time_wait(struct tcp *tcp, struct tcp_connection *c, const struct instant *now);
+void tcp_restart_time_wait(struct tcp *tcp, struct tcp_connection *c, const struct instant *now);
+/* The session is through with the stream: its STREAM_CLOSED comes in the next pass. */
+void tcp_detach_session(struct tcp *tcp, struct tcp_connection *c, const struct instant *now);
+void tcp_emit(struct tcp_events *events, struct tcp_connection *c, enum stream_event_type type,
+              struct slice data);
+void tcp_queue_pending(struct tcp *tcp, struct tcp_connection *c);
+void tcp_emit_pending(struct tcp *tcp, struct tcp_events *events);
+void tcp_free_dead(struct tcp *tcp);
+/* Arms the connection's timer for the earliest of its due times. */
+void tcp_arm_timer(struct tcp *tcp, struct tcp_connection *c);
+
+static inline bool tcp_events_have_room(const struct tcp_events *events)
+{
+    return events->count < events->count_max;
+}
+
+static inline uint32_t tcp_timestamp(const struct tcp_connection *c, const struct instant *now)
+{
+    return (uint32_t)(now->mono_us / 1000U) + c->ts_offset;
+}
+
+/* ---- tcp_input.c, tcp_input_slow.c, tcp_handshake.c ------------------------------------------ */
+
+void tcp_input_slow(struct tcp *tcp, struct tcp_connection *c, struct tcp_segment *segment,
+                    const struct instant *now, struct tcp_events *events);
+/* No connection: RFC 9293 3.10.7.1 and 3.10.7.2. */
+void tcp_input_unconnected(struct tcp *tcp, struct tcp_segment *segment, const struct instant *now);
+void tcp_challenge(struct tcp *tcp, struct tcp_connection *c, const struct instant *now);
+
+void tcp_accept_syn(struct tcp *tcp, struct tcp_segment *segment, uint32_t listener,
+                    const struct instant *now);
+bool tcp_find_listener(const struct tcp *tcp, uint16_t port, uint32_t *listener);
+void tcp_input_syn_sent(struct tcp *tcp, struct tcp_connection *c, struct tcp_segment *segment,
+                        const struct instant *now, struct tcp_events *events);
+/* RFC 6191: whether this SYN may end the TIME-WAIT. */
+bool tcp_syn_may_reuse(const struct tcp_connection *c, const struct tcp_segment *segment);
+void tcp_establish(struct tcp *tcp, struct tcp_connection *c, const struct tcp_segment *segment,
+                   const struct instant *now, struct tcp_events *events);
+bool tcp_send_syn(struct tcp *tcp, struct tcp_connection *c, const struct instant *now);
+void tcp_start_active(struct tcp *tcp, struct tcp_connection *c, const struct instant *now);
+void tcp_update_segment_size(struct tcp *tcp, struct tcp_connection *c);
+
+/* ---- tcp_receive.c ----------------------------------------------------------------------------
+ */
+
+/* Text at RCV.NXT, in one piece, nothing out of order: straight to the session. */
+void tcp_receive_in_order(struct tcp *tcp, struct tcp_connection *c, struct tcp_segment *segment,
+                          struct tcp_events *events);
+/* Any text inside the window. */
+void tcp_receive_text(struct tcp *tcp, struct tcp_connection *c, struct tcp_segment *segment,
+                      const struct instant *now, struct tcp_events *events);
+void tcp_receive_fin(struct tcp *tcp, struct tcp_connection *c, const struct instant *now,
+                     struct tcp_events *events);
+/* Hands stored text and the end of the stream up while there is room. True: all of it. */
+bool tcp_deliver_stored(struct tcp *tcp, struct tcp_connection *c, struct tcp_events *events,
+                        uint32_t slices_max);
+/* Right edge that may be advertised now. */
+uint32_t tcp_receive_edge(const struct tcp *tcp, const struct tcp_connection *c);
+void tcp_hold_packet(struct tcp *tcp, struct ip_datagram *datagram);
+
+/* ---- tcp_acknowledge.c, tcp_congestion.c ------------------------------------------------------
+ */
+
+/* An acceptable ACK: una <= ack <= nxt. */
+void tcp_process_ack(struct tcp *tcp, struct tcp_connection *c, const struct tcp_segment *segment,
+                     const struct instant *now, struct tcp_events *events);
+void tcp_rtt_sample(struct tcp_connection *c, uint32_t rtt_us, uint32_t rto_min_us);
+
+void tcp_congestion_init(struct tcp_connection *c);
+void tcp_congestion_restart_idle(struct tcp_connection *c);
+void tcp_congestion_on_ack(struct tcp_connection *c, uint32_t acked);
+void tcp_congestion_note_sack(struct tcp *tcp, struct tcp_connection *c,
+                              const struct tcp_segment *segment, const struct instant *now);
+void tcp_congestion_on_duplicate(struct tcp *tcp, struct tcp_connection *c,
+                                 const struct instant *now);
+/* After SND.UNA moved. */
+void tcp_congestion_on_progress(struct tcp *tcp, struct tcp_connection *c, uint32_t acked,
+                                const struct tcp_segment *segment);
+void tcp_congestion_on_timeout(struct tcp *tcp, struct tcp_connection *c,
+                               const struct instant *now);
+void tcp_congestion_forget_scoreboard(struct tcp *tcp, struct tcp_connection *c);
+/* Estimate of the bytes in the network (RFC 6675). */
+uint32_t tcp_pipe_bytes(const struct tcp_connection *c);
+
+/* ---- tcp_output.c, tcp_compose.c --------------------------------------------------------------
+ */
+
+/* Retransmissions, new text, FIN: what the windows allow. */
+void tcp_transmit(struct tcp *tcp, struct tcp_connection *c, const struct instant *now);
+/* Sends again from SND.UNA on, or the last segment: one segment, whatever the windows say. */
+bool tcp_retransmit_at(struct tcp *tcp, struct tcp_connection *c, uint32_t seq, uint32_t limit,
+                       const struct instant *now);
+/* Tail loss probe: new text if there is some, else the last segment. */
+void tcp_send_probe(struct tcp *tcp, struct tcp_connection *c, const struct instant *now);
+/* Everything that is due for one connection. */
+void tcp_output_connection(struct tcp *tcp, struct tcp_connection *c, const struct instant *now);
+
+/* One segment of the connection; text is copied from stream.out. False: no buffer. */
+bool tcp_send_segment(struct tcp *tcp, struct tcp_connection *c, uint32_t seq, uint32_t text_bytes,
+                      uint8_t flags, const struct instant *now);
+void tcp_send_handshake(struct tcp *tcp, struct tcp_connection *c, uint8_t flags, uint16_t window,
+                        const struct tcp_header_options *options, const struct instant *now);
+bool tcp_send_ack(struct tcp *tcp, struct tcp_connection *c, const struct instant *now);
+/* RST,ACK at SND.NXT. */
+void tcp_send_reset(struct tcp *tcp, struct tcp_connection *c, const struct instant *now);
+/* Answers a segment that belongs to no connection (RFC 9293 3.10.7.1), or bears a bad ACK. */
+void tcp_send_reset_reply(struct tcp *tcp, const struct tcp_segment *segment);
+void tcp_send_probe_segment(struct tcp *tcp, struct tcp_connection *c, const struct instant *now);
+/* Sum of addresses, protocol and length, not folded and not complemented. */
+uint32_t tcp_pseudo_header_sum(const struct address *source, const struct address *destination,
+                               uint32_t length);
+
+/* ---- tcp_timer.c, tcp_icmp.c -------------------------------------------------------------------
+ */
+
+void tcp_arm_retransmit(struct tcp *tcp, struct tcp_connection *c, const struct instant *now);
+void tcp_arm_persist(struct tcp *tcp, struct tcp_connection *c, const struct instant *now);
+void tcp_arm_delayed_ack(struct tcp *tcp, struct tcp_connection *c, const struct instant *now);
+void tcp_arm_idle(struct tcp *tcp, struct tcp_connection *c, const struct instant *now);
+uint32_t tcp_rto_us(const struct tcp_connection *c);
+void tcp_take_icmp_notices(struct tcp *tcp);
+
+#endif

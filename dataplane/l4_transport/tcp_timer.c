@@ -1,0 +1,230 @@
+/* Everything that time brings to a connection. It has up to three due times (retransmission or
+ * persist, delayed ACK, idleness) and one timer node, armed at or before the earliest of them: a
+ * due time that moves back, as the retransmission's does with every ACK, costs one store, and the
+ * node finds out when it fires. TIME-WAIT needs no node: all last equally long, so their list is
+ * sorted.
+ */
+#include "dataplane/l4_transport/tcp_internal.h"
+
+#define KEEPALIVE_INTERVAL_DIVISOR 4U
+#define CLOSED_RETRIES_MAX         8U /* nobody waits for a detached connection */
+
+uint32_t tcp_rto_us(const struct tcp_connection *c)
+{
+    uint64_t rto = (uint64_t)c->rto_us << (c->backoff < 16 ? c->backoff : 16);
+    return rto > TCP_RTO_MAX_US ? TCP_RTO_MAX_US : (uint32_t)rto;
+}
+
+/* RFC 8985 7.2: two round trips, and when one segment is out, the time the peer may delay its ACK.
+ */
+static uint64_t probe_timeout_us(const struct tcp *tcp, const struct tcp_connection *c)
+{
+    uint64_t timeout = 2ULL * c->srtt_us + 2U * TIMER_WHEEL_TICK_US;
+    if (tcp_flight_bytes(c) <= c->snd_mss) {
+        timeout += (uint64_t)tcp->options.rto_min_ms * 1000U;
+    }
+    return timeout;
+}
+
+static bool probe_is_useful(const struct tcp_connection *c)
+{
+    return c->sack_enabled && c->srtt_us != 0 && c->recovery == TCP_RECOVERY_NONE &&
+           !c->probe_sent && c->retries == 0 && c->state >= TCP_ESTABLISHED;
+}
+
+void tcp_arm_retransmit(struct tcp *tcp, struct tcp_connection *c, const struct instant *now)
+{
+    uint64_t timeout = tcp_rto_us(c);
+    if (probe_is_useful(c)) {
+        uint64_t probe = probe_timeout_us(tcp, c);
+        timeout = probe < timeout ? probe : timeout;
+    }
+    c->retransmit_due = now->mono_us + timeout;
+    tcp_arm_timer(tcp, c);
+}
+
+void tcp_arm_persist(struct tcp *tcp, struct tcp_connection *c, const struct instant *now)
+{
+    if (c->retransmit_due == TCP_NEVER) {
+        c->retransmit_due = now->mono_us + tcp_rto_us(c);
+    }
+    tcp_arm_timer(tcp, c);
+}
+
+void tcp_arm_delayed_ack(struct tcp *tcp, struct tcp_connection *c, const struct instant *now)
+{
+    if (c->ack_due == TCP_NEVER) {
+        c->ack_due = now->mono_us + (uint64_t)tcp->options.delayed_ack_ms * 1000U;
+        tcp_arm_timer(tcp, c);
+    }
+}
+
+void tcp_arm_idle(struct tcp *tcp, struct tcp_connection *c, const struct instant *now)
+{
+    if (c->detached) {
+        c->idle_due = now->mono_us + (uint64_t)tcp->options.linger_ms * 1000U;
+    } else if (tcp->options.keepalive_s != 0 && c->idle_due == TCP_NEVER) {
+        c->idle_due = now->mono_us + (uint64_t)tcp->options.keepalive_s * 1000000U;
+    }
+    tcp_arm_timer(tcp, c);
+}
+
+static void give_up(struct tcp *tcp, struct tcp_connection *c, bool reset,
+                    const struct instant *now, struct tcp_events *events)
+{
+    metric_add(tcp->metrics, METRIC_TCP_GIVE_UPS, 1);
+    if (reset) {
+        tcp_send_reset(tcp, c, now);
+    }
+    tcp_connection_end(tcp, c, events);
+}
+
+static void retransmit_handshake(struct tcp *tcp, struct tcp_connection *c,
+                                 const struct instant *now, struct tcp_events *events)
+{
+    uint32_t most = c->passive ? TCP_SYN_ACK_RETRIES_MAX : TCP_SYN_RETRIES_MAX;
+    if (c->retries >= most) {
+        give_up(tcp, c, false, now, events);
+        return;
+    }
+    c->retries++;
+    c->backoff++;
+    c->rtt_sent_us = 0;
+    metric_add(tcp->metrics, METRIC_TCP_RETRANSMITS, 1);
+    tcp_send_syn(tcp, c, now);
+    c->retransmit_due = now->mono_us + tcp_rto_us(c);
+}
+
+static void probe_window(struct tcp *tcp, struct tcp_connection *c, const struct instant *now)
+{
+    metric_add(tcp->metrics, METRIC_TCP_WINDOW_PROBES, 1);
+    int32_t room = (int32_t)(c->snd_una + c->snd_wnd - c->snd_nxt);
+    if (room > 0) {
+        /* Held back as too small a step until now: overridden (RFC 9293 3.8.6.2.1). */
+        uint32_t half = c->snd_wnd_max;
+        c->snd_wnd_max = 0;
+        tcp_transmit(tcp, c, now);
+        c->snd_wnd_max = half;
+        return;
+    }
+    tcp_send_probe_segment(tcp, c, now);
+    c->retries++;
+    c->backoff = c->backoff < 16 ? c->backoff + 1 : 16;
+    c->retransmit_due = now->mono_us + tcp_rto_us(c);
+}
+
+static void on_retransmission_timeout(struct tcp *tcp, struct tcp_connection *c,
+                                      const struct instant *now)
+{
+    metric_add(tcp->metrics, METRIC_TCP_TIMEOUTS, 1);
+    c->retries++;
+    c->backoff = c->backoff < 16 ? c->backoff + 1 : 16;
+    tcp_congestion_on_timeout(tcp, c, now);
+    tcp_transmit(tcp, c, now);
+    c->retransmit_due = now->mono_us + tcp_rto_us(c);
+}
+
+static void on_retransmit_due(struct tcp *tcp, struct tcp_connection *c, const struct instant *now,
+                              struct tcp_events *events)
+{
+    c->retransmit_due = TCP_NEVER;
+    if (c->state == TCP_SYN_SENT || c->state == TCP_SYN_RECEIVED) {
+        retransmit_handshake(tcp, c, now, events);
+    } else if (c->retries >= (c->detached ? CLOSED_RETRIES_MAX : TCP_RETRIES_MAX)) {
+        give_up(tcp, c, true, now, events);
+    } else if (tcp_flight_bytes(c) == 0) {
+        if (c->stream.out.size > 0) {
+            probe_window(tcp, c, now);
+        }
+    } else if (probe_is_useful(c)) {
+        tcp_send_probe(tcp, c, now);
+        c->retransmit_due = now->mono_us + tcp_rto_us(c);
+    } else {
+        on_retransmission_timeout(tcp, c, now);
+    }
+}
+
+static void on_keepalive_due(struct tcp *tcp, struct tcp_connection *c, const struct instant *now,
+                             struct tcp_events *events)
+{
+    uint64_t idle_us = (uint64_t)tcp->options.keepalive_s * 1000000U;
+    uint64_t interval_us = idle_us / KEEPALIVE_INTERVAL_DIVISOR;
+    if (now->mono_us < c->last_receive_us + idle_us) {
+        c->keepalive_probes = 0;
+        c->idle_due = c->last_receive_us + idle_us;
+    } else if (tcp_flight_bytes(c) > 0) {
+        c->idle_due = now->mono_us + interval_us; /* the retransmission timer is asking already */
+    } else if (c->keepalive_probes >= TCP_KEEPALIVE_PROBES_MAX) {
+        give_up(tcp, c, true, now, events);
+    } else {
+        c->keepalive_probes++;
+        metric_add(tcp->metrics, METRIC_TCP_KEEPALIVE_PROBES, 1);
+        tcp_send_probe_segment(tcp, c, now);
+        c->idle_due = now->mono_us + interval_us;
+    }
+}
+
+static void on_idle_due(struct tcp *tcp, struct tcp_connection *c, const struct instant *now,
+                        struct tcp_events *events)
+{
+    c->idle_due = TCP_NEVER;
+    if (c->detached) {
+        give_up(tcp, c, true, now, events);
+    } else if (tcp->options.keepalive_s != 0) {
+        on_keepalive_due(tcp, c, now, events);
+    }
+}
+
+static void on_timer(struct tcp *tcp, struct tcp_connection *c, const struct instant *now,
+                     struct tcp_events *events)
+{
+    if (c->ack_due <= now->mono_us) {
+        c->ack_due = TCP_NEVER;
+        if (!tcp_send_ack(tcp, c, now)) {
+            tcp_arm_delayed_ack(tcp, c, now);
+        }
+    }
+    if (c->retransmit_due <= now->mono_us) {
+        on_retransmit_due(tcp, c, now, events);
+    }
+    if (c->state != TCP_CLOSED && c->idle_due <= now->mono_us) {
+        on_idle_due(tcp, c, now, events);
+    }
+    if (c->state != TCP_CLOSED && c->state != TCP_TIME_WAIT) {
+        tcp_arm_timer(tcp, c);
+    }
+}
+
+static void end_time_waits(struct tcp *tcp, const struct instant *now)
+{
+    struct tcp_connection *c;
+    while ((c = TAILQ_FIRST(&tcp->time_wait)) != NULL && c->time_wait_due <= now->mono_us) {
+        tcp_connection_end(tcp, c, NULL);
+    }
+}
+
+static uint64_t next_due(const struct tcp *tcp, const struct instant *now)
+{
+    if (tcp->pending != NULL || tcp->dirty.first != NULL) {
+        return now->mono_us;
+    }
+    uint64_t due = timer_wheel_next_due(&tcp->wheel);
+    const struct tcp_connection *waiting = TAILQ_FIRST(&tcp->time_wait);
+    return waiting != NULL && waiting->time_wait_due < due ? waiting->time_wait_due : due;
+}
+
+uint64_t tcp_run_timers(struct tcp *tcp, const struct instant *now, struct tcp_events *events)
+{
+    tcp_emit_pending(tcp, events);
+    /* Bounded: a node that fires is armed for later than now. */
+    while (tcp_events_have_room(events)) {
+        struct timer_node *node = timer_wheel_take_due(&tcp->wheel, now->mono_us);
+        if (node == NULL) {
+            break;
+        }
+        uint8_t *at = (uint8_t *)node - offsetof(struct tcp_connection, timer);
+        on_timer(tcp, (struct tcp_connection *)(void *)at, now, events);
+    }
+    end_time_waits(tcp, now);
+    return next_due(tcp, now);
+}

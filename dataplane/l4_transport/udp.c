@@ -1,0 +1,234 @@
+/* UDP of one worker (RFC 768): datagrams validated and given to their listener, replies written
+ * into the packet that the request came in.
+ *
+ * Path: net_input_batch --> udp_input_batch --> sessions --> udp_reply --> ip_output_to_station.
+ * Thread: the owning worker. Memory: the port table; packets come from the worker's pools.
+ * Failure: counted drops; a port without a listener is answered with ICMP port unreachable.
+ */
+#include "dataplane/l4_transport/udp.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+
+#include "dataplane/base/check.h"
+#include "dataplane/l2_link/packet.h"
+#include "dataplane/l3_ip/wire_ipv4.h"
+#include "dataplane/l4_transport/wire_udp.h"
+
+#define UDP_LISTENERS_MAX     255U
+#define UDP_PAYLOAD_BYTES_MAX (IPV4_PAYLOAD_BYTES_MAX - UDP_HEADER_BYTES)
+
+struct udp {
+    struct net *net;
+    struct metrics *metrics;
+    uint32_t listener_count;
+    uint32_t listeners[UDP_LISTENERS_MAX];
+    uint8_t ports[65536]; /* 0: nobody; else 1 + position in listeners */
+};
+
+struct udp *udp_create(struct net *net, struct metrics *metrics)
+{
+    struct udp *udp = calloc(1, sizeof(*udp));
+    if (udp != NULL) {
+        udp->net = net;
+        udp->metrics = metrics;
+    }
+    return udp;
+}
+
+void udp_destroy(struct udp *udp)
+{
+    free(udp);
+}
+
+int udp_listen(struct udp *udp, uint16_t port, uint32_t listener)
+{
+    if (udp->ports[port] != 0) {
+        return -EADDRINUSE;
+    }
+    if (udp->listener_count == UDP_LISTENERS_MAX) {
+        return -ENOSPC;
+    }
+    udp->listeners[udp->listener_count++] = listener;
+    udp->ports[port] = (uint8_t)udp->listener_count;
+    return 0;
+}
+
+static void udp_drop(struct udp *udp, struct rte_mbuf *mbuf, enum metric reason)
+{
+    rte_pktmbuf_free(mbuf);
+    metric_add(udp->metrics, reason, 1);
+}
+
+/* ---- input -------------------------------------------------------------------------------------
+ */
+
+static bool udp_checksum_is_right(const struct ip_datagram *ip, const struct udp_header *header)
+{
+    uint64_t told = ip->mbuf->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK;
+    if (!header->has_checksum || told == RTE_MBUF_F_RX_L4_CKSUM_GOOD) {
+        return true;
+    }
+    if (told == RTE_MBUF_F_RX_L4_CKSUM_BAD) {
+        return false;
+    }
+    uint64_t sum = checksum_pseudo_ipv4(bytes_read_be32(ip->source.bytes + 12),
+                                        bytes_read_be32(ip->destination.bytes + 12), IPPROTO_UDP,
+                                        header->total_bytes);
+    const uint8_t *data = rte_pktmbuf_mtod(ip->mbuf, const uint8_t *);
+    return checksum_is_right(checksum_add(sum, data, header->total_bytes));
+}
+
+/* METRIC_COUNT when somebody listens and the datagram is sound, else the reason to drop it. */
+static enum metric udp_check(const struct udp *udp, const struct ip_datagram *ip,
+                             struct udp_header *header)
+{
+    const struct rte_mbuf *mbuf = ip->mbuf;
+    switch (wire_udp_parse(slice_of(rte_pktmbuf_mtod(mbuf, uint8_t *), mbuf->data_len), header)) {
+    case WIRE_UDP_TRUNCATED: return METRIC_NET_DROP_UDP_TRUNCATED;
+    case WIRE_UDP_LENGTH: return METRIC_NET_DROP_UDP_LENGTH;
+    case WIRE_UDP_RIGHT: break;
+    }
+    if (UNLIKELY(!udp_checksum_is_right(ip, header))) {
+        return METRIC_NET_DROP_UDP_CHECKSUM;
+    }
+    if (UNLIKELY(header->source_port == 0)) {
+        return METRIC_NET_DROP_UDP_SOURCE_PORT;
+    }
+    return LIKELY(udp->ports[header->destination_port] != 0) ? METRIC_COUNT
+                                                             : METRIC_NET_DROP_UDP_NO_LISTENER;
+}
+
+static void udp_refuse(struct udp *udp, const struct ip_datagram *ip, enum metric reason,
+                       const struct instant *now)
+{
+    enum { PORT_UNREACHABLE = 3 };
+    if (reason == METRIC_NET_DROP_UDP_NO_LISTENER) {
+        icmp_send_unreachable(udp->net, ip, PORT_UNREACHABLE, now);
+    }
+    udp_drop(udp, ip->mbuf, reason);
+}
+
+static void udp_describe(const struct udp *udp, const struct ip_datagram *ip,
+                         const struct udp_header *header, struct udp_datagram *datagram)
+{
+    datagram->payload = slice_of(rte_pktmbuf_mtod(ip->mbuf, uint8_t *) + UDP_HEADER_BYTES,
+                                 header->total_bytes - UDP_HEADER_BYTES);
+    datagram->source = (struct endpoint){ip->source, header->source_port};
+    datagram->local = (struct endpoint){ip->destination, header->destination_port};
+    datagram->listener = udp->listeners[udp->ports[header->destination_port] - 1];
+    datagram->ip = *ip;
+}
+
+uint32_t udp_input_batch(struct udp *udp, struct ip_datagram *datagrams, uint32_t count,
+                         const struct instant *now, struct udp_datagram *out)
+{
+    uint32_t out_count = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        struct ip_datagram *ip = &datagrams[i];
+        if (ip->protocol != IPPROTO_UDP || ip->mbuf == NULL) {
+            continue;
+        }
+        struct udp_header header;
+        enum metric reason = udp_check(udp, ip, &header);
+        if (LIKELY(reason == METRIC_COUNT)) {
+            udp_describe(udp, ip, &header, &out[out_count++]);
+        } else {
+            udp_refuse(udp, ip, reason, now);
+        }
+        ip->mbuf = NULL;
+    }
+    metric_add(udp->metrics, METRIC_NET_UDP_DATAGRAMS_RECEIVED, out_count);
+    return out_count;
+}
+
+/* ---- output ------------------------------------------------------------------------------------
+ */
+
+uint32_t udp_payload_bytes_max(const struct udp_datagram *datagram)
+{
+    uint32_t headers = IPV4_HEADER_BYTES + UDP_HEADER_BYTES;
+    uint32_t mtu = datagram->ip.interface->mtu;
+    return mtu > headers ? mtu - headers : 0;
+}
+
+/* The request's packet, emptied for `size` bytes; NULL when it cannot serve and stays as it is. */
+static struct rte_mbuf *udp_reuse_request(struct udp_datagram *datagram, uint32_t size)
+{
+    struct rte_mbuf *mbuf = datagram->ip.mbuf;
+    if (mbuf == NULL || !packet_is_exclusive(mbuf) || mbuf->data_off < PACKET_HEADROOM_BYTES ||
+        (uint32_t)mbuf->buf_len - mbuf->data_off < size) {
+        return NULL;
+    }
+    datagram->ip.mbuf = NULL;
+    packet_clear_offloads(mbuf);
+    return mbuf;
+}
+
+static struct rte_mbuf *udp_take_packet(struct udp *udp, struct udp_datagram *datagram,
+                                        uint32_t size)
+{
+    struct rte_mbuf *mbuf = udp_reuse_request(datagram, size);
+    if (mbuf == NULL) {
+        mbuf = net_allocate(udp->net);
+        if (mbuf != NULL && (uint32_t)mbuf->buf_len - mbuf->data_off < size) {
+            rte_pktmbuf_free(mbuf);
+            mbuf = net_allocate_large(udp->net);
+        }
+    }
+    udp_release(datagram);
+    if (mbuf != NULL) {
+        mbuf->data_len = (uint16_t)size;
+        mbuf->pkt_len = size;
+    }
+    return mbuf;
+}
+
+/* Header in front of the payload, with the checksum or what the NIC needs to compute it. */
+static void udp_seal(const struct udp_datagram *datagram, struct rte_mbuf *mbuf)
+{
+    const struct net_interface *interface = datagram->ip.interface;
+    uint8_t *header = rte_pktmbuf_mtod(mbuf, uint8_t *);
+    wire_udp_compose(header, datagram->local.port, datagram->source.port, mbuf->data_len);
+    uint64_t sum = checksum_pseudo_ipv4(bytes_read_be32(datagram->local.address.bytes + 12),
+                                        bytes_read_be32(datagram->source.address.bytes + 12),
+                                        IPPROTO_UDP, mbuf->data_len);
+    bool fragmented = mbuf->pkt_len + IPV4_HEADER_BYTES > interface->mtu;
+    if (interface->tx_udp_checksum && !fragmented) {
+        checksum_store(header + 6, checksum_fold(sum));
+    } else {
+        wire_udp_set_checksum(header, checksum_add(sum, header, mbuf->data_len));
+    }
+}
+
+void udp_reply(struct udp *udp, struct udp_datagram *datagram, struct slice header,
+               const struct byte_queue *body, size_t offset, size_t size)
+{
+    if (size > UDP_PAYLOAD_BYTES_MAX || header.size > UDP_PAYLOAD_BYTES_MAX - size) {
+        metric_add(udp->metrics, METRIC_NET_DROP_UDP_TOO_BIG, 1);
+        return;
+    }
+    uint32_t total = (uint32_t)(UDP_HEADER_BYTES + header.size + size);
+    struct rte_mbuf *mbuf = udp_take_packet(udp, datagram, total);
+    if (mbuf == NULL) {
+        return;
+    }
+    uint8_t *payload = rte_pktmbuf_mtod(mbuf, uint8_t *) + UDP_HEADER_BYTES;
+    if (header.size != 0) {
+        memcpy(payload, header.data, header.size);
+    }
+    if (size != 0) {
+        CHECK(byte_queue_copy_out(body, offset, payload + header.size, size) == size);
+    }
+    udp_seal(datagram, mbuf);
+    metric_add(udp->metrics, METRIC_NET_UDP_DATAGRAMS_SENT, 1);
+    ip_output_to_station(udp->net, datagram->ip.interface, &datagram->local.address,
+                         &datagram->source.address, IPPROTO_UDP, &datagram->ip.source_mac, mbuf);
+}
+
+void udp_release(struct udp_datagram *datagram)
+{
+    rte_pktmbuf_free(datagram->ip.mbuf);
+    datagram->ip.mbuf = NULL;
+}

@@ -1,0 +1,87 @@
+/* A session: the bytes of one stream on their way to a parser.
+ *
+ * The bytes of this pass are looked at where they lie, in the packet or the receive arena; only
+ * what is left over when the pass ends (the start of a request) is copied into the session's own
+ * buffer. From then on until the buffer is empty again, new bytes are appended to it.
+ *
+ *     view      |-- executed --|-- parsed, in the batch --|-- not parsed yet --|
+ *     offsets   0              executed                   parsed               view.size
+ *
+ * A large argument does not pass through the buffer: the layer above names the memory that it shall
+ * end in (session_receive_bulk), and the payload goes straight there.
+ *
+ * Order of calls in one pass:
+ *   session_offer        bytes arrive; afterwards `view` shows everything not executed
+ *   (parse from view + parsed, advance parsed; run; advance executed)
+ *   session_settle       keeps the rest for the next pass
+ *
+ * Thread: the owning worker. Memory: the buffer grows by doubling up to what the layer above allows
+ * and is freed when empty and larger than SESSION_BUFFER_KEEP_BYTES.
+ */
+#ifndef NICACHED_L5_SESSION_SESSION_H
+#define NICACHED_L5_SESSION_SESSION_H
+
+#include "dataplane/base/stream.h"
+
+#define SESSION_BUFFER_KEEP_BYTES 4096U
+
+enum session_blocked {
+    SESSION_RUNNING,
+    SESSION_AWAITS_REPLY,  /* a deferred command's reply is still to come */
+    SESSION_AWAITS_OUTPUT, /* the peer reads too slowly: its requests wait */
+};
+
+struct session {
+    struct stream *stream;
+
+    uint8_t *buffer;
+    size_t buffer_bytes, buffer_capacity;
+
+    struct slice view;
+    size_t parsed, executed; /* offsets into view */
+    uint32_t pending;        /* parsed requests of this session in the batch */
+
+    uint8_t *bulk; /* where a large argument goes, or NULL; may be NULL while bulk_discard */
+    size_t bulk_bytes, bulk_received;
+    bool bulk_active;
+
+    enum session_blocked blocked;
+    bool finished; /* the peer sends nothing more */
+    bool closing;  /* nothing more is parsed or run */
+
+    struct session *touched_next;
+    bool touched;
+};
+
+void session_attach(struct session *session, struct stream *stream);
+/* Frees the buffer; the stream is not touched. */
+void session_detach(struct session *session);
+
+/* New bytes at the end of the stream. The view is settled, no bulk active. The bytes stay
+ * where they are if nothing is buffered and the session runs; else they are appended. */
+void session_offer(struct session *session, struct slice bytes);
+
+/* Shows the buffered bytes again after the session was blocked. */
+void session_resume(struct session *session);
+
+/* The request at view + parsed has a large argument: keeps its first `head_bytes` bytes in the
+ * buffer, moves what has arrived of the payload to `memory`, and sends the rest there as it
+ * arrives. `memory` NULL discards the payload. No request may be pending. */
+void session_receive_bulk(struct session *session, size_t head_bytes, uint8_t *memory,
+                          size_t payload_bytes);
+static inline bool session_bulk_complete(const struct session *session)
+{
+    return session->bulk_active && session->bulk_received == session->bulk_bytes;
+}
+/* Takes payload bytes from the front of `bytes`; returns what is left of them. */
+struct slice session_fill_bulk(struct session *session, struct slice bytes);
+/* The payload is complete and known to the parser: the view goes on behind it. */
+void session_finish_bulk(struct session *session);
+
+/* Keeps what was not executed; forgets the view. No request may be pending. */
+void session_settle(struct session *session);
+
+/* Bytes that the peer has sent and that wait only because the session is blocked. */
+void session_block(struct session *session, enum session_blocked reason);
+
+#endif

@@ -1,0 +1,568 @@
+/* Ports: from an `interface` line to a started DPDK device.
+ *
+ *   interface_config -> driver row -> device arguments -> create -> capabilities -> queues
+ *                    -> before_start -> start -> after_start
+ *
+ * Thread: setup and teardown on the control thread; bursts on the worker that owns the queue, which
+ * touch nothing of struct port that changes after setup.
+ * Memory: queues take their mbufs from the one packet pool; the caller destroys it after the ports.
+ * Failure: setup undoes what it did and says why in one line; bursts cannot fail, they drop.
+ */
+#include "drivers/port.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <net/if.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include <rte_dev.h>
+#include <rte_errno.h>
+
+#include "dataplane/base/check.h"
+#include "drivers/kernel_interface.h"
+#include "drivers/port_internal.h"
+
+#define MBUF_CACHE 256U
+#define RX_OFFLOADS_CHECKSUM                                                                       \
+    (RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_UDP_CKSUM | RTE_ETH_RX_OFFLOAD_TCP_CKSUM)
+#define TX_OFFLOADS_WANTED                                                                         \
+    (RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | RTE_ETH_TX_OFFLOAD_UDP_CKSUM | RTE_ETH_TX_OFFLOAD_TCP_CKSUM | \
+     RTE_ETH_TX_OFFLOAD_MULTI_SEGS)
+/* Ethernet header, two VLAN tags: what a frame has beyond the MTU (the FCS is not in the mbuf). */
+#define LINK_OVERHEAD (RTE_ETHER_HDR_LEN + 2 * RTE_VLAN_HLEN)
+/* The stack above takes frames of one mbuf. */
+#define MTU_MAX              (RTE_MBUF_DEFAULT_DATAROOM - LINK_OVERHEAD)
+#define MTU_MIN              576U
+#define DESCRIPTORS_SEEN_MAX 4096
+
+static const struct port_driver *const drivers[] = {
+    &port_driver_tap,   &port_driver_af_xdp, &port_driver_af_packet,
+    &port_driver_memif, &port_driver_pcap,   &port_driver_pci,
+};
+
+static const struct port_driver *find_driver(enum interface_driver driver)
+{
+    for (size_t i = 0; i < RTE_DIM(drivers); i++) {
+        if (drivers[i]->driver == driver) {
+            return drivers[i];
+        }
+    }
+    return NULL;
+}
+
+static bool has_quirk(const struct port *port, uint32_t quirk)
+{
+    return (port->driver->quirks & quirk) != 0;
+}
+
+int port_refuse(struct config_error *error, const char *name, int code, const char *format, ...)
+{
+    int used = snprintf(error->text, sizeof(error->text), "interface '%s': ", name);
+    va_list list;
+    va_start(list, format);
+    vsnprintf(error->text + used, sizeof(error->text) - (size_t)used, format, list);
+    va_end(list);
+    return code;
+}
+
+/* As above, with the error's name and what DPDK logged about it. */
+static int refuse_step(const struct port *port, struct config_error *error, int code,
+                       const char *step)
+{
+    const char *reason = eal_reason();
+    return port_refuse(error, port->name, code, "cannot %s: %s%s%s", step, rte_strerror(-code),
+                       reason[0] ? ": " : "", reason);
+}
+
+/* ---- packet pool ----------------------------------------------------------------------------- */
+
+/* For each worker: full receive and transmit rings and one pass of output on every port, its cache,
+ * and what TCP may hold (out-of-order segments, fragments, packets waiting for a neighbour). */
+static uint32_t packet_count(uint32_t workers, uint32_t ports)
+{
+    return workers * (ports * (1024U + 1024U + 1024U) + 2 * MBUF_CACHE + 4096U) + 1024U;
+}
+
+uint64_t port_packet_pool_bytes(uint32_t workers, uint32_t ports)
+{
+    const uint64_t one = RTE_MBUF_DEFAULT_BUF_SIZE + sizeof(struct rte_mbuf) + 128;
+    return packet_count(workers, ports) * one + (UINT64_C(4) << 20);
+}
+
+/* Without hugepages rte_pktmbuf_pool_create would not let a packet cross a 4 KiB page, for the sake
+ * of devices that need physical addresses, and so waste two fifths of the memory. There are none
+ * then: those steps by hand, without that demand. */
+static struct rte_mempool *create_packed_pool(uint32_t count)
+{
+    struct rte_mempool *pool = rte_mempool_create_empty(
+        "packets", count, sizeof(struct rte_mbuf) + RTE_MBUF_DEFAULT_BUF_SIZE, MBUF_CACHE,
+        sizeof(struct rte_pktmbuf_pool_private), SOCKET_ID_ANY, RTE_MEMPOOL_F_NO_IOVA_CONTIG);
+    if (pool == NULL) {
+        return NULL;
+    }
+    struct rte_pktmbuf_pool_private private = {.mbuf_data_room_size = RTE_MBUF_DEFAULT_BUF_SIZE};
+    rte_pktmbuf_pool_init(pool, &private);
+    if (rte_mempool_populate_default(pool) < 0) {
+        rte_mempool_free(pool);
+        return NULL;
+    }
+    rte_mempool_obj_iter(pool, rte_pktmbuf_init, NULL);
+    return pool;
+}
+
+struct rte_mempool *port_create_packet_pool(uint32_t workers, uint32_t ports)
+{
+    CHECK(workers > 0 && workers <= CONFIG_WORKERS_MAX && ports <= CONFIG_INTERFACES_MAX);
+    uint32_t count = packet_count(workers, ports);
+    if (!eal_uses_hugepages()) {
+        return create_packed_pool(count);
+    }
+    return rte_pktmbuf_pool_create("packets", count, MBUF_CACHE, 0, RTE_MBUF_DEFAULT_BUF_SIZE,
+                                   SOCKET_ID_ANY);
+}
+
+/* ---- the device's descriptors ---------------------------------------------------------------- */
+
+/* PMDs do not say which descriptors their queues read from. They are those of the right kind that
+ * were not open before the device was created. */
+struct descriptor_set {
+    uint64_t bits[DESCRIPTORS_SEEN_MAX / 64];
+};
+
+static void collect_descriptors(struct descriptor_set *set, descriptor_predicate *predicate)
+{
+    *set = (struct descriptor_set){0};
+    DIR *directory = opendir("/proc/self/fd");
+    if (directory == NULL) {
+        return;
+    }
+    for (struct dirent *entry = readdir(directory); entry != NULL; entry = readdir(directory)) {
+        int fd = atoi(entry->d_name);
+        if (entry->d_name[0] != '.' && fd < DESCRIPTORS_SEEN_MAX && predicate(fd)) {
+            set->bits[fd / 64] |= UINT64_C(1) << (fd % 64);
+        }
+    }
+    closedir(directory);
+}
+
+static void keep_new_descriptors(struct port *port, const struct descriptor_set *before)
+{
+    struct descriptor_set after;
+    collect_descriptors(&after, port->driver->is_queue_descriptor);
+    for (int fd = 0; fd < DESCRIPTORS_SEEN_MAX && port->queue_fd_count < PORT_QUEUES_MAX; fd++) {
+        uint64_t bit = UINT64_C(1) << (fd % 64);
+        if ((after.bits[fd / 64] & bit) && !(before->bits[fd / 64] & bit)) {
+            port->queue_fds[port->queue_fd_count++] = fd;
+        }
+    }
+}
+
+/* Readable when any of them is. */
+static int join_descriptors(const int *fds, int count)
+{
+    int epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    for (int i = 0; epoll_fd >= 0 && i < count; i++) {
+        struct epoll_event event = {.events = EPOLLIN};
+        if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fds[i], &event) < 0) {
+            close(epoll_fd);
+            return -1;
+        }
+    }
+    return epoll_fd;
+}
+
+static void ask_interrupt_descriptors(struct port *port)
+{
+    port->queue_fd_count = 0;
+    for (uint16_t queue = 0; queue < port->capabilities.queue_count; queue++) {
+        int fd = rte_eth_dev_rx_intr_ctl_q_get_fd(port->dpdk_port, queue);
+        if (fd < 0 || queue >= PORT_QUEUES_MAX) {
+            port->queue_fd_count = 0;
+            return;
+        }
+        port->queue_fds[port->queue_fd_count++] = fd;
+    }
+}
+
+/* A driver whose descriptors do not match its queues one to one has none that can be trusted. */
+static void choose_rx_fd(struct port *port)
+{
+    if (has_quirk(port, PORT_QUIRK_INTERRUPT_FD)) {
+        ask_interrupt_descriptors(port);
+    }
+    if (port->queue_fd_count != port->capabilities.queue_count) {
+        port->queue_fd_count = 0;
+    }
+    if (port->queue_fd_count == 1) {
+        port->rx_fd = port->queue_fds[0];
+    } else if (port->queue_fd_count > 1) {
+        port->rx_fd = join_descriptors(port->queue_fds, port->queue_fd_count);
+    }
+    port->capabilities.rx_interrupt = port->rx_fd >= 0;
+}
+
+int port_queue_fd(const struct port *port, uint16_t queue)
+{
+    return queue < port->queue_fd_count ? port->queue_fds[queue] : -1;
+}
+
+/* ---- the kernel interface below -------------------------------------------------------------- */
+
+/* Frames of a kernel virtual device may carry an unfinished checksum: port_checksum.c. */
+static bool is_virtual_driver(const char *driver)
+{
+    static const char *const names[] = {"veth", "tun", "bridge", "dummy", "macvlan", "virtio_net"};
+    for (size_t i = 0; i < RTE_DIM(names); i++) {
+        if (strcmp(driver, names[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Receive offloads that merge frames would exceed the mbuf: off while the interface is ours. */
+static int prepare_kernel_interface(struct port *port, struct config_error *error)
+{
+    uint32_t flags;
+    int result = kernel_interface_get_flags(port->name, &flags);
+    if (result < 0) {
+        return port_refuse(error, port->name, result, "no such kernel interface: %s",
+                           strerror(-result));
+    }
+    port->kernel_up_before = (flags & IFF_UP) != 0;
+    result = kernel_interface_set_flags(port->name, IFF_UP, 0);
+    if (result < 0) {
+        return port_refuse(error, port->name, result, "cannot bring it up: %s", strerror(-result));
+    }
+    char driver[32];
+    port->unfinished_checksums =
+        kernel_interface_get_driver(port->name, driver) == 0 && is_virtual_driver(driver);
+    if (kernel_interface_get_gro(port->name, &port->kernel_gro_before) == 0 &&
+        port->kernel_gro_before) {
+        (void)kernel_interface_set_gro(port->name, false);
+    }
+    return 0;
+}
+
+static void restore_kernel_interface(struct port *port)
+{
+    if (port->kernel_gro_before) {
+        (void)kernel_interface_set_gro(port->name, true);
+    }
+    if (!port->kernel_up_before) {
+        (void)kernel_interface_set_flags(port->name, 0, IFF_UP);
+    }
+}
+
+/* ---- configuration --------------------------------------------------------------------------- */
+
+static uint16_t choose_queue_count(const struct port *port, const struct rte_eth_dev_info *info,
+                                   uint32_t wanted)
+{
+    uint32_t count = wanted;
+    count = RTE_MIN(count, (uint32_t)info->max_rx_queues);
+    count = RTE_MIN(count, (uint32_t)info->max_tx_queues);
+    count = RTE_MIN(count, (uint32_t)port->driver->queue_count_max);
+    return (uint16_t)RTE_MAX(count, 1U);
+}
+
+static uint16_t choose_mtu_max(const struct port *port, const struct rte_eth_dev_info *info)
+{
+    uint32_t limit = port->driver->mtu_max != 0 ? port->driver->mtu_max : MTU_MAX;
+    /* As ethdev reckons: a device that gives no MTU gives a frame size, with header and FCS. */
+    if (info->max_mtu != UINT16_MAX && info->max_mtu >= MTU_MIN) {
+        limit = RTE_MIN(limit, (uint32_t)info->max_mtu);
+    } else if (info->max_rx_pktlen >= MTU_MIN + RTE_ETHER_HDR_LEN + RTE_ETHER_CRC_LEN) {
+        limit = RTE_MIN(limit, info->max_rx_pktlen - RTE_ETHER_HDR_LEN - RTE_ETHER_CRC_LEN);
+    }
+    return (uint16_t)limit;
+}
+
+static void choose_capabilities(struct port *port, const struct rte_eth_dev_info *info,
+                                uint32_t queue_count, struct rte_eth_conf *conf)
+{
+    struct port_capabilities *can = &port->capabilities;
+    uint64_t tx = info->tx_offload_capa & TX_OFFLOADS_WANTED;
+    uint64_t rx = info->rx_offload_capa & RX_OFFLOADS_CHECKSUM;
+    if (has_quirk(port, PORT_QUIRK_EMULATED_OFFLOADS)) {
+        tx &= RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
+        rx = 0;
+    }
+    rx = rx == RX_OFFLOADS_CHECKSUM ? rx : 0;
+    can->queue_count = choose_queue_count(port, info, queue_count);
+    can->mtu_max = choose_mtu_max(port, info);
+    can->tx_ipv4_checksum = (tx & RTE_ETH_TX_OFFLOAD_IPV4_CKSUM) != 0;
+    can->tx_tcp_checksum = (tx & RTE_ETH_TX_OFFLOAD_TCP_CKSUM) != 0;
+    can->tx_udp_checksum = (tx & RTE_ETH_TX_OFFLOAD_UDP_CKSUM) != 0;
+    can->tx_multi_segment = (tx & RTE_ETH_TX_OFFLOAD_MULTI_SEGS) != 0;
+    can->rx_checksum = rx != 0 || port->unfinished_checksums;
+    conf->txmode.offloads = tx;
+    conf->rxmode.offloads = rx;
+    uint64_t spread =
+        info->flow_type_rss_offloads & (RTE_ETH_RSS_IP | RTE_ETH_RSS_TCP | RTE_ETH_RSS_UDP);
+    can->rss = has_quirk(port, PORT_QUIRK_KERNEL_SPREADS);
+    if (!can->rss && can->queue_count > 1 && spread != 0) {
+        can->rss = true;
+        conf->rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
+        conf->rx_adv_conf.rss_conf.rss_hf = spread;
+    }
+}
+
+/* The configured MTU, else the kernel interface's, else Ethernet's; never beyond one mbuf. */
+static int choose_mtu(struct port *port, struct config_error *error)
+{
+    uint16_t limit = port->capabilities.mtu_max, mtu = port->config.mtu;
+    if (mtu != 0 && (mtu > limit || mtu < MTU_MIN)) {
+        return port_refuse(error, port->name, -EINVAL, "mtu %u is not in %u to %u", mtu, MTU_MIN,
+                           limit);
+    }
+    if (mtu == 0 && (!has_quirk(port, PORT_QUIRK_KERNEL_INTERFACE) ||
+                     kernel_interface_get_mtu(port->name, &mtu) < 0)) {
+        mtu = RTE_ETHER_MTU;
+    }
+    port->config.mtu = mtu < limit ? mtu : limit;
+    return 0;
+}
+
+static int setup_queues(struct port *port, const struct rte_eth_dev_info *info,
+                        struct rte_mempool *pool)
+{
+    uint16_t rx = port->driver->rx_descriptors, tx = port->driver->tx_descriptors;
+    int result = rte_eth_dev_adjust_nb_rx_tx_desc(port->dpdk_port, &rx, &tx);
+    for (uint16_t queue = 0; result == 0 && queue < port->capabilities.queue_count; queue++) {
+        struct rte_eth_rxconf rx_conf = info->default_rxconf;
+        result = rte_eth_rx_queue_setup(port->dpdk_port, queue, rx,
+                                        (unsigned)rte_eth_dev_socket_id(port->dpdk_port), &rx_conf,
+                                        pool);
+        if (result == 0) {
+            result = rte_eth_tx_queue_setup(port->dpdk_port, queue, tx,
+                                            (unsigned)rte_eth_dev_socket_id(port->dpdk_port), NULL);
+        }
+    }
+    return result;
+}
+
+static int configure_device(struct port *port, uint32_t queue_count, struct rte_mempool *pool,
+                            struct config_error *error)
+{
+    struct rte_eth_dev_info info;
+    int result = rte_eth_dev_info_get(port->dpdk_port, &info);
+    if (result < 0) {
+        return refuse_step(port, error, result, "query the device");
+    }
+    struct rte_eth_conf conf = {0};
+    choose_capabilities(port, &info, queue_count, &conf);
+    result = choose_mtu(port, error);
+    if (result < 0) {
+        return result;
+    }
+    conf.intr_conf.rxq = has_quirk(port, PORT_QUIRK_INTERRUPT_FD);
+    uint16_t queues = port->capabilities.queue_count;
+    result = rte_eth_dev_configure(port->dpdk_port, queues, queues, &conf);
+    if (result < 0) {
+        return refuse_step(port, error, result, "configure the device");
+    }
+    /* A device without the call has no limit of its own. */
+    result = rte_eth_dev_set_mtu(port->dpdk_port, port->config.mtu);
+    if (result < 0 && result != -ENOTSUP) {
+        return refuse_step(port, error, result, "set the mtu");
+    }
+    result = setup_queues(port, &info, pool);
+    return result < 0 ? refuse_step(port, error, result, "set up the queues") : 0;
+}
+
+/* ---- creation and start ---------------------------------------------------------------------- */
+
+static int create_device(struct port *port, uint32_t *queue_count, struct config_error *error)
+{
+    const struct port_driver *driver = port->driver;
+    char arguments[PORT_DEVICE_TEXT_BYTES_MAX] = "";
+    if (driver->pmd != NULL) {
+        snprintf(port->device, sizeof(port->device), "%s_%s", driver->pmd, port->name);
+    }
+    if (driver->compose_arguments != NULL) {
+        int result = driver->compose_arguments(&port->config, queue_count, arguments,
+                                               sizeof(arguments), error);
+        if (result < 0) {
+            return result;
+        }
+    }
+    if (driver->pmd == NULL) {
+        /* pci: the argument is the address and, behind a comma, what the PMD understands. */
+        size_t length = strcspn(port->config.argument, ",");
+        snprintf(port->device, sizeof(port->device), "%.*s", (int)RTE_MIN(length, 63U),
+                 port->config.argument);
+    }
+    int result = rte_eal_hotplug_add(driver->bus, port->device, arguments);
+    if (result < 0) {
+        return refuse_step(port, error, result, "create the device");
+    }
+    port->created = true;
+    result = rte_eth_dev_get_port_by_name(port->device, &port->dpdk_port);
+    return result < 0 ? refuse_step(port, error, result, "find the device") : 0;
+}
+
+static int start_device(struct port *port, struct config_error *error)
+{
+    const struct port_driver *driver = port->driver;
+    int result = driver->before_start != NULL ? driver->before_start(port, error) : 0;
+    if (result < 0) {
+        return result;
+    }
+    result = rte_eth_dev_start(port->dpdk_port);
+    if (result < 0) {
+        return refuse_step(port, error, result, "start the device");
+    }
+    port->started = true;
+    result = rte_eth_macaddr_get(port->dpdk_port, &port->mac);
+    if (result < 0) {
+        return refuse_step(port, error, result, "read the device's address");
+    }
+    return driver->after_start != NULL ? driver->after_start(port, error) : 0;
+}
+
+static int setup_device(struct port *port, uint32_t queue_count, struct rte_mempool *pool,
+                        struct config_error *error)
+{
+    descriptor_predicate *predicate = port->driver->is_queue_descriptor;
+    struct descriptor_set before;
+    if (predicate != NULL) {
+        collect_descriptors(&before, predicate);
+    }
+    int result = create_device(port, &queue_count, error);
+    if (result == 0) {
+        result = configure_device(port, queue_count, pool, error);
+    }
+    if (result == 0 && predicate != NULL) {
+        keep_new_descriptors(port, &before);
+    }
+    if (result == 0) {
+        result = start_device(port, error);
+    }
+    return result;
+}
+
+int port_setup(struct port *port, const struct interface_config *config, uint32_t queue_count,
+               struct rte_mempool *pool, struct config_error *error)
+{
+    CHECK(queue_count > 0 && pool != NULL);
+    *port = (struct port){.config = *config, .rx_fd = -1, .kernel_up_before = true};
+    memcpy(port->name, config->name, sizeof(port->name));
+    port->driver = find_driver(config->driver);
+    if (port->driver == NULL) {
+        return port_refuse(error, port->name, -EINVAL, "is not a packet interface");
+    }
+    eal_forget_reason();
+    int result = 0;
+    if (has_quirk(port, PORT_QUIRK_KERNEL_INTERFACE)) {
+        result = prepare_kernel_interface(port, error);
+    }
+    if (result == 0) {
+        result = setup_device(port, queue_count, pool, error);
+    }
+    if (result < 0) {
+        port_teardown(port);
+        return result;
+    }
+    choose_rx_fd(port);
+    return 0;
+}
+
+void port_teardown(struct port *port)
+{
+    if (port->driver == NULL) {
+        return;
+    }
+    if (port->queue_fd_count > 1 && port->rx_fd >= 0) {
+        close(port->rx_fd);
+    }
+    port->rx_fd = -1;
+    port->queue_fd_count = 0;
+    if (port->started) {
+        (void)rte_eth_dev_stop(port->dpdk_port);
+        (void)rte_eth_dev_close(port->dpdk_port);
+    }
+    if (port->created) {
+        (void)rte_eal_hotplug_remove(port->driver->bus, port->device);
+    }
+    if (port->created && port->driver->after_teardown != NULL) {
+        port->driver->after_teardown(port);
+    }
+    if (has_quirk(port, PORT_QUIRK_KERNEL_INTERFACE)) {
+        restore_kernel_interface(port);
+    }
+    port->created = port->started = false;
+    port->driver = NULL;
+}
+
+/* ---- bursts ---------------------------------------------------------------------------------- */
+
+static void restore_vlan_tags(struct rte_mbuf **packets, uint16_t count)
+{
+    for (uint16_t i = 0; i < count; i++) {
+        if (UNLIKELY(packets[i]->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED) &&
+            rte_vlan_insert(&packets[i]) == 0) {
+            packets[i]->ol_flags &= ~(RTE_MBUF_F_RX_VLAN_STRIPPED | RTE_MBUF_F_RX_VLAN);
+        }
+    }
+}
+
+uint16_t port_receive_burst(struct port *port, uint16_t queue, struct rte_mbuf **packets,
+                            uint16_t count_max)
+{
+    uint16_t count = rte_eth_rx_burst(port->dpdk_port, queue, packets, count_max);
+    if (count > 0 && has_quirk(port, PORT_QUIRK_VLAN_STRIPPED)) {
+        restore_vlan_tags(packets, count);
+    }
+    if (count > 0 && port->unfinished_checksums) {
+        port_mark_unfinished_checksums(packets, count);
+    }
+    return count;
+}
+
+/* A PMD that cannot chain reads past the first segment: give it one. NULL when it does not fit or
+ * the pool is dry. */
+static struct rte_mbuf *flatten(struct rte_mbuf *packet)
+{
+    struct rte_mbuf *flat = rte_pktmbuf_copy(packet, packet->pool, 0, UINT32_MAX);
+    if (flat != NULL && flat->nb_segs > 1) {
+        rte_pktmbuf_free(flat);
+        flat = NULL;
+    }
+    rte_pktmbuf_free(packet);
+    return flat;
+}
+
+static uint16_t flatten_all(struct rte_mbuf **packets, uint16_t count)
+{
+    uint16_t kept = 0;
+    for (uint16_t i = 0; i < count; i++) {
+        struct rte_mbuf *packet = packets[i];
+        if (packet->nb_segs > 1) {
+            packet = flatten(packet);
+        }
+        if (packet != NULL) {
+            packets[kept++] = packet;
+        }
+    }
+    return kept;
+}
+
+uint16_t port_transmit_burst(struct port *port, uint16_t queue, struct rte_mbuf **packets,
+                             uint16_t count)
+{
+    uint16_t usable = port->capabilities.tx_multi_segment ? count : flatten_all(packets, count);
+    uint16_t sent = 0, now = 0;
+    do {
+        now = rte_eth_tx_burst(port->dpdk_port, queue, packets + sent, (uint16_t)(usable - sent));
+        sent = (uint16_t)(sent + now);
+    } while (now > 0 && sent < usable);
+    if (UNLIKELY(sent < usable)) {
+        rte_pktmbuf_free_bulk(packets + sent, (unsigned)(usable - sent));
+    }
+    return (uint16_t)(count - sent);
+}

@@ -1,0 +1,40 @@
+/* RESP requests. The first four bytes of an input choose limits, cuts and which bulks are supplied;
+ * the rest is the stream. Cut and whole must read as the naive reference does. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "dataplane/base/hash.h"
+#include "tests/unit/l6_protocol/parse_driver.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void check_same(struct buffer *a, struct buffer *b)
+{
+    if (strcmp(buffer_text(a), buffer_text(b)) != 0) {
+        (void)fprintf(stderr, "expected:\n%sgot:\n%s", buffer_text(a), buffer_text(b));
+        abort();
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    if (size < 4) {
+        return 0;
+    }
+    uint64_t random = bytes_read_be32(data) + 1ULL;
+    struct resp_limits limits = {100000, (data[0] & 1) == 0};
+    struct slice stream = slice_of(data + 4, size - 4);
+    struct buffer expected = {0}, text = {0};
+    size_t cuts[16], count = 0;
+    for (size_t at = random_next(&random) % 32; count < 16 && at < stream.size;
+         at += random_next(&random) % 64) {
+        cuts[count++] = at;
+    }
+    struct feed feed = {stream, cuts, count, data[1] % 8};
+    resp_reference(stream, &limits, &expected);
+    resp_transcript(&feed, &limits, &text);
+    check_same(&expected, &text);
+    buffer_free(&expected);
+    buffer_free(&text);
+    return 0;
+}

@@ -1,0 +1,183 @@
+"""Fixtures: nicached in a network namespace of its own, reached through one of its drivers.
+
+Everything happens inside namespaces that a test makes itself, with addresses of 198.18.0.0/15 and
+127.0.0.0/8; they are gone when the test ends. Without root only the kernel-socket forms run.
+"""
+
+import itertools
+import os
+import pathlib
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BINARY = pathlib.Path(os.environ.get("NICACHED_BINARY", ROOT / "build-test/control/nicached"))
+PYTHON = "/usr/bin/python3"
+STACK_ADDRESS = "198.18.0.2"
+HOST_ADDRESS = "198.18.0.1"
+IS_ROOT = os.geteuid() == 0
+
+_numbers = itertools.count(1)
+
+
+def run(*command, check=True, timeout=120, **more):
+    """Runs a command to its end and returns it, its output as text."""
+    return subprocess.run([str(word) for word in command], check=check, text=True, timeout=timeout,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **more)
+
+
+class Namespace:
+    """A network namespace, with helpers to run things inside it."""
+
+    def __init__(self):
+        self.name = f"nicached-{os.getpid()}-{next(_numbers)}"
+        run("ip", "netns", "add", self.name)
+        self.run("ip", "link", "set", "lo", "up")
+
+    def command(self, *words):
+        return ["ip", "netns", "exec", self.name, *[str(word) for word in words]]
+
+    def run(self, *words, **more):
+        return run(*self.command(*words), **more)
+
+    def popen(self, *words, **more):
+        return subprocess.Popen(self.command(*words), **more)
+
+    def close(self):
+        run("ip", "netns", "del", self.name, check=False)
+
+
+class NoNamespace(Namespace):
+    """The test's own network, for those who are not root: kernel sockets only."""
+
+    def __init__(self):
+        self.name = None
+
+    def command(self, *words):
+        return [str(word) for word in words]
+
+    def close(self):
+        pass
+
+
+class Appliance:
+    """A running nicached. `address` is where its clients find it, from inside `namespace`."""
+
+    def __init__(self, namespace, address, directives, log_path):
+        self.namespace = namespace
+        self.address = address
+        self.log_path = log_path
+        self.log = open(log_path, "wb")
+        words = [word for line in directives for word in line.split(" ")]
+        self.process = namespace.popen(BINARY, *words, stdout=self.log, stderr=self.log)
+        self.wait_until_ready()
+
+    def output(self):
+        return pathlib.Path(self.log_path).read_text(errors="replace")
+
+    def wait_until_ready(self, timeout=30):
+        deadline = time.monotonic() + timeout
+        while "Ready to accept connections" not in self.output():
+            if self.process.poll() is not None:
+                raise RuntimeError(f"nicached ended with {self.process.returncode}:\n{self.output()}")
+            if time.monotonic() > deadline:
+                self.process.kill()
+                raise RuntimeError(f"nicached is not ready:\n{self.output()}")
+            time.sleep(0.02)
+
+    def stop(self, how=signal.SIGTERM):
+        """Ends it as an operator would, and sees that it ended well."""
+        if self.process.poll() is None:
+            self.process.send_signal(how)
+        code = self.process.wait(timeout=30)
+        self.log.close()
+        text = self.output()
+        assert code == 0, f"exit code {code}:\n{text[-4000:]}"
+        for trouble in ("Sanitizer", "runtime error", "CHECK("):
+            assert trouble not in text, text[-8000:]
+
+    def client(self, source, *words, timeout=300, check=True):
+        """Runs a Python client script (its text) inside the namespace; `words` are its arguments."""
+        return self.namespace.run(PYTHON, "-c", source, self.address, *words, timeout=timeout,
+                                  check=check).stdout
+
+
+def make_veth(namespace, mtu=1500):
+    """veth0 for the kernel's client, veth1 for nicached. The kernel leaves checksums unfinished on a
+    veth unless it is told not to; a wire would never see such packets."""
+    namespace.run("ip", "link", "add", "veth0", "mtu", mtu, "type", "veth", "peer", "name", "veth1",
+                  "mtu", mtu)
+    for end in ("veth0", "veth1"):
+        namespace.run("ethtool", "-K", end, "tx", "off", "gso", "off", "tso", "off", "gro", "off",
+                      check=False)
+        namespace.run("ip", "link", "set", end, "up")
+    namespace.run("ip", "addr", "add", f"{HOST_ADDRESS}/24", "dev", "veth0")
+    namespace.run("sysctl", "-qw", "net.ipv6.conf.veth1.disable_ipv6=1", check=False)
+
+
+class Fleet:
+    """Starts appliances over any driver, and ends all of them with the test."""
+
+    def __init__(self, directory):
+        self.directory = directory
+        self.appliances = []
+        self.namespaces = []
+
+    def namespace(self):
+        namespace = Namespace() if IS_ROOT else NoNamespace()
+        self.namespaces.append(namespace)
+        return namespace
+
+    def start(self, driver="socket", *directives, namespace=None):
+        if driver != "socket" and not IS_ROOT:
+            pytest.skip("needs root")
+        namespace = namespace or self.namespace()
+        address = STACK_ADDRESS
+        if driver == "socket":
+            lines, address = ["--interface lo0 socket 127.0.0.1"], "127.0.0.1"
+        elif driver == "tap":
+            lines = [f"--interface tap0 tap {STACK_ADDRESS}/24"]
+        else:
+            make_veth(namespace)
+            lines = [f"--interface veth1 {driver} {STACK_ADDRESS}/24"]
+        lines += ["--protected-mode no", "--hugepages no", *directives]
+        log_path = self.directory / f"nicached-{len(self.appliances)}.log"
+        appliance = Appliance(namespace, address, lines, log_path)
+        self.appliances.append(appliance)
+        return appliance
+
+    def close(self):
+        problems = []
+        for appliance in self.appliances:
+            try:
+                appliance.stop()
+            except Exception as problem:  # all must be ended before the first is reported
+                appliance.process.kill()
+                problems.append(problem)
+        for namespace in self.namespaces:
+            namespace.close()
+        if problems:
+            raise problems[0]
+
+
+@pytest.fixture
+def fleet(tmp_path):
+    fleet = Fleet(tmp_path)
+    yield fleet
+    fleet.close()
+
+
+DRIVERS = ["socket", "tap", "af_packet", "af_xdp"]
+
+
+@pytest.fixture(params=DRIVERS)
+def appliance(request, fleet):
+    """One appliance over each driver in turn."""
+    return fleet.start(request.param)
