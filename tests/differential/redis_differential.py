@@ -596,6 +596,16 @@ def walk(connection, options):
     return "SCAN never came back to cursor 0"
 
 
+def check_values(pair):
+    """What every key of the database holds, and until when."""
+    for key in pair.left.ask(b"KEYS", b"*"):
+        for command in ([b"GET", key], [b"PEXPIRETIME", key], [b"OBJECT", b"ENCODING", key]):
+            difference = pair.run([command])
+            if difference is not None:
+                return "%r: %s / %s" % (command, shorten(difference[1]), shorten(difference[2]))
+    return None
+
+
 def check_database(pair, generator):
     """KEYS, SCAN and RANDOMKEY, whose order is the server's own: compared as sets."""
     for pattern in PATTERNS:
@@ -609,6 +619,9 @@ def check_database(pair, generator):
         left, right = walk(pair.left, option), walk(pair.right, option)
         if left != right:
             return "SCAN %r: %r / %r" % (option, left, right)
+    problem = check_values(pair)
+    if problem is not None:
+        return problem
     keys = pair.left.ask(b"KEYS", b"*")
     for _ in range(10):
         key = pair.right.ask(b"RANDOMKEY")
