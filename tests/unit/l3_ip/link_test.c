@@ -297,6 +297,10 @@ static void test_request_is_answered_byte_by_byte(void **state)
     frame_arp(&expected, 2, &bench_us, &bench_client);
     assert_int_equal(frame.size, expected.size);
     assert_memory_equal(frame.bytes, expected.bytes, expected.size);
+    assert_int_equal(bench_count(bench, METRIC_NET_RX_PACKETS), 1);
+    assert_int_equal(bench_count(bench, METRIC_NET_RX_BYTES), 60);
+    assert_int_equal(bench_count(bench, METRIC_NET_TX_PACKETS), 3); /* with the two of the start */
+    assert_int_equal(bench_count(bench, METRIC_NET_TX_BYTES), 3 * 42);
     /* It told us its MAC: no question is needed to send to it. */
     send_to(bench, bench_client.ipv4, "abcd");
     expect_packet(bench, bench_client.mac, "abcd");
