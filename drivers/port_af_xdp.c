@@ -28,7 +28,8 @@ static bool is_xdp_socket(int fd)
 
 /* The PMD brings in libxdp and libbpf, which write to stderr by themselves. They are found by name:
  * linking them would need them on hosts that never use XDP. */
-static int drop_library_message(int level, const char *format, va_list arguments)
+__attribute__((format(printf, 2, 0))) static int drop_library_message(int level, const char *format,
+                                                                      va_list arguments)
 {
     if (level == 0) {
         char text[256];

@@ -131,7 +131,7 @@ static bool read_int32(struct slice word, int32_t *value)
 
 /* A number of 2^63 and more is refused if there is a minus anywhere: it is how the reference tells
  * a negative number from a large one. */
-static bool read_uint64(struct slice word, uint64_t *value)
+bool memcache_parse_uint64(struct slice word, uint64_t *value)
 {
     bool negative;
     uint64_t magnitude;
@@ -145,7 +145,7 @@ static bool read_uint64(struct slice word, uint64_t *value)
 static bool read_uint32(struct slice word, uint32_t *value)
 {
     uint64_t wide;
-    if (!read_uint64(word, &wide)) {
+    if (!memcache_parse_uint64(word, &wide)) {
         return false;
     }
     *value = (uint32_t)wide;
@@ -352,7 +352,7 @@ static const char *parse_storage(struct command_line *line)
     int32_t exptime, value_bytes;
     if (parse_one_key(line) != NULL || !read_uint32(word[2], &request->client_flags) ||
         !read_int32(word[3], &exptime) || !read_int32(word[4], &value_bytes) ||
-        (request->verb == MEMCACHE_CAS && !read_uint64(word[5], &request->cas)) ||
+        (request->verb == MEMCACHE_CAS && !memcache_parse_uint64(word[5], &request->cas)) ||
         value_bytes < 0 || value_bytes > INT_MAX - 2) {
         return BAD_FORMAT;
     }
@@ -384,7 +384,7 @@ static const char *parse_arithmetic(struct command_line *line)
     if (parse_one_key(line) != NULL) {
         return BAD_FORMAT;
     }
-    return read_uint64(line->words.word[2], &line->request->delta)
+    return memcache_parse_uint64(line->words.word[2], &line->request->delta)
                ? NULL
                : "CLIENT_ERROR invalid numeric delta argument";
 }

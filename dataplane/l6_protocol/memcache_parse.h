@@ -105,6 +105,9 @@ void memcache_parser_supply_value(struct memcache_parser *parser, struct slice v
  * bytes as they come (give them the payload bytes from bulk_offset on). */
 void memcache_parser_refuse_value(struct memcache_parser *parser);
 
+/* A number as memcached reads one with strtoull: for incr and decr on a stored value. */
+bool memcache_parse_uint64(struct slice text, uint64_t *value);
+
 /* ---- UDP frame header: eight bytes before the text ------------------------------------------ */
 
 #define MEMCACHE_FRAME_BYTES 8U

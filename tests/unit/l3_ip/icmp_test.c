@@ -52,6 +52,18 @@ static void test_echo_checksum_at_its_edges(void **state)
     }
 }
 
+/* Found by fuzz_frame: the incremental checksum of a message of zeros came out as the wrong zero.
+ */
+static void test_echo_of_nothing_but_zeros(void **state)
+{
+    struct bench *bench = *state;
+    struct frame request, sent;
+    frame_icmp(&request, &bench_client, &bench_us, 8, 0, 0, SLICE_LITERAL("\0\0\0\0"));
+    bench_feed(bench, &request);
+    assert_true(bench_take(bench, &sent));
+    assert_int_equal(bytes_read_be32(sent.bytes + AT_L4), 0x0000ffff);
+}
+
 static void feed_large_echo(struct bench *bench, const uint8_t *message, size_t size)
 {
     for (size_t at = 0; at < size; at += 1480) {
@@ -323,6 +335,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         BENCH_TEST(test_echo_byte_by_byte_for_every_size),
         BENCH_TEST(test_echo_checksum_at_its_edges),
+        BENCH_TEST(test_echo_of_nothing_but_zeros),
         BENCH_TEST(test_large_echo_comes_back_in_fragments),
         BENCH_TEST(test_shared_request_is_copied),
         BENCH_TEST(test_dropped_messages),

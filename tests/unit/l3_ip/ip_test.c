@@ -346,6 +346,11 @@ static void test_too_large_datagram_leaves_in_fragments(void **state)
     }
     assert_int_equal(at, 5000);
     assert_memory_equal(got, whole, 5000);
+    /* Another datagram has another identification, or a receiver would mix them. */
+    send_to_station(bench, 17, l4_packet(bench, 5000));
+    assert_true(bench_take(bench, &sent));
+    assert_int_not_equal(identification, bytes_read_be16(sent.bytes + AT_IP + 4));
+    bench_discard_tx(bench);
     /* TCP never exceeds the MTU: a packet that does is not fragmented. */
     send_to_station(bench, 6, l4_packet(bench, 1481));
     assert_int_equal(bench->interface->tx_count, 0);

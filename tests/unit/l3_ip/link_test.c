@@ -297,6 +297,10 @@ static void test_request_is_answered_byte_by_byte(void **state)
     frame_arp(&expected, 2, &bench_us, &bench_client);
     assert_int_equal(frame.size, expected.size);
     assert_memory_equal(frame.bytes, expected.bytes, expected.size);
+    assert_int_equal(bench_count(bench, METRIC_NET_RX_PACKETS), 1);
+    assert_int_equal(bench_count(bench, METRIC_NET_RX_BYTES), 60);
+    assert_int_equal(bench_count(bench, METRIC_NET_TX_PACKETS), 3); /* with the two of the start */
+    assert_int_equal(bench_count(bench, METRIC_NET_TX_BYTES), 3 * 42);
     /* It told us its MAC: no question is needed to send to it. */
     send_to(bench, bench_client.ipv4, "abcd");
     expect_packet(bench, bench_client.mac, "abcd");
@@ -578,6 +582,62 @@ static void test_table_is_bounded_and_replaces_the_oldest(void **state)
     bench_destroy(bench); /* and what waits is freed */
 }
 
+static void test_busy_neighbour_outlives_a_flood(void **state)
+{
+    (void)state;
+    struct net_interface *description = bench_description();
+    description->prefix_length = 15;
+    struct bench *bench = bench_create(description);
+    feed_arp(bench, 2, &bench_gateway, &bench_us);
+    feed_tcp(bench, &bench_client);
+    for (uint32_t host = 0; host < 5000; host++) {
+        struct station other = {{2, 1, 0, 0, 0, 1}, IPV4(198, 18, 16, 0) + host, 40000};
+        bench->now.mono_us += 10;
+        feed_tcp(bench, &other);
+        send_to(bench, bench_client.ipv4, "busy");
+        bench_discard_tx(bench);
+    }
+    send_to(bench, bench_client.ipv4, "here");
+    expect_packet(bench, bench_client.mac, "here");
+    bench_destroy(bench);
+}
+
+/* The NIC took the tag off and left no room in front: replies need 4 bytes more than there are. */
+static void test_request_without_headroom_is_answered(void **state)
+{
+    (void)state;
+    struct net_interface *description = bench_description();
+    description->vlan = 12;
+    struct bench *bench = bench_create(description);
+    bench_discard_tx(bench);
+    struct frame frame, sent;
+    struct udp_datagram out[1];
+    struct byte_queue body;
+    byte_queue_init(&body);
+    for (uint32_t kind = 0; kind < 2; kind++) {
+        if (kind == 0) {
+            frame_icmp(&frame, &bench_client, &bench_us, 8, 0, 1, SLICE_LITERAL("ping"));
+        } else {
+            frame_udp(&frame, &bench_client, &bench_us, SLICE_LITERAL("ping"));
+        }
+        struct rte_mbuf *mbuf = rte_pktmbuf_alloc(bench->pool);
+        assert_non_null(mbuf);
+        mbuf->data_off = 0;
+        memcpy(rte_pktmbuf_append(mbuf, (uint16_t)frame.size), frame.bytes, frame.size);
+        mbuf->ol_flags |= RTE_MBUF_F_RX_VLAN | RTE_MBUF_F_RX_VLAN_STRIPPED;
+        mbuf->vlan_tci = 12;
+        bench_feed_mbufs(bench, &mbuf, 1);
+        if (udp_input_batch(bench->udp, bench->datagrams, bench->datagram_count, &bench->now,
+                            out) == 1) {
+            udp_reply(bench->udp, &out[0], SLICE_LITERAL("pong"), &body, 0, 0);
+        }
+        assert_true(bench_take(bench, &sent));
+        assert_int_equal(bytes_read_be32(sent.bytes + AT_TYPE), 0x8100000c);
+    }
+    assert_int_equal(bench_drop_count(bench), 0);
+    bench_destroy(bench);
+}
+
 int main(void)
 {
     bench_start_eal();
@@ -607,6 +667,8 @@ int main(void)
         BENCH_TEST(test_gateway_learnt_from_traffic_until_it_answers),
         BENCH_TEST(test_gateway_that_never_answers_arp_is_kept_while_it_sends),
         BENCH_TEST(test_silent_gateway_is_asked_again_at_next_use),
+        cmocka_unit_test(test_busy_neighbour_outlives_a_flood),
+        cmocka_unit_test(test_request_without_headroom_is_answered),
         cmocka_unit_test(test_table_is_bounded_and_replaces_the_oldest),
     };
     return cmocka_run_group_tests_name("link", tests, NULL, NULL);

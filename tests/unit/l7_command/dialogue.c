@@ -14,20 +14,25 @@ void dialogue_setup(const char *program)
 {
     char name[64];
     snprintf(name, sizeof(name), "%.60s", program);
-    char *arguments[] = {name, (char[]){"--no-huge"}, (char[]){"--no-pci"}, (char[]){"-m"},
-                         (char[]){"512"}, (char[]){"--in-memory"}, (char[]){"--no-telemetry"},
-                         (char[]){"--log-level=error"}, (char[]){"-l"}, (char[]){"0"}};
-    CHECK(rte_eal_init(sizeof(arguments) / sizeof(arguments[0]), arguments) >= 0);
+    char words[][20] = {"--no-huge",   "--no-pci",          "-m", "512", "--no-telemetry",
+                        "--no-shconf", "--log-level=error", "-l", "0"};
+    char *arguments[sizeof(words) / sizeof(words[0]) + 2] = {name};
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+        arguments[i + 1] = words[i];
+    }
+    CHECK(rte_eal_init(sizeof(words) / sizeof(words[0]) + 1, arguments) >= 0);
     command_table_setup();
 }
 
 struct dialogue *dialogue_create(void)
 {
-    struct dialogue *dialogue = calloc(1, sizeof(*dialogue));
+    /* The metrics inside want whole cache lines. */
+    struct dialogue *dialogue = aligned_alloc(64, (sizeof(*dialogue) + 63) & ~(size_t)63);
     CHECK(dialogue != NULL);
+    memset(dialogue, 0, sizeof(*dialogue));
     dialogue->config = config_create_default();
-    dialogue->now = (struct instant){
-        .mono_us = 5000000, .wall_ms = 1700000000000, .wall_us = 1700000000000123};
+    dialogue->now =
+        (struct instant){.mono_us = 5000000, .wall_ms = 1700000000000, .wall_us = 1700000000000123};
     byte_pool_init(&dialogue->pool, 16);
     client_registry_init(&dialogue->clients, 0, 1);
 
@@ -45,25 +50,29 @@ struct dialogue *dialogue_create(void)
     context->status = &dialogue->status;
     context->now = dialogue->now;
     dialogue->context = context;
-    dialogue_open_client(dialogue, &dialogue->client);
-    dialogue->speaker = &dialogue->client;
+    dialogue->client = dialogue->speaker = dialogue_open_client(dialogue);
     return dialogue;
 }
 
-void dialogue_open_client(struct dialogue *dialogue, struct client *client)
+struct client *dialogue_open_client(struct dialogue *dialogue)
 {
+    struct client *client = malloc(sizeof(*client));
+    CHECK(client != NULL);
     client_open(&dialogue->clients, client, CLIENT_RESP);
     client->created_mono_us = dialogue->now.mono_us;
     CHECK(address_parse(SLICE_LITERAL("127.0.0.1"), &client->peer.address));
     CHECK(address_parse(SLICE_LITERAL("127.0.0.1"), &client->local.address));
     client->peer.port = (uint16_t)(50000 + client->id);
     client->local.port = 6379;
+    return client;
 }
 
 void dialogue_destroy(struct dialogue *dialogue)
 {
     while (dialogue->clients.first != NULL) {
-        client_close(&dialogue->clients, dialogue->clients.first);
+        struct client *client = dialogue->clients.first;
+        client_close(&dialogue->clients, client);
+        free(client);
     }
     control_request_destroy(dialogue->deferral.request);
     command_context_destroy(dialogue->context);

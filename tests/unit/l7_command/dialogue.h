@@ -1,5 +1,5 @@
-/* A conversation with the command layer, without a connection: what a client sends, and the bytes it
- * gets back. One real shard, one context, any number of clients.
+/* A conversation with the command layer, without a connection: what a client sends, and the bytes
+ * it gets back. One real shard, one context, any number of clients.
  *
  *     struct dialogue *dialogue = dialogue_create();
  *     dialogue_expect(dialogue, "SET k v", "+OK\r\n");
@@ -23,11 +23,11 @@ struct dialogue {
     struct control_status status;
     struct byte_pool pool;
     struct instant now;
-    struct client client;    /* who speaks unless a test says otherwise */
-    struct client *speaker;
+    struct client *client;    /* the first one */
+    struct client *speaker;   /* who sends the next request */
     struct deferral deferral; /* of the last request, if it was deferred */
     enum command_verdict verdict;
-    char *reply;             /* terminated bytes of the last reply */
+    char *reply; /* terminated bytes of the last reply */
     size_t reply_bytes;
 };
 
@@ -35,7 +35,7 @@ struct dialogue {
 void dialogue_setup(const char *program);
 struct dialogue *dialogue_create(void);
 void dialogue_destroy(struct dialogue *dialogue);
-void dialogue_open_client(struct dialogue *dialogue, struct client *client);
+struct client *dialogue_open_client(struct dialogue *dialogue); /* closed with the dialogue */
 
 /* Sends one request; its reply is in dialogue->reply until the next one. */
 void dialogue_send(struct dialogue *dialogue, const char *request);

@@ -1,0 +1,175 @@
+/* memcached commands: entry point, and the verbs that need only a few lines.
+ *
+ *   memcache_execute ---> memcache_get.c         get gets gat gats
+ *                    ---> memcache_storage.c     set add replace append prepend cas
+ *                    ---> memcache_arithmetic.c  incr decr
+ *                    ---> memcache_stats.c       stats
+ *                    ---> here                   delete touch flush_all version verbosity quit
+ *
+ * Behaviour and texts are those of memcached 1.6.18. Thread: the owning worker. Memory: the
+ * shard's. Failure: what a client asks wrongly is an error line; no memory is SERVER_ERROR.
+ */
+#include <stdio.h>
+
+#include "config/config.h"
+#include "dataplane/base/check.h"
+#include "dataplane/l7_command/memcache_internal.h"
+#include "dataplane/l7_command/string_value.h"
+
+#define RELATIVE_SECONDS_MAX (60 * 60 * 24 * 30)
+
+/* ---- for the other files ------------------------------------------------------------------- */
+
+uint64_t memcache_expire_at_ms(int64_t exptime, const struct instant *now)
+{
+    if (exptime == 0) {
+        return 0;
+    }
+    if (exptime < 0) {
+        return MEMCACHE_EXPIRED;
+    }
+    /* The parser keeps exptime within 32 bits. */
+    uint64_t milliseconds = (uint64_t)exptime * 1000;
+    if (exptime <= RELATIVE_SECONDS_MAX) {
+        return now->wall_ms + milliseconds;
+    }
+    return milliseconds <= now->wall_ms ? MEMCACHE_EXPIRED : milliseconds;
+}
+
+const struct item *memcache_find(struct memcache_call *call, uint32_t index)
+{
+    return shard_find(call->shard, MEMCACHE_DATABASE, &call->keys[index], call->now);
+}
+
+bool memcache_check_type(struct memcache_call *call, const struct item *item)
+{
+    if (LIKELY(item == NULL || item_type(item) == ITEM_STRING)) {
+        return true;
+    }
+    memcache_reply_line(call->reply, MEMCACHE_WRONG_TYPE);
+    return false;
+}
+
+void memcache_count(struct memcache_call *call, enum metric metric)
+{
+    metric_add(call->context->metrics, metric, 1);
+}
+
+/* ---- verbs --------------------------------------------------------------------------------- */
+
+static void execute_delete(struct memcache_call *call)
+{
+    bool found = shard_delete(call->shard, MEMCACHE_DATABASE, &call->keys[0], call->now);
+    memcache_count(call, found ? METRIC_MEMCACHE_DELETE_HITS : METRIC_MEMCACHE_DELETE_MISSES);
+    memcache_reply_line(call->reply, found ? "DELETED" : "NOT_FOUND");
+}
+
+static void execute_touch(struct memcache_call *call)
+{
+    const struct item *item = memcache_find(call, 0);
+    memcache_count(call, METRIC_MEMCACHE_CMD_TOUCH);
+    memcache_count(call, item != NULL ? METRIC_MEMCACHE_TOUCH_HITS : METRIC_MEMCACHE_TOUCH_MISSES);
+    if (item == NULL) {
+        memcache_reply_line(call->reply, "NOT_FOUND");
+    } else if (!memcache_touch(call, 0, item)) {
+        memcache_reply_line(call->reply, "SERVER_ERROR out of memory");
+    } else {
+        memcache_reply_line(call->reply, "TOUCHED");
+    }
+}
+
+static void flush_now(struct command_context *context)
+{
+    context->memcache_flush_at_ms = 0;
+    shard_flush(context->shard, MEMCACHE_DATABASE);
+}
+
+/* The loop does the same once per pass; here it is for whoever runs commands without a loop. */
+static void flush_if_due(struct command_context *context, const struct instant *now)
+{
+    if (UNLIKELY(context->memcache_flush_at_ms != 0) &&
+        now->wall_ms >= context->memcache_flush_at_ms) {
+        flush_now(context);
+    }
+}
+
+/* A later flush_all takes the place of one that still waits. */
+static void execute_flush_all(struct memcache_call *call)
+{
+    memcache_count(call, METRIC_MEMCACHE_CMD_FLUSH);
+    uint64_t at_ms = memcache_expire_at_ms(call->request->exptime, call->now);
+    if (at_ms == 0 || at_ms == MEMCACHE_EXPIRED) {
+        flush_now(call->context);
+    } else {
+        call->context->memcache_flush_at_ms = at_ms;
+    }
+    memcache_reply_line(call->reply, "OK");
+}
+
+static void execute_version(struct memcache_call *call)
+{
+    char text[128];
+    (void)snprintf(text, sizeof(text), "VERSION %.100s", call->context->config->memcache_version);
+    memcache_reply_line(call->reply, text);
+}
+
+static const char *const verb_names[MEMCACHE_VERB_COUNT] = {
+    [MEMCACHE_GET] = "get",
+    [MEMCACHE_GETS] = "gets",
+    [MEMCACHE_GAT] = "gat",
+    [MEMCACHE_GATS] = "gats",
+    [MEMCACHE_SET] = "set",
+    [MEMCACHE_ADD] = "add",
+    [MEMCACHE_REPLACE] = "replace",
+    [MEMCACHE_APPEND] = "append",
+    [MEMCACHE_PREPEND] = "prepend",
+    [MEMCACHE_CAS] = "cas",
+    [MEMCACHE_DELETE] = "delete",
+    [MEMCACHE_INCR] = "incr",
+    [MEMCACHE_DECR] = "decr",
+    [MEMCACHE_TOUCH] = "touch",
+    [MEMCACHE_FLUSH_ALL] = "flush_all",
+    [MEMCACHE_VERSION] = "version",
+    [MEMCACHE_VERBOSITY] = "verbosity",
+    [MEMCACHE_STATS] = "stats",
+    [MEMCACHE_QUIT] = "quit",
+};
+
+static void note_client(struct memcache_call *call)
+{
+    struct client *client = call->client;
+    client->last_command = verb_names[call->request->verb];
+    client->command_count++;
+    client->active_mono_us = call->now->mono_us;
+    memcache_count(call, METRIC_COMMANDS_PROCESSED);
+}
+
+void memcache_execute(struct memcache_call *call)
+{
+    flush_if_due(call->context, call->now);
+    note_client(call);
+    call->reply->suppressed = call->request->no_reply;
+    switch (call->request->verb) {
+    case MEMCACHE_GET:
+    case MEMCACHE_GETS:
+    case MEMCACHE_GAT:
+    case MEMCACHE_GATS: memcache_execute_get(call); break;
+    case MEMCACHE_SET:
+    case MEMCACHE_ADD:
+    case MEMCACHE_REPLACE:
+    case MEMCACHE_APPEND:
+    case MEMCACHE_PREPEND:
+    case MEMCACHE_CAS: memcache_execute_storage(call); break;
+    case MEMCACHE_DELETE: execute_delete(call); break;
+    case MEMCACHE_INCR:
+    case MEMCACHE_DECR: memcache_execute_arithmetic(call); break;
+    case MEMCACHE_TOUCH: execute_touch(call); break;
+    case MEMCACHE_FLUSH_ALL: execute_flush_all(call); break;
+    case MEMCACHE_VERSION: execute_version(call); break;
+    /* The log level is the configuration's; memcached's clients may still ask. */
+    case MEMCACHE_VERBOSITY: memcache_reply_line(call->reply, "OK"); break;
+    case MEMCACHE_STATS: memcache_execute_stats(call); break;
+    case MEMCACHE_QUIT: call->client->close_after_reply = true; break;
+    case MEMCACHE_VERB_COUNT: CHECK(false);
+    }
+}

@@ -1,0 +1,104 @@
+/* get, gets, gat, gats: one VALUE per key found, in the order of the request, then END.
+ *
+ * gets needs a CAS value, which an item has only since somebody asked (item.h, invariant 4): the
+ * first gets publishes the same value again with one. gat publishes it again with another expiry,
+ * and the CAS value stays: the value is the same. Neither copies a large value; small ones are
+ * copied into the reply, large ones referenced.
+ */
+#include "dataplane/base/check.h"
+#include "dataplane/l7_command/memcache_internal.h"
+#include "dataplane/l7_command/string_value.h"
+
+/* The value of key `index` again, under other options. NULL: no memory. */
+static const struct item *publish_again(struct memcache_call *call, uint32_t index,
+                                        const struct item *item,
+                                        const struct item_draft_options *options)
+{
+    const struct key *key = &call->keys[index];
+    struct item *draft = shard_draft_like(call->shard, key->bytes, item, options);
+    if (draft != NULL) {
+        shard_publish(call->shard, MEMCACHE_DATABASE, key, draft);
+    }
+    return draft;
+}
+
+bool memcache_touch(struct memcache_call *call, uint32_t index, const struct item *item)
+{
+    uint64_t at_ms = memcache_expire_at_ms(call->request->exptime, call->now);
+    if (at_ms == MEMCACHE_EXPIRED) {
+        (void)shard_delete(call->shard, MEMCACHE_DATABASE, &call->keys[index], call->now);
+        return true;
+    }
+    struct item_draft_options options = string_options_same_value(item);
+    options.expire_at_ms = at_ms;
+    return publish_again(call, index, item, &options) != NULL;
+}
+
+static const struct item *with_cas(struct memcache_call *call, uint32_t index,
+                                   const struct item *item)
+{
+    if (LIKELY(item_cas(item) != 0)) {
+        return item;
+    }
+    struct item_draft_options options = string_options_same_value(item);
+    options.cas = shard_next_cas(call->shard);
+    return publish_again(call, index, item, &options);
+}
+
+static void reply_value(struct memcache_call *call, uint32_t index, const struct item *item,
+                        bool shows_cas)
+{
+    uint8_t scratch[NUMBER_TEXT_BYTES_MAX];
+    struct slice value = item_value(item, scratch);
+    struct blob *blob = item_blob(item);
+    if (blob != NULL) {
+        blob_acquire(blob);
+    }
+    memcache_reply_value(call->reply, call->keys[index].bytes, item->client_flags, shows_cas,
+                         item_cas(item), value, blob != NULL ? &blob->owner : NULL);
+}
+
+/* False: an error ended the reply. */
+static bool get_key(struct memcache_call *call, uint32_t index, bool shows_cas, bool touches)
+{
+    const struct item *item = memcache_find(call, index);
+    if (item == NULL) {
+        memcache_count(call, METRIC_KEYSPACE_MISSES);
+        memcache_count(call, touches ? METRIC_MEMCACHE_TOUCH_MISSES : METRIC_MEMCACHE_GET_MISSES);
+        return true;
+    }
+    if (!memcache_check_type(call, item)) {
+        return false;
+    }
+    memcache_count(call, METRIC_KEYSPACE_HITS);
+    memcache_count(call, touches ? METRIC_MEMCACHE_TOUCH_HITS : METRIC_MEMCACHE_GET_HITS);
+    if (shows_cas) {
+        item = with_cas(call, index, item);
+        if (item == NULL) {
+            memcache_reply_line(call->reply, "SERVER_ERROR out of memory writing get response");
+            return false;
+        }
+    }
+    reply_value(call, index, item, shows_cas);
+    if (touches && !memcache_touch(call, index, item)) {
+        memcache_reply_line(call->reply, "SERVER_ERROR out of memory writing get response");
+        return false;
+    }
+    return true;
+}
+
+void memcache_execute_get(struct memcache_call *call)
+{
+    enum memcache_verb verb = call->request->verb;
+    bool shows_cas = verb == MEMCACHE_GETS || verb == MEMCACHE_GATS;
+    bool touches = verb == MEMCACHE_GAT || verb == MEMCACHE_GATS;
+    uint32_t count = call->request->key_count;
+    metric_add(call->context->metrics,
+               touches ? METRIC_MEMCACHE_CMD_TOUCH : METRIC_MEMCACHE_CMD_GET, count);
+    for (uint32_t i = 0; i < count; i++) {
+        if (!get_key(call, i, shows_cas, touches)) {
+            return;
+        }
+    }
+    memcache_reply_end(call->reply);
+}

@@ -1,0 +1,177 @@
+/* set, add, replace, append, prepend, cas.
+ *
+ * Each publishes a new item or changes nothing. A value that the session received into a blob
+ * becomes the item's value as it is. A value that is too large, or for which there is no memory,
+ * also deletes the key when it was meant to be set, as the reference does: a stale value would be
+ * worse than none. append and prepend keep flags and expiry of the old item and take no account of
+ * those in the request.
+ */
+#include "config/config.h"
+#include "dataplane/base/check.h"
+#include "dataplane/l7_command/memcache_internal.h"
+#include "dataplane/l7_command/string_value.h"
+
+/* What the reference counts besides the key and the value, when the result of append is measured.
+ */
+#define ITEM_OVERHEAD_BYTES 59U
+#define ITEM_FLAGS_BYTES    4U
+
+static void refuse(struct memcache_call *call, const char *text)
+{
+    if (call->request->verb == MEMCACHE_SET) {
+        (void)shard_delete(call->shard, MEMCACHE_DATABASE, &call->keys[0], call->now);
+    }
+    memcache_reply_line(call->reply, text);
+}
+
+static struct item *draft_value_of_request(struct memcache_call *call, uint64_t expire_at_ms)
+{
+    struct slice value = call->request->value;
+    const struct item_draft_options options = {
+        .encoding = ENCODING_RAW,
+        .expire_at_ms = expire_at_ms,
+        .client_flags = call->request->client_flags,
+        .value_bytes = (uint32_t)value.size,
+    };
+    struct slice key = call->keys[0].bytes;
+    struct blob *blob = call->large_value;
+    if (blob != NULL && value.data == blob->bytes && value.size > ITEM_INLINE_BYTES_MAX) {
+        return shard_draft_over_blob(call->shard, key, blob, &options);
+    }
+    struct item *draft = shard_draft(call->shard, key, &options);
+    if (draft != NULL && value.size > 0) {
+        memcpy(draft_value(draft), value.data, value.size);
+    }
+    return draft;
+}
+
+static void store(struct memcache_call *call)
+{
+    uint64_t expire_at_ms = memcache_expire_at_ms(call->request->exptime, call->now);
+    if (expire_at_ms == MEMCACHE_EXPIRED) {
+        /* Stored and expired at once. */
+        (void)shard_delete(call->shard, MEMCACHE_DATABASE, &call->keys[0], call->now);
+    } else {
+        struct item *draft = draft_value_of_request(call, expire_at_ms);
+        if (UNLIKELY(draft == NULL)) {
+            memcache_count(call, METRIC_MEMCACHE_STORE_NO_MEMORY);
+            refuse(call, MEMCACHE_NO_MEMORY);
+            return;
+        }
+        shard_publish(call->shard, MEMCACHE_DATABASE, &call->keys[0], draft);
+    }
+    memcache_count(call, METRIC_MEMCACHE_TOTAL_ITEMS);
+    memcache_reply_line(call->reply, "STORED");
+}
+
+static bool exceeds_item_size(const struct memcache_call *call, const struct item *old,
+                              uint64_t value_bytes)
+{
+    uint64_t bytes = ITEM_OVERHEAD_BYTES + call->keys[0].bytes.size + value_bytes +
+                     (old->client_flags != 0 ? ITEM_FLAGS_BYTES : 0);
+    return bytes > (uint64_t)call->context->config->memcache_item_size_max;
+}
+
+/* The old value with the request's in front of it or behind it. */
+static struct item *draft_joined(struct memcache_call *call, const struct item *old)
+{
+    uint8_t scratch[NUMBER_TEXT_BYTES_MAX];
+    struct slice first = item_value(old, scratch), second = call->request->value;
+    struct slice tail = second;
+    struct item_draft_options options = string_options_like(old);
+    uint64_t size = (uint64_t)first.size + second.size;
+    options.value_bytes = (uint32_t)size;
+    struct item *draft;
+    bool appends = call->request->verb == MEMCACHE_APPEND;
+    if (appends && size > ITEM_INLINE_BYTES_MAX && item_encoding(old) == ENCODING_RAW) {
+        draft = shard_draft_grown(call->shard, old, (uint32_t)second.size, &options);
+        if (draft != NULL && tail.size > 0) {
+            memcpy(draft_value(draft) + first.size, tail.data, tail.size);
+        }
+        return draft;
+    }
+    if (!appends) {
+        tail = first;
+        first = second;
+    }
+    draft = shard_draft(call->shard, call->keys[0].bytes, &options);
+    if (draft != NULL && first.size > 0) {
+        memcpy(draft_value(draft), first.data, first.size);
+    }
+    if (draft != NULL && tail.size > 0) {
+        memcpy(draft_value(draft) + first.size, tail.data, tail.size);
+    }
+    return draft;
+}
+
+static void join(struct memcache_call *call, const struct item *old)
+{
+    if (old == NULL ||
+        exceeds_item_size(call, old, (uint64_t)item_value_size(old) + call->request->value.size)) {
+        memcache_reply_line(call->reply, "NOT_STORED");
+        return;
+    }
+    struct item *draft = draft_joined(call, old);
+    if (draft == NULL) {
+        memcache_reply_line(call->reply, MEMCACHE_NO_MEMORY);
+        return;
+    }
+    shard_publish(call->shard, MEMCACHE_DATABASE, &call->keys[0], draft);
+    memcache_count(call, METRIC_MEMCACHE_TOTAL_ITEMS);
+    memcache_reply_line(call->reply, "STORED");
+}
+
+static void compare_and_store(struct memcache_call *call, const struct item *old)
+{
+    if (old == NULL) {
+        memcache_count(call, METRIC_MEMCACHE_CAS_MISSES);
+        memcache_reply_line(call->reply, "NOT_FOUND");
+    } else if (item_cas(old) == 0 || item_cas(old) != call->request->cas) {
+        memcache_count(call, METRIC_MEMCACHE_CAS_BADVAL);
+        memcache_reply_line(call->reply, "EXISTS");
+    } else {
+        memcache_count(call, METRIC_MEMCACHE_CAS_HITS);
+        store(call);
+    }
+}
+
+static void store_if(struct memcache_call *call, bool condition)
+{
+    if (condition) {
+        store(call);
+    } else {
+        memcache_reply_line(call->reply, "NOT_STORED");
+    }
+}
+
+void memcache_execute_storage(struct memcache_call *call)
+{
+    const struct memcache_request *request = call->request;
+    if (UNLIKELY(request->value_too_large)) {
+        memcache_count(call, METRIC_MEMCACHE_STORE_TOO_LARGE);
+        refuse(call, "SERVER_ERROR object too large for cache");
+        return;
+    }
+    if (UNLIKELY(request->value_refused)) {
+        memcache_count(call, METRIC_MEMCACHE_STORE_NO_MEMORY);
+        refuse(call, MEMCACHE_NO_MEMORY);
+        return;
+    }
+    memcache_count(call, METRIC_MEMCACHE_CMD_SET);
+    if (LIKELY(request->verb == MEMCACHE_SET)) {
+        store(call);
+        return;
+    }
+    const struct item *old = memcache_find(call, 0);
+    if (request->verb == MEMCACHE_ADD) {
+        store_if(call, old == NULL);
+    } else if (request->verb == MEMCACHE_REPLACE) {
+        store_if(call, old != NULL);
+    } else if (memcache_check_type(call, old)) {
+        if (request->verb == MEMCACHE_CAS) {
+            compare_and_store(call, old);
+        } else {
+            join(call, old);
+        }
+    }
+}
