@@ -48,6 +48,9 @@ struct text {
 
 static void text_append(struct text *text, const void *bytes, size_t size)
 {
+    if (size == 0) {
+        return;
+    }
     if (text->size + size > text->capacity) {
         text->capacity = (text->size + size) * 2;
         text->bytes = realloc(text->bytes, text->capacity);
