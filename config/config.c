@@ -120,10 +120,10 @@ static int check_names(uint32_t argument_count, char *const *arguments, struct c
             return fail_unknown(arguments[i], error);
         }
         if (option->when == WHEN_START) {
-            return fail_option(option->name, "can't set immutable config", error);
+            return fail_option(arguments[i], "can't set immutable config", error);
         }
         if (seen[option - options]) {
-            return fail_option(option->name, "duplicate parameter", error);
+            return fail_option(arguments[i], "duplicate parameter", error);
         }
         seen[option - options] = true;
     }

@@ -1,5 +1,5 @@
-/* Configuration: every directive is one row of options.def; the row is the variable, its bounds, its
- * default, its help, its CONFIG GET / SET behaviour and its line in the reference page.
+/* Configuration: every directive is one row of options.def; the row is the variable, its bounds,
+ * its default, its help, its CONFIG GET / SET behaviour and its line in the reference page.
  *
  * A snapshot (struct config) never changes once published. The control thread builds the next one,
  * publishes it under RCU and frees the old one after a grace period.
@@ -14,15 +14,20 @@
 #include "dataplane/base/address.h"
 #include "dataplane/base/bytes.h"
 
-#define CONFIG_INTERFACES_MAX     16
-#define CONFIG_WORKERS_MAX        128
-#define CONFIG_DATABASES_MAX      16   /* of this version */
-#define CONFIG_TEXT_BYTES_MAX     1024 /* of one value, with its terminator */
-#define CONFIG_INCLUDE_DEPTH_MAX  8
+#define CONFIG_INTERFACES_MAX    16
+#define CONFIG_WORKERS_MAX       128
+#define CONFIG_DATABASES_MAX     16   /* of this version */
+#define CONFIG_TEXT_BYTES_MAX    1024 /* of one value, with its terminator */
+#define CONFIG_INCLUDE_DEPTH_MAX 8
 
 enum interface_driver {
-    INTERFACE_SOCKET, INTERFACE_TAP, INTERFACE_AF_XDP, INTERFACE_AF_PACKET, INTERFACE_MEMIF,
-    INTERFACE_PCAP, INTERFACE_PCI,
+    INTERFACE_SOCKET,
+    INTERFACE_TAP,
+    INTERFACE_AF_XDP,
+    INTERFACE_AF_PACKET,
+    INTERFACE_MEMIF,
+    INTERFACE_PCAP,
+    INTERFACE_PCI,
 };
 
 /* One `interface` line:
@@ -30,15 +35,15 @@ enum interface_driver {
 struct interface_config {
     char name[32];
     enum interface_driver driver;
-    char argument[256];          /* memif: socket path; pcap: "in.pcap,out.pcap"; pci: 0000:41:00.0 */
-    struct address address;      /* tap: ours; the host side gets the network's first other address */
-    uint8_t prefix_length;       /* of IPv4; 0 with a socket */
+    char argument[256];     /* memif: socket path; pcap: "in.pcap,out.pcap"; pci: 0000:41:00.0 */
+    struct address address; /* tap: ours; the host side gets the network's first other address */
+    uint8_t prefix_length;  /* of IPv4; 0 with a socket */
     bool has_gateway;
     struct address gateway;
-    uint16_t vlan;               /* 0: untagged */
-    uint16_t mtu;                /* 0: the port's */
-    bool optional;               /* missing privilege or device: a warning, not the end */
-    bool from_bind;              /* made by the `bind` directive */
+    uint16_t vlan;  /* 0: untagged */
+    uint16_t mtu;   /* 0: the port's */
+    bool optional;  /* missing privilege or device: a warning, not the end */
+    bool from_bind; /* made by the `bind` directive */
 };
 
 enum poll_mode { POLL_ADAPTIVE, POLL_BUSY };
@@ -47,9 +52,14 @@ enum debug_command_mode { DEBUG_COMMAND_NO, DEBUG_COMMAND_YES, DEBUG_COMMAND_LOC
 /* In the order of maxmemory-policy's names in Redis. Only noeviction acts in this version; the
  * others are refused with a clear error by CONFIG SET and at start. */
 enum maxmemory_policy {
-    MAXMEMORY_VOLATILE_LRU, MAXMEMORY_VOLATILE_LFU, MAXMEMORY_VOLATILE_RANDOM,
-    MAXMEMORY_VOLATILE_TTL, MAXMEMORY_ALLKEYS_LRU, MAXMEMORY_ALLKEYS_LFU,
-    MAXMEMORY_ALLKEYS_RANDOM, MAXMEMORY_NOEVICTION,
+    MAXMEMORY_VOLATILE_LRU,
+    MAXMEMORY_VOLATILE_LFU,
+    MAXMEMORY_VOLATILE_RANDOM,
+    MAXMEMORY_VOLATILE_TTL,
+    MAXMEMORY_ALLKEYS_LRU,
+    MAXMEMORY_ALLKEYS_LFU,
+    MAXMEMORY_ALLKEYS_RANDOM,
+    MAXMEMORY_NOEVICTION,
 };
 
 struct config {
@@ -75,8 +85,8 @@ struct config {
     /* Directives with a structure of their own: `interface` and `bind`. */
     struct interface_config interfaces[CONFIG_INTERFACES_MAX];
     uint32_t interface_count;
-    bool bind_is_default;        /* the socket interfaces of `bind` give way to an `interface` line */
-    char file_path[512];         /* absolute path of the configuration file, or "" */
+    bool bind_is_default; /* the socket interfaces of `bind` give way to an `interface` line */
+    char file_path[512];  /* absolute path of the configuration file, or "" */
 };
 
 /* A refusal: one line that names file, line, directive and what is allowed. */
@@ -99,10 +109,10 @@ int config_load_file(struct config *config, const char *path, struct config_erro
 /* What no single directive can tell: something to listen on, no port used twice, CPUs enough. */
 int config_check(const struct config *config, struct config_error *error);
 
-/* CONFIG SET: all pairs or none, checked as at start. `error` is the reply's text with its prefix, as
- * Redis words it ("ERR Unknown option or number of arguments for CONFIG SET - 'x'", "ERR CONFIG SET
- * failed (possibly related to argument 'x') - argument must be 'yes' or 'no'"). 0, -EINVAL, -ENOMEM.
- * `config` must not be published yet. */
+/* CONFIG SET: all pairs or none, checked as at start. `error` is the reply's text with its prefix,
+ * as Redis words it ("ERR Unknown option or number of arguments for CONFIG SET - 'x'", "ERR CONFIG
+ * SET failed (possibly related to argument 'x') - argument must be 'yes' or 'no'"). 0, -EINVAL,
+ * -ENOMEM. `config` must not be published yet. */
 int config_set(struct config *config, uint32_t argument_count, char *const *arguments,
                struct config_error *error);
 
@@ -110,7 +120,8 @@ int config_set(struct config *config, uint32_t argument_count, char *const *argu
  * in table order, with the value as text. As in Redis, a name that was asked for without a glob
  * character is given back as it was written. */
 void config_visit(const struct config *config, uint32_t pattern_count, const struct slice *patterns,
-                  void (*visit)(void *argument, const char *name, const char *value), void *argument);
+                  void (*visit)(void *argument, const char *name, const char *value),
+                  void *argument);
 
 /* CONFIG REWRITE: rewrites the file it was started with, keeping comments and order; atomic
  * (temporary file, fsync, rename, fsync of the directory). 0 or a negative errno, with the reply's

@@ -116,6 +116,18 @@ static void append_interfaces(struct rewriter *rewriter, const struct config *wo
     }
 }
 
+/* The default bind gives way to interface lines by itself, also to those that were just appended.
+ */
+static bool bind_must_be_written(const struct config *config, const struct config *would_be,
+                                 const struct option *option)
+{
+    bool only_lines = config->interface_count > 0;
+    for (uint32_t i = 0; i < config->interface_count; i++) {
+        only_lines = only_lines && !config->interfaces[i].from_bind;
+    }
+    return !(would_be->bind_is_default && only_lines) && !same_value(would_be, config, option);
+}
+
 static void append_options(struct rewriter *rewriter, const struct config *would_be)
 {
     append_interfaces(rewriter, would_be);
@@ -125,9 +137,7 @@ static void append_options(struct rewriter *rewriter, const struct config *would
         case OPTION_KIND_FIXED:
         case OPTION_KIND_INTERFACE: break;
         case OPTION_KIND_BIND:
-            /* The default bind gives way to interface lines by itself. */
-            if (!rewriter->config->bind_is_default && !would_be->bind_is_default &&
-                !same_value(would_be, rewriter->config, &options[i])) {
+            if (bind_must_be_written(rewriter->config, would_be, &options[i])) {
                 write_option(rewriter, &options[i]);
             }
             break;

@@ -155,14 +155,10 @@ int kernel_interface_get_driver(const char *name, char *driver)
 uint32_t kernel_interface_channel_count(const char *name)
 {
     struct ethtool_channels channels = {.cmd = ETHTOOL_GCHANNELS};
-    if (ethtool(name, &channels) < 0) {
+    if (ethtool(name, &channels) < 0 || channels.combined_count == 0) {
         return 1;
     }
-    uint32_t count = channels.combined_count;
-    if (count == 0) {
-        count = channels.rx_count;
-    }
-    return count == 0 ? 1 : count;
+    return channels.combined_count;
 }
 
 int kernel_interface_get_gro(const char *name, bool *on)

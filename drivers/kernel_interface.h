@@ -15,7 +15,7 @@ int kernel_interface_set_address(const char *name, const struct address *address
                                  uint8_t prefix_length);
 /* "veth", "tun", "virtio_net", ...: the kernel driver behind it; `driver` has room for 32. */
 int kernel_interface_get_driver(const char *name, char *driver);
-/* How many receive channels (queues) it has; 1 if it cannot say. */
+/* How many combined channels (queue pairs) it has; 1 if it cannot say. */
 uint32_t kernel_interface_channel_count(const char *name);
 /* Generic receive offload merges frames before a packet socket sees them. */
 int kernel_interface_get_gro(const char *name, bool *on);

@@ -93,11 +93,36 @@ uint64_t port_packet_pool_bytes(uint32_t workers, uint32_t ports)
     return packet_count(workers, ports) * one + (UINT64_C(4) << 20);
 }
 
+/* Without hugepages rte_pktmbuf_pool_create would not let a packet cross a 4 KiB page, for the sake
+ * of devices that need physical addresses, and so waste two fifths of the memory. There are none
+ * then: those steps by hand, without that demand. */
+static struct rte_mempool *create_packed_pool(uint32_t count)
+{
+    struct rte_mempool *pool = rte_mempool_create_empty(
+        "packets", count, sizeof(struct rte_mbuf) + RTE_MBUF_DEFAULT_BUF_SIZE, MBUF_CACHE,
+        sizeof(struct rte_pktmbuf_pool_private), SOCKET_ID_ANY, RTE_MEMPOOL_F_NO_IOVA_CONTIG);
+    if (pool == NULL) {
+        return NULL;
+    }
+    struct rte_pktmbuf_pool_private private = {.mbuf_data_room_size = RTE_MBUF_DEFAULT_BUF_SIZE};
+    rte_pktmbuf_pool_init(pool, &private);
+    if (rte_mempool_populate_default(pool) < 0) {
+        rte_mempool_free(pool);
+        return NULL;
+    }
+    rte_mempool_obj_iter(pool, rte_pktmbuf_init, NULL);
+    return pool;
+}
+
 struct rte_mempool *port_create_packet_pool(uint32_t workers, uint32_t ports)
 {
     CHECK(workers > 0 && workers <= CONFIG_WORKERS_MAX && ports <= CONFIG_INTERFACES_MAX);
-    return rte_pktmbuf_pool_create("packets", packet_count(workers, ports), MBUF_CACHE, 0,
-                                   RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
+    uint32_t count = packet_count(workers, ports);
+    if (!eal_uses_hugepages()) {
+        return create_packed_pool(count);
+    }
+    return rte_pktmbuf_pool_create("packets", count, MBUF_CACHE, 0, RTE_MBUF_DEFAULT_BUF_SIZE,
+                                   SOCKET_ID_ANY);
 }
 
 /* ---- the device's descriptors ---------------------------------------------------------------- */
@@ -248,8 +273,11 @@ static uint16_t choose_queue_count(const struct port *port, const struct rte_eth
 static uint16_t choose_mtu_max(const struct port *port, const struct rte_eth_dev_info *info)
 {
     uint32_t limit = port->driver->mtu_max != 0 ? port->driver->mtu_max : MTU_MAX;
-    if (info->max_mtu >= MTU_MIN) {
+    /* As ethdev reckons: a device that gives no MTU gives a frame size, with header and FCS. */
+    if (info->max_mtu != UINT16_MAX && info->max_mtu >= MTU_MIN) {
         limit = RTE_MIN(limit, (uint32_t)info->max_mtu);
+    } else if (info->max_rx_pktlen >= MTU_MIN + RTE_ETHER_HDR_LEN + RTE_ETHER_CRC_LEN) {
+        limit = RTE_MIN(limit, info->max_rx_pktlen - RTE_ETHER_HDR_LEN - RTE_ETHER_CRC_LEN);
     }
     return (uint16_t)limit;
 }
@@ -460,6 +488,9 @@ void port_teardown(struct port *port)
     }
     if (port->created) {
         (void)rte_eal_hotplug_remove(port->driver->bus, port->device);
+    }
+    if (port->created && port->driver->after_teardown != NULL) {
+        port->driver->after_teardown(port);
     }
     if (has_quirk(port, PORT_QUIRK_KERNEL_INTERFACE)) {
         restore_kernel_interface(port);

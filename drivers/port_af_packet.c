@@ -54,7 +54,6 @@ const struct port_driver port_driver_af_packet = {
     .rx_descriptors = 1024,
     .tx_descriptors = 1024,
     .queue_count_max = PORT_QUEUES_MAX,
-    .mtu_max = 1940, /* 2 KiB ring frames with their header */
     .compose_arguments = compose_af_packet_arguments,
     .is_queue_descriptor = is_packet_socket,
     .before_start = ignore_outgoing,

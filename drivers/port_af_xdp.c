@@ -2,8 +2,11 @@
  *
  * An XDP program on the interface redirects every frame of a receive queue into our socket, so the
  * kernel's stack sees nothing of it while we run. One socket for each hardware queue: we cannot
- * have more queues than the interface has channels, and with fewer the rest would go to the kernel;
- * the NIC's RSS spreads. Checksums of virtual devices: port_checksum.c.
+ * have more queues than the interface has combined channels, and with fewer the rest goes to the
+ * kernel
+ * (`ethtool -L NAME combined N` to match `workers`; an interface with separate receive and transmit
+ * channels must have one of each). The NIC's RSS spreads. Checksums of virtual devices:
+ * port_checksum.c.
  */
 #include <dlfcn.h>
 #include <stdarg.h>
@@ -28,7 +31,8 @@ static bool is_xdp_socket(int fd)
 
 /* The PMD brings in libxdp and libbpf, which write to stderr by themselves. They are found by name:
  * linking them would need them on hosts that never use XDP. */
-static int drop_library_message(int level, const char *format, va_list arguments)
+__attribute__((format(printf, 2, 0))) static int drop_library_message(int level, const char *format,
+                                                                      va_list arguments)
 {
     if (level == 0) {
         char text[256];

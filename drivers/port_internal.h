@@ -41,6 +41,8 @@ struct port_driver {
     /* Between queue setup and start, and after start; may be NULL. */
     int (*before_start)(struct port *port, struct config_error *error);
     int (*after_start)(struct port *port, struct config_error *error);
+    /* When the device is gone again; may be NULL. */
+    void (*after_teardown)(struct port *port);
 };
 
 extern const struct port_driver port_driver_tap, port_driver_af_xdp, port_driver_af_packet,
@@ -50,7 +52,7 @@ extern const struct port_driver port_driver_tap, port_driver_af_xdp, port_driver
 int port_refuse(struct config_error *error, const char *name, int code, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
-/* The last line DPDK logged since eal_forget_reason, without newline; "" if none (eal.c). */
+/* The first line DPDK logged since eal_forget_reason, without newline; "" if none (eal.c). */
 const char *eal_reason(void);
 void eal_forget_reason(void);
 

@@ -8,6 +8,7 @@
 
 #include "dataplane/base/check.h"
 #include "drivers/socket_internal.h"
+#include "drivers/unix_socket.h"
 
 #define VECTORS_MAX 64
 
@@ -71,28 +72,6 @@ int socket_listen(struct socket_transport *transport, struct endpoint *endpoint,
 
 /* ---- Unix sockets ---------------------------------------------------------------------------- */
 
-/* A file left by a process that died has nobody behind it; only that is removed. */
-static int remove_stale_file(const struct sockaddr_un *address)
-{
-    struct stat status;
-    if (lstat(address->sun_path, &status) < 0) {
-        return errno == ENOENT ? 0 : -errno;
-    }
-    if (!S_ISSOCK(status.st_mode)) {
-        return -EEXIST;
-    }
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0) {
-        return -errno;
-    }
-    int result = connect(fd, (const struct sockaddr *)address, sizeof(*address)) < 0 ? errno : 0;
-    close(fd);
-    if (result != ECONNREFUSED) {
-        return -EADDRINUSE;
-    }
-    return unlink(address->sun_path) < 0 && errno != ENOENT ? -errno : 0;
-}
-
 /* The mode is set before listen(): nobody can connect while the file is more open than it should.
  */
 static int bind_unix(int fd, const struct sockaddr_un *address, uint32_t mode)
@@ -117,7 +96,7 @@ int socket_listen_unix(struct socket_transport *transport, const char *path, uin
         return -ENAMETOOLONG;
     }
     memcpy(address.sun_path, path, size);
-    int result = remove_stale_file(&address);
+    int result = unix_socket_remove_stale(path);
     if (result < 0) {
         return result;
     }

@@ -11,8 +11,8 @@
 
 static uint64_t tick_at_or_after(uint64_t time_us)
 {
-    uint64_t tick = time_us >> TIMER_WHEEL_TICK_BITS;
-    return (time_us & (TIMER_WHEEL_TICK_US - 1)) != 0 ? tick + 1 : tick;
+    uint64_t tick = time_us >> TIMER_WHEEL_TICK_BITS, last = UINT64_MAX >> TIMER_WHEEL_TICK_BITS;
+    return (time_us & (TIMER_WHEEL_TICK_US - 1)) != 0 && tick < last ? tick + 1 : tick;
 }
 
 static void push(struct timer_node **list, struct timer_node *node)

@@ -82,7 +82,9 @@ void core_take_control_reply(struct core *core, struct control_request *request)
     while (conversation != NULL && conversation->client.id != request->client_id) {
         conversation = conversation->deferred_next;
     }
-    if (conversation == NULL) {
+    /* SHUTDOWN that succeeds has no reply: the connection ends with the process. */
+    bool silent = request->type == CONTROL_SHUTDOWN && request->error[0] == '\0';
+    if (conversation == NULL || silent) {
         control_request_destroy(request);
         return;
     }

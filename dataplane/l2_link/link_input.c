@@ -23,6 +23,13 @@ static uint16_t link_vlan_of(const struct rte_mbuf *mbuf, const struct ethernet_
     return stripped ? mbuf->vlan_tci & ETHERNET_VLAN_MASK : ethernet->vlan;
 }
 
+static bool link_is_addressed(const struct net_interface *interface,
+                              const struct rte_ether_addr *destination)
+{
+    return rte_is_same_ether_addr(destination, &interface->mac) ||
+           (interface->any_station && rte_is_unicast_ether_addr(destination));
+}
+
 /* METRIC_COUNT when the frame is for us, else the reason to drop it. */
 static enum metric link_check_frame(const struct net_interface *interface,
                                     const struct rte_mbuf *mbuf, struct link_frame *frame)
@@ -33,7 +40,7 @@ static enum metric link_check_frame(const struct net_interface *interface,
         return METRIC_NET_DROP_LINK_RUNT;
     }
     frame->broadcast = rte_is_broadcast_ether_addr(&ethernet->destination);
-    if (!frame->broadcast && !rte_is_same_ether_addr(&ethernet->destination, &interface->mac)) {
+    if (!frame->broadcast && !link_is_addressed(interface, &ethernet->destination)) {
         return METRIC_NET_DROP_LINK_DESTINATION;
     }
     if (!rte_is_valid_assigned_ether_addr(&ethernet->source) ||

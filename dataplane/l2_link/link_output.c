@@ -21,6 +21,8 @@ void link_transmit(struct net_interface *interface, const struct rte_ether_addr 
     wire_ethernet_compose(header, destination, &interface->mac, interface->vlan, type);
     mbuf->l2_len = (uint64_t)header_bytes & 0x7f;
     interface->tx[interface->tx_count++] = mbuf;
+    link_count(interface, METRIC_NET_TX_PACKETS);
+    metric_add(interface->link->options.metrics, METRIC_NET_TX_BYTES, mbuf->pkt_len);
 }
 
 void link_output_to_station(struct net_interface *interface, const struct rte_ether_addr *station,

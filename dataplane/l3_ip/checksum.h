@@ -29,9 +29,18 @@ static inline uint64_t checksum_add(uint64_t sum, const void *data, size_t size)
         memcpy(&word, p, 4);
         low += word;
     }
-    uint32_t rest = 0;
-    memcpy(&rest, p, size); /* at most 3 bytes; an odd last byte is padded with zero */
-    return sum + low + high + rest;
+    if ((size & 2) != 0) {
+        uint16_t word;
+        memcpy(&word, p, 2);
+        low += word;
+        p += 2;
+    }
+    if ((size & 1) != 0) {
+        uint16_t padded = 0; /* the last byte, and a zero behind it */
+        memcpy(&padded, p, 1);
+        low += padded;
+    }
+    return sum + low + high;
 }
 
 /* The sum in 16 bits, memory order, not complemented. */

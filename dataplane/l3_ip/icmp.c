@@ -78,10 +78,15 @@ uint32_t net_take_icmp_notices(struct net *net, struct icmp_notice *notices, uin
 /* ---- echo --------------------------------------------------------------------------------------
  */
 
-/* The request's own buffer, or a copy when somebody else holds it too. */
-static struct rte_mbuf *icmp_take_for_reply(struct net *net, struct rte_mbuf *mbuf)
+/* The request's own buffer, or a copy when somebody else holds it too or the headers have no room
+ * in front. A reply that will be fragmented needs room for the IP header only, which came with it.
+ */
+static struct rte_mbuf *icmp_take_for_reply(struct net *net, const struct ip_datagram *datagram)
 {
-    if (LIKELY(packet_is_exclusive(mbuf))) {
+    struct rte_mbuf *mbuf = datagram->mbuf;
+    bool fragmented = mbuf->pkt_len + IPV4_HEADER_BYTES > datagram->interface->mtu;
+    if (LIKELY(packet_is_exclusive(mbuf) &&
+               (mbuf->data_off >= PACKET_HEADROOM_BYTES || fragmented))) {
         return mbuf;
     }
     struct rte_mbuf *copy = rte_pktmbuf_copy(mbuf, net->large_pool, 0, UINT32_MAX);
@@ -91,7 +96,7 @@ static struct rte_mbuf *icmp_take_for_reply(struct net *net, struct rte_mbuf *mb
 
 static void icmp_answer_echo(struct net *net, const struct ip_datagram *datagram)
 {
-    struct rte_mbuf *mbuf = icmp_take_for_reply(net, datagram->mbuf);
+    struct rte_mbuf *mbuf = icmp_take_for_reply(net, datagram);
     if (mbuf == NULL) {
         net_count(net, METRIC_NET_DROP_NO_BUFFER);
         return;

@@ -149,7 +149,7 @@ static uint32_t fragment_count_present(const struct fragment_slot *slot,
     uint32_t end =
         (fragment->offset + fragment->size + FRAGMENT_BLOCK_BYTES - 1) / FRAGMENT_BLOCK_BYTES;
     for (uint32_t block = first; block < end; block++) {
-        count += (slot->present[block / 64] >> (block % 64)) & 1;
+        count += (uint32_t)(slot->present[block / 64] >> (block % 64)) & 1U;
     }
     return count;
 }
@@ -176,8 +176,7 @@ static enum fragment_relation fragment_compare(const struct fragment_slot *slot,
     }
     uint32_t blocks = (fragment->size + FRAGMENT_BLOCK_BYTES - 1) / FRAGMENT_BLOCK_BYTES;
     const uint8_t *there = rte_pktmbuf_mtod_offset(slot->large, uint8_t *, fragment->offset);
-    bool repeated = present == blocks && end <= slot->reach_bytes &&
-                    (!fragment->last || total_known) &&
+    bool repeated = present == blocks && (!fragment->last || total_known) &&
                     memcmp(there, fragment->data, fragment->size) == 0;
     return repeated ? FRAGMENT_REPEATED : FRAGMENT_CONTRADICTS;
 }

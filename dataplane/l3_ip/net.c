@@ -88,11 +88,22 @@ struct net_interface *net_interface_at(struct net *net, uint32_t index)
     return index < net->interface_count ? net->interfaces[index] : NULL;
 }
 
+static void net_count_received(struct net *net, struct rte_mbuf **frames, uint32_t count)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        bytes += frames[i]->pkt_len;
+    }
+    metric_add(net->options.metrics, METRIC_NET_RX_PACKETS, count);
+    metric_add(net->options.metrics, METRIC_NET_RX_BYTES, bytes);
+}
+
 uint32_t net_input_batch(struct net *net, struct net_interface *interface, struct rte_mbuf **frames,
                          uint32_t count, const struct instant *now, struct ip_datagram *datagrams)
 {
     struct link_packet packets[NET_TX_BURST];
     uint32_t datagram_count = 0;
+    net_count_received(net, frames, count);
     for (uint32_t done = 0; done < count; done += NET_TX_BURST) {
         uint32_t burst = count - done < NET_TX_BURST ? count - done : NET_TX_BURST;
         uint32_t packet_count = link_input_batch(interface, frames + done, burst, now, packets);

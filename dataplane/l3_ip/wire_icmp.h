@@ -27,7 +27,10 @@ static inline void wire_icmp_make_echo_reply(uint8_t *message)
     uint16_t new_word;
     memcpy(&new_word, message, 2);
     uint64_t sum = (uint64_t)(uint16_t)~old_checksum + (uint16_t)~old_word + new_word;
-    checksum_store(message + 2, checksum_finish(sum));
+    /* Of the two zeros, all ones is right for every message; 0 is wrong for one of nothing but
+     * zeros, and the change alone cannot tell which it is. */
+    uint16_t checksum = checksum_finish(sum);
+    checksum_store(message + 2, checksum == 0 ? 0xffff : checksum);
 }
 
 /* Completes an unreachable message whose quote of `quote_bytes` lies behind its header. */

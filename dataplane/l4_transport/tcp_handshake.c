@@ -115,8 +115,18 @@ static bool may_accept(struct tcp *tcp)
     return true;
 }
 
+/* The new numbers begin beyond the old ones: a late segment of the old connection fits nowhere. */
+static void step_over(struct tcp_connection *c, const struct tcp_connection *before)
+{
+    if (before != NULL && !seq_before(before->snd_nxt, c->iss)) {
+        c->iss = before->snd_nxt + UINT16_MAX + 2;
+        c->snd_una = c->iss;
+        c->snd_nxt = c->rtt_seq = c->iss + 1;
+    }
+}
+
 void tcp_accept_syn(struct tcp *tcp, struct tcp_segment *segment, uint32_t listener,
-                    const struct instant *now)
+                    const struct tcp_connection *before, const struct instant *now)
 {
     const struct ip_datagram *datagram = segment->datagram;
     struct endpoint local = {datagram->destination, segment->local_port};
@@ -132,6 +142,7 @@ void tcp_accept_syn(struct tcp *tcp, struct tcp_segment *segment, uint32_t liste
     c->stream.listener = listener;
     remember_station(c, datagram);
     init_sending(tcp, c, now);
+    step_over(c, before);
     tcp_set_state(tcp, c, TCP_SYN_RECEIVED);
     adopt_offer(tcp, c, segment);
     c->syn_had_scale = segment->options.has_window_scale;

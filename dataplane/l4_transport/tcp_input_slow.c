@@ -264,7 +264,7 @@ void tcp_input_unconnected(struct tcp *tcp, struct tcp_segment *segment, const s
         struct slice options =
             slice_of(segment->header + TCP_HEADER_BYTES, segment->header_bytes - TCP_HEADER_BYTES);
         tcp_options_parse(options, &segment->options);
-        tcp_accept_syn(tcp, segment, listener, now);
+        tcp_accept_syn(tcp, segment, listener, NULL, now);
         return;
     }
     metric_add(tcp->metrics, METRIC_TCP_DROP_UNCONNECTED, 1);
@@ -284,7 +284,7 @@ static enum step check_time_wait_reuse(struct tcp *tcp, struct tcp_connection *c
     }
     metric_add(tcp->metrics, METRIC_TCP_TIME_WAIT_REUSED, 1);
     tcp_connection_end(tcp, c, NULL);
-    tcp_accept_syn(tcp, segment, listener, now);
+    tcp_accept_syn(tcp, segment, listener, c, now);
     return STEP_DONE;
 }
 

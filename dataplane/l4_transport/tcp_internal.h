@@ -37,8 +37,9 @@
 #define TCP_RTO_INITIAL_US      1000000U
 #define TCP_RTO_MAX_US          60000000U
 #define TCP_RETRIES_MAX         15U
-#define TCP_SYN_RETRIES_MAX     6U /* active: 1 + 2 + ... + 64 s; R2 is at least 3 min with the last \
-                                    */
+#define TCP_SYN_RETRIES_MAX                                                                        \
+    6U /* active: 1 + 2 + ... + 64 s; R2 is at least 3 min with the last                           \
+        */
 #define TCP_SYN_ACK_RETRIES_MAX   5U
 #define TCP_KEEPALIVE_PROBES_MAX  3U
 #define TCP_CHALLENGES_PER_SECOND 10U
@@ -143,8 +144,9 @@ void tcp_input_slow(struct tcp *tcp, struct tcp_connection *c, struct tcp_segmen
 void tcp_input_unconnected(struct tcp *tcp, struct tcp_segment *segment, const struct instant *now);
 void tcp_challenge(struct tcp *tcp, struct tcp_connection *c, const struct instant *now);
 
+/* `before`: the connection in TIME-WAIT that gave way, or NULL. */
 void tcp_accept_syn(struct tcp *tcp, struct tcp_segment *segment, uint32_t listener,
-                    const struct instant *now);
+                    const struct tcp_connection *before, const struct instant *now);
 bool tcp_find_listener(const struct tcp *tcp, uint16_t port, uint32_t *listener);
 void tcp_input_syn_sent(struct tcp *tcp, struct tcp_connection *c, struct tcp_segment *segment,
                         const struct instant *now, struct tcp_events *events);

@@ -218,12 +218,15 @@ void tcp_send_probe(struct tcp *tcp, struct tcp_connection *c, const struct inst
     c->probe_end = c->snd_nxt;
 }
 
-/* Whether the window has opened enough to be worth a segment of its own. */
+/* Whether the window has opened enough to be worth a segment of its own: what the peer knows of is
+ * less than half the buffer, and it gains two segments, or half the buffer. */
 static bool window_update_is_due(const struct tcp *tcp, const struct tcp_connection *c)
 {
-    uint32_t gain = tcp_receive_edge(tcp, c) - c->rcv_adv;
     uint32_t half = tcp->options.receive_buffer_bytes_max / 2, two = 2U * c->offered_mss;
-    return tcp_state_receives((enum tcp_state)c->state) && gain >= (half < two ? half : two);
+    if (c->rcv_adv - c->rcv_nxt > half || !tcp_state_receives((enum tcp_state)c->state)) {
+        return false;
+    }
+    return tcp_receive_edge(tcp, c) - c->rcv_adv >= (half < two ? half : two);
 }
 
 static void acknowledge(struct tcp *tcp, struct tcp_connection *c, const struct instant *now)

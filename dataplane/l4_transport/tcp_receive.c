@@ -18,7 +18,8 @@ uint32_t tcp_receive_edge(const struct tcp *tcp, const struct tcp_connection *c)
     }
     uint32_t bytes_max = tcp->options.receive_buffer_bytes_max;
     uint32_t room = held < bytes_max ? bytes_max - (uint32_t)held : 0;
-    uint32_t edge = c->rcv_nxt + room;
+    uint32_t sayable = (uint32_t)UINT16_MAX << c->rcv_shift;
+    uint32_t edge = c->rcv_nxt + (room < sayable ? room : sayable);
     /* Receiver's silly window avoidance (RFC 9293 3.8.6.2.2): small steps are kept back. */
     uint32_t step = bytes_max / 2 < c->offered_mss ? bytes_max / 2 : c->offered_mss;
     edge = seq_before(edge, c->rcv_adv + step) ? c->rcv_adv : edge;

@@ -8,25 +8,25 @@
 struct udp;
 
 struct udp_datagram {
-    struct slice payload;         /* inside mbuf, contiguous */
+    struct slice payload; /* inside mbuf, contiguous */
     struct endpoint source, local;
     uint32_t listener;
-    struct ip_datagram ip;        /* holds the mbuf */
+    struct ip_datagram ip; /* holds the mbuf */
 };
 
 struct udp *udp_create(struct net *net, struct metrics *metrics);
 void udp_destroy(struct udp *udp);
 /* Any local address; a port without a listener gets ICMP port unreachable. 0 or -EADDRINUSE. */
 int udp_listen(struct udp *udp, uint16_t port, uint32_t listener);
-/* Takes those of `datagrams` that are UDP out of the array (their mbuf becomes NULL), verifies length
- * and checksum; returns how many are in `out` (room for `count`). */
+/* Takes those of `datagrams` that are UDP out of the array (their mbuf becomes NULL), verifies
+ * length and checksum; returns how many are in `out` (room for `count`). */
 uint32_t udp_input_batch(struct udp *udp, struct ip_datagram *datagrams, uint32_t count,
                          const struct instant *now, struct udp_datagram *out);
 /* Largest payload that leaves unfragmented on this interface. */
 uint32_t udp_payload_bytes_max(const struct udp_datagram *datagram);
 /* Sends `header` + `size` bytes of `body` from `offset` on as one datagram back to the source. The
- * request's mbuf is reused for the first reply (`datagram->ip.mbuf` becomes NULL then); header + body
- * must not overlap it. */
+ * request's mbuf is reused for the first reply (`datagram->ip.mbuf` becomes NULL then); header +
+ * body must not overlap it. */
 void udp_reply(struct udp *udp, struct udp_datagram *datagram, struct slice header,
                const struct byte_queue *body, size_t offset, size_t size);
 /* Frees the mbuf if no reply took it. */

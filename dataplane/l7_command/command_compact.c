@@ -172,6 +172,20 @@ static void write_once(struct writer *writer, const struct argument *argument)
     }
 }
 
+/* " [key ...]"; a long choice is not written twice. */
+static void write_repetition(struct writer *writer, const struct argument *argument)
+{
+    if (slice_equal(argument->type, SLICE_LITERAL("oneof"))) {
+        write_text(writer, " ...");
+        return;
+    }
+    struct argument again = *argument;
+    again.token = argument->multiple_token ? argument->token : slice_of(NULL, 0);
+    write_text(writer, " [");
+    write_once(writer, &again);
+    write_text(writer, " ...]");
+}
+
 static void write_arguments(struct writer *writer, struct slice arguments, const char *separator)
 {
     struct argument argument;
@@ -180,11 +194,7 @@ static void write_arguments(struct writer *writer, struct slice arguments, const
         write_text(writer, argument.optional ? "[" : "");
         write_once(writer, &argument);
         if (argument.multiple) {
-            struct argument again = argument;
-            again.token = argument.multiple_token ? argument.token : slice_of(NULL, 0);
-            write_text(writer, " [");
-            write_once(writer, &again);
-            write_text(writer, " ...]");
+            write_repetition(writer, &argument);
         }
         write_text(writer, argument.optional ? "]" : "");
     }

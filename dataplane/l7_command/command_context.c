@@ -28,6 +28,13 @@ static uint64_t load(const uint64_t *counter)
     return __atomic_load_n(counter, __ATOMIC_RELAXED);
 }
 
+/* A baseline is read before the sums it is taken from: counters only grow, so a RESETSTAT in
+ * between cannot make a difference negative. The acquire load keeps that order. */
+static uint64_t load_baseline(const uint64_t *counter)
+{
+    return __atomic_load_n(counter, __ATOMIC_ACQUIRE);
+}
+
 static void store(uint64_t *counter, uint64_t value)
 {
     __atomic_store_n(counter, value, __ATOMIC_RELAXED);
@@ -212,7 +219,8 @@ uint64_t statistics_gauge(const struct command_context *context, enum metric met
 
 uint64_t statistics_metric(const struct command_context *context, enum metric metric)
 {
-    return statistics_gauge(context, metric) - load(&context->baseline->metrics[metric]);
+    uint64_t base = load_baseline(&context->baseline->metrics[metric]);
+    return statistics_gauge(context, metric) - base;
 }
 
 static void sum_command(const struct command_context *context, uint32_t index,
@@ -235,15 +243,25 @@ static void sum_command(const struct command_context *context, uint32_t index,
 void statistics_command(const struct command_context *context, uint32_t index,
                         struct command_statistics *sum)
 {
-    sum_command(context, index, sum);
-    const struct command_statistics *base = &context->baseline->commands[index];
-    sum->calls -= load(&base->calls);
-    sum->rejected -= load(&base->rejected);
-    sum->failed -= load(&base->failed);
-    sum->timed_calls -= load(&base->timed_calls);
-    sum->timed_ticks -= load(&base->timed_ticks);
+    const struct command_statistics *at = &context->baseline->commands[index];
+    struct command_statistics base = {
+        .calls = load_baseline(&at->calls),
+        .rejected = load_baseline(&at->rejected),
+        .failed = load_baseline(&at->failed),
+        .timed_calls = load_baseline(&at->timed_calls),
+        .timed_ticks = load_baseline(&at->timed_ticks),
+    };
     for (uint32_t j = 0; j < COMMAND_LATENCY_CLASSES; j++) {
-        sum->latencies[j] -= __atomic_load_n(&base->latencies[j], __ATOMIC_RELAXED);
+        base.latencies[j] = __atomic_load_n(&at->latencies[j], __ATOMIC_ACQUIRE);
+    }
+    sum_command(context, index, sum);
+    sum->calls -= base.calls;
+    sum->rejected -= base.rejected;
+    sum->failed -= base.failed;
+    sum->timed_calls -= base.timed_calls;
+    sum->timed_ticks -= base.timed_ticks;
+    for (uint32_t j = 0; j < COMMAND_LATENCY_CLASSES; j++) {
+        sum->latencies[j] -= base.latencies[j];
     }
 }
 
@@ -258,7 +276,8 @@ static void add_errors(struct error_statistics *sum, const struct error_statisti
             memcpy(entry->word, word, sizeof(entry->word));
             entry->replies = 0;
         }
-        *(entry != NULL ? &entry->replies : &sum->others) += load(&part->entries[i].replies);
+        *(entry != NULL ? &entry->replies : &sum->others) +=
+            load_baseline(&part->entries[i].replies);
     }
     sum->others += load(&part->others);
 }
@@ -274,15 +293,16 @@ static void sum_errors(const struct command_context *context, struct error_stati
 uint32_t statistics_errors(const struct command_context *context,
                            struct error_entry entries[ERROR_WORD_COUNT_MAX])
 {
-    struct error_statistics sum;
+    struct error_statistics base, sum;
+    memset(&base, 0, sizeof(base));
+    add_errors(&base, &context->baseline->errors); /* first: see load_baseline */
     sum_errors(context, &sum);
-    struct error_statistics *base = &context->baseline->errors;
-    uint32_t base_count = __atomic_load_n(&base->count, __ATOMIC_ACQUIRE), shown = 0;
+    uint32_t shown = 0;
     for (uint32_t i = 0; i < sum.count; i++) {
         struct error_entry entry = sum.entries[i];
         const struct error_entry *before =
-            find_error(base, base_count, entry.word, strlen(entry.word));
-        entry.replies -= before == NULL ? 0 : load(&before->replies);
+            find_error(&base, base.count, entry.word, strlen(entry.word));
+        entry.replies -= before == NULL ? 0 : before->replies;
         if (entry.replies > 0) {
             entries[shown++] = entry;
         }

@@ -643,7 +643,7 @@ void command_print_reference(FILE *to)
         rows[i] = &commands[i];
     }
     qsort(rows, command_count, sizeof(const struct command *), compare_rows);
-    fputs("# Commands\n\nMade from the command table by `nicached --print-commands`; do not edit.\n"
+    fputs("# Commands\n\nMade from the command table; do not edit.\n"
           "*Since* is the version of Redis that brought the command.\n",
           to);
     const char *group = "";

@@ -2,8 +2,8 @@
  *
  * The index is built once, before any thread starts, and only read afterwards. It is an open
  * addressing table of names folded to lower case. A name of at most 16 bytes is kept whole in two
- * words, so the common look-up (GET, SET) is two loads of the name, one multiplication, one probe
- * and two compares; there is no string compare and no loop over the name.
+ * words, so the common look-up (GET, SET) is a few loads of the name, one multiplication, one probe
+ * and a compare of words; there is no string compare and no loop over the name.
  *
  * A subcommand is found the same way: its container's row takes part in the hash.
  */
@@ -46,14 +46,16 @@ struct folded_name {
     uint64_t head, tail;
 };
 
+/* Two to a cache line. */
 struct index_slot {
     struct folded_name name;
-    uint32_t size;  /* of the name; 0: the slot is free */
-    uint16_t scope; /* 0: top level; else the container's row + 1 */
-    uint16_t row;
+    const struct command *command; /* NULL: the slot is free */
+    uint32_t size;                 /* of the name */
+    uint32_t scope;                /* 0: top level; else the container's row + 1 */
 };
+_Static_assert(sizeof(struct index_slot) == 32, "half a cache line");
 
-static struct index_slot name_index[INDEX_SLOTS];
+static _Alignas(64) struct index_slot name_index[INDEX_SLOTS];
 
 /* ASCII upper case to lower case in all eight bytes at once; bytes from 0x80 on stay as they are.
  */
@@ -77,19 +79,20 @@ static uint64_t load_bytes(const uint8_t *from, size_t size)
 static inline struct folded_name fold_name(struct slice name)
 {
     const uint8_t *p = name.data;
-    uint64_t head, tail = 0;
-    if (name.size >= 8) {
-        head = load_bytes(p, 8);
-        tail = load_bytes(p + name.size - 8, 8);
-    } else if (name.size >= 4) {
-        head = load_bytes(p, 4) | load_bytes(p + name.size - 4, 4) << 32;
-    } else {
-        head = (uint64_t)p[0] | (uint64_t)p[name.size / 2] << 8 | (uint64_t)p[name.size - 1] << 16;
+    if (name.size < 4) {
+        uint64_t head =
+            (uint64_t)p[0] | (uint64_t)p[name.size / 2] << 8 | (uint64_t)p[name.size - 1] << 16;
+        return (struct folded_name){fold_word(head), 0};
     }
-    return (struct folded_name){fold_word(head), fold_word(tail)};
+    if (name.size < 8) {
+        uint64_t head = load_bytes(p, 4) | load_bytes(p + name.size - 4, 4) << 32;
+        return (struct folded_name){fold_word(head), 0};
+    }
+    return (struct folded_name){fold_word(load_bytes(p, 8)),
+                                fold_word(load_bytes(p + name.size - 8, 8))};
 }
 
-static inline uint32_t first_slot(struct folded_name name, size_t size, uint16_t scope)
+static inline uint32_t first_slot(struct folded_name name, uint32_t size, uint32_t scope)
 {
     uint64_t mixed = name.head ^ (name.tail << 7 | name.tail >> 57) ^ (uint64_t)scope << 48 ^ size;
     return (uint32_t)((mixed * 0x9E3779B97F4A7C15U) >> (64 - INDEX_BITS));
@@ -104,35 +107,53 @@ static struct slice spelled_name(const struct command *command)
     return slice_of_string(command->name + strlen(command->parent) + 1);
 }
 
-static const struct command *find_in_scope(struct slice name, uint16_t scope)
+static inline bool slot_holds(const struct index_slot *slot, struct folded_name name, size_t size,
+                              uint32_t scope)
 {
-    if (UNLIKELY(name.size == 0)) {
+    return slot->name.head == name.head && slot->name.tail == name.tail && slot->size == size &&
+           slot->scope == scope;
+}
+
+/* Collisions, long names, and names that do not exist. */
+static __attribute__((noinline)) const struct command *
+find_further(struct slice name, struct folded_name folded, uint32_t at, uint32_t scope)
+{
+    for (; name_index[at].command != NULL; at = (at + 1) % INDEX_SLOTS) {
+        const struct index_slot *slot = &name_index[at];
+        if (slot_holds(slot, folded, name.size, scope) &&
+            slice_equal_ignoring_case(name, spelled_name(slot->command))) {
+            return slot->command;
+        }
+    }
+    return NULL;
+}
+
+static inline const struct command *find_in_scope(struct slice name, uint32_t scope)
+{
+    if (UNLIKELY(name.size == 0 || name.size > UINT16_MAX)) {
         return NULL;
     }
     struct folded_name folded = fold_name(name);
-    for (uint32_t slot = first_slot(folded, name.size, scope);; slot = (slot + 1) % INDEX_SLOTS) {
-        const struct index_slot *entry = &name_index[slot];
-        if (entry->size == 0) {
-            return NULL;
-        }
-        if (LIKELY(entry->name.head == folded.head && entry->name.tail == folded.tail &&
-                   entry->size == name.size && entry->scope == scope) &&
-            (name.size <= 16 ||
-             slice_equal_ignoring_case(name, spelled_name(&commands[entry->row])))) {
-            return &commands[entry->row];
-        }
+    uint32_t at = first_slot(folded, (uint32_t)name.size, scope);
+    const struct index_slot *slot = &name_index[at];
+    if (LIKELY(slot_holds(slot, folded, name.size, scope) && name.size <= 16)) {
+        return slot->command;
     }
+    return find_further(name, folded, at, scope);
 }
 
 const struct command *command_find_named(const struct command *parent, struct slice name)
 {
-    return find_in_scope(name, parent == NULL ? 0 : (uint16_t)(command_index(parent) + 1));
+    return find_in_scope(name, parent == NULL ? 0 : command_index(parent) + 1);
 }
 
 const struct command *command_find(const struct slice *arguments, uint32_t argument_count)
 {
     const struct command *command = find_in_scope(arguments[0], 0);
-    if (command == NULL || LIKELY(!command->is_container) || argument_count == 1) {
+    if (LIKELY(command != NULL && !command->is_container)) {
+        return command;
+    }
+    if (command == NULL || argument_count == 1) {
         return command;
     }
     return command_find_named(command, arguments[1]);
@@ -149,23 +170,22 @@ bool command_first_key(const struct command *command, const struct slice *argume
     return true;
 }
 
-static void insert_row(uint32_t row)
+static void insert_row(const struct command *command)
 {
-    const struct command *command = &commands[row];
-    uint16_t scope = 0;
+    const struct command *parent = NULL;
     if (command->parent != NULL) {
-        const struct command *parent = find_in_scope(slice_of_string(command->parent), 0);
+        parent = command_find_named(NULL, slice_of_string(command->parent));
         CHECK(parent != NULL && parent->is_container);
-        scope = (uint16_t)(command_index(parent) + 1);
     }
+    uint32_t scope = parent == NULL ? 0 : command_index(parent) + 1;
     struct slice name = spelled_name(command);
     CHECK(name.size > 0 && find_in_scope(name, scope) == NULL);
     struct folded_name folded = fold_name(name);
-    uint32_t slot = first_slot(folded, name.size, scope);
-    while (name_index[slot].size != 0) {
-        slot = (slot + 1) % INDEX_SLOTS;
+    uint32_t at = first_slot(folded, (uint32_t)name.size, scope);
+    while (name_index[at].command != NULL) {
+        at = (at + 1) % INDEX_SLOTS;
     }
-    name_index[slot] = (struct index_slot){folded, (uint32_t)name.size, scope, (uint16_t)row};
+    name_index[at] = (struct index_slot){folded, command, (uint32_t)name.size, scope};
 }
 
 void command_table_setup(void)
@@ -174,12 +194,12 @@ void command_table_setup(void)
     /* Containers first: a subcommand's hash needs its container's row. */
     for (uint32_t row = 0; row < command_count; row++) {
         if (commands[row].parent == NULL) {
-            insert_row(row);
+            insert_row(&commands[row]);
         }
     }
     for (uint32_t row = 0; row < command_count; row++) {
         if (commands[row].parent != NULL) {
-            insert_row(row);
+            insert_row(&commands[row]);
         }
     }
 }

@@ -39,8 +39,9 @@ void info_print_server(struct text *text, const struct call *call)
                context->config->redis_version, context->config->server_name, NICACHED_VERSION);
     text_print(text,
                "os:%s\r\narch_bits:%zu\r\nmonotonic_clock:POSIX clock_gettime\r\n"
-               "multiplexing_api:dpdk\r\natomicvar_api:c11-builtin\r\ncompiler:%s\r\n",
-               context->operating_system, sizeof(void *) * 8, __VERSION__);
+               "multiplexing_api:dpdk\r\natomicvar_api:c11-builtin\r\ngcc_version:%d.%d.%d\r\n",
+               context->operating_system, sizeof(void *) * 8, __GNUC__, __GNUC_MINOR__,
+               __GNUC_PATCHLEVEL__);
     text_print(text,
                "process_id:%" PRIu64 "\r\nprocess_supervised:no\r\nrun_id:%.40s\r\n"
                "tcp_port:%" PRId64 "\r\nserver_time_usec:%" PRIu64 "\r\n"

@@ -20,7 +20,7 @@ static void block_free(void *block)
     mi_free(block);
 }
 
-size_t memory_block_bytes(const void *block)
+size_t memory_block_bytes(void *block)
 {
     return mi_usable_size(block);
 }
@@ -57,10 +57,9 @@ static void block_free(void *block)
     free(block);
 }
 
-size_t memory_block_bytes(const void *block)
+size_t memory_block_bytes(void *block)
 {
-    /* The function only reads, its prototype is old. */
-    return malloc_usable_size((void *)(uintptr_t)block);
+    return malloc_usable_size(block);
 }
 
 void memory_attach_thread(struct memory *memory)

@@ -29,7 +29,7 @@ void memory_deinit(struct memory *memory);
 
 void *memory_allocate(struct memory *memory, size_t bytes, enum memory_limit limit);
 void memory_free(struct memory *memory, void *block);
-size_t memory_block_bytes(const void *block);
+size_t memory_block_bytes(void *block);
 
 /* Index memory is allocated elsewhere (EAL, partly by another thread); only the books are here.
  * Reserving comes first and fails over the limit. */

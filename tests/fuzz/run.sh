@@ -16,7 +16,7 @@ fuzz_one() {
     local name=$1 work=$build/corpus/$1
     mkdir -p "$work" "$build/findings"
     if "$build/tests/fuzz/$name" -max_total_time="$seconds" -print_final_stats=1 -rss_limit_mb=4096 -timeout=20 \
-        -artifact_prefix="$build/findings/$name-" "$work" "$here/corpus/${name#fuzz_}" >"$build/findings/$name.log" 2>&1; then
+        -artifact_prefix="$build/findings/$name-" "$work" "$here/corpus/$name" >"$build/findings/$name.log" 2>&1; then
         echo "$name: clean after $seconds s, $(grep -o 'stat::number_of_executed_units: [0-9]*' "$build/findings/$name.log" | grep -o '[0-9]*$') inputs"
     else
         echo "$name: FINDING"

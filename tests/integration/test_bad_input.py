@@ -46,7 +46,7 @@ exact = [
     (M, b'\r\n', b'ERROR\r\n'),
     (M, b'get\r\n', b'ERROR\r\n'),
     (M, b'get ' + b'k' * 251 + b'\r\n', b'CLIENT_ERROR bad command line format\r\n'),
-    (M, b'set k 0 0 -1\r\n', b'CLIENT_ERROR bad data chunk\r\n'),
+    (M, b'set k 0 0 -1\r\n', b'CLIENT_ERROR bad command line format\r\n'),
     (M, b'set k 0 0 x\r\n', b'CLIENT_ERROR bad command line format\r\n'),
     (M, b'set k 0 0 3\r\nabcd\r\n', b'CLIENT_ERROR bad data chunk\r\nERROR\r\n'),
     (M, b'incr k x\r\n', b'CLIENT_ERROR invalid numeric delta argument\r\n'),

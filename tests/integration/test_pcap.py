@@ -17,7 +17,7 @@ def request(request_id, text, port=40000):
     from scapy.all import IP, UDP, Ether, Raw
 
     frame = request_id.to_bytes(2, "big") + b"\0\0\0\1\0\0"
-    return Ether(src=CLIENT_MAC, dst="ff:ff:ff:ff:ff:ff") / IP(src=CLIENT, dst=SERVER) / UDP(
+    return Ether(src=CLIENT_MAC, dst="02:00:00:00:00:bb") / IP(src=CLIENT, dst=SERVER) / UDP(
         sport=port, dport=11211) / Raw(frame + text)
 
 

@@ -264,3 +264,8 @@ void core_destroy(struct core *core)
     close(core->wake_fd);
     free(core);
 }
+
+void core_link_to_port(struct core_link *link, struct port *port, uint32_t number)
+{
+    *link = (struct core_link){.context = port, .queue = (uint16_t)number, .wait_fd = -1};
+}

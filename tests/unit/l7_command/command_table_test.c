@@ -188,6 +188,7 @@ static void test_syntax(void **state)
         {"auth:block=AUTH?(user:string password:string)", "[AUTH user password]"},
         {"prefix:string=PREFIX?*+", "[PREFIX prefix [PREFIX prefix ...]]"},
         {"d:block*(k:key@0 v:string)", "k v [k v ...]"},
+        {"f:oneof*(a:integer=A b:integer=B)", "<A a | B b> ..."},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         char text[256];

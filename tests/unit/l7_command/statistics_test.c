@@ -1,4 +1,5 @@
 /* What INFO counts: calls, failures, errors, latencies, over workers, and since RESETSTAT. */
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -102,6 +103,54 @@ static void test_two_workers(void **state)
     d->context->all_shards = NULL;
 }
 
+/* A worker of its own thread: commands that touch no shard, and one that does not exist. */
+static void *run_commands(void *argument)
+{
+    struct dialogue *d = argument;
+    struct slice words[2] = {SLICE_LITERAL("PING"), SLICE_LITERAL("NOPE")};
+    struct byte_queue out;
+    byte_queue_init(&out);
+    for (int i = 0; i < 20000; i++) {
+        struct reply reply = {.out = &out, .pool = &d->pool, .protocol = 2};
+        struct call call = {.context = d->context,
+                            .shard = d->shard,
+                            .now = &d->now,
+                            .client = d->client,
+                            .argument_count = 1,
+                            .arguments = &words[i % 2],
+                            .reply = &reply};
+        call.command = command_find(call.arguments, 1);
+        command_run(&call);
+        byte_queue_clear(&out, &d->pool);
+    }
+    return NULL;
+}
+
+static void test_info_beside_a_running_worker(void **state)
+{
+    struct dialogue *d = *state, *other = dialogue_create();
+    struct command_context *contexts[2] = {d->context, other->context};
+    const struct metrics *metrics[2] = {&d->metrics, &other->metrics};
+    command_contexts_join(contexts, 2);
+    d->context->worker_count = 2;
+    d->context->all_metrics = metrics;
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, run_commands, other), 0);
+    for (int i = 0; i < 50; i++) {
+        dialogue_expect_part(d, "INFO stats", "total_commands_processed:");
+        dialogue_send(d, "INFO errorstats commandstats latencystats");
+        /* Never below zero: that would show as a number of twenty digits. */
+        assert_null(strstr(d->reply, "1844674407"));
+        dialogue_expect(d, "CONFIG RESETSTAT", "+OK\r\n");
+    }
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    dialogue_expect_part(d, "INFO errorstats", "# Errorstats");
+    assert_int_equal(other->metrics.values[METRIC_COMMANDS_PROCESSED], 10000);
+    dialogue_destroy(other);
+    d->context->all_contexts = NULL;
+    d->context->all_metrics = NULL;
+}
+
 static void test_percentiles(void **state)
 {
     (void)state;
@@ -185,11 +234,9 @@ int main(void)
     dialogue_setup("statistics_test");
 #define DIALOGUE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
     const struct CMUnitTest tests[] = {
-        DIALOGUE(test_command_counts),
-        DIALOGUE(test_error_words),
-        DIALOGUE(test_two_workers),
-        cmocka_unit_test(test_percentiles),
-        DIALOGUE(test_sampling_starts_after_many_calls),
+        DIALOGUE(test_command_counts),      DIALOGUE(test_error_words),
+        DIALOGUE(test_two_workers),         DIALOGUE(test_info_beside_a_running_worker),
+        cmocka_unit_test(test_percentiles), DIALOGUE(test_sampling_starts_after_many_calls),
         DIALOGUE(test_info_sections),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,189 @@
+/* What one operation of the store costs. A program to look at, not a test:
+ *
+ *   store_bench [keys]     (1,000,000 by default)
+ *
+ * Keys are drawn and copied into a small buffer before the clock starts: in a request they are in
+ * the packet, already in the cache, and their hash is known. A batch of 32 is timed with the TSC;
+ * batches of more than 100 us were interrupted and do not count. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <rte_cycles.h>
+
+#include "dataplane/base/hash.h"
+#include "tests/unit/store/store_test.h"
+
+#define BATCHES 60000U
+#define BURST   SHARD_LOOKUP_BURST
+
+struct batch {
+    uint8_t texts[BURST][16];
+    struct key keys[BURST];
+    const struct key *pointers[BURST];
+};
+
+struct bench {
+    struct fixture *fixture;
+    uint64_t key_count, random;
+    uint64_t sink;
+    struct batch batch;
+};
+
+static void make_key(struct bench *bench, uint32_t i, uint64_t number)
+{
+    char text[32];
+    snprintf(text, sizeof(text), "key:%012lu", (unsigned long)number);
+    memcpy(bench->batch.texts[i], text, 16);
+    bench->batch.keys[i] = key_hashed(slice_of(bench->batch.texts[i], 16));
+    bench->batch.pointers[i] = &bench->batch.keys[i];
+}
+
+static void draw_batch(struct bench *bench, uint64_t offset)
+{
+    for (uint32_t i = 0; i < BURST; i++) {
+        make_key(bench, i, random_next(&bench->random) % bench->key_count + offset);
+    }
+}
+
+static void touch(struct bench *bench, const struct item *item)
+{
+    CHECK(item != NULL);
+    bench->sink += item_value_bytes(item)[0];
+}
+
+static void write_key(struct bench *bench, const struct key *key)
+{
+    static const uint8_t value[64];
+    CHECK(put(bench->fixture, 0, key, slice_of(value, sizeof(value)), 0));
+}
+
+static void pass(struct bench *bench)
+{
+    bench->fixture->now.mono_us += 10;
+    shard_maintain(bench->fixture->shard, &bench->fixture->now);
+}
+
+static void prefetch(struct bench *bench)
+{
+    shard_prefetch_bulk(bench->fixture->shard, 0, bench->batch.pointers, BURST);
+}
+
+static const struct item *find(struct bench *bench, uint32_t i)
+{
+    return shard_find(bench->fixture->shard, 0, &bench->batch.keys[i], &bench->fixture->now);
+}
+
+static void look_up(struct bench *bench)
+{
+    for (uint32_t i = 0; i < BURST; i++) {
+        touch(bench, find(bench, i));
+    }
+}
+
+static void look_up_bulk(struct bench *bench)
+{
+    prefetch(bench);
+    look_up(bench);
+}
+
+static void miss_bulk(struct bench *bench)
+{
+    prefetch(bench);
+    for (uint32_t i = 0; i < BURST; i++) {
+        bench->sink += find(bench, i) != NULL;
+    }
+}
+
+static void overwrite(struct bench *bench)
+{
+    for (uint32_t i = 0; i < BURST; i++) {
+        write_key(bench, &bench->batch.keys[i]);
+    }
+}
+
+static void overwrite_bulk(struct bench *bench)
+{
+    prefetch(bench);
+    overwrite(bench);
+}
+
+static void delete_and_add(struct bench *bench)
+{
+    for (uint32_t i = 0; i < BURST; i++) {
+        const struct key *key = &bench->batch.keys[i];
+        (void)shard_delete(bench->fixture->shard, 0, key, &bench->fixture->now);
+        write_key(bench, key);
+    }
+}
+
+static void delete_and_add_bulk(struct bench *bench)
+{
+    prefetch(bench);
+    delete_and_add(bench);
+}
+
+/* With the upkeep of the pass. */
+static void measure(struct bench *bench, const char *name, uint64_t offset,
+                    void (*run)(struct bench *bench))
+{
+    uint64_t ticks = 0, counted = 0, limit = rte_get_tsc_hz() / 10000;
+    for (uint32_t i = 0; i < BATCHES; i++) {
+        draw_batch(bench, offset);
+        uint64_t start = rte_rdtsc();
+        run(bench);
+        pass(bench);
+        uint64_t took = rte_rdtsc() - start;
+        if (took < limit) {
+            ticks += took;
+            counted++;
+        }
+    }
+    double ns = (double)ticks * 1e9 / (double)rte_get_tsc_hz() / (double)counted / BURST;
+    printf("%-32s %7.1f ns\n", name, ns);
+}
+
+static void insert_all(struct bench *bench)
+{
+    uint64_t ticks = 0, slowest = 0;
+    for (uint64_t next = 0; next < bench->key_count;) {
+        for (uint32_t i = 0; i < BURST; i++) {
+            make_key(bench, i, next++);
+        }
+        uint64_t start = rte_rdtsc();
+        overwrite(bench);
+        pass(bench);
+        uint64_t took = rte_rdtsc() - start;
+        ticks += took;
+        slowest = took > slowest ? took : slowest;
+    }
+    double tick_ns = 1e9 / (double)rte_get_tsc_hz();
+    printf("%-32s %7.1f ns (slowest batch of 32 %.0f us, segments made inline)\n",
+           "insert, growing from nothing", (double)ticks * tick_ns / (double)bench->key_count,
+           (double)slowest * tick_ns / 1000);
+}
+
+int main(int argument_count, char **arguments)
+{
+    struct bench bench = {.random = 88172645463325252ULL, .key_count = 1000000};
+    if (argument_count > 1) {
+        bench.key_count = strtoull(arguments[1], NULL, 10);
+    }
+    setup_eal(NULL);
+    bench.fixture = create_fixture(0, NULL);
+    insert_all(&bench);
+    settle(bench.fixture);
+    struct shard_memory memory = memory_of(bench.fixture);
+    printf("keys %lu, per key: index %lu B, item %lu B (16 B key, 64 B value), segments %lu\n",
+           (unsigned long)bench.key_count, (unsigned long)(memory.index_bytes / bench.key_count),
+           (unsigned long)(memory.item_bytes / bench.key_count),
+           (unsigned long)metric_read(&bench.fixture->metrics, METRIC_STORE_SEGMENTS));
+    measure(&bench, "look-up + item, single", 0, look_up);
+    measure(&bench, "look-up + item, bulk of 32", 0, look_up_bulk);
+    measure(&bench, "miss, bulk of 32", 1ULL << 32, miss_bulk);
+    measure(&bench, "overwrite, single", 0, overwrite);
+    measure(&bench, "overwrite, bulk of 32", 0, overwrite_bulk);
+    measure(&bench, "delete + add, single", 0, delete_and_add);
+    measure(&bench, "delete + add, bulk of 32", 0, delete_and_add_bulk);
+    printf("(%lu)\n", (unsigned long)bench.sink);
+    return 0;
+}

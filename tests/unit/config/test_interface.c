@@ -1,0 +1,243 @@
+/* `interface` and `bind` lines: what is taken, what is refused and why, and back to text. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "config/config_internal.h"
+
+static struct config *config;
+static struct config_error error;
+
+static int setup(void **state)
+{
+    (void)state;
+    config = config_create_default();
+    return config == NULL;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    config_destroy(config);
+    return 0;
+}
+
+static int parse(const char *text)
+{
+    error.text[0] = '\0';
+    return config_parse_text(config, "f", slice_of_string(text), false, &error);
+}
+
+/* The line comes back as it was written, so nothing of it was lost or invented. */
+static void test_round_trip(void **state)
+{
+    (void)state;
+    static const char *const lines[] = {
+        "lo0 socket 127.0.0.1",
+        "lo1 socket ::1 optional",
+        "any socket 0.0.0.0",
+        "tap0 tap 198.18.0.2/24",
+        "tap1 tap 198.18.1.2/24 optional",
+        "eth1 af_xdp 10.0.0.5/24 gateway 10.0.0.1",
+        "eth2 af_packet 10.0.1.5/31 gateway 10.0.1.4",
+        "nic0 pci:0000:41:00.0 10.0.2.5/24 gateway 10.0.2.1 vlan 12",
+        "nic1 pci:00ab:4f:1E.7 10.0.3.5/24 vlan 4094 mtu 9000 optional",
+        "m0 memif:/run/nicached/m0.sock 198.18.2.2/24 mtu 576",
+        "p.0_x-1 pcap:in.pcap,out.pcap 198.18.3.2/30",
+    };
+    uint32_t count = sizeof(lines) / sizeof(lines[0]);
+    for (uint32_t i = 0; i < count; i++) {
+        char line[512], text[512];
+        snprintf(line, sizeof(line), "interface %s", lines[i]);
+        if (parse(line) != 0) {
+            fail_msg("%s", error.text);
+        }
+        assert_int_equal(config->interface_count, i + 1);
+        interface_format(&config->interfaces[i], text, sizeof(text));
+        assert_string_equal(text, lines[i]);
+    }
+    assert_int_equal(config->interfaces[7].driver, INTERFACE_PCI);
+    assert_string_equal(config->interfaces[7].argument, "0000:41:00.0");
+    assert_int_equal(config->interfaces[7].vlan, 12);
+    assert_true(config->interfaces[7].has_gateway);
+    assert_int_equal(address_to_ipv4(&config->interfaces[7].gateway), 0x0a000201);
+    assert_int_equal(config->interfaces[7].prefix_length, 24);
+    assert_int_equal(config->interfaces[9].mtu, 576);
+}
+
+static void test_refused(void **state)
+{
+    (void)state;
+    /* The line, and a part of the one-line reason. */
+    static const char *const cases[][2] = {
+        {"", "number of arguments"},
+        {"a", "number of arguments"},
+        {"a tap", "number of arguments"},
+        {"'' tap 10.0.0.5/24", "1 to 31"},
+        {"abcdefghijklmnopqrstuvwxyz0123456 socket ::1", "1 to 31"},
+        {"a/b tap 10.0.0.5/24", "letters"},
+        {"\"a b\" tap 10.0.0.5/24", "letters"},
+        {"bind7 socket ::1", "bind directive"},
+        {"sixteen-letters- tap 10.0.0.5/24", "at most 15"},
+        {"a nosuch 10.0.0.5/24", "unknown driver 'nosuch'"},
+        {"a TAP 10.0.0.5/24", "unknown driver"},
+        {"a tap:x 10.0.0.5/24", "takes no argument"},
+        {"a socket: 127.0.0.1", "takes no argument"},
+        {"a memif 10.0.0.5/24", "needs the path"},
+        {"a memif: 10.0.0.5/24", "needs the path"},
+        {"a memif:relative 10.0.0.5/24", "needs the path"},
+        {"a 'memif:/a b' 10.0.0.5/24", "no blanks"},
+        {"a pcap:one 10.0.0.5/24", "two files"},
+        {"a pcap:,b 10.0.0.5/24", "two files"},
+        {"a pcap:a, 10.0.0.5/24", "two files"},
+        {"a pcap:a,b,c 10.0.0.5/24", "two files"},
+        {"a pci 10.0.0.5/24", "PCI address"},
+        {"a pci:41:00.0 10.0.0.5/24", "PCI address"},
+        {"a pci:0000:41:00.00 10.0.0.5/24", "PCI address"},
+        {"a pci:0000:41:00 10.0.0.5/24", "PCI address"},
+        {"a tap 10.0.0.5", "needs a prefix"},
+        {"a tap 10.0.0.5/", "needs a prefix"},
+        {"a tap 10.0.0.5/0", "needs a prefix"},
+        {"a tap 10.0.0.5/32", "needs a prefix"},
+        {"a tap 10.0.0.5/-1", "needs a prefix"},
+        {"a tap 10.0.0.5/24x", "needs a prefix"},
+        {"a tap 10.0.0.5/18446744073709551640", "needs a prefix"},
+        {"a tap 10.0.0.256/24", "no IPv4"},
+        {"a tap ::1/64", "no IPv4"},
+        {"a tap x/24", "no IPv4"},
+        {"a tap 10.0.0.0/24", "no address that"},
+        {"a tap 10.0.0.255/24", "no address that"},
+        {"a tap 127.0.0.1/8", "no address that"},
+        {"a tap 0.0.0.1/8", "no address that"},
+        {"a tap 224.0.0.1/24", "no address that"},
+        {"a tap 255.255.255.254/24", "no address that"},
+        {"a socket 127.0.0.1/8", "no prefix"},
+        {"a socket localhost", "no address for a socket"},
+        {"a socket 127.0.0.1 vlan 3", "takes no vlan"},
+        {"a tap 10.0.0.5/24 gateway", "needs a value"},
+        {"a tap 10.0.0.5/24 gateway x", "no IPv4"},
+        {"a tap 10.0.0.5/24 gateway ::1", "no IPv4"},
+        {"a tap 10.0.0.5/24 gateway 10.0.1.1", "same network"},
+        {"a tap 10.0.0.5/24 gateway 10.0.0.5", "same network"},
+        {"a tap 10.0.0.5/24 gateway 10.0.0.255", "same network"},
+        {"a tap 10.0.0.5/24 gateway 10.0.0.1 gateway 10.0.0.2", "twice"},
+        {"a tap 10.0.0.5/24 vlan", "needs a value"},
+        {"a tap 10.0.0.5/24 vlan 0", "from 1 to 4094"},
+        {"a tap 10.0.0.5/24 vlan 4095", "from 1 to 4094"},
+        {"a tap 10.0.0.5/24 vlan 65537", "from 1 to 4094"},
+        {"a tap 10.0.0.5/24 vlan x", "from 1 to 4094"},
+        {"a tap 10.0.0.5/24 vlan 1 vlan 2", "twice"},
+        {"a tap 10.0.0.5/24 mtu 575", "from 576 to 9216"},
+        {"a tap 10.0.0.5/24 mtu 9217", "from 576 to 9216"},
+        {"a tap 10.0.0.5/24 mtu 1500 mtu 1500", "twice"},
+        {"a tap 10.0.0.5/24 optional vlan 3", "at the end"},
+        {"a tap 10.0.0.5/24 mandatory", "unknown word"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char line[512];
+        snprintf(line, sizeof(line), "interface %s", cases[i][0]);
+        if (parse(line) != -EINVAL || strstr(error.text, cases[i][1]) == NULL ||
+            strncmp(error.text, "f:1: 'interface': ", 18) != 0) {
+            fail_msg("%s gives: %s", line, error.text);
+        }
+        assert_true(config->bind_is_default);
+        assert_int_equal(config->interface_count, 2);
+    }
+}
+
+static void test_duplicates(void **state)
+{
+    (void)state;
+    assert_int_equal(parse("interface a tap 10.0.0.5/24\n"), 0);
+    assert_int_equal(parse("interface a tap 10.0.0.6/24\n"), -EINVAL);
+    assert_non_null(strstr(error.text, "there already"));
+    assert_int_equal(parse("interface b af_xdp 10.0.0.5/24\n"), -EINVAL);
+    assert_non_null(strstr(error.text, "this address already"));
+    /* The kernel's address and ours are different worlds. */
+    assert_int_equal(parse("interface b socket 10.0.0.5\n"), 0);
+    assert_int_equal(parse("interface c socket 10.0.0.5\n"), -EINVAL);
+}
+
+static void test_too_many(void **state)
+{
+    (void)state;
+    char line[64];
+    for (int i = 0; i < CONFIG_INTERFACES_MAX; i++) {
+        snprintf(line, sizeof(line), "interface i%d socket 127.0.0.%d", i, i + 1);
+        assert_int_equal(parse(line), 0);
+    }
+    assert_int_equal(parse("interface more socket 127.0.1.1"), -EINVAL);
+    assert_non_null(strstr(error.text, "more than 16"));
+    assert_int_equal(parse("bind ::1"), -EINVAL);
+    assert_int_equal(config->interface_count, CONFIG_INTERFACES_MAX);
+}
+
+static const char *bind_text(void)
+{
+    static char text[CONFIG_VALUE_BYTES_MAX];
+    option_format(config, option_find("bind"), text);
+    return text;
+}
+
+static void test_bind(void **state)
+{
+    (void)state;
+    assert_string_equal(bind_text(), "* -::*");
+    assert_true(config->bind_is_default);
+    assert_int_equal(parse("bind 127.0.0.1 -::1"), 0);
+    assert_string_equal(bind_text(), "127.0.0.1 -::1");
+    assert_int_equal(config->interface_count, 2);
+    assert_true(config->interfaces[1].optional && config->interfaces[1].from_bind);
+    assert_false(config->interfaces[0].optional);
+    assert_string_equal(config->interfaces[1].name, "bind1");
+    /* A later bind replaces an earlier one, and stands beside interface lines. */
+    assert_int_equal(parse("interface a tap 10.0.0.5/24\nbind 0.0.0.0\n"), 0);
+    assert_string_equal(bind_text(), "*");
+    assert_int_equal(config->interface_count, 2);
+    assert_int_equal(parse("bind ''"), 0);
+    assert_string_equal(bind_text(), "");
+    assert_int_equal(config->interface_count, 1);
+}
+
+static void test_bind_refused(void **state)
+{
+    (void)state;
+    assert_int_equal(parse("bind 127.0.0.1"), 0);
+    assert_int_equal(parse("bind"), -EINVAL);
+    assert_int_equal(parse("bind ::1 nohost"), -EINVAL);
+    assert_int_equal(parse("bind ::1 ::1"), -EINVAL);
+    assert_int_equal(parse("bind 127.0.0.1/8"), -EINVAL);
+    assert_int_equal(parse("bind -"), -EINVAL);
+    assert_string_equal(bind_text(), "127.0.0.1");
+}
+
+static void test_default_gives_way(void **state)
+{
+    (void)state;
+    assert_int_equal(parse("interface lo0 socket 127.0.0.1"), 0);
+    assert_int_equal(config->interface_count, 1);
+    assert_string_equal(bind_text(), "");
+    assert_int_equal(parse("interface lo1 socket ::1"), 0);
+    assert_int_equal(config->interface_count, 2);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_round_trip, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_duplicates, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_too_many, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_bind, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_bind_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_default_gives_way, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

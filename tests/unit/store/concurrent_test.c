@@ -1,0 +1,259 @@
+/* One writer, foreign readers, the reclaimer running: no reader ever sees a wrong value, a freed
+ * item or a missing stable key, while the writer overwrites, deletes, grows and flushes.
+ *
+ * Under TSan: liburcu is not annotated, so this program is linked with wrappers around base/rcu.h
+ * that tell TSan what guarantee B says (quiescent states happen before the end of a grace period
+ * that waited for them). rte_hash is not instrumented; what its frames touch is suppressed by
+ * tsan.supp, nothing of ours is. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <pthread.h>
+#include <unistd.h>
+
+#include "dataplane/base/hash.h"
+#include "dataplane/base/rcu.h"
+#include "dataplane/channel/channel.h"
+#include "dataplane/store/reclaimer.h"
+#include "tests/unit/store/store_test.h"
+
+#ifdef __SANITIZE_THREAD__
+void __tsan_acquire(void *address);
+void __tsan_release(void *address);
+static char grace_period;
+#define NOTE_QUIESCENT()    __tsan_release(&grace_period)
+#define NOTE_GRACE_PERIOD() __tsan_acquire(&grace_period)
+#else
+#define NOTE_QUIESCENT()    ((void)0)
+#define NOTE_GRACE_PERIOD() ((void)0)
+#endif
+
+void __real_rcu_quiescent(void);
+void __real_rcu_thread_unregister(void);
+void __real_rcu_wait_for_readers(void);
+void __wrap_rcu_quiescent(void);
+void __wrap_rcu_thread_unregister(void);
+void __wrap_rcu_wait_for_readers(void);
+
+void __wrap_rcu_quiescent(void)
+{
+    NOTE_QUIESCENT();
+    __real_rcu_quiescent();
+}
+
+void __wrap_rcu_thread_unregister(void)
+{
+    NOTE_QUIESCENT();
+    __real_rcu_thread_unregister();
+}
+
+void __wrap_rcu_wait_for_readers(void)
+{
+    __real_rcu_wait_for_readers();
+    NOTE_GRACE_PERIOD();
+}
+
+#ifdef __SANITIZE_THREAD__
+#define STEPS 150000U
+#else
+#define STEPS 1500000U
+#endif
+#define STABLE_KEYS 2000U
+#define WILD_KEYS   20000U
+#define READERS     2
+
+struct world {
+    struct fixture *fixture;
+    struct shard *shard;
+    struct channel *from, *to;
+    struct reclaimer *reclaimer;
+    bool stop;
+    uint64_t reads[READERS], wrong[READERS], missed[READERS];
+};
+
+struct reader {
+    struct world *world;
+    uint32_t number;
+};
+
+static void check_read(struct world *world, uint32_t reader, uint64_t number)
+{
+    struct numbered_key key;
+    struct instant now = {.wall_ms = 1000};
+    const struct item *item =
+        shard_find_shared(world->shard, number % 2, number_key(&key, number), &now);
+    world->reads[reader]++;
+    if (item == NULL) {
+        world->missed[reader] += number < STABLE_KEYS;
+        return;
+    }
+    uint64_t value[2];
+    memcpy(value, item_value_bytes(item), sizeof(value));
+    bool right = item->value_bytes >= sizeof(value) && value[0] == number &&
+                 slice_equal(item_key(item), key.key.bytes);
+    if (item->value_bytes > sizeof(value)) {
+        right = right && item_value_bytes(item)[item->value_bytes - 1] == (uint8_t)value[1];
+    }
+    world->wrong[reader] += !right;
+}
+
+static void *read_for_long(void *argument)
+{
+    const struct reader *reader = argument;
+    struct world *world = reader->world;
+    uint64_t random = reader->number + 1;
+    rcu_thread_register();
+    for (uint32_t pass = 0; !__atomic_load_n(&world->stop, __ATOMIC_ACQUIRE); pass++) {
+        for (uint32_t i = 0; i < 32; i++) {
+            uint64_t choice = random_next(&random);
+            check_read(world, reader->number,
+                       (choice >> 40) % 2 != 0 ? choice % STABLE_KEYS : choice % WILD_KEYS);
+        }
+        rcu_quiescent();
+        if (pass % 1000 == 999) {
+            rcu_thread_unregister();
+            usleep(100);
+            rcu_thread_register();
+        }
+    }
+    rcu_thread_unregister();
+    return NULL;
+}
+
+static void write_number(struct world *world, uint64_t number, uint64_t version)
+{
+    struct numbered_key key;
+    static uint8_t bytes[20000];
+    uint64_t value[2] = {number, version};
+    memcpy(bytes, value, sizeof(value));
+    size_t size = version % 500 == 0 ? sizeof(bytes) : sizeof(value); /* some in a blob */
+    if (size == sizeof(bytes)) {
+        bytes[size - 1] = (uint8_t)version;
+    }
+    assert_true(
+        put(world->fixture, number % 2, number_key(&key, number), slice_of(bytes, size), 0));
+}
+
+static void write_pass(struct world *world)
+{
+    struct message messages[32];
+    uint32_t count = channel_receive_burst(world->to, messages, 32);
+    for (uint32_t i = 0; i < count; i++) {
+        shard_take_message(world->shard, &messages[i]);
+    }
+    clock_read(&world->fixture->now);
+    world->fixture->now.wall_ms = 1000;
+    shard_maintain(world->shard, &world->fixture->now);
+    rcu_quiescent();
+}
+
+static void write_for_long(struct world *world)
+{
+    uint64_t random = 7;
+    uint32_t growing = WILD_KEYS;
+    struct numbered_key key;
+    for (uint64_t step = 1; step <= STEPS; step++) {
+        uint64_t choice = random_next(&random);
+        uint64_t number = choice % WILD_KEYS;
+        if (choice >> 62 == 0 && number >= STABLE_KEYS) {
+            shard_delete(world->shard, number % 2, number_key(&key, number), &world->fixture->now);
+        } else if (choice >> 62 == 1) {
+            write_number(world, growing++, step);
+        } else {
+            write_number(world, number, step);
+        }
+        if (step % 32 == 0) {
+            write_pass(world);
+        }
+        if (step % 50000 == 0) {
+            shard_flush(world->shard, 5);
+            put(world->fixture, 5, number_key(&key, 1), SLICE_LITERAL("x"), 0);
+        }
+    }
+}
+
+static void create_world(struct world *world)
+{
+    *world = (struct world){.from = channel_create(256), .to = channel_create(1024)};
+    world->fixture = create_fixture(0, world->from);
+    world->shard = world->fixture->shard;
+    world->reclaimer = reclaimer_create(&world->from, &world->to, 1);
+    assert_non_null(world->reclaimer);
+}
+
+static void destroy_world(struct world *world)
+{
+    reclaimer_destroy(world->reclaimer);
+    destroy_fixture(world->fixture);
+    channel_destroy(world->from);
+    channel_destroy(world->to);
+}
+
+static void readers_see_only_what_is_right(void **state)
+{
+    struct world world;
+    create_world(&world);
+    rcu_thread_register();
+    for (uint64_t i = 0; i < STABLE_KEYS; i++) {
+        write_number(&world, i, 1);
+    }
+    pthread_t threads[READERS];
+    struct reader readers[READERS];
+    for (uint32_t i = 0; i < READERS; i++) {
+        readers[i] = (struct reader){&world, i};
+        assert_int_equal(pthread_create(&threads[i], NULL, read_for_long, &readers[i]), 0);
+    }
+    write_for_long(&world);
+    __atomic_store_n(&world.stop, true, __ATOMIC_RELEASE);
+    rcu_thread_unregister();
+    for (uint32_t i = 0; i < READERS; i++) {
+        pthread_join(threads[i], NULL);
+        assert_true(world.reads[i] > 1000);
+        assert_int_equal(world.wrong[i], 0);
+        assert_int_equal(world.missed[i], 0);
+    }
+    assert_true(metric_read(&world.fixture->metrics, METRIC_STORE_RECLAIMED_OBJECTS) > 1000);
+    assert_true(metric_read(&world.fixture->metrics, METRIC_STORE_SEGMENT_SPLITS) > 2);
+    destroy_world(&world);
+}
+
+static bool everything_came_back(struct world *world)
+{
+    return memory_of(world->fixture).retired_bytes == 0 &&
+           memory_of(world->fixture).used_bytes == 0;
+}
+
+static void what_is_retired_comes_back(void **state)
+{
+    struct world world;
+    create_world(&world);
+    rcu_thread_register();
+    for (uint64_t i = 0; i < 200000; i++) {
+        write_number(&world, i % 50000, i);
+        if (i % 32 == 0) {
+            write_pass(&world);
+        }
+    }
+    shard_flush(world.shard, 0);
+    shard_flush(world.shard, 1);
+    for (uint32_t i = 0; i < 20000 && !everything_came_back(&world); i++) {
+        write_pass(&world);
+        usleep(100);
+    }
+    assert_true(everything_came_back(&world));
+    assert_int_equal(metric_read(&world.fixture->metrics, METRIC_STORE_SEGMENTS), 0);
+    rcu_thread_unregister();
+    destroy_world(&world);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(readers_see_only_what_is_right),
+        cmocka_unit_test(what_is_retired_comes_back),
+    };
+    return cmocka_run_group_tests_name("concurrent", tests, setup_eal, NULL);
+}

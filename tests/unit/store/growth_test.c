@@ -1,0 +1,291 @@
+/* Growth: from nothing to millions of keys and back, SCAN during growth, the memory limit. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "dataplane/channel/channel.h"
+#include "dataplane/store/segment.h"
+#include "tests/unit/store/store_test.h"
+
+/* The sanitizers make every step several times slower. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define MANY_KEYS 1000000U
+#else
+#define MANY_KEYS 2000000U
+#endif
+
+static void maintain(struct fixture *f)
+{
+    f->now.mono_us += 10;
+    shard_maintain(f->shard, &f->now);
+}
+
+static void grows_to_millions_and_gives_all_back(void **state)
+{
+    struct fixture *f = create_fixture(0, NULL);
+    for (uint64_t i = 0; i < MANY_KEYS; i++) {
+        assert_true(put_number(f, i, i + 1));
+        if (i % 32 == 0) {
+            maintain(f);
+        }
+        if (i % 1000 == 0) {
+            assert_int_equal(get_number(f, i / 2), i / 2 + 1);
+        }
+    }
+    assert_int_equal(shard_key_count(f->shard, 0), MANY_KEYS);
+    for (uint64_t i = 0; i < MANY_KEYS; i++) {
+        assert_int_equal(get_number(f, i), i + 1);
+        assert_int_equal(get_number(f, i + MANY_KEYS), 0);
+    }
+    settle(f);
+    struct shard_memory full = memory_of(f);
+    assert_true(full.index_bytes / MANY_KEYS < 110);
+    assert_int_equal(metric_read(&f->metrics, METRIC_STORE_OVERFLOW_ITEMS), 0);
+    for (uint64_t i = 0; i < MANY_KEYS; i += 2) {
+        assert_true(delete_number(f, i));
+        if (i % 64 == 0) {
+            maintain(f);
+        }
+    }
+    for (uint64_t i = 0; i < MANY_KEYS; i++) {
+        assert_int_equal(get_number(f, i), i % 2 == 0 ? 0 : i + 1);
+    }
+    shard_flush(f->shard, 0);
+    assert_int_equal(get_number(f, 1), 0);
+    settle(f);
+    assert_int_equal(memory_of(f).used_bytes, 0);
+    assert_int_equal(metric_read(&f->metrics, METRIC_STORE_SEGMENTS), 0);
+    destroy_fixture(f);
+}
+
+static void a_shard_is_destroyed_while_it_grows(void **state)
+{
+    for (uint64_t count = 700; count < 60000; count = count * 3 / 2) {
+        struct fixture *f = create_fixture(0, NULL);
+        for (uint64_t i = 0; i < count; i++) {
+            put_number(f, i, 1);
+            if (i % 3 == 0) {
+                put_number(f, i, 2);
+                delete_number(f, i / 2);
+            }
+        }
+        if (count % 2 == 0) {
+            shard_flush(f->shard, 0);
+            put_number(f, 1, 1);
+            maintain(f);
+        }
+        destroy_fixture(f);
+    }
+}
+
+#define SCAN_STABLE  5000U
+#define SCAN_INSERTS 100000U
+
+struct seen {
+    uint8_t marks[SCAN_STABLE];
+};
+
+static void mark_visit(void *argument, const struct item *item)
+{
+    struct seen *seen = argument;
+    uint64_t value[2];
+    memcpy(value, item_value_bytes(item), sizeof(value));
+    if (value[0] < SCAN_STABLE) {
+        seen->marks[value[0]] = 1;
+    }
+}
+
+/* Stable keys are there from before the first call until after the last; meanwhile others come (and
+ * go), stable ones are overwritten, and segments move out and are replaced. */
+static void scan_during_growth(struct fixture *f, uint64_t inserts_per_call, uint32_t count)
+{
+    struct seen *seen = calloc(1, sizeof(*seen));
+    uint64_t next = SCAN_STABLE, cursor = 0, calls = 0;
+    for (uint64_t i = 0; i < SCAN_STABLE; i++) {
+        put_number(f, i, 1);
+    }
+    do {
+        cursor = shard_scan(f->shard, 0, cursor, count, &f->now, mark_visit, seen);
+        for (uint64_t i = 0; i < inserts_per_call && next < SCAN_INSERTS; i++, next++) {
+            put_number(f, next, 1);
+            if (next % 5 == 0 && next >= SCAN_STABLE + 5) {
+                delete_number(f, next - 3);
+                put_number(f, next % SCAN_STABLE, 2);
+            }
+        }
+        maintain(f);
+        assert_true(++calls < 1000000);
+    } while (cursor != 0);
+    for (uint64_t i = 0; i < SCAN_STABLE; i++) {
+        assert_int_equal(seen->marks[i], 1);
+    }
+    free(seen);
+}
+
+static void scan_misses_nothing_during_growth(void **state)
+{
+    const uint64_t inserts[] = {1, 7, 50, 400};
+    for (unsigned i = 0; i < 4; i++) {
+        for (uint32_t count = 3; count < 200; count *= 4) {
+            struct fixture *f = create_fixture(0, NULL);
+            scan_during_growth(f, inserts[i], count);
+            destroy_fixture(f);
+        }
+    }
+}
+
+/* Hashes chosen so that the directory itself has to divide: only tiny segments would show it
+ * otherwise, so the largest size is filled. */
+static void the_directory_divides(void **state)
+{
+    struct fixture *f = create_fixture(0, NULL);
+    const uint64_t count = (1U << SEGMENT_ORDER_MAX) - (1U << (SEGMENT_ORDER_MAX - 3));
+    for (uint64_t i = 0; i < count; i++) {
+        assert_true(put_number(f, i, 1));
+    }
+    settle(f);
+    assert_true(metric_read(&f->metrics, METRIC_STORE_SEGMENTS) == 2);
+    uint64_t found = 0;
+    for (uint64_t i = 0; i < count; i++) {
+        found += get_number(f, i);
+    }
+    assert_int_equal(found, count);
+    uint64_t cursor = 0, visited = 0;
+    struct seen *seen = calloc(1, sizeof(*seen));
+    do {
+        cursor = shard_scan(f->shard, 0, cursor, 1000, &f->now, mark_visit, seen);
+        visited++;
+    } while (cursor != 0);
+    for (uint64_t i = 0; i < SCAN_STABLE; i++) {
+        assert_int_equal(seen->marks[i], 1);
+    }
+    free(seen);
+    destroy_fixture(f);
+}
+
+static void maxmemory_is_never_exceeded(void **state)
+{
+    for (uint64_t limit = 150000; limit < 20000000; limit = limit * 7 / 3) {
+        struct fixture *f = create_fixture(limit, NULL);
+        uint64_t refused = 0, next = 0;
+        while (refused < 2000) {
+            if (put_number(f, next, 1)) {
+                assert_int_equal(get_number(f, next), 1);
+                next++;
+            } else {
+                refused++;
+            }
+            assert_true(memory_of(f).used_bytes <= limit);
+            if (refused % 100 == 1) {
+                maintain(f);
+            }
+        }
+        assert_true(memory_of(f).peak_bytes <= limit);
+        assert_true(memory_of(f).used_bytes > limit / 3);
+        for (uint64_t i = 0; i < next; i++) {
+            assert_int_equal(get_number(f, i), 1);
+        }
+        /* With room again, writing goes on and growth with it. */
+        shard_set_maxmemory(f->shard, 0);
+        settle(f);
+        for (uint64_t i = 0; i < 3 * next + 5000; i++) {
+            assert_true(put_number(f, i, 2));
+        }
+        settle(f);
+        assert_int_equal(get_number(f, next), 2);
+        assert_in_range(metric_read(&f->metrics, METRIC_STORE_OVERFLOW_ITEMS), 0, 1);
+        destroy_fixture(f);
+    }
+}
+
+/* Writes that are allowed over the limit find a place even when the index may not grow. */
+static void forced_writes_are_never_lost(void **state)
+{
+    struct fixture *f = create_fixture(150000, NULL);
+    struct numbered_key key;
+    for (uint64_t i = 0; i < 6000; i++) {
+        uint64_t value[2] = {i, 1};
+        struct item_draft_options options = {.value_bytes = sizeof(value),
+                                             .ignore_maxmemory = true};
+        number_key(&key, i);
+        struct item *draft = shard_draft(f->shard, key.key.bytes, &options);
+        assert_non_null(draft);
+        memcpy(draft_value(draft), value, sizeof(value));
+        shard_publish(f->shard, 0, &key.key, draft);
+    }
+    assert_true(metric_read(&f->metrics, METRIC_STORE_OVERFLOW_ITEMS) > 0);
+    assert_false(put_number(f, 9999, 1));
+    uint64_t cursor = 0;
+    struct seen *seen = calloc(1, sizeof(*seen));
+    do {
+        cursor = shard_scan(f->shard, 0, cursor, 100, &f->now, mark_visit, seen);
+    } while (cursor != 0);
+    for (uint64_t i = 0; i < 6000; i++) {
+        assert_int_equal(get_number(f, i), 1);
+        assert_int_equal(i < SCAN_STABLE ? seen->marks[i] : 1, 1);
+    }
+    free(seen);
+    shard_flush(f->shard, 0);
+    settle(f);
+    assert_int_equal(memory_of(f).used_bytes, 0);
+    destroy_fixture(f);
+}
+
+/* Churn at a steady number of keys: positions come back, nothing grows for ever. */
+static void deleting_and_adding_does_not_grow(void **state)
+{
+    struct fixture *f = create_fixture(0, NULL);
+    for (uint64_t i = 0; i < 1500000; i++) {
+        assert_true(put_number(f, i, 1));
+        if (i >= 10000) {
+            assert_true(delete_number(f, i - 10000));
+        }
+        if (i % 16 == 0) {
+            maintain(f);
+        }
+    }
+    settle(f);
+    assert_int_equal(shard_key_count(f->shard, 0), 10000);
+    assert_true(memory_of(f).index_bytes <= segment_bytes(16));
+    destroy_fixture(f);
+}
+
+/* A reclaimer that never answers: batches wait, emergencies provide segments, teardown frees all.
+ */
+static void a_silent_reclaimer_stops_nothing(void **state)
+{
+    struct channel *channel = channel_create(16);
+    struct fixture *f = create_fixture(0, channel);
+    for (uint64_t i = 0; i < 300000; i++) {
+        assert_true(put_number(f, i, 1));
+        assert_true(put_number(f, i / 2, 2));
+        if (i % 32 == 0) {
+            maintain(f);
+        }
+    }
+    for (uint64_t i = 0; i < 300000; i++) {
+        assert_int_equal(get_number(f, i), i < 150000 ? 2 : 1);
+    }
+    assert_true(metric_read(&f->metrics, METRIC_STORE_SEGMENT_EMERGENCIES) > 0);
+    assert_true(memory_of(f).retired_bytes > 0);
+    destroy_fixture(f);
+    channel_destroy(channel);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(grows_to_millions_and_gives_all_back),
+        cmocka_unit_test(a_shard_is_destroyed_while_it_grows),
+        cmocka_unit_test(scan_misses_nothing_during_growth),
+        cmocka_unit_test(the_directory_divides),
+        cmocka_unit_test(maxmemory_is_never_exceeded),
+        cmocka_unit_test(forced_writes_are_never_lost),
+        cmocka_unit_test(deleting_and_adding_does_not_grow),
+        cmocka_unit_test(a_silent_reclaimer_stops_nothing),
+    };
+    return cmocka_run_group_tests_name("growth", tests, setup_eal, NULL);
+}
