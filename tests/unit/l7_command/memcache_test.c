@@ -255,6 +255,8 @@ static void test_arithmetic(void **state)
         expect(request,
                "STORED\r\nCLIENT_ERROR cannot increment or decrement non-numeric value\r\n");
     }
+    send_bytes(SLICE_LITERAL("set n 3 0 4\r\n12\0x\r\nincr n 10\r\nget n\r\n"));
+    expect_reply("STORED\r\n22\r\nVALUE n 3 4\r\n22  \r\nEND\r\n");
     expect("incr none 1\r\ndecr none 1\r\n", "NOT_FOUND\r\nNOT_FOUND\r\n");
 }
 
@@ -365,6 +367,10 @@ static void test_append_to_large_values(void **state)
     expect("prepend big 0 0 1\r\n<\r\n", "STORED\r\n");
     expect_stored("big", LARGE_BYTES + 4, '<', '!');
     assert_int_equal(item_of("big")->client_flags, 1);
+
+    /* Numbers may stand at the front of a large one: the rest becomes blanks. */
+    expect("prepend big 0 0 3\r\n41 \r\nincr big 1\r\n", "STORED\r\n42\r\n");
+    expect_stored("big", LARGE_BYTES + 7, '4', ' ');
 
     /* A small one that becomes large. */
     expect("set small 0 0 1\r\ns\r\n", "STORED\r\n");
