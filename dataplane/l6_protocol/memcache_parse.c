@@ -112,7 +112,8 @@ static bool read_number(struct slice word, bool *negative, uint64_t *magnitude)
         }
     }
     *magnitude = value;
-    return i > first && (i == word.size || is_space(word.data[i]));
+    /* A NUL ends a stored value as it ends a line. */
+    return i > first && (i == word.size || is_space(word.data[i]) || word.data[i] == '\0');
 }
 
 /* Any 64-bit number, cut to 32 bits. */
@@ -139,7 +140,8 @@ bool memcache_parse_uint64(struct slice word, uint64_t *value)
         return false;
     }
     *value = negative ? 0U - magnitude : magnitude;
-    return *value <= INT64_MAX || memchr(word.data, '-', word.size) == NULL;
+    return *value <= INT64_MAX ||
+           memchr(word.data, '-', strnlen((const char *)word.data, word.size)) == NULL;
 }
 
 static bool read_uint32(struct slice word, uint32_t *value)

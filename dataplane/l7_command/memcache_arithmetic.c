@@ -7,6 +7,10 @@
 #include "dataplane/l7_command/memcache_internal.h"
 #include "dataplane/l7_command/string_value.h"
 
+/* A value of this size is no number, whatever it starts with: where the reference begins to keep an
+ * item in chunks. */
+#define NUMBER_VALUE_BYTES_MAX (512U * 1024U)
+
 static void count_outcome(struct memcache_call *call, bool hit)
 {
     if (call->request->verb == MEMCACHE_INCR) {
@@ -58,8 +62,7 @@ void memcache_execute_arithmetic(struct memcache_call *call)
     uint8_t scratch[NUMBER_TEXT_BYTES_MAX];
     struct slice text = item_value(old, scratch);
     uint64_t value;
-    /* A value large enough for a blob is no number, whatever it starts with. */
-    if (item_blob(old) != NULL || !memcache_parse_uint64(text, &value)) {
+    if (text.size > NUMBER_VALUE_BYTES_MAX || !memcache_parse_uint64(text, &value)) {
         memcache_reply_line(call->reply,
                             "CLIENT_ERROR cannot increment or decrement non-numeric value");
         return;

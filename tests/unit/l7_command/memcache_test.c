@@ -1,0 +1,557 @@
+/* memcached commands as conversations: request bytes, reply bytes. The expected replies are what
+ * memcached 1.6.18 answers. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "dataplane/base/check.h"
+#include "tests/unit/l7_command/dialogue.h"
+
+#define LARGE_BYTES 20000U
+
+static struct dialogue *dialogue;
+static struct byte_queue out;
+static struct client memcache_client;
+
+static int setup(void **state)
+{
+    dialogue = dialogue_create();
+    byte_queue_init(&out);
+    client_open(&dialogue->clients, &memcache_client, CLIENT_MEMCACHE);
+    memcache_client.peer = dialogue->client->peer;
+    memcache_client.local = dialogue->client->local;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    byte_queue_clear(&out, &dialogue->pool);
+    client_close(&dialogue->clients, &memcache_client);
+    dialogue_destroy(dialogue);
+    return 0;
+}
+
+/* ---- a session of its own -------------------------------------------------------------------- */
+
+static void execute(const struct memcache_request *request, struct blob *blob)
+{
+    struct key keys[64];
+    struct memcache_reply reply = {.out = &out, .pool = &dialogue->pool};
+    assert_true(request->key_count <= 64);
+    for (uint32_t i = 0; i < request->key_count; i++) {
+        keys[i] = key_hashed(request->keys[i]);
+    }
+    struct memcache_call call = {
+        .context = dialogue->context,
+        .shard = dialogue->shard,
+        .now = &dialogue->now,
+        .client = &memcache_client,
+        .request = request,
+        .keys = keys,
+        .large_value = blob,
+        .reply = &reply,
+    };
+    dialogue->context->now = dialogue->now;
+    memcache_execute(&call);
+}
+
+/* Runs all requests in `bytes`; replies pile up in `out`. */
+static void send_bytes(struct slice bytes)
+{
+    struct memcache_parser parser;
+    struct memcache_limits limits = {(uint64_t)dialogue->config->memcache_item_size_max};
+    struct memcache_request request;
+    struct memcache_parse_result result;
+    memcache_parser_init(&parser);
+    while (bytes.size > 0) {
+        memcache_parse(&parser, &limits, bytes, &request, &result);
+        if (result.verdict == PARSE_COMPLETE) {
+            execute(&request, NULL);
+        } else if (result.verdict == PARSE_ERROR) {
+            struct memcache_reply reply = {.out = &out, .pool = &dialogue->pool};
+            memcache_reply_line(&reply, result.error);
+        } else {
+            assert_int_equal(result.verdict, PARSE_NOTHING);
+        }
+        bytes = slice_from(bytes, result.consumed);
+    }
+    memcache_parser_deinit(&parser);
+}
+
+static void maintain(void)
+{
+    while (shard_maintain(dialogue->shard, &dialogue->now)) {
+    }
+}
+
+static char *take_reply(size_t *size)
+{
+    char *reply = malloc(out.size + 1);
+    assert_non_null(reply);
+    *size = byte_queue_copy_out(&out, 0, reply, out.size);
+    reply[*size] = '\0';
+    byte_queue_clear(&out, &dialogue->pool);
+    maintain();
+    return reply;
+}
+
+static void expect_reply(const char *expected)
+{
+    size_t size;
+    char *reply = take_reply(&size);
+    assert_string_equal(reply, expected);
+    assert_int_equal(size, strlen(expected));
+    free(reply);
+}
+
+static void expect(const char *request, const char *expected)
+{
+    send_bytes(slice_of_string(request));
+    expect_reply(expected);
+}
+
+static void expect_part(const char *request, const char *part)
+{
+    size_t size;
+    send_bytes(slice_of_string(request));
+    char *reply = take_reply(&size);
+    if (strstr(reply, part) == NULL) {
+        print_message("%s", reply);
+        fail_msg("no \"%s\"", part);
+    }
+    free(reply);
+}
+
+/* A set whose value arrived in a blob, as a session receives it. */
+static struct blob *send_large(const char *line, char fill)
+{
+    struct blob *blob = shard_create_blob(dialogue->shard, LARGE_BYTES);
+    assert_non_null(blob);
+    memset(blob->bytes, fill, LARGE_BYTES);
+    struct memcache_parser parser;
+    struct memcache_limits limits = {1 << 20};
+    struct memcache_request request;
+    struct memcache_parse_result result;
+    memcache_parser_init(&parser);
+    memcache_parse(&parser, &limits, slice_of_string(line), &request, &result);
+    assert_int_equal(result.verdict, PARSE_PARTIAL);
+    assert_int_equal(result.bulk_bytes, LARGE_BYTES);
+    memcache_parser_supply_value(&parser, slice_of(blob->bytes, LARGE_BYTES));
+    char *rest = malloc(strlen(line) + 2);
+    assert_non_null(rest);
+    memcpy(rest, line, strlen(line));
+    memcpy(rest + strlen(line), "\r\n", 2);
+    memcache_parse(&parser, &limits, slice_of(rest, strlen(line) + 2), &request, &result);
+    assert_int_equal(result.verdict, PARSE_COMPLETE);
+    execute(&request, blob);
+    free(rest);
+    memcache_parser_deinit(&parser);
+    return blob;
+}
+
+static const struct item *item_of(const char *key)
+{
+    struct key hashed = key_hashed(slice_of_string(key));
+    return shard_find(dialogue->shard, 0, &hashed, &dialogue->now);
+}
+
+/* ---- tests ----------------------------------------------------------------------------------- */
+
+static void test_storage(void **state)
+{
+    expect("get a\r\n", "END\r\n");
+    expect("set a 7 0 3\r\nabc\r\n", "STORED\r\n");
+    expect("get a\r\n", "VALUE a 7 3\r\nabc\r\nEND\r\n");
+    expect("add a 0 0 1\r\nx\r\n", "NOT_STORED\r\n");
+    expect("add b 0 0 0\r\n\r\n", "STORED\r\n");
+    expect("replace b 9 0 2\r\nyz\r\n", "STORED\r\n");
+    expect("replace c 9 0 2\r\nyz\r\n", "NOT_STORED\r\n");
+    expect("get b a missing a\r\n",
+           "VALUE b 9 2\r\nyz\r\nVALUE a 7 3\r\nabc\r\nVALUE a 7 3\r\nabc\r\nEND\r\n");
+    expect("append a 1 1 2\r\nde\r\nprepend a 2 2 1\r\n_\r\nget a\r\n",
+           "STORED\r\nSTORED\r\nVALUE a 7 6\r\n_abcde\r\nEND\r\n");
+    expect("append q 0 0 1\r\na\r\nprepend q 0 0 1\r\na\r\n", "NOT_STORED\r\nNOT_STORED\r\n");
+    expect("append a 0 0 0\r\n\r\nprepend a 0 0 0\r\n\r\nget a\r\n",
+           "STORED\r\nSTORED\r\nVALUE a 7 6\r\n_abcde\r\nEND\r\n");
+    expect("delete a\r\ndelete a\r\ndelete b 0\r\n", "DELETED\r\nNOT_FOUND\r\nDELETED\r\n");
+    expect("set a 0 0 3\r\nabcd\r\nget a\r\n", "CLIENT_ERROR bad data chunk\r\nERROR\r\nEND\r\n");
+}
+
+static void test_noreply(void **state)
+{
+    expect("set a 0 0 1 noreply\r\n5\r\nadd a 0 0 1 noreply\r\n6\r\nincr a 1 noreply\r\n"
+           "append a 0 0 1 noreply\r\n0\r\ntouch a 0 noreply\r\nverbosity 1 noreply\r\n"
+           "cas a 0 0 1 1 noreply\r\n7\r\nset b 0 0 9999999 noreply\r\n",
+           "");
+    expect("get a\r\n", "VALUE a 0 2\r\n60\r\nEND\r\n");
+    expect("delete a noreply\r\nget a\r\nset a 0 0 1\r\nx\r\nflush_all noreply\r\nget a\r\n",
+           "END\r\nSTORED\r\nEND\r\n");
+}
+
+/* An item gets a CAS value when it is asked for, and keeps it as long as its value. */
+static void test_cas(void **state)
+{
+    char text[128];
+    expect("set a 5 0 1\r\nx\r\ncas a 0 0 1 0\r\ny\r\ncas a 0 0 1 1\r\ny\r\n",
+           "STORED\r\nEXISTS\r\nEXISTS\r\n");
+    assert_int_equal(item_cas(item_of("a")), 0);
+    send_bytes(SLICE_LITERAL("gets a\r\n"));
+    uint64_t cas = item_cas(item_of("a"));
+    assert_int_not_equal(cas, 0);
+    (void)snprintf(text, sizeof(text), "VALUE a 5 1 %llu\r\nx\r\nEND\r\n", (unsigned long long)cas);
+    expect_reply(text);
+    expect("touch a 100\r\n", "TOUCHED\r\n");
+    expect("gets a\r\n", text);
+    expect("gats 0 a\r\n", text);
+    (void)snprintf(text, sizeof(text), "cas a 6 0 1 %llu\r\ny\r\n", (unsigned long long)cas);
+    expect(text, "STORED\r\n");
+    assert_int_equal(item_cas(item_of("a")), 0);
+    expect(text, "EXISTS\r\n");
+    expect("get a\r\ncas none 0 0 1 1\r\nz\r\n", "VALUE a 6 1\r\ny\r\nEND\r\nNOT_FOUND\r\n");
+
+    expect("set n 0 0 1\r\n5\r\n", "STORED\r\n");
+    send_bytes(SLICE_LITERAL("gets n\r\n"));
+    cas = item_cas(item_of("n"));
+    byte_queue_clear(&out, &dialogue->pool);
+    expect("incr n 1\r\n", "6\r\n");
+    (void)snprintf(text, sizeof(text), "cas n 6 0 1 %llu\r\ny\r\n", (unsigned long long)cas);
+    expect(text, "EXISTS\r\n");
+}
+
+static void test_arithmetic(void **state)
+{
+    static const struct {
+        const char *value, *request, *reply, *after;
+    } cases[] = {
+        {"5", "incr n 10", "15", "15"},
+        {"5", "decr n 10", "0", "0"},
+        {"99", "incr n 10", "109", "109"},
+        {"100", "decr n 1", "99", "99 "},
+        {" 12", "incr n 10", "22", "22 "},
+        {"12 ab", "incr n 10", "22", "22   "},
+        {"007", "decr n 10", "0", "0  "},
+        {"+3", "incr n 10", "13", "13"},
+        {"18446744073709551615", "incr n 10", "9", "9                   "},
+        {"18446744073709551615", "decr n 10", "18446744073709551605", "18446744073709551605"},
+        {"1", "incr n 18446744073709551615", "0", "0"},
+    };
+    char request[128], expected[128];
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        (void)snprintf(request, sizeof(request), "set n 3 0 %zu\r\n%s\r\n%s\r\nget n\r\n",
+                       strlen(cases[i].value), cases[i].value, cases[i].request);
+        (void)snprintf(expected, sizeof(expected), "STORED\r\n%s\r\nVALUE n 3 %zu\r\n%s\r\nEND\r\n",
+                       cases[i].reply, strlen(cases[i].after), cases[i].after);
+        expect(request, expected);
+    }
+    static const char *const no_numbers[] = {"", "x", "-5", "12ab", "99999999999999999999", " "};
+    for (size_t i = 0; i < sizeof(no_numbers) / sizeof(no_numbers[0]); i++) {
+        (void)snprintf(request, sizeof(request), "set n 3 0 %zu\r\n%s\r\nincr n 1\r\n",
+                       strlen(no_numbers[i]), no_numbers[i]);
+        expect(request,
+               "STORED\r\nCLIENT_ERROR cannot increment or decrement non-numeric value\r\n");
+    }
+    send_bytes(SLICE_LITERAL("set n 3 0 4\r\n12\0x\r\nincr n 10\r\nget n\r\n"));
+    expect_reply("STORED\r\n22\r\nVALUE n 3 4\r\n22  \r\nEND\r\n");
+    expect("incr none 1\r\ndecr none 1\r\n", "NOT_FOUND\r\nNOT_FOUND\r\n");
+}
+
+static void test_expiry(void **state)
+{
+    expect("set a 0 10 1\r\nx\r\n", "STORED\r\n");
+    dialogue->now.wall_ms += 10000;
+    expect("get a\r\n", "VALUE a 0 1\r\nx\r\nEND\r\n");
+    dialogue->now.wall_ms += 1;
+    expect("get a\r\n", "END\r\n");
+
+    /* 30 days count from now, one second more is a Unix time, long past. */
+    expect("set a 0 2592000 1\r\nx\r\nset b 0 2592001 1\r\nx\r\nget a b\r\n",
+           "STORED\r\nSTORED\r\nVALUE a 0 1\r\nx\r\nEND\r\n");
+    assert_int_equal(item_expire_at_ms(item_of("a")), dialogue->now.wall_ms + 2592000000ULL);
+    expect("set b 0 1800000000 1\r\nx\r\n", "STORED\r\n");
+    assert_int_equal(item_expire_at_ms(item_of("b")), 1800000000000ULL);
+
+    /* Expired at once: the old value is gone too. */
+    expect("set a 0 -1 1\r\ny\r\nget a\r\nset a 0 0 1\r\nx\r\nreplace a 0 -1 1\r\ny\r\nget a\r\n",
+           "STORED\r\nEND\r\nSTORED\r\nSTORED\r\nEND\r\n");
+
+    expect("set a 3 0 1\r\nx\r\ntouch a 5\r\ntouch none 5\r\n",
+           "STORED\r\nTOUCHED\r\nNOT_FOUND\r\n");
+    assert_int_equal(item_expire_at_ms(item_of("a")), dialogue->now.wall_ms + 5000);
+    expect("gat 7 a none\r\n", "VALUE a 3 1\r\nx\r\nEND\r\n");
+    assert_int_equal(item_expire_at_ms(item_of("a")), dialogue->now.wall_ms + 7000);
+    expect("append a 0 0 1\r\ny\r\n", "STORED\r\n");
+    assert_int_equal(item_expire_at_ms(item_of("a")), dialogue->now.wall_ms + 7000);
+    expect("gat 0 a\r\n", "VALUE a 3 2\r\nxy\r\nEND\r\n");
+    assert_int_equal(item_expire_at_ms(item_of("a")), 0);
+    expect("gat -1 a\r\nget a\r\n", "VALUE a 3 2\r\nxy\r\nEND\r\nEND\r\n");
+    expect("set a 3 0 1\r\nx\r\ntouch a -1\r\nget a\r\n", "STORED\r\nTOUCHED\r\nEND\r\n");
+}
+
+static void test_flush_all(void **state)
+{
+    expect("set a 0 0 1\r\nx\r\nflush_all\r\nget a\r\n", "STORED\r\nOK\r\nEND\r\n");
+    expect("set a 0 0 1\r\nx\r\nflush_all 0\r\nget a\r\n", "STORED\r\nOK\r\nEND\r\n");
+    expect("set a 0 0 1\r\nx\r\nflush_all -1\r\nget a\r\n", "STORED\r\nOK\r\nEND\r\n");
+
+    expect("set a 0 0 1\r\nx\r\nflush_all 2\r\nget a\r\n",
+           "STORED\r\nOK\r\nVALUE a 0 1\r\nx\r\nEND\r\n");
+    assert_int_equal(dialogue->context->memcache_flush_at_ms, dialogue->now.wall_ms + 2000);
+    dialogue->now.wall_ms += 1999;
+    expect("get a\r\n", "VALUE a 0 1\r\nx\r\nEND\r\n");
+    dialogue->now.wall_ms += 1;
+    expect("get a\r\n", "END\r\n");
+    assert_int_equal(dialogue->context->memcache_flush_at_ms, 0);
+
+    /* The later one counts. */
+    expect("flush_all 100\r\nflush_all\r\nset a 0 0 1\r\nx\r\n", "OK\r\nOK\r\nSTORED\r\n");
+    dialogue->now.wall_ms += 200000;
+    expect("get a\r\n", "VALUE a 0 1\r\nx\r\nEND\r\n");
+}
+
+static void test_large_values(void **state)
+{
+    struct blob *blob = send_large("set big 1 0 20000\r\n", 'v');
+    expect_reply("STORED\r\n");
+    blob_release(blob); /* the session's */
+    assert_ptr_equal(item_blob(item_of("big")), blob);
+    assert_int_equal(blob->reference_count, 1);
+    assert_int_equal(item_of("big")->value_bytes, LARGE_BYTES);
+
+    /* The reply refers to the blob; it survives the key. */
+    send_bytes(SLICE_LITERAL("get big\r\n"));
+    assert_int_equal(blob->reference_count, 2);
+    send_bytes(SLICE_LITERAL("delete big\r\n"));
+    maintain();
+    assert_int_equal(blob->reference_count, 1);
+    size_t size;
+    char *reply = take_reply(&size);
+    assert_int_equal(size, strlen("VALUE big 1 20000\r\n") + LARGE_BYTES +
+                               strlen("\r\nEND\r\nDELETED\r\n"));
+    assert_memory_equal(reply, "VALUE big 1 20000\r\nvvvv", 23);
+    assert_string_equal(reply + size - 17, "v\r\nEND\r\nDELETED\r\n");
+    free(reply);
+
+    /* gets, touch and gat share it too. */
+    blob = send_large("set big 1 0 20000\r\n", 'w');
+    blob_release(blob);
+    send_bytes(SLICE_LITERAL("gets big\r\ntouch big 50\r\ngat 60 big\r\n"));
+    assert_ptr_equal(item_blob(item_of("big")), blob);
+    byte_queue_clear(&out, &dialogue->pool);
+    maintain();
+    assert_int_equal(blob->reference_count, 1);
+    expect("incr big 1\r\n", "CLIENT_ERROR cannot increment or decrement non-numeric value\r\n");
+}
+
+static void expect_stored(const char *key, size_t size, char first, char last)
+{
+    uint8_t scratch[NUMBER_TEXT_BYTES_MAX];
+    struct slice value = item_value(item_of(key), scratch);
+    assert_int_equal(value.size, size);
+    assert_int_equal(value.data[0], first);
+    assert_int_equal(value.data[size - 1], last);
+}
+
+static void test_append_to_large_values(void **state)
+{
+    blob_release(send_large("set big 1 0 20000\r\n", 'v'));
+    expect_reply("STORED\r\n");
+    expect("append big 0 0 2\r\nyz\r\n", "STORED\r\n");
+    expect_stored("big", LARGE_BYTES + 2, 'v', 'z');
+    expect("append big 0 0 1\r\n!\r\n", "STORED\r\n");
+    expect_stored("big", LARGE_BYTES + 3, 'v', '!');
+    expect("prepend big 0 0 1\r\n<\r\n", "STORED\r\n");
+    expect_stored("big", LARGE_BYTES + 4, '<', '!');
+    assert_int_equal(item_of("big")->client_flags, 1);
+
+    /* Numbers may stand at the front of a large one: the rest becomes blanks. */
+    expect("prepend big 0 0 3\r\n41 \r\nincr big 1\r\n", "STORED\r\n42\r\n");
+    expect_stored("big", LARGE_BYTES + 7, '4', ' ');
+
+    /* A small one that becomes large. */
+    expect("set small 0 0 1\r\ns\r\n", "STORED\r\n");
+    blob_release(send_large("append small 0 0 20000\r\n", 'a'));
+    expect_reply("STORED\r\n");
+    expect_stored("small", LARGE_BYTES + 1, 's', 'a');
+
+    /* memcache-item-size-max holds for the result. */
+    dialogue->config->memcache_item_size_max = 30000;
+    blob_release(send_large("append small 0 0 20000\r\n", 'a'));
+    expect_reply("NOT_STORED\r\n");
+    expect_stored("small", LARGE_BYTES + 1, 's', 'a');
+}
+
+static void test_values_too_large(void **state)
+{
+    dialogue->config->memcache_item_size_max = 1000;
+    char request[2200];
+    static const char *const verbs[] = {"set", "add", "replace", "append", "prepend"};
+    for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
+        expect("set a 0 0 1\r\nx\r\n", "STORED\r\n");
+        int head = snprintf(request, sizeof(request), "%s a 0 0 2000\r\n", verbs[i]);
+        memset(request + head, 'x', 2000);
+        (void)snprintf(request + head + 2000, sizeof(request) - (size_t)head - 2000,
+                       "\r\nget a\r\n");
+        expect(request, i == 0 ? "SERVER_ERROR object too large for cache\r\nEND\r\n"
+                               : "SERVER_ERROR object too large for cache\r\n"
+                                 "VALUE a 0 1\r\nx\r\nEND\r\n");
+    }
+    /* 59 bytes of the reference's own and the key count; flags take four more. */
+    int head = snprintf(request, sizeof(request), "set a 0 0 940\r\n");
+    memset(request + head, 'x', 940);
+    (void)snprintf(request + head + 940, 3, "\r\n");
+    expect(request, "STORED\r\n");
+    request[6] = '1';
+    expect(request, "SERVER_ERROR object too large for cache\r\n");
+}
+
+static void test_out_of_memory(void **state)
+{
+    expect("set a 0 0 1\r\nx\r\nset n 0 0 1\r\n9\r\n", "STORED\r\nSTORED\r\n");
+    shard_set_maxmemory(dialogue->shard, 1);
+    expect("append a 0 0 1\r\ny\r\n", "SERVER_ERROR out of memory storing object\r\n");
+    expect("add b 0 0 1\r\ny\r\n", "SERVER_ERROR out of memory storing object\r\n");
+    expect("incr n 1\r\n", "SERVER_ERROR out of memory\r\n");
+    /* Changes of metadata are no growth. */
+    expect("touch a 100\r\n", "TOUCHED\r\n");
+    expect_part("gets a\r\n", "VALUE a 0 1 ");
+    /* A set that fails leaves no stale value behind. */
+    expect("set a 0 0 1\r\ny\r\nget a\r\n", "SERVER_ERROR out of memory storing object\r\nEND\r\n");
+    struct memcache_request refused = {.verb = MEMCACHE_SET, .value_refused = true};
+    struct slice key = SLICE_LITERAL("n");
+    refused.keys = &key;
+    refused.key_count = 1;
+    execute(&refused, NULL);
+    expect_reply("SERVER_ERROR out of memory storing object\r\n");
+    assert_null(item_of("n"));
+}
+
+static void test_both_protocols_share_values(void **state)
+{
+    dialogue_expect(dialogue, "SET n 41", "+OK\r\n");
+    assert_int_equal(item_encoding(item_of("n")), ENCODING_INT);
+    expect("get n\r\nincr n 1\r\nget n\r\n",
+           "VALUE n 0 2\r\n41\r\nEND\r\n42\r\nVALUE n 0 2\r\n42\r\nEND\r\n");
+    assert_int_equal(item_encoding(item_of("n")), ENCODING_RAW);
+    dialogue_expect(dialogue, "INCR n", ":43\r\n");
+    dialogue_expect(dialogue, "SET n -7", "+OK\r\n");
+    expect("incr n 1\r\nappend n 0 0 1\r\n1\r\nprepend n 0 0 1\r\n0\r\nget n\r\n",
+           "CLIENT_ERROR cannot increment or decrement non-numeric value\r\nSTORED\r\nSTORED\r\n"
+           "VALUE n 0 4\r\n0-71\r\nEND\r\n");
+    expect("set k 5 0 2\r\n10\r\n", "STORED\r\n");
+    dialogue_expect(dialogue, "GET k", "$2\r\n10\r\n");
+    dialogue_expect(dialogue, "STRLEN k", ":2\r\n");
+    dialogue_expect(dialogue, "SET n 123", "+OK\r\n");
+    expect_part("gets n\r\n", "VALUE n 0 3 ");
+    dialogue_expect(dialogue, "GET n", "$3\r\n123\r\n");
+}
+
+/* No command makes one yet; the day one does, memcached clients get an answer. */
+static void test_other_types(void **state)
+{
+    struct key key = key_hashed(SLICE_LITERAL("list"));
+    const struct item_draft_options options = {.value_bytes = 1};
+    struct item *draft = shard_draft(dialogue->shard, key.bytes, &options);
+    draft_value(draft)[0] = 'x';
+    draft->type_encoding = ITEM_LIST;
+    shard_publish(dialogue->shard, 0, &key, draft);
+    const char *error = "SERVER_ERROR the key holds a value that is not a string\r\n";
+    expect("get list\r\n", error);
+    expect("gats 0 list\r\n", error);
+    expect("incr list 1\r\n", error);
+    expect("append list 0 0 1\r\nx\r\n", error);
+    expect("cas list 0 0 1 1\r\nx\r\n", error);
+    expect("add list 0 0 1\r\nx\r\nset list 0 0 1\r\ny\r\nget list\r\n",
+           "NOT_STORED\r\nSTORED\r\nVALUE list 0 1\r\ny\r\nEND\r\n");
+}
+
+static void test_small_commands(void **state)
+{
+    expect("version\r\nverbosity 1\r\n", "VERSION 1.6.18\r\nOK\r\n");
+    assert_false(memcache_client.close_after_reply);
+    expect("quit\r\n", "");
+    assert_true(memcache_client.close_after_reply);
+    assert_string_equal(memcache_client.last_command, "quit");
+    assert_int_equal(memcache_client.command_count, 3);
+}
+
+static void test_stats(void **state)
+{
+    dialogue->status.start_wall_ms = dialogue->now.wall_ms - 90500;
+    dialogue->status.cpu_user_us = 1000002;
+    expect("set a 0 0 1\r\n1\r\nget a b\r\nincr a 1\r\nincr b 1\r\ndelete b\r\ntouch a 0\r\n"
+           "gat 0 b\r\ncas a 0 0 1 1\r\nx\r\nflush_all 1000\r\n",
+           "STORED\r\nVALUE a 0 1\r\n1\r\nEND\r\n2\r\nNOT_FOUND\r\nNOT_FOUND\r\nTOUCHED\r\nEND\r\n"
+           "EXISTS\r\nOK\r\n");
+    static const char *const lines[] = {
+        "STAT uptime 90\r\n",
+        "STAT time 1700000000\r\n",
+        "STAT version 1.6.18\r\n",
+        "STAT pointer_size 64\r\n",
+        "STAT rusage_user 1.000002\r\n",
+        "STAT cmd_get 2\r\n",
+        "STAT cmd_set 2\r\n",
+        "STAT cmd_flush 1\r\n",
+        "STAT cmd_touch 2\r\n",
+        "STAT get_hits 1\r\n",
+        "STAT get_misses 1\r\n",
+        "STAT incr_hits 1\r\n",
+        "STAT incr_misses 1\r\n",
+        "STAT delete_misses 1\r\n",
+        "STAT touch_hits 1\r\n",
+        "STAT touch_misses 1\r\n",
+        "STAT cas_badval 1\r\n",
+        "STAT curr_items 1\r\n",
+        "STAT total_items 1\r\n",
+        "STAT threads 1\r\n",
+        "STAT limit_maxbytes 0\r\n",
+        "STAT max_connections 10000\r\n",
+        "STAT evictions 0\r\n",
+        "\r\nEND\r\n",
+    };
+    for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+        expect_part("stats\r\n", lines[i]);
+    }
+    assert_int_equal(metric_read(&dialogue->metrics, METRIC_KEYSPACE_HITS), 1);
+    expect("stats reset\r\n", "RESET\r\n");
+    expect_part("stats\r\n", "STAT cmd_get 0\r\n");
+    expect_part("stats\r\n", "STAT curr_items 1\r\n");
+
+    expect_part("stats settings\r\n", "STAT item_size_max 1048576\r\n");
+    expect_part("stats settings\r\n", "STAT cas_enabled yes\r\n");
+    expect("stats items\r\n", "END\r\n");
+    expect_part("stats slabs\r\n", "STAT active_slabs 0\r\n");
+    expect("stats sizes\r\n", "STAT sizes_status disabled\r\nEND\r\n");
+    expect_part("stats conns\r\n", ":addr tcp:127.0.0.1:");
+    expect("stats detail\r\n", "CLIENT_ERROR usage: stats detail on|off|dump\r\n");
+    expect("stats detail off\r\nstats detail dump x\r\n", "OK\r\nEND\r\n");
+    expect("stats detail on\r\n", "SERVER_ERROR figures per prefix are not kept\r\n");
+    expect("stats cachedump 1 1\r\n", "CLIENT_ERROR stats cachedump not allowed\r\n");
+    expect("stats foo\r\nstats noreply\r\n", "ERROR\r\nERROR\r\n");
+}
+
+int main(int argc, char **argv)
+{
+    dialogue_setup(argv[0]);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_storage, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_noreply, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_cas, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_arithmetic, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_expiry, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_flush_all, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_large_values, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_append_to_large_values, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_values_too_large, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_out_of_memory, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_both_protocols_share_values, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_other_types, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_small_commands, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_stats, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
