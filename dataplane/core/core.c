@@ -194,6 +194,7 @@ struct core *core_create(const struct core_options *options)
     core->metrics = options->metrics;
     core->now = *options->now;
     core->wake_fd = -1;
+    core_stages_init(&core->stages);
     byte_pool_init(&core->bytes, BYTE_PAGES_KEPT);
     client_registry_init(&core->clients, options->number, options->worker_count);
     core->datagram_client =

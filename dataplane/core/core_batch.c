@@ -253,12 +253,16 @@ void core_run_batch(struct core *core)
     if (batch->count == 0) {
         return;
     }
+    enum stage before = core_enter_stage(core, STAGE_LOOK_UP);
+    core->stages.requests += batch->count;
     for (uint32_t i = 0; i < batch->count; i++) {
         look_up_entry(&batch->entries[i]);
     }
     if (batch->count > 1) {
+        core_enter_stage(core, STAGE_PREFETCH);
         prefetch_batch(core);
     }
+    core_enter_stage(core, STAGE_RUN);
     for (uint32_t i = 0; i < batch->count; i++) {
         struct batch_entry *entry = &batch->entries[i];
         if (entry->conversation != NULL) {
@@ -272,4 +276,5 @@ void core_run_batch(struct core *core)
         }
     }
     batch->count = batch->slice_count = batch->key_count = 0;
+    core_enter_stage(core, before);
 }

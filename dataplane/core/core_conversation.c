@@ -521,6 +521,9 @@ void core_continue(struct core *core, struct conversation *conversation)
 
 void core_take_events(struct core *core, const struct stream_event *events, uint32_t count)
 {
+    if (count > 0) {
+        core_enter_stage(core, STAGE_SESSIONS);
+    }
     for (uint32_t i = 0; i < count; i++) {
         take_event(core, &events[i]);
     }
@@ -538,6 +541,9 @@ static void settle_session(struct core *core, struct session *session)
 
 void core_settle(struct core *core)
 {
+    if (core->touched != NULL) {
+        core_enter_stage(core, STAGE_SESSIONS);
+    }
     while (core->touched != NULL) {
         struct session *session = core->touched;
         core->touched = session->touched_next;

@@ -115,6 +115,9 @@ static void take_datagram(struct core *core, struct core_datagram *datagram)
 
 void core_take_udp(struct core *core, struct udp_datagram *datagrams, uint32_t count)
 {
+    if (count > 0) {
+        core_enter_stage(core, STAGE_SESSIONS);
+    }
     for (uint32_t i = 0; i < count; i++) {
         core->core_datagrams[i] = (struct core_datagram){.packet = &datagrams[i],
                                                          .payload = datagrams[i].payload,

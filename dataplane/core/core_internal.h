@@ -5,12 +5,14 @@
  *   core_datagram.c       memcached over UDP: datagrams -> requests in the batch -> datagrams
  *   core_batch.c          look up, prefetch, run: the requests of many connections together
  *   core_memory.c         requests that wait for memory which is about to be freed
+ *   core_stages.c         cycles per stage of the pass, for INFO stages
  *   core_deferred.c       replies that come later: DEBUG SLEEP, CONFIG SET, SHUTDOWN
  */
 #ifndef NICACHED_CORE_CORE_INTERNAL_H
 #define NICACHED_CORE_CORE_INTERNAL_H
 
 #include "dataplane/core/core.h"
+#include "dataplane/core/core_stages.h"
 #include "dataplane/l4_transport/tcp.h"
 #include "dataplane/l4_transport/udp.h"
 #include "dataplane/l5_session/session.h"
@@ -105,6 +107,7 @@ struct core {
     struct client_registry clients;
     struct shard *shard;
     struct metrics *metrics;
+    struct core_stages stages;
     const struct config *config; /* this pass's snapshot */
     struct instant now;          /* this pass's time */
     bool did_work;
@@ -148,6 +151,12 @@ static inline struct conversation *conversation_of_session(struct session *sessi
 {
     return (struct conversation *)(void *)((char *)session -
                                            offsetof(struct conversation, session));
+}
+
+/* What follows is that stage's work; returns the stage before it. */
+static inline enum stage core_enter_stage(struct core *core, enum stage stage)
+{
+    return core_stages_enter(&core->stages, core->did_work, stage);
 }
 
 /* core_conversation.c */

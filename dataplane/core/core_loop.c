@@ -5,8 +5,8 @@
  *   send         TCP and sockets send what the windows allow; frames go to the ports
  *   upkeep       timers, messages, the shard's background work, one quiescent state
  *
- * core_pass reads no clock and makes no system call but those of the socket transport. core_run is
- * the worker's thread around it.
+ * core_pass reads no clock and makes no system call but those of the socket transport; the TSC is
+ * read for statistics only (core_stages.h). core_run is the worker's thread around it.
  */
 #include "dataplane/core/core_internal.h"
 
@@ -25,10 +25,13 @@
 static void take_frames(struct core *core, uint32_t link, uint32_t count)
 {
     struct tcp_events events = {.events = core->events, .count_max = CORE_EVENTS_MAX};
+    core_enter_stage(core, STAGE_LINK_IP);
     uint32_t datagrams = net_input_batch(core->net, core->interfaces[link], core->frames, count,
                                          &core->now, core->datagrams);
+    core_enter_stage(core, STAGE_UDP_INPUT);
     uint32_t udp_count =
         udp_input_batch(core->udp, core->datagrams, datagrams, &core->now, core->udp_datagrams);
+    core_enter_stage(core, STAGE_TCP_INPUT);
     tcp_input_batch(core->tcp, core->datagrams, datagrams, &core->now, &events);
     core_take_events(core, events.events, events.count);
     core_take_udp(core, core->udp_datagrams, udp_count);
@@ -38,9 +41,11 @@ static void receive_links(struct core *core)
 {
     for (uint32_t i = 0; i < core->options.link_count; i++) {
         const struct core_link *link = &core->links[i];
+        core_enter_stage(core, STAGE_RECEIVE);
         uint16_t count = link->receive(link->context, link->queue, core->frames, CORE_RX_BURST);
         if (count > 0) {
             core->did_work = true;
+            core->stages.packets += count;
             take_frames(core, i, count);
         }
     }
@@ -54,9 +59,11 @@ static void receive_sockets(struct core *core)
         .datagrams = core->socket_datagrams,
         .datagram_count_max = CORE_DATAGRAMS_MAX,
     };
+    core_enter_stage(core, STAGE_SOCKET_INPUT);
     socket_input(core->sockets, &core->now, &input);
     if (input.event_count > 0 || input.datagram_count > 0) {
         core->did_work = true;
+        core->stages.packets += input.event_count + input.datagram_count;
         core_take_events(core, input.events, input.event_count);
         core_take_socket_datagrams(core, input.datagrams, input.datagram_count);
     }
@@ -64,8 +71,21 @@ static void receive_sockets(struct core *core)
 
 /* ---- send ------------------------------------------------------------------------------------ */
 
+static void send_tcp(struct core *core)
+{
+    core_enter_stage(core, STAGE_TCP_OUTPUT);
+    tcp_output(core->tcp, &core->now);
+}
+
+static void send_sockets(struct core *core)
+{
+    core_enter_stage(core, STAGE_SOCKET_OUTPUT);
+    socket_output(core->sockets, &core->now);
+}
+
 static void transmit_links(struct core *core)
 {
+    core_enter_stage(core, STAGE_TRANSMIT);
     for (uint32_t i = 0; i < core->options.link_count; i++) {
         struct net_interface *interface = core->interfaces[i];
         const struct core_link *link = &core->links[i];
@@ -90,6 +110,7 @@ static void earlier_timer(struct core *core, uint64_t due_us)
 static void run_stack_timers(struct core *core)
 {
     struct tcp_events events = {.events = core->events, .count_max = CORE_EVENTS_MAX};
+    core_enter_stage(core, STAGE_TIMERS);
     earlier_timer(core, net_run_timers(core->net, &core->now));
     earlier_timer(core, tcp_run_timers(core->tcp, &core->now, &events));
     if (events.count > 0) {
@@ -117,6 +138,7 @@ static void take_message(struct core *core, const struct message *message)
 static void take_messages(struct core *core, struct channel *channel)
 {
     struct message messages[MESSAGES_PER_PASS];
+    core_enter_stage(core, STAGE_MESSAGES);
     uint32_t count =
         channel != NULL ? channel_receive_burst(channel, messages, MESSAGES_PER_PASS) : 0;
     for (uint32_t i = 0; i < count; i++) {
@@ -134,8 +156,18 @@ static void run_delayed_flush(struct core *core)
     }
 }
 
+static void maintain(struct core *core)
+{
+    core_enter_stage(core, STAGE_UPKEEP);
+    run_delayed_flush(core);
+    core_close_idle(core);
+    core->did_work |= shard_maintain(core->shard, &core->now);
+    rcu_quiescent();
+}
+
 static void begin_pass(struct core *core, const struct instant *now)
 {
+    core_stages_begin(&core->stages, core->metrics);
     core->now = *now;
     core->config = RCU_READ(core->options.config_slot);
     core->context->config = core->config;
@@ -143,6 +175,13 @@ static void begin_pass(struct core *core, const struct instant *now)
     core->did_work = false;
     core->next_timer_us = UINT64_MAX;
     shard_set_maxmemory(core->shard, (uint64_t)core->config->maxmemory);
+}
+
+static void end_pass(struct core *core)
+{
+    metric_add(core->metrics, METRIC_LOOP_PASSES, 1);
+    metric_add(core->metrics, METRIC_LOOP_PASSES_BUSY, core->did_work ? 1 : 0);
+    core_stages_end(&core->stages, core->metrics, core->did_work);
 }
 
 bool core_pass(struct core *core, const struct instant *now)
@@ -157,24 +196,19 @@ bool core_pass(struct core *core, const struct instant *now)
     core_settle(core);
 
     if (core->tcp != NULL) {
-        tcp_output(core->tcp, now);
+        send_tcp(core);
         run_stack_timers(core);
         core_run_batch(core);
         core_settle(core);
-        tcp_output(core->tcp, now);
+        send_tcp(core);
         tcp_release(core->tcp);
     }
-    socket_output(core->sockets, now);
+    send_sockets(core);
     transmit_links(core);
 
     take_messages(core, core->options.from_reclaimer);
-    run_delayed_flush(core);
-    core_close_idle(core);
-    core->did_work |= shard_maintain(core->shard, now);
-    rcu_quiescent();
-
-    metric_add(core->metrics, METRIC_LOOP_PASSES, 1);
-    metric_add(core->metrics, METRIC_LOOP_PASSES_BUSY, core->did_work ? 1 : 0);
+    maintain(core);
+    end_pass(core);
     return core->did_work;
 }
 
@@ -230,6 +264,7 @@ static void sleep_until_work(struct core *core)
     if (timeout_ms == 0) {
         return;
     }
+    uint64_t began = rte_rdtsc();
     metric_add(core->metrics, METRIC_LOOP_SLEEPS, 1);
     rcu_thread_offline();
     socket_wait(core->sockets, timeout_ms);
@@ -237,6 +272,7 @@ static void sleep_until_work(struct core *core)
     uint64_t wakes;
     ssize_t got = read(core->wake_fd, &wakes, sizeof(wakes));
     (void)got; /* empty: something else woke us */
+    core_stages_slept(&core->stages, core->metrics, began);
 }
 
 static bool may_sleep(struct core *core, const struct instant *now, bool did_work)

@@ -27,6 +27,7 @@ static const struct info_section sections[] = {
     {"latencystats", "Latencystats", false, true, info_print_latencystats},
     {"cluster", "Cluster", true, true, info_print_cluster},
     {"keyspace", "Keyspace", true, true, info_print_keyspace},
+    {"stages", "Stages", false, false, info_print_stages},
 };
 
 static bool names_section(const struct call *call, uint32_t index,

@@ -16,5 +16,6 @@ void info_print_errorstats(struct text *text, const struct call *call);
 void info_print_latencystats(struct text *text, const struct call *call);
 void info_print_cluster(struct text *text, const struct call *call);
 void info_print_keyspace(struct text *text, const struct call *call);
+void info_print_stages(struct text *text, const struct call *call);
 
 #endif
