@@ -77,7 +77,7 @@ void core_request_stop(struct core *core);
 /* Ends a sleep early: there is a message for it. */
 void core_wake(struct core *core);
 
-/* One pass. True when there was anything to do. */
+/* One pass. True when there was anything to do, or will be in a moment. */
 bool core_pass(struct core *core, const struct instant *now);
 /* When the next timer is due (mono_us); UINT64_MAX: none. As of the last pass. */
 uint64_t core_next_timer(const struct core *core);

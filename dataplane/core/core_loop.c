@@ -209,7 +209,7 @@ bool core_pass(struct core *core, const struct instant *now)
     take_messages(core, core->options.from_reclaimer);
     maintain(core);
     end_pass(core);
-    return core->did_work;
+    return core->did_work || shard_is_waiting(core->shard);
 }
 
 uint64_t core_next_timer(const struct core *core)

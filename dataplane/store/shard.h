@@ -151,6 +151,10 @@ const struct item *shard_random(struct shard *shard, uint32_t database, const st
  * Returns true while more work is waiting (the worker should not sleep yet). */
 bool shard_maintain(struct shard *shard, const struct instant *now);
 
+/* True while retired items linger for others to travel with (RETIRE_LINGER_US): nothing to do now,
+ * but too soon to sleep. */
+bool shard_is_waiting(const struct shard *shard);
+
 /* True while memory of deleted, overwritten or flushed items is still to be freed: who waits a
  * moment finds more room. */
 bool shard_will_free(const struct shard *shard);

@@ -89,8 +89,12 @@ bool shard_maintain(struct shard *shard, const struct instant *now)
     retire_send(&shard->retire, shard->services.to_reclaimer, shard->number, now->mono_us);
     free_returned(shard, FREES_PER_PASS);
     dismantle(shard, DISMANTLED_PER_PASS);
-    return more || retire_has_returned(&shard->retire) || shard->dismantling_first != NULL ||
-           retire_is_waiting(&shard->retire);
+    return more || retire_has_returned(&shard->retire) || shard->dismantling_first != NULL;
+}
+
+bool shard_is_waiting(const struct shard *shard)
+{
+    return retire_is_waiting(&shard->retire);
 }
 
 bool shard_will_free(const struct shard *shard)
