@@ -1,0 +1,564 @@
+/* Fixed inputs for one core, to count its instructions under callgrind. guard.py runs it and
+ * compares; by itself it shows TSC cycles per request:
+ *
+ *   instruction_guard            every case
+ *   instruction_guard udp_get    one case
+ *
+ * A client (a TCP host of tests/support) and a core share a link without loss, delay or chance, in
+ * simulated time. In each round every connection sends its requests and gets its replies, which are
+ * compared byte for byte. Only core_pass is counted: the client, and the copying of frames from one
+ * to the other, are not. The same build gives the same count.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <rte_cycles.h>
+#include <rte_eal.h>
+#include <valgrind/callgrind.h>
+
+#include "dataplane/base/check.h"
+#include "dataplane/base/hash.h"
+#include "dataplane/base/rcu.h"
+#include "dataplane/core/core.h"
+#include "tests/support/packet_builder.h"
+#include "tests/support/simulated_host.h"
+
+enum {
+    KEYS = 10000,
+    KEY_BYTES = 16,
+    VALUE_BYTES = 64,
+    CONNECTIONS = 32,
+    WARM_UP_ROUNDS = 8,
+    MULTIGET_KEYS = 50,
+    PIPELINE = 16,
+    FRAMES_MAX = 1024,
+    TEXT_BYTES_MAX = 8192,
+    POOL_MBUFS = 16383,
+    SERVER_NUMBER = 1,
+    CLIENT_NUMBER = 2,
+    REDIS_PORT = 6379,
+    MEMCACHE_PORT = 11211,
+};
+
+struct text {
+    uint8_t bytes[TEXT_BYTES_MAX];
+    size_t size;
+};
+
+struct connection {
+    struct stream *stream;
+    bool opened;
+    struct text request, reply; /* of this round: sent, and expected */
+    size_t checked;
+};
+
+struct frames {
+    struct rte_mbuf *array[FRAMES_MAX];
+    uint32_t count;
+};
+
+struct guard {
+    uint64_t now_us, random;
+    bool counting;
+    uint64_t requests, cycles; /* while counting */
+    struct rte_mempool *pool;
+    struct frames to_server, from_server;
+    struct simulated_host client;
+    struct connection connections[CONNECTIONS];
+    struct metrics metrics;
+    const struct metrics *all_metrics[1];
+    struct shard *shard;
+    struct config *config;
+    const struct config *config_slot;
+    struct control_status status;
+    struct core *core;
+};
+
+/* ---- texts ----------------------------------------------------------------------------------- */
+
+static void append(struct text *text, const void *bytes, size_t size)
+{
+    CHECK(size <= TEXT_BYTES_MAX - text->size);
+    memcpy(text->bytes + text->size, bytes, size);
+    text->size += size;
+}
+
+static void __attribute__((format(printf, 2, 3)))
+append_format(struct text *text, const char *format, ...)
+{
+    char line[256];
+    va_list arguments;
+    va_start(arguments, format);
+    int size = vsnprintf(line, sizeof(line), format, arguments);
+    va_end(arguments);
+    CHECK(size >= 0 && (size_t)size < sizeof(line));
+    append(text, line, (size_t)size);
+}
+
+static void key_name(uint32_t key, char name[KEY_BYTES + 1])
+{
+    snprintf(name, KEY_BYTES + 1, "key:%012u", key);
+}
+
+static void append_value(struct text *text, uint32_t key)
+{
+    char value[VALUE_BYTES + 1];
+    snprintf(value, sizeof(value), "%0*u", VALUE_BYTES, key);
+    append(text, value, VALUE_BYTES);
+    append(text, "\r\n", 2);
+}
+
+static uint32_t draw_key(struct guard *guard)
+{
+    return (uint32_t)(random_next(&guard->random) >> 33) % KEYS;
+}
+
+/* ---- cases: one request and its reply -------------------------------------------------------- */
+
+static void ask_memcache_get(struct guard *guard, struct text *request, struct text *reply)
+{
+    char name[KEY_BYTES + 1];
+    uint32_t key = draw_key(guard);
+    key_name(key, name);
+    append_format(request, "get %s\r\n", name);
+    append_format(reply, "VALUE %s 0 %d\r\n", name, VALUE_BYTES);
+    append_value(reply, key);
+    append_format(reply, "END\r\n");
+}
+
+static void ask_multiget(struct guard *guard, struct text *request, struct text *reply)
+{
+    append_format(request, "get");
+    for (int i = 0; i < MULTIGET_KEYS; i++) {
+        char name[KEY_BYTES + 1];
+        uint32_t key = draw_key(guard);
+        key_name(key, name);
+        append_format(request, " %s", name);
+        append_format(reply, "VALUE %s 0 %d\r\n", name, VALUE_BYTES);
+        append_value(reply, key);
+    }
+    append_format(request, "\r\n");
+    append_format(reply, "END\r\n");
+}
+
+static void ask_redis_get(struct guard *guard, struct text *request, struct text *reply)
+{
+    char name[KEY_BYTES + 1];
+    uint32_t key = draw_key(guard);
+    key_name(key, name);
+    append_format(request, "*2\r\n$3\r\nGET\r\n$%d\r\n%s\r\n", KEY_BYTES, name);
+    append_format(reply, "$%d\r\n", VALUE_BYTES);
+    append_value(reply, key);
+}
+
+static void set_key(uint32_t key, struct text *request, struct text *reply)
+{
+    char name[KEY_BYTES + 1];
+    key_name(key, name);
+    append_format(request, "*3\r\n$3\r\nSET\r\n$%d\r\n%s\r\n$%d\r\n", KEY_BYTES, name, VALUE_BYTES);
+    append_value(request, key);
+    append_format(reply, "+OK\r\n");
+}
+
+static void ask_redis_set(struct guard *guard, struct text *request, struct text *reply)
+{
+    set_key(draw_key(guard), request, reply);
+}
+
+struct guard_case {
+    const char *name;
+    uint16_t port;
+    bool udp;
+    uint32_t pipeline; /* requests per segment */
+    uint32_t rounds;
+    void (*ask)(struct guard *guard, struct text *request, struct text *reply);
+};
+
+static const struct guard_case cases[] = {
+    {"udp_get", MEMCACHE_PORT, true, 1, 64, ask_memcache_get},
+    {"tcp_get", MEMCACHE_PORT, false, 1, 64, ask_memcache_get},
+    {"tcp_resp_get", REDIS_PORT, false, 1, 64, ask_redis_get},
+    {"tcp_resp_set", REDIS_PORT, false, 1, 64, ask_redis_set},
+    {"tcp_resp_get_pipelined", REDIS_PORT, false, PIPELINE, 16, ask_redis_get},
+    {"tcp_multiget", MEMCACHE_PORT, false, 1, 16, ask_multiget},
+};
+
+/* ---- the link -------------------------------------------------------------------------------- */
+
+static void frames_push(struct frames *frames, struct rte_mbuf *mbuf)
+{
+    CHECK(frames->count < FRAMES_MAX);
+    frames->array[frames->count++] = mbuf;
+}
+
+static uint32_t frames_take(struct frames *frames, struct rte_mbuf **to, uint32_t count_max)
+{
+    uint32_t count = frames->count < count_max ? frames->count : count_max;
+    memcpy(to, frames->array, count * sizeof(*to));
+    frames->count -= count;
+    memmove(frames->array, frames->array + count, frames->count * sizeof(*to));
+    return count;
+}
+
+static uint16_t link_receive(void *context, uint16_t queue, struct rte_mbuf **packets,
+                             uint16_t count_max)
+{
+    struct guard *guard = context;
+    return (uint16_t)frames_take(&guard->to_server, packets, count_max);
+}
+
+static void link_transmit(void *context, uint16_t queue, struct rte_mbuf **packets, uint16_t count)
+{
+    struct guard *guard = context;
+    for (uint16_t i = 0; i < count; i++) {
+        frames_push(&guard->from_server, packets[i]);
+    }
+}
+
+/* As a port would deliver it: one fresh segment. */
+static struct rte_mbuf *received_copy(struct guard *guard, struct rte_mbuf *mbuf)
+{
+    struct frame frame;
+    frame_from_mbuf(&frame, mbuf);
+    rte_pktmbuf_free(mbuf);
+    struct rte_mbuf *copy = frame_to_mbuf(&frame, guard->pool, 0);
+    CHECK(copy != NULL);
+    return copy;
+}
+
+/* ---- a step of simulated time ---------------------------------------------------------------- */
+
+static struct instant instant_now(const struct guard *guard)
+{
+    return (struct instant){guard->now_us, 1700000000000 + guard->now_us / 1000,
+                            1700000000000000 + guard->now_us};
+}
+
+/* The client takes what the server has sent, and sends. */
+static void client_pass(struct guard *guard)
+{
+    struct instant now = instant_now(guard);
+    struct net_interface *interface = guard->client.interface;
+    do {
+        struct rte_mbuf *frames[SIMULATED_BURST];
+        uint32_t count = frames_take(&guard->from_server, frames, SIMULATED_BURST);
+        for (uint32_t i = 0; i < count; i++) {
+            frames[i] = received_copy(guard, frames[i]);
+        }
+        simulated_host_pass(&guard->client, frames, count, &now);
+        for (uint32_t i = 0; i < interface->tx_count; i++) {
+            frames_push(&guard->to_server, received_copy(guard, interface->tx[i]));
+        }
+        interface->tx_count = 0;
+    } while (guard->from_server.count > 0);
+}
+
+static void server_pass(struct guard *guard)
+{
+    struct instant now = instant_now(guard);
+    guard->now_us += 100;
+    if (!guard->counting) {
+        core_pass(guard->core, &now);
+        return;
+    }
+    uint64_t start = rte_rdtsc();
+    CALLGRIND_TOGGLE_COLLECT;
+    core_pass(guard->core, &now);
+    CALLGRIND_TOGGLE_COLLECT;
+    guard->cycles += rte_rdtsc() - start;
+}
+
+static void step(struct guard *guard)
+{
+    client_pass(guard);
+    server_pass(guard);
+}
+
+/* ---- the client ------------------------------------------------------------------------------ */
+
+static void check_reply(struct connection *connection, struct slice data)
+{
+    CHECK(data.size <= connection->reply.size - connection->checked);
+    CHECK(memcmp(connection->reply.bytes + connection->checked, data.data, data.size) == 0);
+    connection->checked += data.size;
+}
+
+static void on_events(struct simulated_host *host, const struct stream_event *events,
+                      uint32_t count, const struct instant *now)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        struct connection *connection = events[i].stream->session;
+        CHECK(events[i].type == STREAM_OPENED || events[i].type == STREAM_DATA ||
+              events[i].type == STREAM_CLOSED);
+        if (events[i].type == STREAM_OPENED) {
+            connection->opened = true;
+        } else if (events[i].type == STREAM_DATA) {
+            check_reply(connection, events[i].data);
+        } else {
+            connection->stream = NULL;
+        }
+    }
+}
+
+static bool all_opened(const struct guard *guard)
+{
+    for (uint32_t i = 0; i < CONNECTIONS; i++) {
+        if (!guard->connections[i].opened) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void open_connections(struct guard *guard, uint16_t port)
+{
+    struct instant now = instant_now(guard);
+    struct endpoint server = {simulated_host_address(SERVER_NUMBER), port};
+    for (uint32_t i = 0; i < CONNECTIONS; i++) {
+        struct connection *connection = &guard->connections[i];
+        *connection = (struct connection){.stream = tcp_connect(guard->client.tcp, &server, &now)};
+        CHECK(connection->stream != NULL);
+        connection->stream->session = connection;
+    }
+    for (int i = 0; i < 20000 && !all_opened(guard); i++) {
+        step(guard);
+    }
+    CHECK(all_opened(guard));
+}
+
+static void close_connections(struct guard *guard)
+{
+    for (uint32_t i = 0; i < CONNECTIONS; i++) {
+        struct stream *stream = guard->connections[i].stream;
+        stream->abort_requested = true;
+        stream_mark_dirty(stream);
+    }
+    for (int i = 0; i < 10; i++) {
+        step(guard);
+    }
+}
+
+static void send_request(struct guard *guard, struct connection *connection)
+{
+    byte_queue_append(&connection->stream->out, &guard->client.bytes, connection->request.bytes,
+                      connection->request.size);
+    stream_mark_dirty(connection->stream);
+    connection->request.size = 0;
+}
+
+/* The client's acknowledgments travel with its next requests, those that wait so long. */
+static void finish_round(struct guard *guard)
+{
+    step(guard);
+    client_pass(guard);
+    for (uint32_t i = 0; i < CONNECTIONS; i++) {
+        struct connection *connection = &guard->connections[i];
+        CHECK(connection->checked == connection->reply.size);
+        connection->checked = connection->reply.size = 0;
+    }
+}
+
+static void run_tcp_round(struct guard *guard, const struct guard_case *one)
+{
+    for (uint32_t i = 0; i < CONNECTIONS; i++) {
+        struct connection *connection = &guard->connections[i];
+        for (uint32_t j = 0; j < one->pipeline; j++) {
+            one->ask(guard, &connection->request, &connection->reply);
+        }
+        send_request(guard, connection);
+    }
+    finish_round(guard);
+}
+
+/* ---- datagrams ------------------------------------------------------------------------------- */
+
+static const uint8_t udp_header[8] = {0, 1, 0, 0, 0, 1, 0, 0}; /* request 1, datagram 0 of 1 */
+
+static void send_datagram(struct guard *guard, const struct text *request)
+{
+    struct station client = {
+        {0x02, 0, 0, 0, 0, CLIENT_NUMBER}, IPV4(198, 18, 0, CLIENT_NUMBER), 40000};
+    struct station server = {
+        {0x02, 0, 0, 0, 0, SERVER_NUMBER}, IPV4(198, 18, 0, SERVER_NUMBER), MEMCACHE_PORT};
+    uint8_t payload[2048];
+    struct frame frame;
+    memcpy(payload, udp_header, sizeof(udp_header));
+    memcpy(payload + sizeof(udp_header), request->bytes, request->size);
+    frame_udp(&frame, &client, &server, slice_of(payload, sizeof(udp_header) + request->size));
+    struct rte_mbuf *mbuf = frame_to_mbuf(&frame, guard->pool, 0);
+    CHECK(mbuf != NULL);
+    frames_push(&guard->to_server, mbuf);
+}
+
+static void check_datagram(struct rte_mbuf *mbuf, const struct text *reply)
+{
+    enum { HEADER_BYTES = AT_L4 + 8 + (int)sizeof(udp_header) };
+    struct frame frame;
+    frame_from_mbuf(&frame, mbuf);
+    rte_pktmbuf_free(mbuf);
+    CHECK(frame_fault(&frame) == NULL);
+    CHECK(frame.size == HEADER_BYTES + reply->size);
+    CHECK(memcmp(frame.bytes + HEADER_BYTES, reply->bytes, reply->size) == 0);
+}
+
+static void run_udp_round(struct guard *guard, const struct guard_case *one)
+{
+    static struct text replies[CONNECTIONS];
+    for (uint32_t i = 0; i < CONNECTIONS; i++) {
+        struct text request = {.size = 0};
+        replies[i].size = 0;
+        one->ask(guard, &request, &replies[i]);
+        send_datagram(guard, &request);
+    }
+    server_pass(guard);
+    CHECK(guard->from_server.count == CONNECTIONS);
+    for (uint32_t i = 0; i < CONNECTIONS; i++) {
+        check_datagram(guard->from_server.array[i], &replies[i]);
+    }
+    guard->from_server.count = 0;
+}
+
+/* ---- the server ------------------------------------------------------------------------------ */
+
+static void create_server(struct guard *guard)
+{
+    struct instant now = instant_now(guard);
+    struct shard_options shard_options = {.metrics = &guard->metrics};
+    struct config_error error = {{0}};
+    guard->shard = shard_create(&shard_options);
+    CHECK(guard->shard != NULL);
+    shard_attach_thread(guard->shard);
+    guard->config = config_create_default();
+    guard->config->protected_mode = false;
+    guard->config->port = REDIS_PORT;
+    guard->config->memcache_port = MEMCACHE_PORT;
+    guard->config->memcache_udp_port = MEMCACHE_PORT;
+    guard->config_slot = guard->config;
+    guard->all_metrics[0] = &guard->metrics;
+    struct core_link link = {
+        .context = guard,
+        .receive = link_receive,
+        .transmit = link_transmit,
+        .wait_fd = -1,
+        .interface = {.mac = simulated_host_mac(SERVER_NUMBER),
+                      .address = simulated_host_address(SERVER_NUMBER),
+                      .prefix_length = 24,
+                      .mtu = 1500},
+    };
+    struct core_options options = {
+        .worker_count = 1,
+        .config_slot = &guard->config_slot,
+        .links = &link,
+        .link_count = 1,
+        .pool = guard->pool,
+        .shard = guard->shard,
+        .all_shards = &guard->shard,
+        .metrics = &guard->metrics,
+        .all_metrics = guard->all_metrics,
+        .status = &guard->status,
+        .control_wake_fd = -1,
+        .seed = 1,
+        .now = &now,
+        .error = &error,
+    };
+    guard->core = core_create(&options);
+    if (guard->core == NULL) {
+        (void)fprintf(stderr, "core: %s\n", error.text);
+        exit(1);
+    }
+}
+
+static void create_guard(struct guard *guard)
+{
+    guard->now_us = 1000000;
+    guard->random = 1;
+    /* With a cache for this thread, as the server's own pool. */
+    guard->pool = rte_pktmbuf_pool_create("guard", POOL_MBUFS, 256, 0, 2048 + RTE_PKTMBUF_HEADROOM,
+                                          SOCKET_ID_ANY);
+    CHECK(guard->pool != NULL);
+    create_server(guard);
+    struct instant now = instant_now(guard);
+    struct tcp_options options;
+    tcp_default_options(&options);
+    options.seed = 1;
+    simulated_host_init(&guard->client, CLIENT_NUMBER, 1500, guard->pool, &options, &now);
+    guard->client.on_events = on_events;
+}
+
+static void load_keys(struct guard *guard)
+{
+    open_connections(guard, REDIS_PORT);
+    for (uint32_t key = 0; key < KEYS;) {
+        for (uint32_t i = 0; i < CONNECTIONS; i++) {
+            struct connection *connection = &guard->connections[i];
+            for (uint32_t j = 0; j < 8 && key < KEYS; j++) {
+                set_key(key++, &connection->request, &connection->reply);
+            }
+            send_request(guard, connection);
+        }
+        finish_round(guard);
+    }
+    close_connections(guard);
+    CHECK(shard_key_count(guard->shard, 0) == KEYS);
+}
+
+static void run_case(struct guard *guard, const struct guard_case *one)
+{
+    if (!one->udp) {
+        open_connections(guard, one->port);
+    }
+    guard->random = 1;
+    guard->cycles = 0;
+    for (uint32_t i = 0; i < WARM_UP_ROUNDS + one->rounds; i++) {
+        guard->counting = i >= WARM_UP_ROUNDS;
+        (one->udp ? run_udp_round : run_tcp_round)(guard, one);
+    }
+    guard->counting = false;
+    CALLGRIND_DUMP_STATS_AT(one->name);
+    uint64_t requests = (uint64_t)one->rounds * CONNECTIONS * one->pipeline;
+    printf("%s %lu requests, %.0f TSC cycles each\n", one->name, (unsigned long)requests,
+           (double)guard->cycles / (double)requests);
+    if (!one->udp) {
+        close_connections(guard);
+    }
+}
+
+static void start_dpdk(void)
+{
+    /* No vector paths that depend on the machine. */
+    static char arguments[][32] = {"guard",
+                                   "--no-huge",
+                                   "--no-pci",
+                                   "-m",
+                                   "128",
+                                   "-l",
+                                   "0",
+                                   "--no-shconf",
+                                   "--no-telemetry",
+                                   "--log-level=error",
+                                   "--force-max-simd-bitwidth=128"};
+    enum { COUNT = sizeof(arguments) / sizeof(arguments[0]) };
+    char *vector[COUNT];
+    for (size_t i = 0; i < COUNT; i++) {
+        vector[i] = arguments[i];
+    }
+    CHECK(rte_eal_init(COUNT, vector) >= 0);
+}
+
+int main(int argument_count, char **arguments)
+{
+    static struct guard guard;
+    start_dpdk();
+    command_table_setup();
+    rcu_thread_register();
+    create_guard(&guard);
+    load_keys(&guard);
+    printf("build %s\n", GUARD_BUILD);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        if (argument_count < 2 || strcmp(arguments[1], cases[i].name) == 0) {
+            run_case(&guard, &cases[i]);
+        }
+    }
+    rcu_thread_unregister();
+    return 0;
+}
