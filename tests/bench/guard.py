@@ -3,7 +3,7 @@
 
     guard.py --build build-test            compare; fails when a case is off by more than 5 %
     guard.py --build build-test --record   write the figures of this build into instructions.json
-    guard.py --build build-test --keep DIR leave callgrind's files in DIR, for callgrind_annotate
+    guard.py --build build-test --profile  after it, for each case, the functions that cost most
 
 A case that has become faster fails as well: record it, or the next slowdown hides behind it. The
 figures belong to a compiler, a build type and an allocator; one that has none is a failure too.
@@ -25,14 +25,19 @@ HERE = pathlib.Path(__file__).resolve().parent
 RECORDED = HERE / "instructions.json"
 TOLERANCE = 0.05
 TUNABLES = "glibc.cpu.hwcaps=-AVX2,-AVX,-ERMS,-FSRM,-AVX_Fast_Unaligned_Load,-BMI2,-LZCNT,-MOVBE"
+ENVIRONMENT = dict(os.environ, GLIBC_TUNABLES=TUNABLES)
+
+
+def callgrind(out):
+    """The command that runs a program under callgrind."""
+    return ["valgrind", "--tool=callgrind", "--collect-atstart=no", "--quiet",
+            f"--callgrind-out-file={out}"]
 
 
 def count(program, directory):
     """Runs the cases; returns the build's name and {case: (instructions, requests)}."""
-    command = ["valgrind", "--tool=callgrind", "--collect-atstart=no", "--quiet",
-               f"--callgrind-out-file={directory}/callgrind.out", str(program)]
-    environment = dict(os.environ, GLIBC_TUNABLES=TUNABLES)
-    run = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=300, env=environment,
+    run = subprocess.run(callgrind(f"{directory}/callgrind.out") + [str(program)],
+                         stdout=subprocess.PIPE, text=True, timeout=300, env=ENVIRONMENT,
                          check=False)
     if run.returncode != 0:
         sys.exit(f"guard: the program failed with {run.returncode}\n{run.stdout}")
@@ -45,10 +50,28 @@ def count(program, directory):
         if name:
             total = int(re.search(r"^(?:totals|summary): (\d+)", text, re.M).group(1))
             figures[name.group(1)] = (total, requests[name.group(1)])
-            path.rename(path.with_name(f"{name.group(1)}.callgrind"))
     if set(figures) != set(requests):
         sys.exit(f"guard: cases without a count: {set(requests) - set(figures)}")
     return build, {name: figures[name] for name in requests}
+
+
+def profile(program, cases, directory, lines=25):
+    """Self cost by function, inlined code included. Each case in a process of its own: after its
+    first dump callgrind no longer knows in which function it is."""
+    for name, requests in cases.items():
+        path = pathlib.Path(directory) / f"{name}.callgrind"
+        subprocess.run(callgrind(path) + [str(program), name], stdout=subprocess.DEVNULL,
+                       timeout=300, env=ENVIRONMENT, check=True)
+        listing = subprocess.run(["callgrind_annotate", "--auto=no", "--threshold=100",
+                                  f"{path}.1"],
+                                 stdout=subprocess.PIPE, text=True, timeout=300, check=True).stdout
+        costs = {}
+        for cost, function in re.findall(r"^ *([\d,]+) +\(.*?\) +\S*?:(\S+)", listing, re.M):
+            function = function.split("'")[0].split("@")[0]
+            costs[function] = costs.get(function, 0) + int(cost.replace(",", ""))
+        print(f"\n{name}: instructions per request of each function")
+        for function, cost in sorted(costs.items(), key=lambda item: -item[1])[:lines]:
+            print(f"{cost / requests:>10.1f}  {function}")
 
 
 def compare(figures, recorded):
@@ -73,20 +96,21 @@ def main():
     parser = argparse.ArgumentParser(description="instructions per request, by callgrind")
     parser.add_argument("--build", required=True, type=pathlib.Path, help="meson's build directory")
     parser.add_argument("--record", action="store_true", help="write instructions.json")
-    parser.add_argument("--keep", type=pathlib.Path, help="leave callgrind's files there")
+    parser.add_argument("--profile", action="store_true", help="list functions for each case")
     arguments = parser.parse_args()
     program = (arguments.build / "tests/bench/instruction_guard").resolve()
     if not program.exists():
         sys.exit(f"guard: {program} is not built: valgrind's headers were missing")
-    with tempfile.TemporaryDirectory() as temporary:
-        directory = arguments.keep.resolve() if arguments.keep else temporary
-        pathlib.Path(directory).mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as directory:
         build, counts = count(program, directory)
     figures = {name: round(total / requests, 1) for name, (total, requests) in counts.items()}
 
     recorded = json.loads(RECORDED.read_text()) if RECORDED.exists() else {}
     print(f"instructions per request, {build}")
     off = compare(figures, recorded.get(build, {}))
+    if arguments.profile:
+        with tempfile.TemporaryDirectory() as directory:
+            profile(program, {name: requests for name, (_, requests) in counts.items()}, directory)
     if arguments.record:
         recorded[build] = figures
         RECORDED.write_text(json.dumps(recorded, indent=2, sort_keys=True) + "\n")

@@ -196,7 +196,9 @@ static uint32_t frames_take(struct frames *frames, struct rte_mbuf **to, uint32_
     uint32_t count = frames->count < count_max ? frames->count : count_max;
     memcpy(to, frames->array, count * sizeof(*to));
     frames->count -= count;
-    memmove(frames->array, frames->array + count, frames->count * sizeof(*to));
+    if (frames->count > 0) {
+        memmove(frames->array, frames->array + count, frames->count * sizeof(*to));
+    }
     return count;
 }
 
@@ -210,9 +212,10 @@ static uint16_t link_receive(void *context, uint16_t queue, struct rte_mbuf **pa
 static void link_transmit(void *context, uint16_t queue, struct rte_mbuf **packets, uint16_t count)
 {
     struct guard *guard = context;
-    for (uint16_t i = 0; i < count; i++) {
-        frames_push(&guard->from_server, packets[i]);
-    }
+    struct frames *frames = &guard->from_server;
+    CHECK(count <= FRAMES_MAX - frames->count);
+    memcpy(frames->array + frames->count, packets, count * sizeof(*packets));
+    frames->count += count;
 }
 
 /* As a port would deliver it: one fresh segment. */
