@@ -1,8 +1,9 @@
 /* A segment as bytes: header, options, text copied from the send queue, checksum. What it says
  * about the receiving side (ACK, window, SACK blocks) is noted as said, so every segment that
  * leaves also settles the ACKs that were due. */
-#include <rte_ip.h>
+#include <netinet/in.h>
 
+#include "dataplane/l3_ip/checksum.h"
 #include "dataplane/l4_transport/tcp_internal.h"
 
 struct header {
@@ -16,11 +17,11 @@ struct header {
 };
 
 /* The v4-mapped prefix adds 0xFFFF, which is zero in one's complement: both families sum alike. */
-uint32_t tcp_pseudo_header_sum(const struct address *source, const struct address *destination,
+uint64_t tcp_pseudo_header_sum(const struct address *source, const struct address *destination,
                                uint32_t length)
 {
-    uint32_t sum = __rte_raw_cksum(source->bytes, sizeof(source->bytes), 0);
-    sum = __rte_raw_cksum(destination->bytes, sizeof(destination->bytes), sum);
+    uint64_t sum = checksum_add(0, source->bytes, sizeof(source->bytes));
+    sum = checksum_add(sum, destination->bytes, sizeof(destination->bytes));
     return sum + rte_cpu_to_be_16((uint16_t)length) + rte_cpu_to_be_16(IPPROTO_TCP);
 }
 
@@ -42,14 +43,12 @@ static void write_header(uint8_t *to, const struct header *h)
 static void write_checksum(const struct net_interface *interface, uint8_t *l4, uint32_t bytes,
                            const struct header *h)
 {
-    uint32_t sum = tcp_pseudo_header_sum(h->source, h->destination, bytes);
-    uint16_t checksum;
+    uint64_t sum = tcp_pseudo_header_sum(h->source, h->destination, bytes);
     if (interface->tx_tcp_checksum) {
-        checksum = __rte_raw_cksum_reduce(sum);
+        checksum_store(l4 + 16, checksum_fold(sum));
     } else {
-        checksum = (uint16_t)~__rte_raw_cksum_reduce(__rte_raw_cksum(l4, bytes, sum));
+        checksum_store(l4 + 16, checksum_finish(checksum_add(sum, l4, bytes)));
     }
-    memcpy(l4 + 16, &checksum, sizeof(checksum));
 }
 
 static void hand_down(struct tcp *tcp, struct tcp_connection *c, struct rte_mbuf *mbuf,

@@ -12,25 +12,26 @@
 #include <rte_ip.h>
 #include <rte_prefetch.h>
 
+#include "dataplane/l3_ip/checksum.h"
 #include "dataplane/l4_transport/tcp_internal.h"
 
-static bool checksum_is_right(const struct ip_datagram *datagram)
+static bool segment_is_sound(const struct ip_datagram *datagram)
 {
     const struct rte_mbuf *mbuf = datagram->mbuf;
     if (datagram->interface->rx_checksum &&
         (mbuf->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_GOOD) {
         return true;
     }
-    uint32_t sum = tcp_pseudo_header_sum(&datagram->source, &datagram->destination, mbuf->pkt_len);
+    uint64_t sum = tcp_pseudo_header_sum(&datagram->source, &datagram->destination, mbuf->pkt_len);
     if (mbuf->nb_segs == 1) {
-        sum = __rte_raw_cksum(rte_pktmbuf_mtod(mbuf, const void *), mbuf->data_len, sum);
-        return __rte_raw_cksum_reduce(sum) == 0xFFFF;
+        const void *data = rte_pktmbuf_mtod(mbuf, const void *);
+        return checksum_is_right(checksum_add(sum, data, mbuf->data_len));
     }
     uint16_t payload;
     if (rte_raw_cksum_mbuf(mbuf, 0, mbuf->pkt_len, &payload) != 0) {
         return false;
     }
-    return __rte_raw_cksum_reduce(sum + payload) == 0xFFFF;
+    return checksum_is_right(sum + payload);
 }
 
 /* The header is inside the first mbuf and the lengths agree. A chain that fits is made one piece.
@@ -82,7 +83,7 @@ static bool validate(struct tcp *tcp, struct ip_datagram *datagram, struct tcp_s
         metric_add(tcp->metrics, METRIC_TCP_DROP_MALFORMED, 1);
         return false;
     }
-    if (!checksum_is_right(datagram)) {
+    if (!segment_is_sound(datagram)) {
         metric_add(tcp->metrics, METRIC_TCP_DROP_CHECKSUM, 1);
         return false;
     }
