@@ -35,7 +35,8 @@ struct hint {
     int32_t position;
     uint64_t pass;
 };
-#define INDEX_HINTS 64
+/* Far more than one batch looks up: two keys of a batch in one slot cost a second look-up. */
+#define INDEX_HINTS 1024
 
 struct index {
     struct directory *directory; /* published */
