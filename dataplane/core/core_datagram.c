@@ -73,8 +73,7 @@ static bool parse_datagram(struct core *core, struct core_datagram *datagram,
     }
     struct memcache_limits limits = {.item_bytes_max =
                                          (uint64_t)core->config->memcache_item_size_max};
-    memcache_parser_deinit(&core->datagram_parser);
-    memcache_parser_init(&core->datagram_parser);
+    memcache_parser_deinit(&core->datagram_parser); /* zeroed is initialised */
     memcache_parse(&core->datagram_parser, &limits,
                    slice_from(datagram->payload, MEMCACHE_FRAME_BYTES), request, result);
     return result->verdict != PARSE_PARTIAL && result->verdict != PARSE_NOTHING;

@@ -671,7 +671,8 @@ static void parse_line(struct memcache_parser *parser, const struct memcache_lim
 
 void memcache_parser_init(struct memcache_parser *parser)
 {
-    memset(parser, 0, sizeof(*parser));
+    /* inline_keys is written before it is read. */
+    memset(parser, 0, offsetof(struct memcache_parser, inline_keys));
 }
 
 void memcache_parser_deinit(struct memcache_parser *parser)

@@ -55,7 +55,7 @@ def count(program, directory):
     return build, {name: figures[name] for name in requests}
 
 
-def profile(program, cases, directory, lines=25):
+def profile(program, cases, directory, lines=60):
     """Self cost by function, inlined code included. Each case in a process of its own: after its
     first dump callgrind no longer knows in which function it is."""
     for name, requests in cases.items():

@@ -204,14 +204,14 @@ static uint32_t frames_take(struct frames *frames, struct rte_mbuf **to, uint32_
     return count;
 }
 
-static uint16_t link_receive(void *context, uint16_t queue, struct rte_mbuf **packets,
-                             uint16_t count_max)
+static uint16_t guard_receive(void *context, uint16_t queue, struct rte_mbuf **packets,
+                              uint16_t count_max)
 {
     struct guard *guard = context;
     return (uint16_t)frames_take(&guard->to_server, packets, count_max);
 }
 
-static void link_transmit(void *context, uint16_t queue, struct rte_mbuf **packets, uint16_t count)
+static void guard_transmit(void *context, uint16_t queue, struct rte_mbuf **packets, uint16_t count)
 {
     struct guard *guard = context;
     struct frames *frames = &guard->from_server;
@@ -442,8 +442,8 @@ static void create_server(struct guard *guard)
     guard->all_metrics[0] = &guard->metrics;
     struct core_link link = {
         .context = guard,
-        .receive = link_receive,
-        .transmit = link_transmit,
+        .receive = guard_receive,
+        .transmit = guard_transmit,
         .wait_fd = -1,
         .interface = {.mac = simulated_host_mac(SERVER_NUMBER),
                       .address = simulated_host_address(SERVER_NUMBER),
