@@ -75,16 +75,39 @@ bool number_parse_long_double(struct slice text, long double *value)
     return true;
 }
 
+static size_t digit_count(uint64_t value)
+{
+    size_t count = 1;
+    for (; value >= 10000; value /= 10000) {
+        count += 4;
+    }
+    return count + (value >= 10) + (value >= 100) + (value >= 1000);
+}
+
+static const char two_digits[] = "00010203040506070809"
+                                 "10111213141516171819"
+                                 "20212223242526272829"
+                                 "30313233343536373839"
+                                 "40414243444546474849"
+                                 "50515253545556575859"
+                                 "60616263646566676869"
+                                 "70717273747576777879"
+                                 "80818283848586878889"
+                                 "90919293949596979899";
+
 size_t number_format_uint64(uint64_t value, uint8_t *text)
 {
-    uint8_t reversed[NUMBER_TEXT_BYTES_MAX];
-    size_t size = 0;
-    do {
-        reversed[size++] = (uint8_t)('0' + value % 10);
-        value /= 10;
-    } while (value != 0);
-    for (size_t i = 0; i < size; i++) {
-        text[i] = reversed[size - 1 - i];
+    size_t size = digit_count(value);
+    uint8_t *to = text + size;
+    while (value >= 100) {
+        to -= 2;
+        memcpy(to, two_digits + value % 100 * 2, 2);
+        value /= 100;
+    }
+    if (value >= 10) {
+        memcpy(text, two_digits + value * 2, 2);
+    } else {
+        text[0] = (uint8_t)('0' + value);
     }
     return size;
 }
