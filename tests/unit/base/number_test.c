@@ -83,6 +83,21 @@ static void format_is_the_inverse_of_parse(void **state)
     }
 }
 
+static void every_length_is_formatted(void **state)
+{
+    uint64_t power = 1;
+    for (int digits = 1; digits <= 20; digits++, power *= 10) {
+        uint64_t values[] = {power - 1, power, power + 1, power + power / 7};
+        for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
+            uint8_t text[NUMBER_TEXT_BYTES_MAX];
+            char expected[32];
+            snprintf(expected, sizeof(expected), "%llu", (unsigned long long)values[i]);
+            assert_int_equal(number_format_uint64(values[i], text), strlen(expected));
+            assert_memory_equal(text, expected, strlen(expected));
+        }
+    }
+}
+
 static void addresses_round_trip(void **state)
 {
     static const char *const texts[] = {"198.18.0.2", "0.0.0.0", "255.255.255.255", "2001:db8::1",
@@ -115,6 +130,7 @@ int main(void)
         cmocka_unit_test(uint64_takes_digits_only),
         cmocka_unit_test(long_double_refuses_what_redis_refuses),
         cmocka_unit_test(format_is_the_inverse_of_parse),
+        cmocka_unit_test(every_length_is_formatted),
         cmocka_unit_test(addresses_round_trip),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
