@@ -236,6 +236,10 @@ static void run_conversation_entry(struct core *core, struct batch_entry *entry)
         session_block(session, SESSION_AWAITS_OUTPUT);
         return;
     }
+    if (conversation->blob_count == 0 && core_waits_for_memory(core, entry)) {
+        return;
+    }
+    conversation->memory_wait_ends_us = 0;
     session->executed = entry->end;
     run_entry(core, entry);
     core_release_blobs(conversation);

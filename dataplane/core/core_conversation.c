@@ -61,13 +61,6 @@ static void deinit_parser(struct conversation *conversation)
     }
 }
 
-static bool address_is_loopback(const struct address *address)
-{
-    static const uint8_t loopback6[16] = {[15] = 1};
-    return address_is_ipv4(address) ? address->bytes[12] == 127
-                                    : memcmp(address->bytes, loopback6, 16) == 0;
-}
-
 /* Protected mode, as in Redis: no password, so only this host is served. */
 static bool is_protected_from(const struct core *core, const struct conversation *conversation)
 {
@@ -183,19 +176,25 @@ static void add_blob(struct conversation *conversation, struct blob *blob)
     conversation->blobs[conversation->blob_count++] = blob;
 }
 
-/* The payload of `bytes` bytes behind the first `head` bytes of the request goes into a blob. */
-static void begin_bulk(struct core *core, struct conversation *conversation, size_t head,
+/* The payload of `bytes` bytes behind the first `head` bytes of the request goes into a blob.
+ * Without memory it is discarded; the request then gets the OOM error, or, in memcached's protocol,
+ * runs without its value: a set still deletes what the key held. True when the parser can go on. */
+static bool begin_bulk(struct core *core, struct conversation *conversation, size_t head,
                        uint64_t bytes)
 {
     struct blob *blob =
         conversation->blob_refused ? NULL : shard_create_blob(core->shard, (uint32_t)bytes);
     if (blob != NULL) {
         add_blob(conversation, blob);
+    } else if (is_memcache(conversation)) {
+        memcache_parser_refuse_value(&conversation->parser.memcache);
+        return true;
     } else {
         conversation->blob_refused = true;
     }
     session_receive_bulk(&conversation->session, head, blob != NULL ? blob->bytes : NULL,
                          (size_t)bytes);
+    return false;
 }
 
 static void end_bulk(struct conversation *conversation)
@@ -326,7 +325,7 @@ static void parse_memcache(struct core *core, struct conversation *conversation,
     *parsed = (struct parsed){result->verdict, result->consumed, result->bulk_offset,
                               result->bulk_bytes, result->error};
     conversation->session.parsed += result->consumed;
-    if (result->verdict == PARSE_COMPLETE && !conversation->blob_refused) {
+    if (result->verdict == PARSE_COMPLETE) {
         add_memcache(core, conversation, &request);
     }
 }
@@ -334,9 +333,7 @@ static void parse_memcache(struct core *core, struct conversation *conversation,
 static void reply_out_of_memory(struct core *core, struct conversation *conversation)
 {
     core_release_blobs(conversation);
-    add_error(core, conversation,
-              is_memcache(conversation) ? "SERVER_ERROR out of memory storing object" : ERROR_OOM,
-              false);
+    add_error(core, conversation, ERROR_OOM, false);
 }
 
 /* One step of the parser. False when it can do nothing more with the bytes there are. */
@@ -378,8 +375,11 @@ static bool parse_step(struct core *core, struct conversation *conversation)
             return false;
         }
     }
-    begin_bulk(core, conversation, (size_t)parsed.bulk_offset, parsed.bulk_bytes);
-    return false;
+    if (conversation->blob_count == 0 &&
+        core_bulk_waits_for_memory(core, conversation, parsed.bulk_bytes)) {
+        return false;
+    }
+    return begin_bulk(core, conversation, (size_t)parsed.bulk_offset, parsed.bulk_bytes);
 }
 
 static bool input_exceeds_limit(const struct core *core, const struct session *session)

@@ -57,6 +57,15 @@ void core_defer(struct core *core, struct conversation *conversation,
     core->deferred = conversation;
 }
 
+/* The same list serves sessions that try their request again at a certain time. */
+void core_retry_later(struct core *core, struct conversation *conversation, uint64_t at_us)
+{
+    session_block(&conversation->session, SESSION_AWAITS_MEMORY);
+    conversation->deferral = (struct deferral){.until_mono_us = at_us};
+    conversation->deferred_next = core->deferred;
+    core->deferred = conversation;
+}
+
 void core_forget_deferred(struct core *core, struct conversation *conversation)
 {
     struct conversation **link = &core->deferred;
@@ -72,7 +81,9 @@ void core_forget_deferred(struct core *core, struct conversation *conversation)
 static void resume(struct core *core, struct conversation *conversation)
 {
     core_forget_deferred(core, conversation);
-    compose_reply(core, conversation);
+    if (conversation->session.blocked == SESSION_AWAITS_REPLY) {
+        compose_reply(core, conversation);
+    }
     core_continue(core, conversation);
 }
 

@@ -4,6 +4,7 @@
  *   core_conversation.c   stream events -> sessions -> parsers -> requests in the batch
  *   core_datagram.c       memcached over UDP: datagrams -> requests in the batch -> datagrams
  *   core_batch.c          look up, prefetch, run: the requests of many connections together
+ *   core_memory.c         requests that wait for memory which is about to be freed
  *   core_deferred.c       replies that come later: DEBUG SLEEP, CONFIG SET, SHUTDOWN
  */
 #ifndef NICACHED_CORE_CORE_INTERNAL_H
@@ -49,6 +50,7 @@ struct conversation {
     /* While session.blocked == SESSION_AWAITS_REPLY. */
     struct deferral deferral;
     struct conversation *deferred_next;
+    uint64_t memory_wait_ends_us; /* while SESSION_AWAITS_MEMORY, and until the request has run */
 
     struct conversation *free_next;
 };
@@ -174,7 +176,13 @@ void core_take_socket_datagrams(struct core *core, struct socket_datagram *datag
                                 uint32_t count);
 void core_send_datagram_reply(struct core *core, struct core_datagram *datagram);
 
+/* core_memory.c */
+bool core_waits_for_memory(struct core *core, const struct batch_entry *entry);
+bool core_bulk_waits_for_memory(struct core *core, struct conversation *conversation,
+                                uint64_t bytes);
+
 /* core_deferred.c */
+void core_retry_later(struct core *core, struct conversation *conversation, uint64_t at_us);
 void core_defer(struct core *core, struct conversation *conversation,
                 const struct deferral *deferral);
 void core_take_control_reply(struct core *core, struct control_request *request);

@@ -106,6 +106,7 @@ static void for_each_connection(struct tcp *tcp,
 static void end_silently(struct tcp *tcp, struct tcp_connection *c, const struct instant *now)
 {
     c->closed_emitted = true;
+    c->closed_pending = false;
     tcp_connection_end(tcp, c, NULL);
 }
 
@@ -129,8 +130,8 @@ static void drop_links(struct tcp *tcp)
         struct tcp_connection *c = tcp->pending;
         tcp->pending = c->pending_next;
         c->pending = false;
-        if (c->state == TCP_CLOSED && !c->closed_emitted) {
-            c->closed_emitted = true;
+        if (c->state == TCP_CLOSED && !c->buried) {
+            c->buried = true;
             c->dead_next = tcp->dead;
             tcp->dead = c;
         }

@@ -54,8 +54,7 @@ static void consume(struct tcp *tcp, struct tcp_connection *c, uint32_t acked)
         return;
     }
     if (c->send_chunk != NULL &&
-        (bytes == out->size ||
-         seq_at_or_before(c->send_chunk_seq + (uint32_t)c->send_chunk->size, c->snd_una))) {
+        seq_at_or_before(c->send_chunk_seq + (uint32_t)c->send_chunk->size, c->snd_una)) {
         c->send_chunk = NULL;
     }
     byte_queue_consume(out, tcp->options.pool, bytes);

@@ -67,8 +67,13 @@ static void free_attachments(struct tcp *tcp, struct tcp_connection *c)
     }
 }
 
+/* A connection may be ended while it still waits on the pending list, so this may come twice. */
 static void bury(struct tcp *tcp, struct tcp_connection *c)
 {
+    if (c->buried) {
+        return;
+    }
+    c->buried = true;
     c->dead_next = tcp->dead;
     tcp->dead = c;
 }
@@ -214,7 +219,8 @@ void tcp_free_dead(struct tcp *tcp)
     while (c != NULL) {
         struct tcp_connection *next = c->dead_next;
         if (c->stream.dirty || c->pending) {
-            bury(tcp, c); /* somebody still links to it: the next pass */
+            c->dead_next = tcp->dead; /* somebody still links to it: the next pass */
+            tcp->dead = c;
         } else {
             byte_queue_clear(&c->stream.out, tcp->options.pool);
             tcp_pool_release(&tcp->connections, c);

@@ -90,6 +90,7 @@ struct tcp_connection {
     bool opened;  /* STREAM_OPENED was emitted */
     bool drained_pending, closed_pending;
     bool closed_emitted;
+    bool buried;           /* on the dead list */
     bool peer_fin_seen;    /* FIN received at rcv_fin, possibly ahead of rcv_nxt */
     bool finished_pending; /* STREAM_FINISHED still to be emitted */
     bool syn_had_scale;    /* the peer's SYN offered window scaling */

@@ -125,19 +125,12 @@ static bool leaves_fast_path(const struct tcp_connection *c, struct tcp_segment 
     return reasons != 0;
 }
 
-static void follow_station(struct tcp_connection *c, const struct ip_datagram *datagram)
-{
-    if (UNLIKELY(!rte_is_same_ether_addr(&c->station, &datagram->source_mac))) {
-        c->station = datagram->source_mac;
-    }
-}
-
 static void input_fast(struct tcp *tcp, struct tcp_connection *c, struct tcp_segment *segment,
                        const struct instant *now, struct tcp_events *events)
 {
     metric_add(tcp->metrics, METRIC_TCP_SEGMENTS_IN_FAST, 1);
     c->last_receive_us = now->mono_us;
-    follow_station(c, segment->datagram);
+    tcp_follow_station(c, segment->datagram);
     if (segment->options.has_timestamps && seq_at_or_before(segment->seq, c->last_ack_sent)) {
         c->ts_recent = segment->options.ts_value;
     }

@@ -294,6 +294,7 @@ static void note_alive(struct tcp_connection *c, const struct tcp_segment *segme
                        const struct instant *now)
 {
     c->last_receive_us = now->mono_us;
+    tcp_follow_station(c, segment->datagram);
     if (c->ts_enabled && segment->options.has_timestamps &&
         seq_at_or_before(segment->seq, c->last_ack_sent) &&
         !seq_before(segment->options.ts_value, c->ts_recent)) {

@@ -136,6 +136,15 @@ static inline uint32_t tcp_timestamp(const struct tcp_connection *c, const struc
     return (uint32_t)(now->mono_us / 1000U) + c->ts_offset;
 }
 
+/* Answers go to the station that the last good segment came from. */
+static inline void tcp_follow_station(struct tcp_connection *c, const struct ip_datagram *datagram)
+{
+    if (UNLIKELY(!rte_is_same_ether_addr(&c->station, &datagram->source_mac))) {
+        c->station = datagram->source_mac;
+        c->station_known = true;
+    }
+}
+
 /* ---- tcp_input.c, tcp_input_slow.c, tcp_handshake.c ------------------------------------------ */
 
 void tcp_input_slow(struct tcp *tcp, struct tcp_connection *c, struct tcp_segment *segment,

@@ -76,6 +76,13 @@ static inline bool retire_has_returned(const struct retire_queue *queue)
     return queue->returned.first != NULL;
 }
 
+/* Anything at all is on its way from retired to freed. */
+static inline bool retire_is_busy(const struct retire_queue *queue)
+{
+    return queue->current->count > 0 || queue->outgoing.first != NULL ||
+           queue->in_flight.first != NULL || queue->returned.first != NULL;
+}
+
 /* Something could not be handed over yet. */
 static inline bool retire_is_waiting(const struct retire_queue *queue)
 {

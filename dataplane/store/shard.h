@@ -151,6 +151,10 @@ const struct item *shard_random(struct shard *shard, uint32_t database, const st
  * Returns true while more work is waiting (the worker should not sleep yet). */
 bool shard_maintain(struct shard *shard, const struct instant *now);
 
+/* True while memory of deleted, overwritten or flushed items is still to be freed: who waits a
+ * moment finds more room. */
+bool shard_will_free(const struct shard *shard);
+
 /* Messages of types MESSAGE_RECLAIMED_BATCH and MESSAGE_SEGMENT_READY for this shard. */
 struct message;
 void shard_take_message(struct shard *shard, const struct message *message);

@@ -93,6 +93,11 @@ bool shard_maintain(struct shard *shard, const struct instant *now)
            retire_is_waiting(&shard->retire);
 }
 
+bool shard_will_free(const struct shard *shard)
+{
+    return shard->dismantling_first != NULL || retire_is_busy(&shard->retire);
+}
+
 void shard_take_message(struct shard *shard, const struct message *message)
 {
     if (message->type == MESSAGE_RECLAIMED_BATCH) {

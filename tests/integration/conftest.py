@@ -105,8 +105,10 @@ class Appliance:
 
     def client(self, source, *words, timeout=300, check=True):
         """Runs a Python client script (its text) inside the namespace; `words` are its arguments."""
-        return self.namespace.run(PYTHON, "-c", source, self.address, *words, timeout=timeout,
-                                  check=check).stdout
+        done = self.namespace.run(PYTHON, "-c", source, self.address, *words, timeout=timeout,
+                                  check=False)
+        assert done.returncode == 0 or not check, done.stdout[-4000:]
+        return done.stdout
 
 
 def make_veth(namespace, mtu=1500):

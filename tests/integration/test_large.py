@@ -58,6 +58,17 @@ for size in (100_000_000, 1_000_000):
     assert client.info('memory')['used_memory'] <= 64 << 20
 client.flushall()
 assert client.set('again', b'x' * 1_000_000)
+client.flushall()
+# Overwriting needs room for the old and the new value for a moment: it waits, it does not fail.
+for i in range(58):
+    assert client.set(f'steady:{i}', b'a' * 1_000_000)
+for i in range(400):
+    assert client.set(f'steady:{i % 58}', b'b' * 1_000_000)
+pipe = client.pipeline(transaction=False)
+for i in range(200000):
+    pipe.set('small', i)
+assert all(pipe.execute())
+assert client.info('memory')['used_memory'] <= 64 << 20
 print('ok')
 """
 

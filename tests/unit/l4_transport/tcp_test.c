@@ -44,6 +44,7 @@ static void handshake_offers_what_was_offered(void **state)
     assert_true(s->options.has_timestamps && s->options.has_window_scale);
     assert_int_equal(s->options.mss, 1460);
     assert_int_equal(s->options.ts_echo, 0x1000);
+    assert_int_equal(s->options.window_scale, 3); /* 256 KiB */
     assert_int_equal(b->opened, 0);
     bench_destroy(b);
 
@@ -464,6 +465,31 @@ static void more_stored_text_than_events_fit_comes_later(void **state)
     bench_destroy(b);
 }
 
+/* A peer that filled the window, a part of it lost, acknowledges from the window's very edge. */
+static void ack_from_the_edge_of_the_window_counts(void **state)
+{
+    struct tcp_options options = bench_options();
+    options.receive_buffer_bytes_max = 2000;
+    struct tcp_bench *b = bench_established(&options);
+    bench_write(b, "reply", 5);
+    bench_inject(b,
+                 &(struct probe){.flags = TCP_ACK, .seq = b->peer_nxt + 2000, .ack = b->own_nxt});
+    assert_int_equal(b->stream->out.size, 0);
+    bench_destroy(b);
+}
+
+static void abort_all_with_events_under_way(void **state)
+{
+    struct tcp_bench *b = bench_established(NULL);
+    struct instant now = {.mono_us = b->now_us};
+    b->stream->close_requested = true;
+    bench_touch(b);
+    tcp_abort_all(b->host.tcp, &now);
+    bench_advance(b, 10);
+    assert_int_equal(b->closed, 0);
+    bench_destroy(b);
+}
+
 /* ---- RFC 5961, 7323
  * ------------------------------------------------------------------------------ */
 
@@ -718,6 +744,55 @@ static void absurd_sack_blocks_are_ignored(void **state) /* T14 */
         assert_int_equal(b->sent_count, 0);
     }
     bench_destroy(b);
+}
+
+static void timeout_resends_everything_in_order(void **state)
+{
+    struct tcp_bench *b = bench_established(NULL);
+    uint32_t una = b->own_nxt;
+    bench_write(b, pattern, 14600);
+    bench_advance(b, 250 * MS);
+    assert_int_equal(b->sent_count, 1);
+    assert_int_equal(b->sent[0].seq, una);
+    uint32_t expected = una + 1460;
+    for (uint32_t acked = una + 1460; acked != una + 7300; acked += 1460) {
+        bench_inject(b, &(struct probe){.flags = TCP_ACK, .seq = b->peer_nxt, .ack = acked});
+        for (uint32_t i = 0; i < b->sent_count; i++) {
+            assert_int_equal(b->sent[i].seq, expected);
+            assert_memory_equal(b->sent[i].text, pattern + (expected - una), 1460);
+            expected += b->sent[i].text_bytes;
+        }
+    }
+    assert_true(seq_before(una + 7300, expected));
+    bench_destroy(b);
+}
+
+/* Slow start again after a true timeout; all as before when the echo shows that the first copy had
+ * arrived. */
+static void needless_timeout_is_undone(void **state) /* RFC 4015 */
+{
+    for (uint32_t needless = 0; needless < 2; needless++) {
+        struct tcp_bench *b = bench_established_with(
+            NULL, SLICE_LITERAL("\x01\x01\x08\x0a\x00\x00\x10\x00\x00\x00\x00\x00"));
+        bench_write(b, pattern, 5360);
+        uint32_t first_stamp = b->sent[0].options.ts_value;
+        uint32_t before = bench_connection(b)->cwnd;
+        bench_advance(b, 260 * MS);
+        uint32_t second_stamp = b->sent[0].options.ts_value;
+        assert_true(seq_before(first_stamp, second_stamp));
+        assert_true(bench_connection(b)->cwnd < before);
+        uint8_t options[12];
+        bytes_write_be32(options, TCP_TIMESTAMPS_PREDICTED_WORD);
+        bytes_write_be32(options + 4, 0x1001);
+        bytes_write_be32(options + 8, needless ? first_stamp : second_stamp);
+        bench_inject(b, &(struct probe){.flags = TCP_ACK,
+                                        .seq = b->peer_nxt,
+                                        .ack = b->own_iss + 1 + 524,
+                                        .options = slice_of(options, 12)});
+        assert_int_equal(bench_connection(b)->cwnd >= before, needless);
+        assert_int_equal(bench_connection(b)->recovery == TCP_RECOVERY_NONE, needless);
+        bench_destroy(b);
+    }
 }
 
 static void tail_is_probed(void **state) /* T20 */
@@ -1137,6 +1212,10 @@ int main(void)
         CASE(sacked_text_is_not_sent_again),
         CASE(absurd_sack_blocks_are_ignored),
         CASE(tail_is_probed),
+        CASE(timeout_resends_everything_in_order),
+        CASE(needless_timeout_is_undone),
+        CASE(ack_from_the_edge_of_the_window_counts),
+        CASE(abort_all_with_events_under_way),
         CASE(zero_window_is_probed_for_ever_if_answered),
         CASE(zero_window_without_answers_is_given_up),
         CASE(small_window_is_not_filled_with_crumbs),
