@@ -129,7 +129,7 @@ static void drop_links(struct tcp *tcp)
         struct tcp_connection *c = tcp->pending;
         tcp->pending = c->pending_next;
         c->pending = false;
-        if (c->state == TCP_CLOSED && !c->closed_emitted) {
+        if (c->state == TCP_CLOSED) {
             c->closed_emitted = true;
             c->dead_next = tcp->dead;
             tcp->dead = c;

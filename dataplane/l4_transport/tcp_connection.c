@@ -67,8 +67,12 @@ static void free_attachments(struct tcp *tcp, struct tcp_connection *c)
     }
 }
 
+/* One that still is on the pending list is buried when that list is worked off: never twice. */
 static void bury(struct tcp *tcp, struct tcp_connection *c)
 {
+    if (c->pending) {
+        return;
+    }
     c->dead_next = tcp->dead;
     tcp->dead = c;
 }
@@ -213,8 +217,8 @@ void tcp_free_dead(struct tcp *tcp)
     tcp->dead = NULL;
     while (c != NULL) {
         struct tcp_connection *next = c->dead_next;
-        if (c->stream.dirty || c->pending) {
-            bury(tcp, c); /* somebody still links to it: the next pass */
+        if (c->stream.dirty) {
+            bury(tcp, c); /* the dirty list still links to it: the next pass */
         } else {
             byte_queue_clear(&c->stream.out, tcp->options.pool);
             tcp_pool_release(&tcp->connections, c);
