@@ -4,9 +4,9 @@
  * them through three stages: look up commands and hash keys; prefetch what the index and the items
  * will be asked for; run, in the order of arrival. Replies go straight into each stream's output.
  *
- * A request that must not run after all (its connection was closed, blocked or refused by an
- * earlier one in the same batch) is skipped, and its bytes stay with the session: `executed` says
- * how far the session really got.
+ * A request that must not run after all is skipped: its connection was closed by an earlier one in
+ * the same batch, or it waits for a reply or for room. In the latter case the session is rewound to
+ * the first request that was skipped, and everything from there on is parsed again later.
  */
 #include "dataplane/core/core_internal.h"
 
@@ -22,7 +22,8 @@ struct batch_entry *core_batch_add(struct core *core, enum batch_entry_kind kind
     entry->conversation = conversation;
     entry->datagram = NULL;
     if (conversation != NULL) {
-        entry->end = conversation->session.parsed;
+        entry->begin = conversation->request_begin;
+        entry->must_run = conversation->blob_count > 0 || conversation->blob_refused;
         conversation->session.pending++;
     }
     return entry;
@@ -223,24 +224,39 @@ static void run_entry(struct core *core, struct batch_entry *entry)
     }
 }
 
+static void skip_entry(const struct batch_entry *entry)
+{
+    struct conversation *conversation = entry->conversation;
+    if (!conversation->rewind) {
+        conversation->rewind = true;
+        conversation->session.executed = entry->begin;
+    }
+}
+
+static bool output_is_full(const struct batch_entry *entry)
+{
+    return entry->conversation->session.stream->out.size > CORE_OUTPUT_PAUSE_BYTES &&
+           !entry->must_run;
+}
+
 static void run_conversation_entry(struct core *core, struct batch_entry *entry)
 {
     struct conversation *conversation = entry->conversation;
     struct session *session = &conversation->session;
     session->pending--;
-    if (session->closing || session->blocked != SESSION_RUNNING) {
+    if (session->closing) {
+        return;
+    }
+    if (session->blocked == SESSION_RUNNING && output_is_full(entry)) {
+        session->stream->drain_below = CORE_OUTPUT_RESUME_BYTES;
+        session_block(session, SESSION_AWAITS_OUTPUT);
+    }
+    if (session->blocked != SESSION_RUNNING) {
+        skip_entry(entry);
         return;
     }
     size_t before = session->stream->out.size;
-    /* A request whose large argument left the input cannot be parsed again: it always runs. */
-    if (before > CORE_OUTPUT_PAUSE_BYTES && conversation->blob_count == 0) {
-        session->stream->drain_below = CORE_OUTPUT_RESUME_BYTES;
-        session_block(session, SESSION_AWAITS_OUTPUT);
-        return;
-    }
-    session->executed = entry->end;
     run_entry(core, entry);
-    core_release_blobs(conversation);
     count_output(core, conversation, before);
     after_command(core, conversation);
 }

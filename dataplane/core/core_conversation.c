@@ -134,7 +134,7 @@ static void open_conversation(struct core *core, struct stream *stream)
     }
 }
 
-void core_release_blobs(struct conversation *conversation)
+static void release_blobs(struct conversation *conversation)
 {
     while (conversation->blob_count > 0) {
         blob_release(conversation->blobs[--conversation->blob_count]);
@@ -160,7 +160,7 @@ static void close_conversation(struct core *core, struct conversation *conversat
         untouch(core, &conversation->session);
     }
     core_forget_deferred(core, conversation);
-    core_release_blobs(conversation);
+    release_blobs(conversation);
     free(conversation->blobs);
     deinit_parser(conversation);
     session_detach(&conversation->session);
@@ -183,19 +183,31 @@ static void add_blob(struct conversation *conversation, struct blob *blob)
     conversation->blobs[conversation->blob_count++] = blob;
 }
 
-/* The payload of `bytes` bytes behind the first `head` bytes of the request goes into a blob. */
-static void begin_bulk(struct core *core, struct conversation *conversation, size_t head,
+/* NULL when it would exceed maxmemory. */
+static struct blob *create_blob(struct core *core, const struct conversation *conversation,
+                                uint64_t bytes)
+{
+    bool possible = !conversation->blob_refused && bytes <= ITEM_VALUE_BYTES_MAX;
+    return possible ? shard_create_blob(core->shard, (uint32_t)bytes) : NULL;
+}
+
+/* The payload of `bytes` bytes behind the first `head` bytes of the request goes into a blob. True:
+ * the parser can go on with the bytes there are. */
+static bool begin_bulk(struct core *core, struct conversation *conversation, size_t head,
                        uint64_t bytes)
 {
-    struct blob *blob =
-        conversation->blob_refused ? NULL : shard_create_blob(core->shard, (uint32_t)bytes);
+    struct blob *blob = create_blob(core, conversation, bytes);
     if (blob != NULL) {
         add_blob(conversation, blob);
+    } else if (is_memcache(conversation)) {
+        memcache_parser_refuse_value(&conversation->parser.memcache);
+        return true;
     } else {
         conversation->blob_refused = true;
     }
     session_receive_bulk(&conversation->session, head, blob != NULL ? blob->bytes : NULL,
                          (size_t)bytes);
+    return false;
 }
 
 static void end_bulk(struct conversation *conversation)
@@ -217,9 +229,12 @@ static void end_bulk(struct conversation *conversation)
 /* What both parsers say, in one shape. */
 struct parsed {
     enum parse_verdict verdict;
-    size_t consumed;
     uint64_t bulk_offset, bulk_bytes;
-    const char *error;
+    const char *error; /* in `result` */
+    union {
+        struct resp_parse_result resp;
+        struct memcache_parse_result memcache;
+    } result;
 };
 
 static void add_error(struct core *core, struct conversation *conversation, const char *text,
@@ -257,9 +272,6 @@ static void add_resp(struct core *core, struct conversation *conversation,
     bool fits = request->argument_count <= CORE_BATCH_SLICES;
     if (!core_batch_has_room(core, fits ? request->argument_count : 0, 0)) {
         core_run_batch(core);
-        if (!may_add(&conversation->session)) {
-            return;
-        }
     }
     struct batch_entry *entry = core_batch_add(core, ENTRY_RESP, conversation);
     entry->resp.argument_count = request->argument_count;
@@ -278,9 +290,6 @@ static void add_memcache(struct core *core, struct conversation *conversation,
     bool fits = count <= CORE_BATCH_KEYS;
     if (!core_batch_has_room(core, fits ? count : 0, fits ? count : 0)) {
         core_run_batch(core);
-        if (!may_add(&conversation->session)) {
-            return;
-        }
     }
     struct key *many = NULL;
     struct batch_entry *entry = core_batch_add(core, ENTRY_MEMCACHE, conversation);
@@ -298,17 +307,31 @@ static void add_memcache(struct core *core, struct conversation *conversation,
     }
 }
 
+/* Without authentication the limits are tight: an AUTH that waits in the batch has its say first. */
+static bool is_authenticated(struct core *core, struct conversation *conversation)
+{
+    bool authenticated = command_client_authenticated(core->context, &conversation->client);
+    if (authenticated || conversation->session.pending == 0) {
+        return authenticated;
+    }
+    core_run_batch(core);
+    return command_client_authenticated(core->context, &conversation->client);
+}
+
 static void parse_resp(struct core *core, struct conversation *conversation, struct slice input,
-                       struct parsed *parsed, struct resp_parse_result *result)
+                       struct parsed *parsed)
 {
     struct resp_limits limits = {
         .bulk_bytes_max = (uint64_t)core->config->proto_max_bulk_len,
-        .authenticated = command_client_authenticated(core->context, &conversation->client),
+        .authenticated = is_authenticated(core, conversation),
     };
+    struct resp_parse_result *result = &parsed->result.resp;
     struct resp_request request;
     resp_parse(&conversation->parser.resp, &limits, input, &request, result);
-    *parsed = (struct parsed){result->verdict, result->consumed, result->bulk_offset,
-                              result->bulk_bytes, result->error};
+    parsed->verdict = result->verdict;
+    parsed->bulk_offset = result->bulk_offset;
+    parsed->bulk_bytes = result->bulk_bytes;
+    parsed->error = result->error;
     conversation->session.parsed += result->consumed;
     if (result->verdict == PARSE_COMPLETE && !conversation->blob_refused) {
         add_resp(core, conversation, &request);
@@ -316,70 +339,80 @@ static void parse_resp(struct core *core, struct conversation *conversation, str
 }
 
 static void parse_memcache(struct core *core, struct conversation *conversation, struct slice input,
-                           struct parsed *parsed, struct memcache_parse_result *result)
+                           struct parsed *parsed)
 {
     struct memcache_limits limits = {
         .item_bytes_max = (uint64_t)core->config->memcache_item_size_max,
     };
+    struct memcache_parse_result *result = &parsed->result.memcache;
     struct memcache_request request;
     memcache_parse(&conversation->parser.memcache, &limits, input, &request, result);
-    *parsed = (struct parsed){result->verdict, result->consumed, result->bulk_offset,
-                              result->bulk_bytes, result->error};
+    parsed->verdict = result->verdict;
+    parsed->bulk_offset = result->bulk_offset;
+    parsed->bulk_bytes = result->bulk_bytes;
+    parsed->error = result->error;
     conversation->session.parsed += result->consumed;
-    if (result->verdict == PARSE_COMPLETE && !conversation->blob_refused) {
+    if (result->verdict == PARSE_COMPLETE) {
         add_memcache(core, conversation, &request);
     }
 }
 
-static void reply_out_of_memory(struct core *core, struct conversation *conversation)
+/* The request whose large arguments were received is over: its entry points at them, so it runs now.
+ */
+static void finish_large_request(struct core *core, struct conversation *conversation)
 {
-    core_release_blobs(conversation);
-    add_error(core, conversation,
-              is_memcache(conversation) ? "SERVER_ERROR out of memory storing object" : ERROR_OOM,
-              false);
+    if (conversation->blob_count > 0 || conversation->blob_refused) {
+        core_run_batch(core);
+        release_blobs(conversation);
+    }
+}
+
+/* The request needs a large argument: requests before it run first, they may still point at the
+ * bytes that move now. */
+static bool receive_bulk(struct core *core, struct conversation *conversation,
+                         const struct parsed *parsed)
+{
+    if (parsed->bulk_bytes <= ITEM_INLINE_BYTES_MAX) {
+        return false;
+    }
+    if (conversation->session.pending > 0) {
+        core_run_batch(core);
+    }
+    return may_add(&conversation->session) &&
+           begin_bulk(core, conversation, (size_t)parsed->bulk_offset, parsed->bulk_bytes);
+}
+
+static void parse_request(struct core *core, struct conversation *conversation,
+                          struct parsed *parsed)
+{
+    struct session *session = &conversation->session;
+    struct slice input = slice_from(session->view, session->parsed);
+    conversation->request_begin = session->parsed;
+    if (is_memcache(conversation)) {
+        parse_memcache(core, conversation, input, parsed);
+    } else {
+        parse_resp(core, conversation, input, parsed);
+    }
 }
 
 /* One step of the parser. False when it can do nothing more with the bytes there are. */
 static bool parse_step(struct core *core, struct conversation *conversation)
 {
-    struct session *session = &conversation->session;
-    struct slice input = slice_from(session->view, session->parsed);
     struct parsed parsed;
-    union {
-        struct resp_parse_result resp;
-        struct memcache_parse_result memcache;
-    } result;
-    if (is_memcache(conversation)) {
-        parse_memcache(core, conversation, input, &parsed, &result.memcache);
-    } else {
-        parse_resp(core, conversation, input, &parsed, &result.resp);
-    }
-
+    parse_request(core, conversation, &parsed);
     switch (parsed.verdict) {
     case PARSE_COMPLETE:
         if (conversation->blob_refused) {
-            reply_out_of_memory(core, conversation);
+            add_error(core, conversation, ERROR_OOM, false);
         }
-        if (conversation->blob_count > 0) {
-            core_run_batch(core);
-        }
-        return true;
-    case PARSE_NOTHING: return true;
-    case PARSE_ERROR: add_error(core, conversation, parsed.error, false); return true;
-    case PARSE_FATAL: add_error(core, conversation, parsed.error, true); return false;
-    case PARSE_PARTIAL: break;
+        break;
+    case PARSE_NOTHING: break;
+    case PARSE_ERROR: add_error(core, conversation, parsed.error, false); break;
+    case PARSE_FATAL: add_error(core, conversation, parsed.error, true); break;
+    case PARSE_PARTIAL: return receive_bulk(core, conversation, &parsed);
     }
-    if (parsed.bulk_bytes <= ITEM_INLINE_BYTES_MAX) {
-        return false;
-    }
-    if (session->pending > 0) {
-        core_run_batch(core);
-        if (!may_add(session)) {
-            return false;
-        }
-    }
-    begin_bulk(core, conversation, (size_t)parsed.bulk_offset, parsed.bulk_bytes);
-    return false;
+    finish_large_request(core, conversation);
+    return parsed.verdict != PARSE_FATAL;
 }
 
 static bool input_exceeds_limit(const struct core *core, const struct session *session)
@@ -415,21 +448,40 @@ void core_touch(struct core *core, struct conversation *conversation)
     }
 }
 
+/* The parser stands at the beginning of a request again. */
+static void restart_parser(struct conversation *conversation)
+{
+    deinit_parser(conversation);
+    init_parser(conversation);
+    if (is_memcache(conversation)) {
+        conversation->parser.memcache.has_spoken = true;
+    }
+}
+
 /* Ends the look at a view: what did not run stays in the session's buffer. */
 static void settle_view(struct conversation *conversation)
 {
     struct session *session = &conversation->session;
-    if (session->blocked == SESSION_RUNNING) {
+    if (!conversation->rewind) {
         session->executed = session->parsed;
     } else {
-        /* Requests that were parsed but not run are parsed again when the session goes on. */
-        deinit_parser(conversation);
-        init_parser(conversation);
+        restart_parser(conversation);
+        conversation->rewind = false;
     }
     if (session->closing) {
         session->executed = session->view.size;
     }
     session_settle(session);
+}
+
+/* Parses the view, and behind every large argument that has arrived completely. */
+static void parse_all(struct core *core, struct conversation *conversation)
+{
+    parse_view(core, conversation);
+    while (session_bulk_complete(&conversation->session)) {
+        end_bulk(conversation);
+        parse_view(core, conversation);
+    }
 }
 
 static void take_data(struct core *core, struct conversation *conversation, struct slice data)
@@ -455,12 +507,7 @@ static void take_data(struct core *core, struct conversation *conversation, stru
             session_offer(session, data);
             data = slice_of(NULL, 0);
         }
-        parse_view(core, conversation);
-        /* The parser may have begun a bulk whose payload lies complete in what it had. */
-        while (session_bulk_complete(session)) {
-            end_bulk(conversation);
-            parse_view(core, conversation);
-        }
+        parse_all(core, conversation);
     }
 }
 
@@ -511,12 +558,15 @@ void core_continue(struct core *core, struct conversation *conversation)
     if (session->pending > 0) {
         core_run_batch(core);
     }
-    session_resume(session);
-    parse_view(core, conversation);
-    while (session_bulk_complete(session)) {
-        end_bulk(conversation);
-        parse_view(core, conversation);
+    if (session->closing) {
+        return;
     }
+    /* It may have been blocked in this very pass: its view is not settled then. */
+    if (session->view.size > 0) {
+        settle_view(conversation);
+    }
+    session_resume(session);
+    parse_all(core, conversation);
 }
 
 void core_take_events(struct core *core, const struct stream_event *events, uint32_t count)

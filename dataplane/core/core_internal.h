@@ -43,8 +43,12 @@ struct conversation {
      * command by reference. */
     struct blob **blobs;
     uint32_t blob_count, blob_capacity;
-    bool
-        blob_refused; /* over maxmemory: the payload is discarded, the request gets the OOM error */
+    /* Over maxmemory: the payload is discarded, the request gets the OOM error. */
+    bool blob_refused;
+
+    size_t request_begin; /* offset in the session's view of the request that is being parsed */
+    bool rewind;          /* a request was parsed and then not run: session.executed says where it
+                             begins; from there all is parsed again when the session goes on */
 
     /* While session.blocked == SESSION_AWAITS_REPLY. */
     struct deferral deferral;
@@ -68,7 +72,8 @@ struct batch_entry {
     enum batch_entry_kind kind;
     struct conversation *conversation; /* NULL: of a datagram */
     struct core_datagram *datagram;
-    size_t end; /* offset in the session's view behind this request */
+    size_t begin;  /* offset of this request in the session's view */
+    bool must_run; /* part of it has left the input: it cannot be parsed again */
     union {
         struct {
             uint32_t argument_count;
@@ -153,7 +158,6 @@ void core_take_events(struct core *core, const struct stream_event *events, uint
 void core_settle(struct core *core); /* end of the pass: every touched session */
 void core_continue(struct core *core, struct conversation *conversation); /* was blocked */
 void core_touch(struct core *core, struct conversation *conversation);
-void core_release_blobs(struct conversation *conversation);
 void core_close_killed(struct core *core);
 void core_close_idle(struct core *core);
 void core_free_conversations(struct core *core);
