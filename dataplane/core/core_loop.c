@@ -187,8 +187,8 @@ void core_close_all(struct core *core, const struct instant *now)
 {
     core_forget_all(core);
     socket_transport_close_all(core->sockets);
-    if (core->tcp != NULL) {
-        tcp_abort_all(core->tcp, now);
+    for (bool all = core->tcp == NULL; !all;) {
+        all = tcp_abort_all(core->tcp, now);
         transmit_links(core);
     }
 }
@@ -247,8 +247,7 @@ static bool may_sleep(struct core *core, const struct instant *now, bool did_wor
         return false;
     }
     const struct config *config = RCU_READ(core->options.config_slot);
-    return config->poll_mode == POLL_ADAPTIVE &&
-           now->mono_us - core->idle_since_us >= SPIN_US;
+    return config->poll_mode == POLL_ADAPTIVE && now->mono_us - core->idle_since_us >= SPIN_US;
 }
 
 void core_run(struct core *core)
