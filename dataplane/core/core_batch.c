@@ -122,7 +122,7 @@ static void after_command(struct core *core, struct conversation *conversation)
     stream_mark_dirty(session->stream);
 }
 
-static void count_output(struct core *core, struct conversation *conversation, size_t before)
+void core_count_output(struct core *core, struct conversation *conversation, size_t before)
 {
     size_t bytes = conversation->session.stream->out.size - before;
     metric_add(core->metrics, METRIC_SESSION_OUTPUT_BYTES, bytes);
@@ -194,21 +194,35 @@ static void run_memcache(struct core *core, struct batch_entry *entry)
     memcache_execute(&call);
 }
 
+static void refuse_resp(struct core *core, struct conversation *conversation, const char *text)
+{
+    struct reply reply = {.out = &conversation->session.stream->out,
+                          .pool = &core->bytes,
+                          .protocol = conversation->client.protocol};
+    struct call call = {.context = core->context,
+                        .shard = core->shard,
+                        .now = &core->now,
+                        .client = &conversation->client,
+                        .reply = &reply};
+    command_refuse(&call, text);
+}
+
+static void refuse_memcache(struct core *core, struct conversation *conversation, const char *text)
+{
+    struct memcache_reply reply = {.out = conversation != NULL ? &conversation->session.stream->out
+                                                               : &core->datagram_reply,
+                                   .pool = &core->bytes};
+    memcache_reply_line(&reply, text);
+    metric_add(core->metrics, METRIC_ERROR_REPLIES, 1);
+}
+
 static void reply_parse_error(struct core *core, struct batch_entry *entry)
 {
     struct conversation *conversation = entry->conversation;
-    struct byte_queue *out =
-        conversation != NULL ? &conversation->session.stream->out : &core->datagram_reply;
     if (entry->error.text[0] != '\0') {
-        if (entry->error.memcache) {
-            struct memcache_reply reply = {.out = out, .pool = &core->bytes};
-            memcache_reply_line(&reply, entry->error.text);
-        } else {
-            struct reply reply = {.out = out, .pool = &core->bytes, .protocol = 2};
-            reply_error(&reply, entry->error.text);
-        }
+        (entry->error.memcache ? refuse_memcache : refuse_resp)(core, conversation,
+                                                                entry->error.text);
     }
-    metric_add(core->metrics, METRIC_ERROR_REPLIES, 1);
     if (entry->error.fatal && conversation != NULL) {
         conversation->client.close_after_reply = true;
     }
@@ -257,7 +271,7 @@ static void run_conversation_entry(struct core *core, struct batch_entry *entry)
     }
     size_t before = session->stream->out.size;
     run_entry(core, entry);
-    count_output(core, conversation, before);
+    core_count_output(core, conversation, before);
     after_command(core, conversation);
 }
 

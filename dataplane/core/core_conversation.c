@@ -68,21 +68,24 @@ static bool address_is_loopback(const struct address *address)
                                     : memcmp(address->bytes, loopback6, 16) == 0;
 }
 
-/* Protected mode, as in Redis: no password, so only this host is served. */
-static bool is_protected_from(const struct core *core, const struct conversation *conversation)
+bool core_is_protected_from(const struct core *core, const struct endpoint *peer)
 {
-    const struct stream *stream = conversation->session.stream;
     return core->config->protected_mode && core->config->requirepass[0] == '\0' &&
-           stream->peer.port != 0 && !address_is_loopback(&stream->peer.address);
+           peer->port != 0 && !address_is_loopback(&peer->address);
+}
+
+static uint64_t served_count(const struct core *core)
+{
+    return core->clients.count - core->refused_count;
 }
 
 static const char *refusal(const struct core *core, const struct conversation *conversation)
 {
     bool memcache = is_memcache(conversation);
-    if (core->clients.count > (uint64_t)core->config->maxclients) {
+    if (served_count(core) > (uint64_t)core->config->maxclients) {
         return memcache ? "ERROR Too many open connections" : "ERR max number of clients reached";
     }
-    if (is_protected_from(core, conversation)) {
+    if (core_is_protected_from(core, &conversation->session.stream->peer)) {
         return memcache ? "SERVER_ERROR protected mode: only local clients are served"
                         : "DENIED nicached is running in protected mode because protected mode is "
                           "enabled and no password is set for the default user. In this mode "
@@ -91,6 +94,13 @@ static const char *refusal(const struct core *core, const struct conversation *c
                           "network itself keeps strangers out.";
     }
     return NULL;
+}
+
+/* Until it is closed it is still there, but takes nobody's place. */
+static void leave_count(struct core *core, struct conversation *conversation)
+{
+    conversation->refused = true;
+    core->refused_count++;
 }
 
 static void refuse(struct core *core, struct conversation *conversation, const char *text)
@@ -104,6 +114,7 @@ static void refuse(struct core *core, struct conversation *conversation, const c
         reply_error(&reply, text);
     }
     metric_add(core->metrics, METRIC_CONNECTIONS_REJECTED, 1);
+    leave_count(core, conversation);
     conversation->session.closing = true;
     stream->close_requested = true;
     stream_mark_dirty(stream);
@@ -165,6 +176,7 @@ static void close_conversation(struct core *core, struct conversation *conversat
     deinit_parser(conversation);
     session_detach(&conversation->session);
     client_close(&core->clients, &conversation->client);
+    core->refused_count -= conversation->refused ? 1 : 0;
     metric_subtract(core->metrics, METRIC_CONNECTIONS_CURRENT, 1);
     conversation->free_next = core->free_conversations;
     core->free_conversations = conversation;
@@ -307,7 +319,8 @@ static void add_memcache(struct core *core, struct conversation *conversation,
     }
 }
 
-/* Without authentication the limits are tight: an AUTH that waits in the batch has its say first. */
+/* Without authentication the limits are tight: an AUTH that waits in the batch has its say first.
+ */
 static bool is_authenticated(struct core *core, struct conversation *conversation)
 {
     bool authenticated = command_client_authenticated(core->context, &conversation->client);
@@ -357,7 +370,8 @@ static void parse_memcache(struct core *core, struct conversation *conversation,
     }
 }
 
-/* The request whose large arguments were received is over: its entry points at them, so it runs now.
+/* The request whose large arguments were received is over: its entry points at them, so it runs
+ * now.
  */
 static void finish_large_request(struct core *core, struct conversation *conversation)
 {
@@ -538,6 +552,7 @@ static void take_event(struct core *core, const struct stream_event *event)
         core_touch(core, conversation);
         break;
     case STREAM_DRAINED:
+        conversation->client.active_mono_us = core->now.mono_us; /* it reads */
         if (session->blocked == SESSION_AWAITS_OUTPUT) {
             core_continue(core, conversation);
         }
@@ -598,11 +613,16 @@ void core_settle(struct core *core)
 
 /* ---- closing others -------------------------------------------------------------------------- */
 
-static void abort_client(struct client *client)
+/* A client with nothing to receive sees an ordinary end; what is queued for others is dropped. */
+static void end_client(struct client *client)
 {
     struct session *session = &conversation_of_client(client)->session;
     session->closing = true;
-    session->stream->abort_requested = true;
+    if (session->stream->out.size == 0) {
+        session->stream->close_requested = true;
+    } else {
+        session->stream->abort_requested = true;
+    }
     stream_mark_dirty(session->stream);
 }
 
@@ -610,7 +630,7 @@ void core_close_killed(struct core *core)
 {
     for (struct client *client = core->clients.first; client != NULL; client = client->next) {
         if (client->close_now) {
-            abort_client(client);
+            end_client(client);
         }
     }
 }
@@ -624,9 +644,9 @@ void core_close_idle(struct core *core)
     core->clients_checked_us = core->now.mono_us;
     for (struct client *client = core->clients.first; client != NULL; client = client->next) {
         struct conversation *conversation = conversation_of_client(client);
-        if (conversation->session.blocked == SESSION_RUNNING &&
+        if (conversation->session.blocked != SESSION_AWAITS_REPLY &&
             core->now.mono_us - client->active_mono_us > timeout_us) {
-            abort_client(client);
+            end_client(client);
         }
     }
 }

@@ -54,6 +54,7 @@ struct conversation {
     struct deferral deferral;
     struct conversation *deferred_next;
 
+    bool refused; /* too many clients, or protected mode: does not count among the clients */
     struct conversation *free_next;
 };
 
@@ -125,6 +126,7 @@ struct core {
     struct session *touched; /* sessions with a view in this pass */
     struct conversation *deferred;
     struct conversation *free_conversations;
+    uint64_t refused_count;      /* of conversations that were refused and are not closed yet */
     uint64_t clients_checked_us; /* when idle clients were last looked for */
 
     struct client datagram_client; /* who speaks in datagrams: nobody in particular */
@@ -162,6 +164,8 @@ void core_close_killed(struct core *core);
 void core_close_idle(struct core *core);
 void core_free_conversations(struct core *core);
 void core_forget_all(struct core *core);
+/* Protected mode, as in Redis: no password, so only this host is served. */
+bool core_is_protected_from(const struct core *core, const struct endpoint *peer);
 
 /* core_batch.c */
 struct batch_entry *core_batch_add(struct core *core, enum batch_entry_kind kind,
@@ -171,6 +175,8 @@ struct batch_entry *core_batch_add(struct core *core, enum batch_entry_kind kind
 bool core_batch_has_room(const struct core *core, uint32_t slices, uint32_t keys);
 struct slice *core_batch_slices(struct core *core, const struct slice *from, uint32_t count);
 void core_run_batch(struct core *core);
+/* What has come into the stream's output since it had `before` bytes. */
+void core_count_output(struct core *core, struct conversation *conversation, size_t before);
 
 /* core_datagram.c */
 void core_take_udp(struct core *core, struct udp_datagram *datagrams, uint32_t count);
