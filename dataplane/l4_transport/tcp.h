@@ -59,7 +59,8 @@ void tcp_release(struct tcp *tcp);
 
 /* Connections, half-open ones included, TIME-WAIT ones not. */
 uint32_t tcp_connection_count(const struct tcp *tcp);
-/* Stop: resets every connection without events (frames go to the interfaces' tx arrays). */
-void tcp_abort_all(struct tcp *tcp, const struct instant *now);
+/* Stop: resets every connection without events (frames go to the interfaces' tx arrays). False when
+ * an array was full: some are left, to be called again when the frames are gone. */
+bool tcp_abort_all(struct tcp *tcp, const struct instant *now);
 
 #endif

@@ -490,6 +490,29 @@ static void abort_all_with_events_under_way(void **state)
     bench_destroy(b);
 }
 
+/* The hole is filled and the connection reset in one burst: stored text still waits to be handed up
+ * when the connection ends. */
+static void reset_behind_a_filled_hole_ends_once(void **state)
+{
+    struct tcp_bench *b = bench_established(NULL);
+    char text[1401];
+    memset(text, 's', 1400);
+    text[1400] = 0;
+    for (uint32_t i = 1; i < 10; i++) {
+        inject_at(b, i * 1400, text);
+    }
+    b->collect = true;
+    inject_at(b, 0, text);
+    bench_inject(b, &(struct probe){.flags = TCP_RST, .seq = b->peer_nxt + 10 * 1400});
+    bench_inject_collected(b);
+    assert_int_equal(b->closed, 1);
+    bench_advance(b, 1000000);
+    assert_int_equal(b->closed, 0);
+    assert_int_equal(b->host.tcp->connections.used_count, 0);
+    assert_int_equal(b->host.bytes.used_count, 0);
+    bench_destroy(b);
+}
+
 /* ---- RFC 5961, 7323
  * ------------------------------------------------------------------------------ */
 
@@ -1197,6 +1220,7 @@ int main(void)
         CASE(segment_without_ack_is_dropped),
         CASE(window_closes_and_reopens),
         CASE(more_stored_text_than_events_fit_comes_later),
+        CASE(reset_behind_a_filled_hole_ends_once),
         CASE(reset_must_be_exact),
         CASE(syn_on_established_is_challenged),
         CASE(unacceptable_ack_is_challenged),
