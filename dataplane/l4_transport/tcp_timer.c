@@ -90,6 +90,7 @@ static void retransmit_handshake(struct tcp *tcp, struct tcp_connection *c,
     c->retries++;
     c->backoff++;
     c->rtt_sent_us = 0;
+    c->resent_us = now->mono_us;
     metric_add(tcp->metrics, METRIC_TCP_RETRANSMITS, 1);
     tcp_send_syn(tcp, c, now);
     c->retransmit_due = now->mono_us + tcp_rto_us(c);
@@ -117,6 +118,7 @@ static void on_retransmission_timeout(struct tcp *tcp, struct tcp_connection *c,
                                       const struct instant *now)
 {
     metric_add(tcp->metrics, METRIC_TCP_TIMEOUTS, 1);
+    c->resent_us = now->mono_us;
     c->retries++;
     c->backoff = c->backoff < 16 ? c->backoff + 1 : 16;
     tcp_congestion_on_timeout(tcp, c, now);
@@ -137,6 +139,7 @@ static void on_retransmit_due(struct tcp *tcp, struct tcp_connection *c, const s
             probe_window(tcp, c, now);
         }
     } else if (probe_is_useful(c)) {
+        c->resent_us = now->mono_us;
         tcp_send_probe(tcp, c, now);
         c->retransmit_due = now->mono_us + tcp_rto_us(c);
     } else {
