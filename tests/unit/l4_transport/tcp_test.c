@@ -1049,6 +1049,42 @@ static void abort_resets_and_drops(void **state)
     bench_destroy(b);
 }
 
+static uint32_t advance_and_count(struct tcp_bench *b, uint64_t us)
+{
+    bench_advance(b, us);
+    return b->sent_count;
+}
+
+/* Neither a slow retransmission timer nor a quick one shortens what a reply gets before the close
+ * is given up: 8 tries and the time to linger, both. */
+static void closed_stream_keeps_trying(void **state)
+{
+    struct tcp_options options = bench_options();
+    struct tcp_bench *b = bench_syn_received(&options);
+    bench_advance(b, 1100 * MS); /* a lost SYN,ACK: RTO 3 s */
+    bench_acknowledge(b);
+    b->stream->close_requested = true;
+    bench_write(b, "reply", 5);
+    assert_int_equal(bench_state(b), TCP_FIN_WAIT_1);
+    uint32_t tries = advance_and_count(b, 61000 * MS);
+    assert_int_equal(bench_state(b), TCP_FIN_WAIT_1);
+    tries += advance_and_count(b, 340000 * MS);
+    assert_int_equal(tries, 8 + 1); /* and the reset */
+    assert_int_equal(bench_state(b), TCP_CLOSED);
+    bench_destroy(b);
+
+    options.rto_min_ms = 10;
+    b = bench_established(&options);
+    b->stream->close_requested = true;
+    bench_write(b, "reply", 5);
+    bench_advance(b, 59000 * MS);
+    assert_int_equal(bench_state(b), TCP_FIN_WAIT_1);
+    assert_true(b->sent_count > 8);
+    bench_advance(b, 2000 * MS);
+    assert_int_equal(bench_state(b), TCP_CLOSED);
+    bench_destroy(b);
+}
+
 static void simultaneous_close(void **state) /* T28 */
 {
     struct tcp_bench *b = bench_closing(NULL);
@@ -1286,6 +1322,7 @@ int main(void)
         CASE(fin_ahead_of_a_hole_waits),
         CASE(closed_is_told_exactly_once_in_a_later_pass),
         CASE(abort_resets_and_drops),
+        CASE(closed_stream_keeps_trying),
         CASE(simultaneous_close),
         CASE(last_ack_ends),
         CASE(fin_wait_2_times_out),
