@@ -28,6 +28,13 @@ bool address_equal(const struct address *a, const struct address *b)
     return memcmp(a->bytes, b->bytes, sizeof(a->bytes)) == 0;
 }
 
+bool address_is_loopback(const struct address *address)
+{
+    static const uint8_t ipv6_loopback[16] = {[15] = 1};
+    return address_is_ipv4(address) ? address->bytes[12] == 127
+                                    : memcmp(address->bytes, ipv6_loopback, 16) == 0;
+}
+
 bool address_parse(struct slice text, struct address *address)
 {
     char buffer[ADDRESS_TEXT_BYTES_MAX];

@@ -22,6 +22,7 @@ bool address_is_ipv4(const struct address *address);
 uint32_t
 address_to_ipv4(const struct address *address); /* host order; the caller knows it is one */
 bool address_equal(const struct address *a, const struct address *b);
+bool address_is_loopback(const struct address *address); /* 127.0.0.0/8 or ::1 */
 /* "198.18.0.2" or "2001:db8::1"; false if it is neither. */
 bool address_parse(struct slice text, struct address *address);
 /* Terminated text; `text` has room for ADDRESS_TEXT_BYTES_MAX. */

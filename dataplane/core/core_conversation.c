@@ -61,13 +61,6 @@ static void deinit_parser(struct conversation *conversation)
     }
 }
 
-static bool address_is_loopback(const struct address *address)
-{
-    static const uint8_t loopback6[16] = {[15] = 1};
-    return address_is_ipv4(address) ? address->bytes[12] == 127
-                                    : memcmp(address->bytes, loopback6, 16) == 0;
-}
-
 /* Protected mode, as in Redis: no password, so only this host is served. */
 static bool is_protected_from(const struct core *core, const struct conversation *conversation)
 {

@@ -119,9 +119,7 @@ bool command_client_authenticated(const struct command_context *context, struct 
 /* On this host: a Unix socket (port 0) or the loopback network. */
 static bool client_is_local(const struct client *client)
 {
-    static const uint8_t ipv6_loopback[16] = {[15] = 1};
-    return client->peer.port == 0 || memcmp(client->peer.address.bytes, ipv6_loopback, 16) == 0 ||
-           (address_is_ipv4(&client->peer.address) && client->peer.address.bytes[12] == 127);
+    return client->peer.port == 0 || address_is_loopback(&client->peer.address);
 }
 
 /* DEBUG is the only protected command. */

@@ -16,5 +16,9 @@ void info_print_errorstats(struct text *text, const struct call *call);
 void info_print_latencystats(struct text *text, const struct call *call);
 void info_print_cluster(struct text *text, const struct call *call);
 void info_print_keyspace(struct text *text, const struct call *call);
+void info_print_net(struct text *text, const struct call *call);
+void info_print_loop(struct text *text, const struct call *call);
+void info_print_requests(struct text *text, const struct call *call);
+void info_print_store(struct text *text, const struct call *call);
 
 #endif

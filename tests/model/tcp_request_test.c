@@ -186,7 +186,7 @@ static void run(const struct simulated_link *link, uint64_t us_max_each)
     static struct request_world world;
     uint64_t total = requests() / CONNECTIONS * CONNECTIONS;
     setup(&world, link, total);
-    uint64_t start = world.now_us, limit = start + us_max_each * (total / CONNECTIONS) + 5000000;
+    uint64_t start = world.now_us, limit = start + us_max_each * (total / CONNECTIONS) + 30000000;
     clock_t cpu = clock();
     while (world.answered < total && !world.wrong && world.now_us < limit) {
         pass(&world, 0);
@@ -213,7 +213,7 @@ static void a_bad_network(void **state)
                                   .reorder = 50000,
                                   .duplication = 20000,
                                   .reorder_delay_us = 200};
-    run(&link, 40000);
+    run(&link, 60000);
 }
 
 int main(void)

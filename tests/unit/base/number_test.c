@@ -100,6 +100,12 @@ static void addresses_round_trip(void **state)
     assert_true(address_parse(slice_of_string("198.18.0.2"), &address));
     assert_true(address_is_ipv4(&address));
     assert_int_equal(address_to_ipv4(&address), 0xC6120002);
+    assert_false(address_is_loopback(&address));
+    static const char *const loopback[] = {"127.0.0.1", "127.255.255.254", "::1"};
+    for (size_t i = 0; i < sizeof(loopback) / sizeof(loopback[0]); i++) {
+        assert_true(address_parse(slice_of_string(loopback[i]), &address));
+        assert_true(address_is_loopback(&address));
+    }
 }
 
 int main(void)
