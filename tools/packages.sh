@@ -32,6 +32,13 @@ packages_apt_get() {
     packages_as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300 "$@"
 }
 
+# A server is not started with the next boot. (This is what "systemctl disable" comes to, and it also
+# works where systemd is not running.)
+packages_disable_service() {
+    packages_as_root deb-systemd-helper disable "$1.service" || true
+    packages_as_root update-rc.d "$1" disable || true
+}
+
 # packages_install PACKAGE...: in a subshell, so that its traps are its own.
 packages_install() (
     policy=/usr/sbin/policy-rc.d made_policy="" log=$(mktemp)
@@ -53,9 +60,8 @@ packages_install() (
         packages_say "apt-get could not install them"
         exit 1
     fi
-    command -v systemctl >/dev/null || exit 0
     for service in "${packages_services[@]}"; do
-        case " $* " in *" $service "*) packages_as_root systemctl --quiet disable "$service" || true ;; esac
+        case " $* " in *" $service "*) packages_disable_service "$service" ;; esac
     done >"$log" 2>&1
 )
 
