@@ -23,7 +23,8 @@ PYTHON = "/usr/bin/python3"
 STACK_ADDRESS = "198.18.0.2"
 HOST_ADDRESS = "198.18.0.1"
 IS_ROOT = os.geteuid() == 0
-# For a BINARY built with AddressSanitizer: what libraries leak.
+# For a BINARY built with a sanitizer: what libraries leak, and what TSan cannot see into.
+os.environ.setdefault("TSAN_OPTIONS", f"suppressions={ROOT}/tests/support/tsan.supp")
 os.environ.setdefault("LSAN_OPTIONS", f"suppressions={ROOT}/tests/support/lsan.supp:print_suppressions=0")
 
 _numbers = itertools.count(1)
