@@ -222,6 +222,31 @@ static void simultaneous_open(void **state) /* T28 */
 /* ---- what belongs to no connection
  * --------------------------------------------------------------- */
 
+static void text_on_a_crossing_syn_is_not_taken(void **state)
+{
+    struct tcp_bench *b = bench_syn_sent(NULL);
+    uint16_t port = b->stream->local.port;
+    bench_inject(b,
+                 &(struct probe){
+                     .flags = TCP_SYN, .seq = b->peer_nxt, .port = port, .peer_port = BENCH_PORT});
+    struct probe answer = {.flags = TCP_SYN | TCP_ACK | TCP_FIN,
+                           .seq = b->peer_nxt,
+                           .ack = b->own_iss + 1,
+                           .text = "abc",
+                           .text_bytes = 3,
+                           .port = port,
+                           .peer_port = BENCH_PORT};
+    bench_inject(b, &answer);
+    assert_int_equal(b->opened, 1);
+    assert_int_equal(b->finished, 0);
+    assert_text(b, "");
+    answer.flags = TCP_ACK;
+    answer.seq++;
+    bench_inject(b, &answer);
+    assert_text(b, "abc");
+    bench_destroy(b);
+}
+
 static void closed_port_and_stray_ack_are_reset(void **state) /* T05 */
 {
     struct tcp_bench *b = bench_create(NULL);
@@ -1300,6 +1325,7 @@ int main(void)
         CASE(active_open_refused_closes),
         CASE(active_open_without_answer_closes_after_three_minutes),
         CASE(simultaneous_open),
+        CASE(text_on_a_crossing_syn_is_not_taken),
         CASE(closed_port_and_stray_ack_are_reset),
         CASE(odd_flags_to_a_listener_get_nothing),
         CASE(malformed_headers_get_nothing),
