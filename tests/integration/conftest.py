@@ -23,6 +23,8 @@ PYTHON = "/usr/bin/python3"
 STACK_ADDRESS = "198.18.0.2"
 HOST_ADDRESS = "198.18.0.1"
 IS_ROOT = os.geteuid() == 0
+# For a BINARY built with AddressSanitizer: what libraries leak.
+os.environ.setdefault("LSAN_OPTIONS", f"suppressions={ROOT}/tests/support/lsan.supp:print_suppressions=0")
 
 _numbers = itertools.count(1)
 
