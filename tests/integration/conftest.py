@@ -7,12 +7,8 @@ Everything happens inside namespaces that a test makes itself, with addresses of
 import itertools
 import os
 import pathlib
-import re
-import shutil
 import signal
-import socket
 import subprocess
-import tempfile
 import time
 
 import pytest
