@@ -333,6 +333,28 @@ static void large_values_without_memory(void **state)
     bench_destroy(b);
 }
 
+/* Freed after a grace period, not at once: who writes in between waits for it, and nobody else. */
+static void writes_wait_for_memory_that_comes_back(void **state)
+{
+    struct core_bench *b = bench_create();
+    int client = bench_connect(b, BENCH_REDIS), other = bench_connect(b, BENCH_REDIS);
+    bench_send_filled(client, "*3\r\n$3\r\nSET\r\n$1\r\na\r\n$20000\r\n", 'x', LARGE, "\r\n");
+    bench_expect(b, client, "+OK\r\n");
+    struct shard_memory memory;
+    shard_read_memory(b->shard, &memory);
+    b->config->maxmemory = (int64_t)memory.used_bytes + 1000;
+    bench_send_filled(client, "FLUSHALL\r\n*3\r\n$3\r\nSET\r\n$1\r\nb\r\n$20000\r\n", 'x', LARGE,
+                      "\r\n");
+    bench_send(other, "PING\r\n");
+    bench_expect(b, other, "+PONG\r\n");
+    for (int i = 0; i < 100; i++) {
+        bench_advance(b, 100);
+    }
+    bench_expect(b, client, "+OK\r\n+OK\r\n");
+    assert_true(metric_read(&b->metrics, METRIC_MEMORY_WAITS) > 0);
+    bench_destroy(b);
+}
+
 /* ---- slow readers ------------------------------------------------------------------------------
  */
 
@@ -637,6 +659,7 @@ int main(void)
         CASE(large_arguments_of_any_command),
         CASE(large_memcached_values),
         CASE(large_values_without_memory),
+        CASE(writes_wait_for_memory_that_comes_back),
         CASE(slow_readers_get_everything_in_order),
         CASE(swallowed_bytes_are_not_parsed_later),
         CASE(discarded_values_are_answered_in_spite_of_full_output),
