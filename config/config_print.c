@@ -1,5 +1,5 @@
-/* The documents made from the table: config/nicached.conf and docs/configuration.md. A test holds
- * the committed ones against what is printed here. */
+/* The documents made from the table: config/nicached.conf and docs/configuration.md.
+ * tests/documents.py holds the committed ones against what is printed here. */
 #include <stdlib.h>
 
 #include "config/config_internal.h"
@@ -83,8 +83,8 @@ void config_print_sample(FILE *to)
 
 static const char reference_head[] =
     "# Configuration\n\n"
-    "Made from `config/options.def` (`nicached --print-reference`); change the table, not this "
-    "page.\n\n"
+    "Made from `config/options.def` (`nicached --print-reference configuration`); change the "
+    "table, not\nthis page.\n\n"
     "`nicached [FILE] [--directive value ...]` takes directives as redis-server does: from FILE, "
     "one in\n"
     "a line, and from the command line, where the words behind `--directive` up to the next `--` "

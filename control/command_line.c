@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "config/config.h"
+#include "dataplane/base/metrics.h"
+#include "dataplane/l7_command/command.h"
 
 static const char help_text[] =
     "nicached " NICACHED_VERSION ": a cache appliance for Redis and memcached clients\n"
@@ -12,7 +14,8 @@ static const char help_text[] =
     "  nicached [FILE] [--directive value ...]   serve; FILE \"-\" is the standard input\n"
     "  nicached --check [FILE] [--directive ...] check the configuration and leave\n"
     "  nicached --print-sample                   a configuration file with every default\n"
-    "  nicached --print-reference                the reference page of all directives\n"
+    "  nicached --print-reference PAGE           a page of docs/: commands, configuration, "
+    "metrics\n"
     "  nicached --version\n"
     "  nicached --help\n"
     "\n"
@@ -41,6 +44,28 @@ static enum exit_code check_configuration(int argument_count, char *const *argum
     return result == 0 ? EXIT_CODE_OK : EXIT_CODE_CONFIG;
 }
 
+/* The pages of docs/ that are made from tables. */
+static const struct reference {
+    const char *name;
+    void (*print)(FILE *to);
+} references[] = {
+    {"commands", command_print_reference},
+    {"configuration", config_print_reference},
+    {"metrics", metrics_print_reference},
+};
+
+static enum exit_code print_reference(const char *name)
+{
+    for (size_t i = 0; i < sizeof(references) / sizeof(references[0]); i++) {
+        if (name != NULL && strcmp(name, references[i].name) == 0) {
+            references[i].print(stdout);
+            return EXIT_CODE_OK;
+        }
+    }
+    fputs("nicached: --print-reference takes one of commands, configuration, metrics\n", stderr);
+    return EXIT_CODE_CONFIG;
+}
+
 bool command_line_handle(int argument_count, char *const *arguments, enum exit_code *exit_code)
 {
     const char *first = argument_count > 1 ? arguments[1] : "";
@@ -54,7 +79,7 @@ bool command_line_handle(int argument_count, char *const *arguments, enum exit_c
     } else if (strcmp(first, "--print-sample") == 0) {
         config_print_sample(stdout);
     } else if (strcmp(first, "--print-reference") == 0) {
-        config_print_reference(stdout);
+        *exit_code = print_reference(argument_count > 2 ? arguments[2] : NULL);
     } else {
         return false;
     }

@@ -59,6 +59,7 @@ struct socket_stream {
     enum socket_stream_state state;
     bool writable;
     bool peer_done; /* EPOLLRDHUP or EPOLLHUP seen: read until it shows */
+    bool urgent;    /* EPOLLPRI seen: a read stops at the mark, with more behind it */
     bool failed;    /* EPOLLERR seen */
     bool finished;  /* STREAM_FINISHED handed out: nothing more to read */
     bool drained_due, closed_due;

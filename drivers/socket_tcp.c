@@ -165,7 +165,8 @@ static bool open_stream(struct socket_transport *transport, const struct socket_
         }
     }
     socket_input_add_event(input, stream, STREAM_OPENED, slice_of(NULL, 0));
-    if (socket_handle_register(transport, &stream->handle, EPOLLIN | EPOLLOUT | EPOLLRDHUP) < 0) {
+    if (socket_handle_register(transport, &stream->handle,
+                               EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDHUP) < 0) {
         socket_stream_close(transport, stream, true); /* opened, and closed in the next pass */
     }
     return true;
@@ -213,8 +214,9 @@ static void take_received(struct socket_transport *transport, struct socket_stre
     socket_input_add_event(input, stream, STREAM_DATA, slice_of(data, size));
     transport->arena_used += (size + 63) & ~(size_t)63;
     /* Less than asked for: the kernel's queue was empty, and what comes later is a new edge. But an
-     * end that was reported before it shows only in the read after the last byte. */
-    if (size < room && !stream->peer_done && !stream->failed) {
+     * end that was reported before it shows only in the read after the last byte, and TCP's urgent
+     * data cuts a read short in the middle of the queue. */
+    if (size < room && !stream->peer_done && !stream->failed && !stream->urgent) {
         stream->handle.readable = false;
     }
 }

@@ -323,6 +323,7 @@ void socket_transport_close_all(struct socket_transport *transport)
 static void note_stream_event(struct socket_transport *transport, struct socket_stream *stream,
                               uint32_t events)
 {
+    stream->urgent = stream->urgent || (events & EPOLLPRI);
     if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) {
         stream->handle.readable = !stream->finished || (events & EPOLLERR);
         stream->peer_done = stream->peer_done || (events & (EPOLLRDHUP | EPOLLHUP));

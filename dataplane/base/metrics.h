@@ -5,12 +5,16 @@
 #ifndef NICACHED_BASE_METRICS_H
 #define NICACHED_BASE_METRICS_H
 
+#include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 enum metric {
 #define METRIC(identifier, name, help) METRIC_##identifier,
+#define GAUGE(identifier, name, help)  METRIC_##identifier,
 #include "dataplane/base/metrics.def"
 #undef METRIC
+#undef GAUGE
     METRIC_COUNT,
 };
 
@@ -20,8 +24,30 @@ struct metrics {
 
 struct metric_description {
     const char *name, *help;
+    bool is_gauge; /* a state that goes up and down: CONFIG RESETSTAT does not touch it */
 };
 extern const struct metric_description metric_descriptions[METRIC_COUNT];
+
+/* One .def file: a section of INFO, and of docs/metrics.md. Its rows stand together in the enum. */
+enum metric_area_index {
+    METRIC_AREA_NET,
+    METRIC_AREA_LOOP,
+    METRIC_AREA_REQUESTS,
+    METRIC_AREA_STORE,
+    METRIC_AREA_STAGES,
+    METRIC_AREA_COUNT,
+};
+struct metric_area {
+    const char *name, *title, *file;
+    uint32_t first, count;
+};
+extern const struct metric_area metric_areas[METRIC_AREA_COUNT];
+
+/* Counts packets that were thrown away. */
+bool metric_is_drop(enum metric metric);
+
+/* docs/metrics.md, from the tables. */
+void metrics_print_reference(FILE *to);
 
 /* Owner only. A relaxed atomic store: no fence, no lock prefix, and no torn read for the others. */
 static inline void metric_add(struct metrics *metrics, enum metric metric, uint64_t amount)

@@ -171,13 +171,13 @@ static int create_sockets(struct core *core, struct config_error *error)
     if (core->sockets == NULL || core->wake_fd < 0) {
         return fail(error, "epoll", -errno);
     }
-    socket_watch(core->sockets, core->wake_fd);
-    for (uint32_t i = 0; i < core->options.link_count; i++) {
+    int code = socket_watch(core->sockets, core->wake_fd);
+    for (uint32_t i = 0; code == 0 && i < core->options.link_count; i++) {
         if (core->links[i].wait_fd >= 0) {
-            socket_watch(core->sockets, core->links[i].wait_fd);
+            code = socket_watch(core->sockets, core->links[i].wait_fd);
         }
     }
-    return open_sockets(core, error);
+    return code == 0 ? open_sockets(core, error) : fail(error, "epoll", code);
 }
 
 struct core *core_create(const struct core_options *options)

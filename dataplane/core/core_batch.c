@@ -4,9 +4,9 @@
  * them through three stages: look up commands and hash keys; prefetch what the index and the items
  * will be asked for; run, in the order of arrival. Replies go straight into each stream's output.
  *
- * A request that must not run after all (its connection was closed, blocked or refused by an
- * earlier one in the same batch) is skipped, and its bytes stay with the session: `executed` says
- * how far the session really got.
+ * A request that must not run after all is skipped: its connection was closed by an earlier one in
+ * the same batch, or it waits for a reply or for room. In the latter case the session is rewound to
+ * the first request that was skipped, and everything from there on is parsed again later.
  */
 #include "dataplane/core/core_internal.h"
 
@@ -22,7 +22,8 @@ struct batch_entry *core_batch_add(struct core *core, enum batch_entry_kind kind
     entry->conversation = conversation;
     entry->datagram = NULL;
     if (conversation != NULL) {
-        entry->end = conversation->session.parsed;
+        entry->begin = conversation->request_begin;
+        entry->must_run = conversation->blob_count > 0 || conversation->blob_refused;
         conversation->session.pending++;
     }
     return entry;
@@ -40,7 +41,9 @@ struct slice *core_batch_slices(struct core *core, const struct slice *from, uin
     struct batch *batch = &core->batch;
     CHECK(count <= CORE_BATCH_SLICES - batch->slice_count);
     struct slice *slices = &batch->slices[batch->slice_count];
-    memcpy(slices, from, count * sizeof(*from));
+    if (count > 0) {
+        memcpy(slices, from, count * sizeof(*from));
+    }
     batch->slice_count += count;
     return slices;
 }
@@ -119,7 +122,7 @@ static void after_command(struct core *core, struct conversation *conversation)
     stream_mark_dirty(session->stream);
 }
 
-static void count_output(struct core *core, struct conversation *conversation, size_t before)
+void core_count_output(struct core *core, struct conversation *conversation, size_t before)
 {
     size_t bytes = conversation->session.stream->out.size - before;
     metric_add(core->metrics, METRIC_SESSION_OUTPUT_BYTES, bytes);
@@ -191,21 +194,35 @@ static void run_memcache(struct core *core, struct batch_entry *entry)
     memcache_execute(&call);
 }
 
+static void refuse_resp(struct core *core, struct conversation *conversation, const char *text)
+{
+    struct reply reply = {.out = &conversation->session.stream->out,
+                          .pool = &core->bytes,
+                          .protocol = conversation->client.protocol};
+    struct call call = {.context = core->context,
+                        .shard = core->shard,
+                        .now = &core->now,
+                        .client = &conversation->client,
+                        .reply = &reply};
+    command_refuse(&call, text);
+}
+
+static void refuse_memcache(struct core *core, struct conversation *conversation, const char *text)
+{
+    struct memcache_reply reply = {.out = conversation != NULL ? &conversation->session.stream->out
+                                                               : &core->datagram_reply,
+                                   .pool = &core->bytes};
+    memcache_reply_line(&reply, text);
+    metric_add(core->metrics, METRIC_ERROR_REPLIES, 1);
+}
+
 static void reply_parse_error(struct core *core, struct batch_entry *entry)
 {
     struct conversation *conversation = entry->conversation;
-    struct byte_queue *out =
-        conversation != NULL ? &conversation->session.stream->out : &core->datagram_reply;
     if (entry->error.text[0] != '\0') {
-        if (entry->error.memcache) {
-            struct memcache_reply reply = {.out = out, .pool = &core->bytes};
-            memcache_reply_line(&reply, entry->error.text);
-        } else {
-            struct reply reply = {.out = out, .pool = &core->bytes, .protocol = 2};
-            reply_error(&reply, entry->error.text);
-        }
+        (entry->error.memcache ? refuse_memcache : refuse_resp)(core, conversation,
+                                                                entry->error.text);
     }
-    metric_add(core->metrics, METRIC_ERROR_REPLIES, 1);
     if (entry->error.fatal && conversation != NULL) {
         conversation->client.close_after_reply = true;
     }
@@ -221,29 +238,44 @@ static void run_entry(struct core *core, struct batch_entry *entry)
     }
 }
 
+static void skip_entry(const struct batch_entry *entry)
+{
+    struct conversation *conversation = entry->conversation;
+    if (!conversation->rewind) {
+        conversation->rewind = true;
+        conversation->session.executed = entry->begin;
+    }
+}
+
+static bool output_is_full(const struct batch_entry *entry)
+{
+    return entry->conversation->session.stream->out.size > CORE_OUTPUT_PAUSE_BYTES &&
+           !entry->must_run;
+}
+
 static void run_conversation_entry(struct core *core, struct batch_entry *entry)
 {
     struct conversation *conversation = entry->conversation;
     struct session *session = &conversation->session;
     session->pending--;
-    if (session->closing || session->blocked != SESSION_RUNNING) {
+    if (session->closing) {
         return;
     }
-    size_t before = session->stream->out.size;
-    /* A request whose large argument left the input cannot be parsed again: it always runs. */
-    if (before > CORE_OUTPUT_PAUSE_BYTES && conversation->blob_count == 0) {
+    if (session->blocked == SESSION_RUNNING && output_is_full(entry)) {
         session->stream->drain_below = CORE_OUTPUT_RESUME_BYTES;
         session_block(session, SESSION_AWAITS_OUTPUT);
-        return;
     }
-    if (conversation->blob_count == 0 && core_waits_for_memory(core, entry)) {
+    if (session->blocked == SESSION_RUNNING && !entry->must_run) {
+        core_wait_for_memory(core, entry);
+    }
+    if (session->blocked != SESSION_RUNNING) {
+        skip_entry(entry);
         return;
     }
     conversation->memory_wait_ends_us = 0;
-    session->executed = entry->end;
+    size_t before = session->stream->out.size;
     run_entry(core, entry);
-    core_release_blobs(conversation);
-    count_output(core, conversation, before);
+    core_count_output(core, conversation, before);
     after_command(core, conversation);
 }
 

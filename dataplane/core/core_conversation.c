@@ -62,20 +62,24 @@ static void deinit_parser(struct conversation *conversation)
 }
 
 /* Protected mode, as in Redis: no password, so only this host is served. */
-static bool is_protected_from(const struct core *core, const struct conversation *conversation)
+bool core_is_protected_from(const struct core *core, const struct endpoint *peer)
 {
-    const struct stream *stream = conversation->session.stream;
     return core->config->protected_mode && core->config->requirepass[0] == '\0' &&
-           stream->peer.port != 0 && !address_is_loopback(&stream->peer.address);
+           peer->port != 0 && !address_is_loopback(&peer->address);
+}
+
+static uint64_t served_count(const struct core *core)
+{
+    return core->clients.count - core->refused_count;
 }
 
 static const char *refusal(const struct core *core, const struct conversation *conversation)
 {
     bool memcache = is_memcache(conversation);
-    if (core->clients.count > (uint64_t)core->config->maxclients) {
+    if (served_count(core) > (uint64_t)core->config->maxclients) {
         return memcache ? "ERROR Too many open connections" : "ERR max number of clients reached";
     }
-    if (is_protected_from(core, conversation)) {
+    if (core_is_protected_from(core, &conversation->session.stream->peer)) {
         return memcache ? "SERVER_ERROR protected mode: only local clients are served"
                         : "DENIED nicached is running in protected mode because protected mode is "
                           "enabled and no password is set for the default user. In this mode "
@@ -84,6 +88,13 @@ static const char *refusal(const struct core *core, const struct conversation *c
                           "network itself keeps strangers out.";
     }
     return NULL;
+}
+
+/* Until it is closed it is still there, but takes nobody's place. */
+static void leave_count(struct core *core, struct conversation *conversation)
+{
+    conversation->refused = true;
+    core->refused_count++;
 }
 
 static void refuse(struct core *core, struct conversation *conversation, const char *text)
@@ -97,6 +108,7 @@ static void refuse(struct core *core, struct conversation *conversation, const c
         reply_error(&reply, text);
     }
     metric_add(core->metrics, METRIC_CONNECTIONS_REJECTED, 1);
+    leave_count(core, conversation);
     conversation->session.closing = true;
     stream->close_requested = true;
     stream_mark_dirty(stream);
@@ -127,7 +139,7 @@ static void open_conversation(struct core *core, struct stream *stream)
     }
 }
 
-void core_release_blobs(struct conversation *conversation)
+static void release_blobs(struct conversation *conversation)
 {
     while (conversation->blob_count > 0) {
         blob_release(conversation->blobs[--conversation->blob_count]);
@@ -153,11 +165,12 @@ static void close_conversation(struct core *core, struct conversation *conversat
         untouch(core, &conversation->session);
     }
     core_forget_deferred(core, conversation);
-    core_release_blobs(conversation);
+    release_blobs(conversation);
     free(conversation->blobs);
     deinit_parser(conversation);
     session_detach(&conversation->session);
     client_close(&core->clients, &conversation->client);
+    core->refused_count -= conversation->refused ? 1 : 0;
     metric_subtract(core->metrics, METRIC_CONNECTIONS_CURRENT, 1);
     conversation->free_next = core->free_conversations;
     core->free_conversations = conversation;
@@ -176,14 +189,22 @@ static void add_blob(struct conversation *conversation, struct blob *blob)
     conversation->blobs[conversation->blob_count++] = blob;
 }
 
+/* NULL when it would exceed maxmemory. */
+static struct blob *create_blob(struct core *core, const struct conversation *conversation,
+                                uint64_t bytes)
+{
+    bool possible = !conversation->blob_refused && bytes <= ITEM_VALUE_BYTES_MAX;
+    return possible ? shard_create_blob(core->shard, (uint32_t)bytes) : NULL;
+}
+
 /* The payload of `bytes` bytes behind the first `head` bytes of the request goes into a blob.
  * Without memory it is discarded; the request then gets the OOM error, or, in memcached's protocol,
- * runs without its value: a set still deletes what the key held. True when the parser can go on. */
+ * runs without its value: a set still deletes what the key held. True: the parser can go on with
+ * the bytes there are. */
 static bool begin_bulk(struct core *core, struct conversation *conversation, size_t head,
                        uint64_t bytes)
 {
-    struct blob *blob =
-        conversation->blob_refused ? NULL : shard_create_blob(core->shard, (uint32_t)bytes);
+    struct blob *blob = create_blob(core, conversation, bytes);
     if (blob != NULL) {
         add_blob(conversation, blob);
     } else if (is_memcache(conversation)) {
@@ -216,9 +237,12 @@ static void end_bulk(struct conversation *conversation)
 /* What both parsers say, in one shape. */
 struct parsed {
     enum parse_verdict verdict;
-    size_t consumed;
     uint64_t bulk_offset, bulk_bytes;
-    const char *error;
+    const char *error; /* in `result` */
+    union {
+        struct resp_parse_result resp;
+        struct memcache_parse_result memcache;
+    } result;
 };
 
 static void add_error(struct core *core, struct conversation *conversation, const char *text,
@@ -256,9 +280,6 @@ static void add_resp(struct core *core, struct conversation *conversation,
     bool fits = request->argument_count <= CORE_BATCH_SLICES;
     if (!core_batch_has_room(core, fits ? request->argument_count : 0, 0)) {
         core_run_batch(core);
-        if (!may_add(&conversation->session)) {
-            return;
-        }
     }
     struct batch_entry *entry = core_batch_add(core, ENTRY_RESP, conversation);
     entry->resp.argument_count = request->argument_count;
@@ -277,9 +298,6 @@ static void add_memcache(struct core *core, struct conversation *conversation,
     bool fits = count <= CORE_BATCH_KEYS;
     if (!core_batch_has_room(core, fits ? count : 0, fits ? count : 0)) {
         core_run_batch(core);
-        if (!may_add(&conversation->session)) {
-            return;
-        }
     }
     struct key *many = NULL;
     struct batch_entry *entry = core_batch_add(core, ENTRY_MEMCACHE, conversation);
@@ -297,17 +315,32 @@ static void add_memcache(struct core *core, struct conversation *conversation,
     }
 }
 
+/* Without authentication the limits are tight: an AUTH that waits in the batch has its say first.
+ */
+static bool is_authenticated(struct core *core, struct conversation *conversation)
+{
+    bool authenticated = command_client_authenticated(core->context, &conversation->client);
+    if (authenticated || conversation->session.pending == 0) {
+        return authenticated;
+    }
+    core_run_batch(core);
+    return command_client_authenticated(core->context, &conversation->client);
+}
+
 static void parse_resp(struct core *core, struct conversation *conversation, struct slice input,
-                       struct parsed *parsed, struct resp_parse_result *result)
+                       struct parsed *parsed)
 {
     struct resp_limits limits = {
         .bulk_bytes_max = (uint64_t)core->config->proto_max_bulk_len,
-        .authenticated = command_client_authenticated(core->context, &conversation->client),
+        .authenticated = is_authenticated(core, conversation),
     };
+    struct resp_parse_result *result = &parsed->result.resp;
     struct resp_request request;
     resp_parse(&conversation->parser.resp, &limits, input, &request, result);
-    *parsed = (struct parsed){result->verdict, result->consumed, result->bulk_offset,
-                              result->bulk_bytes, result->error};
+    parsed->verdict = result->verdict;
+    parsed->bulk_offset = result->bulk_offset;
+    parsed->bulk_bytes = result->bulk_bytes;
+    parsed->error = result->error;
     conversation->session.parsed += result->consumed;
     if (result->verdict == PARSE_COMPLETE && !conversation->blob_refused) {
         add_resp(core, conversation, &request);
@@ -315,71 +348,87 @@ static void parse_resp(struct core *core, struct conversation *conversation, str
 }
 
 static void parse_memcache(struct core *core, struct conversation *conversation, struct slice input,
-                           struct parsed *parsed, struct memcache_parse_result *result)
+                           struct parsed *parsed)
 {
     struct memcache_limits limits = {
         .item_bytes_max = (uint64_t)core->config->memcache_item_size_max,
     };
+    struct memcache_parse_result *result = &parsed->result.memcache;
     struct memcache_request request;
     memcache_parse(&conversation->parser.memcache, &limits, input, &request, result);
-    *parsed = (struct parsed){result->verdict, result->consumed, result->bulk_offset,
-                              result->bulk_bytes, result->error};
+    parsed->verdict = result->verdict;
+    parsed->bulk_offset = result->bulk_offset;
+    parsed->bulk_bytes = result->bulk_bytes;
+    parsed->error = result->error;
     conversation->session.parsed += result->consumed;
     if (result->verdict == PARSE_COMPLETE) {
         add_memcache(core, conversation, &request);
     }
 }
 
-static void reply_out_of_memory(struct core *core, struct conversation *conversation)
+/* The request whose large arguments were received is over: its entry points at them, so it runs
+ * now.
+ */
+static void finish_large_request(struct core *core, struct conversation *conversation)
 {
-    core_release_blobs(conversation);
-    add_error(core, conversation, ERROR_OOM, false);
+    if (conversation->blob_count > 0 || conversation->blob_refused) {
+        core_run_batch(core);
+        release_blobs(conversation);
+    }
+}
+
+/* The request needs a large argument: requests before it run first, they may still point at the
+ * bytes that move now. */
+static bool receive_bulk(struct core *core, struct conversation *conversation,
+                         const struct parsed *parsed)
+{
+    if (parsed->bulk_bytes <= ITEM_INLINE_BYTES_MAX) {
+        return false;
+    }
+    if (conversation->session.pending > 0) {
+        core_run_batch(core);
+    }
+    if (!may_add(&conversation->session)) {
+        return false;
+    }
+    if (conversation->blob_count == 0 &&
+        core_bulk_waits_for_memory(core, conversation, parsed->bulk_bytes)) {
+        return false;
+    }
+    return begin_bulk(core, conversation, (size_t)parsed->bulk_offset, parsed->bulk_bytes);
+}
+
+static void parse_request(struct core *core, struct conversation *conversation,
+                          struct parsed *parsed)
+{
+    struct session *session = &conversation->session;
+    struct slice input = slice_from(session->view, session->parsed);
+    conversation->request_begin = session->parsed;
+    if (is_memcache(conversation)) {
+        parse_memcache(core, conversation, input, parsed);
+    } else {
+        parse_resp(core, conversation, input, parsed);
+    }
 }
 
 /* One step of the parser. False when it can do nothing more with the bytes there are. */
 static bool parse_step(struct core *core, struct conversation *conversation)
 {
-    struct session *session = &conversation->session;
-    struct slice input = slice_from(session->view, session->parsed);
     struct parsed parsed;
-    union {
-        struct resp_parse_result resp;
-        struct memcache_parse_result memcache;
-    } result;
-    if (is_memcache(conversation)) {
-        parse_memcache(core, conversation, input, &parsed, &result.memcache);
-    } else {
-        parse_resp(core, conversation, input, &parsed, &result.resp);
-    }
-
+    parse_request(core, conversation, &parsed);
     switch (parsed.verdict) {
     case PARSE_COMPLETE:
         if (conversation->blob_refused) {
-            reply_out_of_memory(core, conversation);
+            add_error(core, conversation, ERROR_OOM, false);
         }
-        if (conversation->blob_count > 0) {
-            core_run_batch(core);
-        }
-        return true;
-    case PARSE_NOTHING: return true;
-    case PARSE_ERROR: add_error(core, conversation, parsed.error, false); return true;
-    case PARSE_FATAL: add_error(core, conversation, parsed.error, true); return false;
-    case PARSE_PARTIAL: break;
+        break;
+    case PARSE_NOTHING: break;
+    case PARSE_ERROR: add_error(core, conversation, parsed.error, false); break;
+    case PARSE_FATAL: add_error(core, conversation, parsed.error, true); break;
+    case PARSE_PARTIAL: return receive_bulk(core, conversation, &parsed);
     }
-    if (parsed.bulk_bytes <= ITEM_INLINE_BYTES_MAX) {
-        return false;
-    }
-    if (session->pending > 0) {
-        core_run_batch(core);
-        if (!may_add(session)) {
-            return false;
-        }
-    }
-    if (conversation->blob_count == 0 &&
-        core_bulk_waits_for_memory(core, conversation, parsed.bulk_bytes)) {
-        return false;
-    }
-    return begin_bulk(core, conversation, (size_t)parsed.bulk_offset, parsed.bulk_bytes);
+    finish_large_request(core, conversation);
+    return parsed.verdict != PARSE_FATAL;
 }
 
 static bool input_exceeds_limit(const struct core *core, const struct session *session)
@@ -415,21 +464,40 @@ void core_touch(struct core *core, struct conversation *conversation)
     }
 }
 
+/* The parser stands at the beginning of a request again. */
+static void restart_parser(struct conversation *conversation)
+{
+    deinit_parser(conversation);
+    init_parser(conversation);
+    if (is_memcache(conversation)) {
+        conversation->parser.memcache.has_spoken = true;
+    }
+}
+
 /* Ends the look at a view: what did not run stays in the session's buffer. */
 static void settle_view(struct conversation *conversation)
 {
     struct session *session = &conversation->session;
-    if (session->blocked == SESSION_RUNNING) {
+    if (!conversation->rewind) {
         session->executed = session->parsed;
     } else {
-        /* Requests that were parsed but not run are parsed again when the session goes on. */
-        deinit_parser(conversation);
-        init_parser(conversation);
+        restart_parser(conversation);
+        conversation->rewind = false;
     }
     if (session->closing) {
         session->executed = session->view.size;
     }
     session_settle(session);
+}
+
+/* Parses the view, and behind every large argument that has arrived completely. */
+static void parse_all(struct core *core, struct conversation *conversation)
+{
+    parse_view(core, conversation);
+    while (session_bulk_complete(&conversation->session)) {
+        end_bulk(conversation);
+        parse_view(core, conversation);
+    }
 }
 
 static void take_data(struct core *core, struct conversation *conversation, struct slice data)
@@ -455,12 +523,7 @@ static void take_data(struct core *core, struct conversation *conversation, stru
             session_offer(session, data);
             data = slice_of(NULL, 0);
         }
-        parse_view(core, conversation);
-        /* The parser may have begun a bulk whose payload lies complete in what it had. */
-        while (session_bulk_complete(session)) {
-            end_bulk(conversation);
-            parse_view(core, conversation);
-        }
+        parse_all(core, conversation);
     }
 }
 
@@ -491,6 +554,7 @@ static void take_event(struct core *core, const struct stream_event *event)
         core_touch(core, conversation);
         break;
     case STREAM_DRAINED:
+        conversation->client.active_mono_us = core->now.mono_us; /* it reads */
         if (session->blocked == SESSION_AWAITS_OUTPUT) {
             core_continue(core, conversation);
         }
@@ -511,12 +575,15 @@ void core_continue(struct core *core, struct conversation *conversation)
     if (session->pending > 0) {
         core_run_batch(core);
     }
-    session_resume(session);
-    parse_view(core, conversation);
-    while (session_bulk_complete(session)) {
-        end_bulk(conversation);
-        parse_view(core, conversation);
+    if (session->closing) {
+        return;
     }
+    /* It may have been blocked in this very pass: its view is not settled then. */
+    if (session->view.size > 0) {
+        settle_view(conversation);
+    }
+    session_resume(session);
+    parse_all(core, conversation);
 }
 
 void core_take_events(struct core *core, const struct stream_event *events, uint32_t count)
@@ -554,11 +621,16 @@ void core_settle(struct core *core)
 
 /* ---- closing others -------------------------------------------------------------------------- */
 
-static void abort_client(struct client *client)
+/* A client with nothing to receive sees an ordinary end; what is queued for others is dropped. */
+static void end_client(struct client *client)
 {
     struct session *session = &conversation_of_client(client)->session;
     session->closing = true;
-    session->stream->abort_requested = true;
+    if (session->stream->out.size == 0) {
+        session->stream->close_requested = true;
+    } else {
+        session->stream->abort_requested = true;
+    }
     stream_mark_dirty(session->stream);
 }
 
@@ -566,7 +638,7 @@ void core_close_killed(struct core *core)
 {
     for (struct client *client = core->clients.first; client != NULL; client = client->next) {
         if (client->close_now) {
-            abort_client(client);
+            end_client(client);
         }
     }
 }
@@ -580,9 +652,9 @@ void core_close_idle(struct core *core)
     core->clients_checked_us = core->now.mono_us;
     for (struct client *client = core->clients.first; client != NULL; client = client->next) {
         struct conversation *conversation = conversation_of_client(client);
-        if (conversation->session.blocked == SESSION_RUNNING &&
+        if (conversation->session.blocked != SESSION_AWAITS_REPLY &&
             core->now.mono_us - client->active_mono_us > timeout_us) {
-            abort_client(client);
+            end_client(client);
         }
     }
 }

@@ -5,7 +5,8 @@
  * datagrams with the frame header's sequence numbers.
  *
  * A datagram that is no complete request, or says it is one of several, is counted and dropped:
- * there is no connection to complain on.
+ * there is no connection to complain on. So is one from another host in protected mode: answering
+ * would lend us to whoever forges addresses.
  */
 #include "dataplane/core/core_internal.h"
 
@@ -84,7 +85,8 @@ static void take_datagram(struct core *core, struct core_datagram *datagram)
     metric_add(core->metrics, METRIC_SESSION_INPUT_BYTES, datagram->payload.size);
     struct memcache_request request;
     struct memcache_parse_result result;
-    if (!parse_datagram(core, datagram, &request, &result)) {
+    if (core_is_protected_from(core, &datagram->source) ||
+        !parse_datagram(core, datagram, &request, &result)) {
         drop_datagram(core);
         return;
     }

@@ -81,8 +81,17 @@ void core_forget_deferred(struct core *core, struct conversation *conversation)
 static void resume(struct core *core, struct conversation *conversation)
 {
     core_forget_deferred(core, conversation);
+    core->did_work = true;
+    if (conversation->session.closing) {
+        /* Killed meanwhile: its stream may have sent its end already. */
+        control_request_destroy(conversation->deferral.request);
+        conversation->deferral.request = NULL;
+        return;
+    }
     if (conversation->session.blocked == SESSION_AWAITS_REPLY) {
+        size_t before = conversation->session.stream->out.size;
         compose_reply(core, conversation);
+        core_count_output(core, conversation, before);
     }
     core_continue(core, conversation);
 }

@@ -46,14 +46,19 @@ struct conversation {
      * command by reference. */
     struct blob **blobs;
     uint32_t blob_count, blob_capacity;
-    bool
-        blob_refused; /* over maxmemory: the payload is discarded, the request gets the OOM error */
+    /* Over maxmemory: the payload is discarded, the request gets the OOM error. */
+    bool blob_refused;
+
+    size_t request_begin; /* offset in the session's view of the request that is being parsed */
+    bool rewind;          /* a request was parsed and then not run: session.executed says where it
+                             begins; from there all is parsed again when the session goes on */
 
     /* While session.blocked == SESSION_AWAITS_REPLY. */
     struct deferral deferral;
     struct conversation *deferred_next;
     uint64_t memory_wait_ends_us; /* while SESSION_AWAITS_MEMORY, and until the request has run */
 
+    bool refused; /* too many clients, or protected mode: does not count among the clients */
     struct conversation *free_next;
 };
 
@@ -72,7 +77,8 @@ struct batch_entry {
     enum batch_entry_kind kind;
     struct conversation *conversation; /* NULL: of a datagram */
     struct core_datagram *datagram;
-    size_t end; /* offset in the session's view behind this request */
+    size_t begin;  /* offset of this request in the session's view */
+    bool must_run; /* part of it has left the input: it cannot be parsed again */
     union {
         struct {
             uint32_t argument_count;
@@ -125,6 +131,7 @@ struct core {
     struct session *touched; /* sessions with a view in this pass */
     struct conversation *deferred;
     struct conversation *free_conversations;
+    uint64_t refused_count;      /* of conversations that were refused and are not closed yet */
     uint64_t clients_checked_us; /* when idle clients were last looked for */
 
     struct client datagram_client; /* who speaks in datagrams: nobody in particular */
@@ -164,11 +171,12 @@ void core_take_events(struct core *core, const struct stream_event *events, uint
 void core_settle(struct core *core); /* end of the pass: every touched session */
 void core_continue(struct core *core, struct conversation *conversation); /* was blocked */
 void core_touch(struct core *core, struct conversation *conversation);
-void core_release_blobs(struct conversation *conversation);
 void core_close_killed(struct core *core);
 void core_close_idle(struct core *core);
 void core_free_conversations(struct core *core);
 void core_forget_all(struct core *core);
+/* Protected mode, as in Redis: no password, so only this host is served. */
+bool core_is_protected_from(const struct core *core, const struct endpoint *peer);
 
 /* core_batch.c */
 struct batch_entry *core_batch_add(struct core *core, enum batch_entry_kind kind,
@@ -178,6 +186,8 @@ struct batch_entry *core_batch_add(struct core *core, enum batch_entry_kind kind
 bool core_batch_has_room(const struct core *core, uint32_t slices, uint32_t keys);
 struct slice *core_batch_slices(struct core *core, const struct slice *from, uint32_t count);
 void core_run_batch(struct core *core);
+/* What has come into the stream's output since it had `before` bytes. */
+void core_count_output(struct core *core, struct conversation *conversation, size_t before);
 
 /* core_datagram.c */
 void core_take_udp(struct core *core, struct udp_datagram *datagrams, uint32_t count);
@@ -186,7 +196,8 @@ void core_take_socket_datagrams(struct core *core, struct socket_datagram *datag
 void core_send_datagram_reply(struct core *core, struct core_datagram *datagram);
 
 /* core_memory.c */
-bool core_waits_for_memory(struct core *core, const struct batch_entry *entry);
+/* Blocks the conversation when its request must wait. */
+void core_wait_for_memory(struct core *core, const struct batch_entry *entry);
 bool core_bulk_waits_for_memory(struct core *core, struct conversation *conversation,
                                 uint64_t bytes);
 

@@ -221,8 +221,8 @@ void core_close_all(struct core *core, const struct instant *now)
 {
     core_forget_all(core);
     socket_transport_close_all(core->sockets);
-    if (core->tcp != NULL) {
-        tcp_abort_all(core->tcp, now);
+    for (bool all = core->tcp == NULL; !all;) {
+        all = tcp_abort_all(core->tcp, now);
         transmit_links(core);
     }
 }
@@ -275,14 +275,15 @@ static void sleep_until_work(struct core *core)
     core_stages_slept(&core->stages, core->metrics, began);
 }
 
+/* core->config is that of the last pass, which ended with a quiescent state: gone, perhaps. */
 static bool may_sleep(struct core *core, const struct instant *now, bool did_work)
 {
     if (did_work) {
         core->idle_since_us = now->mono_us;
         return false;
     }
-    return core->config->poll_mode == POLL_ADAPTIVE &&
-           now->mono_us - core->idle_since_us >= SPIN_US;
+    const struct config *config = RCU_READ(core->options.config_slot);
+    return config->poll_mode == POLL_ADAPTIVE && now->mono_us - core->idle_since_us >= SPIN_US;
 }
 
 void core_run(struct core *core)

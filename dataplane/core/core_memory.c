@@ -60,13 +60,12 @@ static bool wait_for(struct core *core, struct conversation *conversation, uint6
     return true;
 }
 
-bool core_waits_for_memory(struct core *core, const struct batch_entry *entry)
+void core_wait_for_memory(struct core *core, const struct batch_entry *entry)
 {
-    if (core->config->maxmemory == 0 || entry->conversation == NULL) {
-        return false;
+    uint64_t bytes = core->config->maxmemory != 0 ? bytes_wanted(entry) : 0;
+    if (bytes > 0) {
+        (void)wait_for(core, entry->conversation, bytes);
     }
-    uint64_t bytes = bytes_wanted(entry);
-    return bytes > 0 && wait_for(core, entry->conversation, bytes);
 }
 
 bool core_bulk_waits_for_memory(struct core *core, struct conversation *conversation,

@@ -112,15 +112,19 @@ static void end_silently(struct tcp *tcp, struct tcp_connection *c, const struct
 
 static void abort_silently(struct tcp *tcp, struct tcp_connection *c, const struct instant *now)
 {
+    if (c->interface->tx_count >= NET_TX_QUEUE) {
+        return; /* its turn comes with the next call */
+    }
     if (c->state != TCP_TIME_WAIT && c->state != TCP_SYN_SENT) {
         tcp_send_reset(tcp, c, now);
     }
     end_silently(tcp, c, now);
 }
 
-void tcp_abort_all(struct tcp *tcp, const struct instant *now)
+bool tcp_abort_all(struct tcp *tcp, const struct instant *now)
 {
     for_each_connection(tcp, abort_silently, now);
+    return tcp->connection_count + tcp->time_wait_count == 0;
 }
 
 /* Nobody will hear of what is still pending or dirty. */

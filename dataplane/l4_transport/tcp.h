@@ -31,7 +31,7 @@ struct tcp_options {
     uint64_t seed;                 /* ISN secret, ports, jitter */
     uint32_t time_wait_max;        /* default 16384: beyond it the oldest TIME-WAIT ends early */
     uint32_t linger_ms;            /* default 60000: how long a closed stream may go on without
-                                      progress (FIN-WAIT-1 .. LAST-ACK), and FIN-WAIT-2 */
+                                      progress (FIN-WAIT-1 .. LAST-ACK: and 8 tries), and FIN-WAIT-2 */
     uint32_t segment_bytes_min;    /* default 48: a smaller MSS of the peer is taken as this */
     uint64_t reassembly_bytes_max; /* default 64 MiB: out-of-order text of all connections */
 };
@@ -59,7 +59,8 @@ void tcp_release(struct tcp *tcp);
 
 /* Connections, half-open ones included, TIME-WAIT ones not. */
 uint32_t tcp_connection_count(const struct tcp *tcp);
-/* Stop: resets every connection without events (frames go to the interfaces' tx arrays). */
-void tcp_abort_all(struct tcp *tcp, const struct instant *now);
+/* Stop: resets every connection without events (frames go to the interfaces' tx arrays). False when
+ * an array was full: some are left, to be called again when the frames are gone. */
+bool tcp_abort_all(struct tcp *tcp, const struct instant *now);
 
 #endif

@@ -26,9 +26,13 @@ void tcp_rtt_sample(struct tcp_connection *c, uint32_t rtt_us, uint32_t rto_min_
 }
 
 /* Karn's algorithm: a timed segment that was sent again gives no sample; with timestamps the echo
- * says which copy was acknowledged (RFC 7323 4.1). */
-static void measure_round_trip(struct tcp *tcp, struct tcp_connection *c,
-                               const struct tcp_segment *segment, const struct instant *now)
+ * says which copy was acknowledged (RFC 7323 4.1). An echo from before the last time that silence
+ * made us send again does not say it: the first copy may have been slow, but it may as well have
+ * arrived at once, the ACKs of it and of copies since were lost, and a peer repeats the first echo
+ * for each copy that it had already. Such an ACK is no sample either: it would make all our waiting
+ * a round trip. */
+void tcp_measure_round_trip(struct tcp *tcp, struct tcp_connection *c,
+                            const struct tcp_segment *segment, const struct instant *now)
 {
     uint32_t floor_us = tcp->options.rto_min_ms * 1000U;
     if (c->rtt_sent_us != 0 && seq_at_or_before(c->rtt_seq, segment->ack)) {
@@ -38,7 +42,9 @@ static void measure_round_trip(struct tcp *tcp, struct tcp_connection *c,
     } else if (c->rtt_sent_us == 0 && c->ts_enabled && segment->options.has_timestamps &&
                segment->options.ts_echo != 0) {
         uint32_t rtt_ms = tcp_timestamp(c, now) - segment->options.ts_echo;
-        if (rtt_ms <= RTT_US_MAX / 1000U) {
+        rtt_ms = rtt_ms == 0 ? 1 : rtt_ms;
+        if (rtt_ms <= RTT_US_MAX / 1000U &&
+            rtt_ms * 1000ULL <= now->mono_us - c->resent_us + 1000U) {
             tcp_rtt_sample(c, rtt_ms * 1000U, floor_us);
         }
     }
@@ -80,7 +86,7 @@ static void acknowledge_new(struct tcp *tcp, struct tcp_connection *c,
                             struct tcp_events *events)
 {
     uint32_t acked = segment->ack - c->snd_una;
-    measure_round_trip(tcp, c, segment, now);
+    tcp_measure_round_trip(tcp, c, segment, now);
     consume(tcp, c, acked);
     c->retries = 0;
     tcp_congestion_on_progress(tcp, c, acked, segment);

@@ -101,6 +101,7 @@ struct tcp_connection {
     uint16_t offered_mss;
     /* RFC 6298, microseconds */
     uint32_t srtt_us, rttvar_us, rto_us;
+    uint64_t resent_us; /* when a timer last sent something again; 0: never */
     uint8_t backoff, retries, keepalive_probes;
     /* loss recovery */
     uint32_t recovery_point, high_rxt, lost_to;

@@ -177,10 +177,7 @@ bool tcp_syn_may_reuse(const struct tcp_connection *c, const struct tcp_segment 
 void tcp_establish(struct tcp *tcp, struct tcp_connection *c, const struct tcp_segment *segment,
                    const struct instant *now, struct tcp_events *events)
 {
-    if (c->rtt_sent_us != 0) {
-        tcp_rtt_sample(c, (uint32_t)(now->mono_us - c->rtt_sent_us),
-                       tcp->options.rto_min_ms * 1000U);
-    }
+    tcp_measure_round_trip(tcp, c, segment, now);
     bool lost_syn = c->retries > 0;
     c->snd_una = c->iss + 1;
     c->rtt_sent_us = 0;

@@ -329,5 +329,8 @@ void tcp_input_slow(struct tcp *tcp, struct tcp_connection *c, struct tcp_segmen
         return;
     }
     note_alive(c, segment, now);
+    if (segment->flags & TCP_SYN) {
+        return; /* text on a SYN comes again; it does not begin at SEG.SEQ anyway */
+    }
     take_text_and_fin(tcp, c, segment, now, events);
 }

@@ -192,6 +192,9 @@ void tcp_hold_packet(struct tcp *tcp, struct ip_datagram *datagram);
 void tcp_process_ack(struct tcp *tcp, struct tcp_connection *c, const struct tcp_segment *segment,
                      const struct instant *now, struct tcp_events *events);
 void tcp_rtt_sample(struct tcp_connection *c, uint32_t rtt_us, uint32_t rto_min_us);
+/* The ACK acknowledges something new. */
+void tcp_measure_round_trip(struct tcp *tcp, struct tcp_connection *c,
+                            const struct tcp_segment *segment, const struct instant *now);
 
 void tcp_congestion_init(struct tcp_connection *c);
 void tcp_congestion_restart_idle(struct tcp_connection *c);

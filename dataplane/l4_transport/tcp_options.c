@@ -83,6 +83,7 @@ static uint32_t compose_sack(const struct tcp_header_options *options, uint8_t *
     to[0] = to[1] = KIND_NOP;
     to[2] = KIND_SACK;
     to[3] = (uint8_t)(2 + 8 * count);
+    CHECK(count <= TCP_SACK_BLOCKS_MAX);
     for (uint32_t i = 0; i < count; i++) {
         bytes_write_be32(to + 4 + 8 * i, options->sack[i].start);
         bytes_write_be32(to + 8 + 8 * i, options->sack[i].end);

@@ -7,7 +7,7 @@
 #include "dataplane/l4_transport/tcp_internal.h"
 
 #define KEEPALIVE_INTERVAL_DIVISOR 4U
-#define CLOSED_RETRIES_MAX         8U /* nobody waits for a detached connection */
+#define CLOSED_RETRIES_MIN         8U
 
 uint32_t tcp_rto_us(const struct tcp_connection *c)
 {
@@ -90,6 +90,7 @@ static void retransmit_handshake(struct tcp *tcp, struct tcp_connection *c,
     c->retries++;
     c->backoff++;
     c->rtt_sent_us = 0;
+    c->resent_us = now->mono_us;
     metric_add(tcp->metrics, METRIC_TCP_RETRANSMITS, 1);
     tcp_send_syn(tcp, c, now);
     c->retransmit_due = now->mono_us + tcp_rto_us(c);
@@ -117,6 +118,7 @@ static void on_retransmission_timeout(struct tcp *tcp, struct tcp_connection *c,
                                       const struct instant *now)
 {
     metric_add(tcp->metrics, METRIC_TCP_TIMEOUTS, 1);
+    c->resent_us = now->mono_us;
     c->retries++;
     c->backoff = c->backoff < 16 ? c->backoff + 1 : 16;
     tcp_congestion_on_timeout(tcp, c, now);
@@ -130,13 +132,14 @@ static void on_retransmit_due(struct tcp *tcp, struct tcp_connection *c, const s
     c->retransmit_due = TCP_NEVER;
     if (c->state == TCP_SYN_SENT || c->state == TCP_SYN_RECEIVED) {
         retransmit_handshake(tcp, c, now, events);
-    } else if (c->retries >= (c->detached ? CLOSED_RETRIES_MAX : TCP_RETRIES_MAX)) {
+    } else if (c->retries >= TCP_RETRIES_MAX) {
         give_up(tcp, c, true, now, events);
     } else if (tcp_flight_bytes(c) == 0) {
         if (c->stream.out.size > 0) {
             probe_window(tcp, c, now);
         }
     } else if (probe_is_useful(c)) {
+        c->resent_us = now->mono_us;
         tcp_send_probe(tcp, c, now);
         c->retransmit_due = now->mono_us + tcp_rto_us(c);
     } else {
@@ -164,12 +167,25 @@ static void on_keepalive_due(struct tcp *tcp, struct tcp_connection *c, const st
     }
 }
 
+/* The session has left, and nothing went on for the time to linger. Replies under way still get
+ * their number of tries: with a slow timer the time alone would be a few of them, and on a bad link
+ * those may all be lost though the peer lives. */
+static void on_linger_due(struct tcp *tcp, struct tcp_connection *c, const struct instant *now,
+                          struct tcp_events *events)
+{
+    if (tcp_flight_bytes(c) > 0 && c->retries < CLOSED_RETRIES_MIN) {
+        c->idle_due = now->mono_us + tcp_rto_us(c);
+    } else {
+        give_up(tcp, c, true, now, events);
+    }
+}
+
 static void on_idle_due(struct tcp *tcp, struct tcp_connection *c, const struct instant *now,
                         struct tcp_events *events)
 {
     c->idle_due = TCP_NEVER;
     if (c->detached) {
-        give_up(tcp, c, true, now, events);
+        on_linger_due(tcp, c, now, events);
     } else if (tcp->options.keepalive_s != 0) {
         on_keepalive_due(tcp, c, now, events);
     }

@@ -643,8 +643,11 @@ void command_print_reference(FILE *to)
         rows[i] = &commands[i];
     }
     qsort(rows, command_count, sizeof(const struct command *), compare_rows);
-    fputs("# Commands\n\nMade from the command table; do not edit.\n"
-          "*Since* is the version of Redis that brought the command.\n",
+    fputs("# Commands\n\n"
+          "Made from `dataplane/l7_command/commands*.def` (`nicached --print-reference commands`); "
+          "change the\ntables, not this page.\n\n"
+          "*Since* is the version of Redis that brought the command. The commands of memcached's "
+          "text protocol,\nand what is not there yet, are in [support.md](support.md).\n",
           to);
     const char *group = "";
     for (uint32_t i = 0; i < command_count; i++) {

@@ -54,6 +54,11 @@ static bool refuse(struct call *call, const char *text)
     return false;
 }
 
+void command_refuse(struct call *call, const char *text)
+{
+    (void)refuse(call, text);
+}
+
 static bool refuse_unknown_subcommand(struct call *call, const struct command *container)
 {
     char text[ERROR_TEXT_BYTES_MAX], upper[32];

@@ -1,7 +1,8 @@
 /* INFO [section ...]: which sections are asked for, and in which order they come.
  *
- * Only what is true is shown. A field of something that does not exist here (a replica, a snapshot)
- * has the value that Redis shows when that thing is off, because monitoring reads it.
+ * The last five are ours: every counter of docs/metrics.md, for who asks for them by name or for
+ * everything. Only what is true is shown. A field of something that does not exist here (a replica,
+ * a snapshot) has the value that Redis shows when that thing is off, because monitoring reads it.
  */
 #include "dataplane/l7_command/handlers_server.h"
 #include "dataplane/l7_command/info_internal.h"
@@ -27,6 +28,10 @@ static const struct info_section sections[] = {
     {"latencystats", "Latencystats", false, true, info_print_latencystats},
     {"cluster", "Cluster", true, true, info_print_cluster},
     {"keyspace", "Keyspace", true, true, info_print_keyspace},
+    {"net", "Net", false, false, info_print_net},
+    {"loop", "Loop", false, false, info_print_loop},
+    {"requests", "Requests", false, false, info_print_requests},
+    {"store", "Store", false, false, info_print_store},
     {"stages", "Stages", false, false, info_print_stages},
 };
 

@@ -16,6 +16,12 @@ void info_print_errorstats(struct text *text, const struct call *call);
 void info_print_latencystats(struct text *text, const struct call *call);
 void info_print_cluster(struct text *text, const struct call *call);
 void info_print_keyspace(struct text *text, const struct call *call);
+/* Every row of one of the metrics' tables. */
+void info_print_area(struct text *text, const struct call *call, enum metric_area_index index);
+void info_print_net(struct text *text, const struct call *call);
+void info_print_loop(struct text *text, const struct call *call);
+void info_print_requests(struct text *text, const struct call *call);
+void info_print_store(struct text *text, const struct call *call);
 void info_print_stages(struct text *text, const struct call *call);
 
 #endif

@@ -1,4 +1,5 @@
-/* INFO stages: where the workers' cycles go. docs/operations.md says how to read it. */
+/* INFO stages: where the workers' cycles go, worked out, and then the counters as they are.
+ * docs/operations.md says how to read it. */
 #include <rte_cycles.h>
 
 #include "dataplane/base/stages.h"
@@ -66,15 +67,6 @@ static struct ordinary sum_ordinary(const struct call *call)
     return sum;
 }
 
-static void print_lengths(struct text *text, const struct call *call)
-{
-    for (uint32_t i = 0; i < STAGES_LENGTH_CLASSES; i++) {
-        enum metric metric = stages_length_metric(i);
-        text_print(text, "%s:%" PRIu64 "\r\n", metric_descriptions[metric].name,
-                   sum_of(call, metric));
-    }
-}
-
 void info_print_stages(struct text *text, const struct call *call)
 {
     struct ordinary ordinary = sum_ordinary(call);
@@ -87,19 +79,12 @@ void info_print_stages(struct text *text, const struct call *call)
                rte_get_tsc_hz(), total, busy, asleep, difference(total, busy + asleep),
                ratio(busy, total));
     text_print(text,
-               "packets:%" PRIu64 "\r\nrequests:%" PRIu64
+               "cycles_of_long_passes:%" PRIu64
                "\r\ncycles_per_packet:%.1f\r\ncycles_per_request:%.1f\r\n",
-               sum_of(call, METRIC_LOOP_PACKETS), sum_of(call, METRIC_LOOP_REQUESTS),
-               ratio(ordinary.cycles, ordinary.packets), ratio(ordinary.cycles, ordinary.requests));
+               difference(busy, ordinary.cycles), ratio(ordinary.cycles, ordinary.packets),
+               ratio(ordinary.cycles, ordinary.requests));
     for (uint32_t i = 0; i < STAGE_SLEEP; i++) {
         print_stage(text, call, (enum stage)i, &ordinary);
     }
-    text_print(text,
-               "loop_passes_busy:%" PRIu64 "\r\nloop_long_passes:%" PRIu64
-               "\r\nloop_long_packets:%" PRIu64 "\r\nloop_long_requests:%" PRIu64
-               "\r\nloop_long_cycles:%" PRIu64 "\r\n",
-               sum_of(call, METRIC_LOOP_PASSES_BUSY), sum_of(call, METRIC_LOOP_LONG_PASSES),
-               sum_of(call, METRIC_LOOP_LONG_PACKETS), sum_of(call, METRIC_LOOP_LONG_REQUESTS),
-               difference(busy, ordinary.cycles));
-    print_lengths(text, call);
+    info_print_area(text, call, METRIC_AREA_STAGES);
 }

@@ -1,4 +1,5 @@
-/* INFO's sections of counters: stats, commandstats, errorstats, latencystats, keyspace. */
+/* INFO's sections of counters: stats, commandstats, errorstats, latencystats, keyspace, and the
+ * areas of the metrics. */
 #include <stdlib.h>
 
 #include "config/config.h"
@@ -141,4 +142,38 @@ void info_print_keyspace(struct text *text, const struct call *call)
                    database, keys, shard_expiry_count(call->shard, database),
                    shard_expiry_average_ms(call->shard, database, call->now));
     }
+}
+
+/* ---- all rows of the metrics' tables --------------------------------------------------------- */
+
+void info_print_area(struct text *text, const struct call *call, enum metric_area_index index)
+{
+    const struct metric_area *area = &metric_areas[index];
+    for (uint32_t i = 0; i < area->count; i++) {
+        enum metric metric = (enum metric)(area->first + i);
+        const struct metric_description *description = &metric_descriptions[metric];
+        text_print(text, "%s:%" PRIu64 "\r\n", description->name,
+                   description->is_gauge ? statistics_gauge(call->context, metric)
+                                         : statistics_metric(call->context, metric));
+    }
+}
+
+void info_print_net(struct text *text, const struct call *call)
+{
+    info_print_area(text, call, METRIC_AREA_NET);
+}
+
+void info_print_loop(struct text *text, const struct call *call)
+{
+    info_print_area(text, call, METRIC_AREA_LOOP);
+}
+
+void info_print_requests(struct text *text, const struct call *call)
+{
+    info_print_area(text, call, METRIC_AREA_REQUESTS);
+}
+
+void info_print_store(struct text *text, const struct call *call)
+{
+    info_print_area(text, call, METRIC_AREA_STORE);
 }

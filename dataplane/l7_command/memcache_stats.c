@@ -91,11 +91,17 @@ static void stat_store(struct memcache_call *call)
     stat_number(call, "evictions", 0); /* this version never evicts */
 }
 
+/* Of the status that the control thread keeps: relaxed, as everywhere. 0 without a status. */
+static uint64_t load(const uint64_t *figure)
+{
+    return figure == NULL ? 0 : __atomic_load_n(figure, __ATOMIC_RELAXED);
+}
+
 static void stat_process(struct memcache_call *call)
 {
     const struct command_context *context = call->context;
     const struct control_status *status = context->status;
-    uint64_t start_ms = status == NULL ? 0 : status->start_wall_ms;
+    uint64_t start_ms = load(status == NULL ? NULL : &status->start_wall_ms);
     uint64_t up_ms =
         start_ms != 0 && call->now->wall_ms > start_ms ? call->now->wall_ms - start_ms : 0;
     stat_number(call, "pid", context->process_id);
@@ -103,8 +109,8 @@ static void stat_process(struct memcache_call *call)
     stat_number(call, "time", call->now->wall_ms / 1000);
     memcache_reply_stat(call->reply, "version", context->config->memcache_version);
     stat_number(call, "pointer_size", 8 * sizeof(void *));
-    stat_seconds(call, "rusage_user", status == NULL ? 0 : status->cpu_user_us);
-    stat_seconds(call, "rusage_system", status == NULL ? 0 : status->cpu_system_us);
+    stat_seconds(call, "rusage_user", load(status == NULL ? NULL : &status->cpu_user_us));
+    stat_seconds(call, "rusage_system", load(status == NULL ? NULL : &status->cpu_system_us));
 }
 
 static void stat_connections(struct memcache_call *call)

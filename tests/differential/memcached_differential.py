@@ -1,23 +1,29 @@
 #!/usr/bin/python3
-"""Compares two servers that speak memcached's text protocol, byte by byte.
+"""Compares nicached with memcached over its text protocol, byte by byte.
 
-    memcached -p 21211 -l 127.0.0.1 -U 0 &
-    nicached --memcache-port 21212 --interface lo0 socket 127.0.0.1 &
-    tests/differential/memcached_differential.py --reference 127.0.0.1:21211 \
-        --subject 127.0.0.1:21212 --seed 7 --cases 2000
+    memcached_differential.py --server build/control/nicached --count 200000 --seed 7
+    memcached_differential.py --server reference      (memcached against itself: tests the test)
 
-First a list of fixed requests, then random conversations from the seed. Both servers get the same
-bytes; only CAS values are each server's own: they are replaced by the order in which they appeared,
-and @CAS@ in a request is the last one that this server has shown. A case that differs is printed
-with its seed and the exit status is 1.
+First a list of fixed requests, then random conversations from the seed, each on a connection of its
+own from an empty cache: commands in batches, now and then cut into several sends. Both servers get
+the same bytes; only CAS values are each server's own: they are replaced by the order in which they
+appeared, and @CAS@ in a request is the last one that this server has shown. A server that has not
+answered yet, because a value is still missing, is told that no more will come.
 
-EXCEPTIONS below says what differs on purpose; the cases keep clear of it.
+A conversation that differs is cut down and printed. EXCEPTIONS says what differs on purpose; the
+conversations keep clear of it. Exit status: 0 no difference, 1 difference, 2 usage or a server that
+died.
 """
-import argparse
+import os
+import pwd
 import random
 import re
 import socket
+import subprocess
 import sys
+import threading
+
+import servers
 
 EXCEPTIONS = [
     ("stats and its subcommands but reset and detail off/dump",
@@ -33,11 +39,17 @@ EXCEPTIONS = [
     ("replies ahead of a value that does not arrive", "the reference holds them back until it does"),
     ("incr and decr on a value of white space alone",
      "the reference's strtoull reads on into what the memory held before"),
-    ("padding after incr and decr, now and then",
-     "the reference pads only while no reply in flight holds the item: a race within it"),
+    ("padding after incr and decr behind a get of the same key in one packet",
+     "the reference does not pad while a reply in flight holds the item"),
     ("items evicted", "the subject does not evict; keep the reference's memory large enough"),
     ("expiry within a second", "the reference counts in whole seconds"),
 ]
+
+FAILURES_MAX = 3      # stop after so many
+REPLAYS_MAX = 200     # while a difference is cut down
+HISTORY_MAX = 8       # steps that are printed
+ANSWER_WAIT_S = 0.05  # without a complete answer for so long: the end of input is sent
+SILENCE_MAX_S = 30
 
 SYNC = b"version\r\n"
 SYNC_REPLY = re.compile(rb"VERSION [^\r\n]*\r\n$")
@@ -45,35 +57,63 @@ VALUE_LINE = re.compile(rb"^VALUE ([^ \r\n]+) (\d+) (\d+)(?: (\d+))?\r\n", re.M)
 
 
 class Server:
-    def __init__(self, name, address):
-        host, _, port = address.rpartition(":")
-        self.name, self.address = name, (host, int(port))
+    def __init__(self, name, port):
+        self.name, self.address = name, ("127.0.0.1", port)
         self.cas_order, self.last_cas = {}, b"1"
-        self.connection = None
+        self.connection = self.reply = None
 
     def open(self):
+        self.cas_order, self.last_cas = {}, b"1"
         self.connection = socket.create_connection(self.address)
-        self.connection.settimeout(0.3)
+        self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def close(self):
         self.connection.close()
 
-    def ask(self, request):
-        """Sends, and reads up to the reply of SYNC, the end, or a silence."""
-        request = request.replace(b"@CAS@", self.last_cas)
-        reply = b""
+    def send(self, request, cuts):
+        """In pieces that end at `cuts`, from a thread: the server may want its replies read first."""
+        pieces = [request[start:end] for start, end in zip([0, *cuts], [*cuts, len(request)])]
         try:
-            self.connection.sendall(request + SYNC)
-            while not SYNC_REPLY.search(reply[-128:]):
-                part = self.connection.recv(1 << 20)
-                if not part:
-                    return self.normalise(reply) + b"<closed>"
-                reply += part
-        except socket.timeout:
-            return self.normalise(reply) + b"<waits>"
+            for piece in pieces:
+                self.connection.sendall(piece)
         except OSError:
-            return self.normalise(reply) + b"<closed>"
-        return self.normalise(reply[: SYNC_REPLY.search(reply).start()])
+            pass  # it has closed; what it said before is still to be read
+
+    def ask(self, request, cuts):
+        """The reply up to that of SYNC, or up to the end of the connection."""
+        # One width for both servers: a value whose size is wrong may swallow the number.
+        request = request.replace(b"@CAS@", self.last_cas.zfill(20)) + SYNC
+        sender = None
+        if len(request) < 30000 and not cuts:
+            self.send(request, [])
+        else:
+            sender = threading.Thread(target=self.send, args=(request, cuts))
+            sender.start()
+        self.reply = self.normalise(self.receive(sender))
+
+    def receive(self, sender):
+        reply, ended = b"", False
+        self.connection.settimeout(ANSWER_WAIT_S)
+        while not SYNC_REPLY.search(reply[-128:]):
+            try:
+                part = self.connection.recv(1 << 20)
+            except socket.timeout:
+                if ended:
+                    return reply + b"<silent>"
+                if sender is not None:
+                    sender.join()
+                self.connection.shutdown(socket.SHUT_WR)
+                self.connection.settimeout(SILENCE_MAX_S)
+                ended = True
+                continue
+            except OSError:
+                part = b""
+            if not part:
+                return reply + (b"<waits>" if ended else b"<closed>")
+            reply += part
+        if sender is not None:
+            sender.join()
+        return reply[: SYNC_REPLY.search(reply).start()] + (b"<ended>" if ended else b"")
 
     def normalise(self, reply):
         def replace(match):
@@ -83,6 +123,14 @@ class Server:
             order = self.cas_order.setdefault(match.group(4), len(self.cas_order))
             return b"VALUE %s %s %s <cas %d>\r\n" % (*match.group(1, 2, 3), order)
         return VALUE_LINE.sub(replace, reply)
+
+
+def start_reference(port):
+    """Without the threads that look after the LRU: an item that they hold for a moment is not padded
+    by incr and decr."""
+    return servers.Process("memcached", [
+        "memcached", "-u", pwd.getpwuid(os.geteuid()).pw_name, "-l", "127.0.0.1", "-p", str(port),
+        "-U", "0", "-m", "1024", "-o", "no_lru_crawler,no_lru_maintainer"], errors=subprocess.DEVNULL)
 
 
 K251 = b"k" * 251
@@ -180,60 +228,158 @@ class Generator:
         )()
 
     def case(self):
-        """Steps; a new one starts where a fresh CAS value may be used."""
-        return [b"".join(self.command() for _ in range(self.random.randrange(1, 4)))
-                for _ in range(self.random.randrange(1, 6))]
+        """Steps of commands; a new step starts where a fresh CAS value may be used, and between a
+        get and an incr (EXCEPTIONS: padding)."""
+        steps = []
+        for _ in range(self.random.randrange(1, 20)):
+            steps.append([])
+            for _ in range(self.pick(1, 2, 3, 3, 10, 40)):
+                command = self.command()
+                if command[:4] in (b"incr", b"decr") and any(b[:1] == b"g" for b in steps[-1]):
+                    steps.append([])
+                steps[-1].append(command)
+        return steps
 
 
-def run_case(servers, steps):
-    """None, or the step and the two replies that differ."""
-    for server in servers:
+def cuts_of(step, chance, generator):
+    size = sum(len(command) for command in step)
+    if size < 2 or generator.random() >= chance:
+        return []
+    return sorted(generator.sample(range(1, size), min(size - 1, generator.randrange(1, 6))))
+
+
+def ask_both(pair, step, cuts):
+    """Both at once; True if the replies agree."""
+    other = threading.Thread(target=pair[1].ask, args=(b"".join(step), cuts))
+    other.start()
+    pair[0].ask(b"".join(step), cuts)
+    other.join()
+    left, right = pair[0].reply, pair[1].reply
+    if left.endswith(b"<waits>") and right.endswith(b"<waits>"):
+        return True  # what came before it is an exception
+    return left.replace(b"<ended>", b"") == right.replace(b"<ended>", b"")
+
+
+def has_ended(pair):
+    return any(server.reply.endswith((b"<waits>", b"<closed>", b"<ended>", b"<silent>"))
+               for server in pair)
+
+
+def run_case(pair, case, chance, seed):
+    """The number of the step whose replies differ, or None. The last step shows every key."""
+    generator = random.Random(seed)
+    for server in pair:
         server.open()
     try:
-        for step in steps:
-            replies = [server.ask(step) for server in servers]
-            if all(reply.endswith(b"<waits>") for reply in replies):
-                break
-            if replies[0] != replies[1]:
-                return step, replies
-            if replies[0].endswith(b"<closed>"):
+        for number, step in enumerate([[b"flush_all\r\n"]] + case):
+            if not ask_both(pair, step, cuts_of(step, chance, generator)):
+                return number
+            if has_ended(pair):
                 break
     finally:
-        for server in servers:
+        for server in pair:
             server.close()
     return None
+
+
+def without(case, start, count):
+    """The case with `count` of its commands left out."""
+    shorter, number = [], 0
+    for step in case:
+        kept = [command for i, command in enumerate(step, number) if not start <= i < start + count]
+        number += len(step)
+        if kept:
+            shorter.append(kept)
+    return shorter
+
+
+def cut_down(pair, case, seed):
+    """Leaves commands out in halving pieces, while the uncut replies still differ."""
+    if run_case(pair, case, 0, seed) is None:
+        return case
+    replays = 0
+    piece = max(1, sum(map(len, case)) // 2)
+    while piece >= 1:
+        start = 0
+        while start < sum(map(len, case)) and replays < REPLAYS_MAX:
+            shorter = without(case, start, piece)
+            replays += 1
+            if shorter and run_case(pair, shorter, 0, seed) is not None:
+                case = shorter
+            else:
+                start += piece
+        piece //= 2
+    return case
 
 
 def shorten(data):
     return repr(data if len(data) <= 300 else data[:200] + b" ... " + data[-80:])
 
 
+def report(pair, name, case, seed):
+    print("difference: %s" % name)
+    differed = run_case(pair, case, 0.3, seed)
+    if differed is None:
+        print("(not seen again)")
+        return
+    case = cut_down(pair, case, seed)
+    differed = run_case(pair, case, 0, seed)
+    if differed is None:
+        print("(only when it is cut into several sends)")
+        differed = run_case(pair, case, 0.3, seed) or len(case)
+    for step in case[:differed][-HISTORY_MAX:]:
+        print("  %s" % shorten(b"".join(step)))
+    left, right = pair[0].reply, pair[1].reply
+    at = next((i for i, (a, b) in enumerate(zip(left, right)) if a != b), min(len(left), len(right)))
+    print("  from byte %d on, of %d and %d:" % (max(0, at - 40), len(left), len(right)))
+    for server in pair:
+        print("  %-9s %s" % (server.name, shorten(server.reply[max(0, at - 40):])))
+
+
+def cases_of(arguments):
+    """Names, cases, and how often a step is cut: the fixed ones whole, as they are meant."""
+    for number, step in enumerate(FIXED):
+        yield "fixed %d" % number, [[step], [ALL_KEYS]], 0
+    number = 0
+    while True:
+        name = "seed %d, conversation %d" % (arguments.seed, number)
+        yield name, Generator(name).case() + [[ALL_KEYS]], 0.3
+        number += 1
+
+
+def run(pair, arguments):
+    progress = servers.Progress(arguments.seed, arguments.count)
+    done = differences = 0
+    for name, case, chance in cases_of(arguments):
+        if run_case(pair, case, chance, name) is not None:
+            differences += 1
+            report(pair, name, case, name)
+        done += sum(len(step) for step in case) if chance else 0
+        if differences == FAILURES_MAX or done >= arguments.count:
+            break
+        progress.show(done)
+    progress.finish(done, differences)
+    return 1 if differences else 0
+
+
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--reference", required=True)
-    parser.add_argument("--subject", required=True)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--cases", type=int, default=500)
-    parser.add_argument("--failures", type=int, default=3, help="stop after so many")
-    arguments = parser.parse_args()
-    servers = [Server("reference", arguments.reference), Server("subject", arguments.subject)]
-    cases = [("fixed %d" % i, [step]) for i, step in enumerate(FIXED)]
-    cases += [("seed %d" % seed, Generator(seed).case())
-              for seed in range(arguments.seed, arguments.seed + arguments.cases)]
-    run_case(servers, [b"flush_all\r\n"])
-    failures = 0
-    for name, steps in cases:
-        difference = run_case(servers, steps) or run_case(servers, [ALL_KEYS])
-        if difference is not None:
-            failures += 1
-            step, replies = difference
-            print("%s: %s" % (name, shorten(step)))
-            for server, reply in zip(servers, replies):
-                print("  %-9s %s" % (server.name, shorten(reply)))
-            if failures == arguments.failures:
-                break
-    print("%d cases, %d differ" % (len(cases), failures))
-    return 1 if failures else 0
+    arguments = servers.parse_arguments(__doc__.splitlines()[0], "memcached")
+    if arguments.print_exceptions:
+        servers.print_exceptions(EXCEPTIONS)
+        return 0
+    servers.require("memcached")
+    ports = [servers.free_port(), servers.free_port()]
+    reference = start_reference(ports[0])
+    subject = start_reference(ports[1]) if arguments.server == "reference" \
+        else servers.start_subject(arguments.server, 0, ports[1])
+    reference.wait_for_port(ports[0])
+    subject.wait_for_port(ports[1])
+    try:
+        result = run([Server("reference", ports[0]), Server("subject", ports[1])], arguments)
+    except ConnectionRefusedError as error:
+        print("error: seed %d: %s" % (arguments.seed, error))
+        result = 2
+    return servers.finish(result, subject)
 
 
 if __name__ == "__main__":

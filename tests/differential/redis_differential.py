@@ -2,13 +2,11 @@
 """Differential test: the same random commands to a real redis-server and to nicached, replies
 compared byte by byte.
 
-    redis_differential.py --subject 127.0.0.1:6379
-    redis_differential.py --subject /tmp/nicached.sock --count 200000 --seed 7
-    redis_differential.py --start 'build/control/nicached --port {port} --interface lo0 socket 127.0.0.1'
-    redis_differential.py --subject reference      (redis-server against itself: tests the test)
+    redis_differential.py --server build/control/nicached --count 200000 --seed 7
+    redis_differential.py --server reference        (redis-server against itself: tests the test)
 
-The reference is a private redis-server on a unix socket in a temporary directory; it ends with the
-script. Commands are drawn from a seeded generator over a small key space, so that they meet, with
+The reference is a private redis-server on a unix socket in a temporary directory, the subject
+listens on a free port of 127.0.0.1; both end with the script. Commands are drawn from a seeded generator over a small key space, so that they meet, with
 arguments from the edges: numbers around every limit, binary and empty strings, wrong arity, options
 that exclude each other. They are sent pipelined, over RESP2 and RESP3 in turn.
 
@@ -16,21 +14,19 @@ Time: a reply must not depend on how fast a server is. So relative times are far
 used with absolute times only, and replies that count down have a tolerance (EXCEPTIONS).
 
 The first difference is cut down to the fewest commands that still show it, from empty databases,
-and printed with the seed. Exit status: 0 no difference, 1 difference, 2 usage or a dead server.
+and printed with the seed. Exit status: 0 no difference, 1 difference, 2 usage or a server that died.
 """
-import argparse
 import atexit
 import os
 import random
 import select
-import shlex
 import shutil
-import signal
 import socket
-import subprocess
 import sys
 import tempfile
 import time
+
+import servers
 
 BATCH_COMMANDS = 64
 ROUND_COMMANDS = 4000  # then the databases are checked as a whole, and emptied
@@ -149,46 +145,33 @@ class Connection:
 
 # ---- servers -------------------------------------------------------------------------------------
 
-def stop_process(process):
-    if process.poll() is None:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
 def wait_for(address, process):
     for _ in range(300):
         try:
             return Connection(address, 2).ask(b"PING")
         except ServerGone:
-            if process.poll() is not None:
+            if process.process.poll() is not None:
                 break
             time.sleep(0.1)
     sys.exit("error: %s does not answer" % address)
 
 
 def start_reference(directory, name):
+    """The process and its address."""
     path = os.path.join(directory, name + ".sock")
-    process = subprocess.Popen(
-        ["redis-server", "--port", "0", "--unixsocket", path, "--save", "", "--appendonly", "no",
-         "--dir", directory, "--logfile", os.path.join(directory, name + ".log")])
-    atexit.register(stop_process, process)
+    process = servers.Process("redis-server", [
+        "redis-server", "--port", "0", "--unixsocket", path, "--save", "", "--appendonly", "no",
+        "--dir", directory, "--logfile", os.path.join(directory, name + ".log")])
     wait_for(path, process)
-    return path
+    return process, path
 
 
-def start_subject(command_line):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    process = subprocess.Popen(shlex.split(command_line.format(port=port)))
-    atexit.register(stop_process, process)
+def start_subject(binary):
+    port = servers.free_port()
+    process = servers.start_subject(binary, port, 0)
     address = "127.0.0.1:%d" % port
     wait_for(address, process)
-    return address
+    return process, address
 
 
 # ---- generator -----------------------------------------------------------------------------------
@@ -782,70 +765,61 @@ def run_round(pair, generator, count):
     return history, None
 
 
+def check_round(pair, generator, turn, addresses):
+    """The problem in words, or None. The slow checks once."""
+    pair.ask(b"SELECT", b"0")
+    problem = check_database(pair, generator)
+    if problem is None and turn == 0:
+        problem = check_scan_guarantee(pair, generator) or check_table(Pair(*addresses, 2))
+    return problem
+
+
 def run(addresses, arguments):
     generator = Generator(arguments.seed)
-    protocols = [arguments.protocol] if arguments.protocol else [2, 3]
-    done, turn, started = 0, 0, time.monotonic()
-    while done < arguments.count:
-        protocol = protocols[turn % len(protocols)]
+    progress = servers.Progress(arguments.seed, arguments.count)
+    done, turn, differences = 0, 0, 0
+    while done < arguments.count and differences == 0:
+        protocol = 2 + turn % 2
         pair = Pair(*addresses, protocol)
         pair.reset()
         history, difference = run_round(pair, generator, min(ROUND_COMMANDS, arguments.count - done))
-        if difference is not None:
-            return report(addresses, protocol, history, difference, arguments)
         done += len(history)
-        pair.ask(b"SELECT", b"0")
-        problem = check_database(pair, generator)
-        if problem is None and turn == 0:
-            problem = check_scan_guarantee(pair, generator)
-        if problem is None and turn == 0 and arguments.table:
-            problem = check_table(Pair(*addresses, 2))
+        if difference is not None:
+            differences = report(addresses, protocol, history, difference, arguments)
+            break
+        problem = check_round(pair, generator, turn, addresses)
         if problem is not None:
             print("difference: seed %d, RESP%d, after %d commands\n%s" %
                   (arguments.seed, protocol, done, problem))
-            return 1
+            differences = 1
+        progress.show(done)
         turn += 1
-    print("no difference: seed %d, %d commands, %d per second" %
-          (arguments.seed, done, done / (time.monotonic() - started)))
-    return 0
+    progress.finish(done, differences)
+    return 1 if differences else 0
 
 
-def parse_arguments():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n", maxsplit=1)[0])
-    parser.add_argument("--subject", help="HOST:PORT or socket path; 'reference': redis itself")
-    parser.add_argument("--start", help="command line that starts the subject; {port} is filled in")
-    parser.add_argument("--count", type=int, default=100000, help="commands (default %(default)s)")
-    parser.add_argument("--seed", type=int, default=None, help="default: from the clock")
-    parser.add_argument("--protocol", type=int, choices=[2, 3], help="default: both in turn")
-    parser.add_argument("--no-table", dest="table", action="store_false",
-                        help="do not compare COMMAND INFO and COMMAND DOCS")
-    arguments = parser.parse_args()
-    if (arguments.subject is None) == (arguments.start is None):
-        parser.error("one of --subject and --start is needed")
-    if arguments.seed is None:
-        arguments.seed = int(time.time()) & 0xFFFFFF
-    return arguments
+def exception_rows():
+    for words, (_, reason) in EXCEPTIONS.items():
+        yield "`%s`" % b" ".join(words).decode(), reason
 
 
 def main():
-    arguments = parse_arguments()
-    if shutil.which("redis-server") is None:
-        print("redis-server is not installed", file=sys.stderr)
-        return 77
+    arguments = servers.parse_arguments(__doc__.split("\n\n", maxsplit=1)[0], "redis-server")
+    if arguments.print_exceptions:
+        servers.print_exceptions(exception_rows())
+        return 0
+    servers.require("redis-server")
     directory = tempfile.mkdtemp(prefix="nicached-differential-")
     atexit.register(shutil.rmtree, directory, True)
-    reference = start_reference(directory, "reference")
-    if arguments.start is not None:
-        subject = start_subject(arguments.start)
-    elif arguments.subject == "reference":
-        subject = start_reference(directory, "subject")
-    else:
-        subject = arguments.subject
+    _, reference_address = start_reference(directory, "reference")
+    subject, address = start_reference(directory, "subject") if arguments.server == "reference" \
+        else start_subject(arguments.server)
     try:
-        return run((reference, subject), arguments)
+        result = run((reference_address, address), arguments)
     except ServerGone as error:
         print("error: seed %d: %s" % (arguments.seed, error))
-        return 2
+        result = 2
+    return servers.finish(result, subject)
 
 
 if __name__ == "__main__":

@@ -7,12 +7,8 @@ Everything happens inside namespaces that a test makes itself, with addresses of
 import itertools
 import os
 import pathlib
-import re
-import shutil
 import signal
-import socket
 import subprocess
-import tempfile
 import time
 
 import pytest
@@ -23,6 +19,9 @@ PYTHON = "/usr/bin/python3"
 STACK_ADDRESS = "198.18.0.2"
 HOST_ADDRESS = "198.18.0.1"
 IS_ROOT = os.geteuid() == 0
+# For a BINARY built with a sanitizer: what libraries leak, and what TSan cannot see into.
+os.environ.setdefault("TSAN_OPTIONS", f"suppressions={ROOT}/tests/support/tsan.supp")
+os.environ.setdefault("LSAN_OPTIONS", f"suppressions={ROOT}/tests/support/lsan.supp:print_suppressions=0")
 
 _numbers = itertools.count(1)
 

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from conftest import BINARY, HOST_ADDRESS, IS_ROOT, ROOT, STACK_ADDRESS, run
+from conftest import BINARY, IS_ROOT, ROOT, STACK_ADDRESS, run
 
 
 def nicached(*words, timeout=20):

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from conftest import Appliance, IS_ROOT, Namespace, NoNamespace
+from conftest import Appliance, IS_ROOT
 
 scapy = pytest.importorskip("scapy.all")
 

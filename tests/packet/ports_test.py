@@ -19,7 +19,7 @@ import time
 FOLDER = sys.argv[1] if len(sys.argv) > 1 else '.'
 TAG = 'ncp%d' % os.getpid()
 OURS, HOST = '198.18.0.2', '198.18.0.1'
-SUPPRESSIONS = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'lsan.supp')
+SUPPRESSIONS = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'support', 'lsan.supp')
 ENVIRONMENT = dict(os.environ, LSAN_OPTIONS='print_suppressions=0:suppressions=' + SUPPRESSIONS)
 RUN_TIME = '/var/run/dpdk/nicached'
 

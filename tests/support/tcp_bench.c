@@ -71,11 +71,11 @@ static struct rte_mbuf *answer_arp(const struct rte_mbuf *request)
     return answer;
 }
 
-static void pass(struct tcp_bench *b, struct rte_mbuf *frame)
+static void pass_with(struct tcp_bench *b, struct rte_mbuf **frames, uint32_t count)
 {
     struct instant now = {.mono_us = b->now_us};
     b->pass_count++;
-    simulated_host_pass(&b->host, &frame, frame != NULL ? 1 : 0, &now);
+    simulated_host_pass(&b->host, frames, count, &now);
     struct rte_mbuf *answer = NULL;
     for (uint32_t i = 0; i < b->host.interface->tx_count; i++) {
         struct rte_mbuf *mbuf = b->host.interface->tx[i];
@@ -85,8 +85,13 @@ static void pass(struct tcp_bench *b, struct rte_mbuf *frame)
     }
     b->host.interface->tx_count = 0;
     if (answer != NULL) {
-        pass(b, answer);
+        pass_with(b, &answer, 1);
     }
+}
+
+static void pass(struct tcp_bench *b, struct rte_mbuf *frame)
+{
+    pass_with(b, &frame, frame != NULL ? 1 : 0);
 }
 
 static void on_events(struct simulated_host *host, const struct stream_event *events,
@@ -201,8 +206,21 @@ void bench_inject_frame(struct tcp_bench *b, const uint8_t *frame, uint32_t byte
     uint8_t *to = (uint8_t *)rte_pktmbuf_append(mbuf, (uint16_t)bytes);
     CHECK(to != NULL);
     memcpy(to, frame, bytes);
+    if (b->collect) {
+        CHECK(b->collected_count < SIMULATED_BURST);
+        b->collected[b->collected_count++] = mbuf;
+        return;
+    }
     bench_forget(b);
     pass(b, mbuf);
+}
+
+void bench_inject_collected(struct tcp_bench *b)
+{
+    b->collect = false;
+    bench_forget(b);
+    pass_with(b, b->collected, b->collected_count);
+    b->collected_count = 0;
 }
 
 void bench_inject(struct tcp_bench *b, const struct probe *p)

@@ -62,6 +62,9 @@ struct tcp_bench {
     uint32_t text_bytes;
     bool hold; /* the session keeps what it gets: unread_bytes grows */
     uint64_t pass_count;
+    bool collect; /* injected frames wait for bench_inject_collected */
+    struct rte_mbuf *collected[SIMULATED_BURST];
+    uint32_t collected_count;
 };
 
 /* `options` NULL: the defaults with keepalive off. All of them listen on BENCH_PORT. */
@@ -70,6 +73,8 @@ void bench_destroy(struct tcp_bench *b);
 struct tcp_options bench_options(void);
 
 void bench_inject(struct tcp_bench *b, const struct probe *probe);
+/* All frames injected while `collect` was set, in one pass. */
+void bench_inject_collected(struct tcp_bench *b);
 /* Text at peer_nxt, acknowledging everything; moves peer_nxt. */
 void bench_say(struct tcp_bench *b, const char *text);
 /* ACK of everything sent so far. */

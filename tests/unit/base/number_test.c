@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 #include <math.h>
+#include <stdio.h>
 
 #include "dataplane/base/address.h"
 #include "dataplane/base/number.h"

@@ -366,32 +366,6 @@ static void test_worker_cpus(void **state)
 
 /* ---- documents ------------------------------------------------------------------------------- */
 
-static void assert_document(const char *path, void (*print)(FILE *to))
-{
-    char *printed = NULL, *committed = NULL;
-    size_t printed_size = 0, committed_size = 0;
-    FILE *to = open_memstream(&printed, &printed_size);
-    assert_non_null(to);
-    print(to);
-    fclose(to);
-    FILE *from = fopen(path, "re");
-    assert_non_null(from);
-    assert_int_equal(config_read_all(fileno(from), &committed, &committed_size), 0);
-    fclose(from);
-    assert_int_equal(committed_size, printed_size);
-    assert_memory_equal(committed, printed, printed_size);
-    free(printed);
-    free(committed);
-}
-
-/* If this fails: nicached --print-sample > config/nicached.conf, and --print-reference likewise. */
-static void test_documents_are_current(void **state)
-{
-    (void)state;
-    assert_document(SOURCE_ROOT "/config/nicached.conf", config_print_sample);
-    assert_document(SOURCE_ROOT "/docs/configuration.md", config_print_reference);
-}
-
 /* The sample with its '#' taken off is a configuration with all defaults. */
 static void test_sample_is_valid(void **state)
 {
@@ -446,7 +420,6 @@ int main(void)
         TEST(test_get_by_clients),
         TEST(test_get_many_interfaces),
         TEST(test_worker_cpus),
-        TEST(test_documents_are_current),
         TEST(test_sample_is_valid),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

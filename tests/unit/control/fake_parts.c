@@ -46,6 +46,11 @@ void command_table_setup(void)
     trace("+command_table");
 }
 
+void command_print_reference(FILE *to)
+{
+    fputs("the page of all commands\n", to);
+}
+
 struct control_request *fake_request(enum control_request_type type, uint32_t argument_count,
                                      const char *const *arguments)
 {

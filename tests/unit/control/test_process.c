@@ -125,8 +125,15 @@ static void test_information(void **state)
     assert_int_equal(run(NULL, ARGUMENTS("--check", SOURCE_ROOT "/config/nicached.conf")), 0);
     assert_int_equal(run(NULL, ARGUMENTS("--print-sample")), 0);
     assert_printed("# port 6379");
-    assert_int_equal(run(NULL, ARGUMENTS("--print-reference")), 0);
+    assert_int_equal(run(NULL, ARGUMENTS("--print-reference", "configuration")), 0);
     assert_printed("| `port` | `6379` |");
+    assert_int_equal(run(NULL, ARGUMENTS("--print-reference", "metrics")), 0);
+    assert_printed("| `net_drop_ip_checksum` | drop reason |");
+    assert_int_equal(run(NULL, ARGUMENTS("--print-reference", "commands")), 0);
+    assert_printed("the page of all commands");
+    assert_int_equal(run(NULL, ARGUMENTS("--print-reference")), 1);
+    assert_printed("takes one of commands, configuration, metrics");
+    assert_int_equal(run(NULL, ARGUMENTS("--print-reference", "nothing")), 1);
 }
 
 static void test_refused_configuration(void **state)

@@ -482,6 +482,24 @@ static void test_large_input(void **state)
     close(fd);
 }
 
+/* A read stops at TCP's urgent mark: what is behind it must not wait for another edge. The urgent
+ * byte itself is not part of the stream. */
+static void test_input_behind_urgent_data(void **state)
+{
+    struct bench *bench = *state;
+    int fd = connect_client(&bench->endpoint);
+    settle(bench);
+    assert_int_equal(send(fd, "before", 6, 0), 6);
+    assert_int_equal(send(fd, "!", 1, MSG_OOB), 1);
+    assert_int_equal(send(fd, "behind", 6, 0), 6);
+    settle(bench);
+    assert_int_equal(bench->received, 12);
+    char text[16] = "";
+    assert_int_equal(recv(fd, text, sizeof(text), MSG_DONTWAIT), 12);
+    assert_string_equal(text, "beforebehind");
+    close(fd);
+}
+
 /* Small event arrays: nothing lost, nobody starved. */
 static void test_many_connections(void **state)
 {
@@ -961,6 +979,7 @@ int main(void)
         TEST(test_large_output_drains),
         TEST(test_wakes_for_output),
         TEST(test_large_input),
+        TEST(test_input_behind_urgent_data),
         TEST(test_many_connections),
         TEST(test_fairness),
         TEST(test_out_of_descriptors),

@@ -222,6 +222,31 @@ static void simultaneous_open(void **state) /* T28 */
 /* ---- what belongs to no connection
  * --------------------------------------------------------------- */
 
+static void text_on_a_crossing_syn_is_not_taken(void **state)
+{
+    struct tcp_bench *b = bench_syn_sent(NULL);
+    uint16_t port = b->stream->local.port;
+    bench_inject(b,
+                 &(struct probe){
+                     .flags = TCP_SYN, .seq = b->peer_nxt, .port = port, .peer_port = BENCH_PORT});
+    struct probe answer = {.flags = TCP_SYN | TCP_ACK | TCP_FIN,
+                           .seq = b->peer_nxt,
+                           .ack = b->own_iss + 1,
+                           .text = "abc",
+                           .text_bytes = 3,
+                           .port = port,
+                           .peer_port = BENCH_PORT};
+    bench_inject(b, &answer);
+    assert_int_equal(b->opened, 1);
+    assert_int_equal(b->finished, 0);
+    assert_text(b, "");
+    answer.flags = TCP_ACK;
+    answer.seq++;
+    bench_inject(b, &answer);
+    assert_text(b, "abc");
+    bench_destroy(b);
+}
+
 static void closed_port_and_stray_ack_are_reset(void **state) /* T05 */
 {
     struct tcp_bench *b = bench_create(NULL);
@@ -487,6 +512,29 @@ static void abort_all_with_events_under_way(void **state)
     tcp_abort_all(b->host.tcp, &now);
     bench_advance(b, 10);
     assert_int_equal(b->closed, 0);
+    bench_destroy(b);
+}
+
+/* The hole is filled and the connection reset in one burst: stored text still waits to be handed up
+ * when the connection ends. */
+static void reset_behind_a_filled_hole_ends_once(void **state)
+{
+    struct tcp_bench *b = bench_established(NULL);
+    char text[1401];
+    memset(text, 's', 1400);
+    text[1400] = 0;
+    for (uint32_t i = 1; i < 10; i++) {
+        inject_at(b, i * 1400, text);
+    }
+    b->collect = true;
+    inject_at(b, 0, text);
+    bench_inject(b, &(struct probe){.flags = TCP_RST, .seq = b->peer_nxt + 10 * 1400});
+    bench_inject_collected(b);
+    assert_int_equal(b->closed, 1);
+    bench_advance(b, 1000000);
+    assert_int_equal(b->closed, 0);
+    assert_int_equal(b->host.tcp->connections.used_count, 0);
+    assert_int_equal(b->host.bytes.used_count, 0);
     bench_destroy(b);
 }
 
@@ -795,6 +843,64 @@ static void needless_timeout_is_undone(void **state) /* RFC 4015 */
     }
 }
 
+static void acknowledge_with_echo(struct tcp_bench *b, uint32_t echo)
+{
+    uint8_t options[12];
+    bytes_write_be32(options, TCP_TIMESTAMPS_PREDICTED_WORD);
+    bytes_write_be32(options + 4, 0x1001);
+    bytes_write_be32(options + 8, echo);
+    bench_inject(b, &(struct probe){.flags = TCP_ACK,
+                                    .seq = b->peer_nxt,
+                                    .ack = b->own_nxt,
+                                    .options = slice_of(options, 12)});
+}
+
+/* RFC 6298 5.7 takes three seconds for want of a sample; the echo of the newest SYN,ACK is one. */
+static void repeated_handshake_is_measured_by_its_echo(void **state)
+{
+    for (uint32_t newest = 0; newest < 2; newest++) {
+        struct tcp_bench *b = bench_create(NULL);
+        bench_inject(b, &(struct probe){.flags = TCP_SYN,
+                                        .seq = b->peer_nxt++,
+                                        .options = SLICE_LITERAL(SYN_ALL)});
+        uint32_t stamp = b->sent[0].options.ts_value;
+        bench_advance(b, 1010 * MS);
+        assert_int_equal(b->sent_count, 1);
+        uint32_t later = 20 * MS - (uint32_t)(b->now_us - b->sent[0].at_us);
+        stamp = newest ? b->sent[0].options.ts_value : stamp;
+        bench_advance(b, later);
+        acknowledge_with_echo(b, stamp);
+        assert_int_equal(bench_state(b), TCP_ESTABLISHED);
+        assert_int_equal(bench_connection(b)->srtt_us / MS, newest ? 20 : 0);
+        assert_int_equal(bench_connection(b)->rto_us / MS, newest ? 220 : 3000);
+        bench_destroy(b);
+    }
+}
+
+/* The peer had the first copy; its ACKs and our copies were lost for a while. The wait is no round
+ * trip: as one it would make the next loss wait for a minute. */
+static void echo_from_before_a_timeout_is_no_sample(void **state)
+{
+    for (uint32_t newest = 0; newest < 2; newest++) {
+        struct tcp_bench *b = bench_established_with(NULL, SLICE_LITERAL(SYN_ALL));
+        bench_write(b, "reply", 5);
+        uint32_t stamp = b->sent[0].options.ts_value;
+        bench_advance(b, 13000 * MS);
+        assert_true(b->sent_count >= 5);
+        uint64_t last_at = b->sent[b->sent_count - 1].at_us;
+        stamp = newest ? b->sent[b->sent_count - 1].options.ts_value : stamp;
+        acknowledge_with_echo(b, stamp);
+        assert_int_equal(b->stream->out.size, 0);
+        if (newest) {
+            assert_in_range(bench_connection(b)->srtt_us, 1, b->now_us - last_at);
+            assert_int_equal(bench_connection(b)->backoff, 0);
+        } else {
+            assert_in_range(bench_connection(b)->srtt_us, 1, 10 * MS);
+        }
+        bench_destroy(b);
+    }
+}
+
 static void tail_is_probed(void **state) /* T20 */
 {
     struct tcp_bench *b = bench_established_with(NULL, SLICE_LITERAL(SYN_SACK));
@@ -991,6 +1097,42 @@ static void abort_resets_and_drops(void **state)
     bench_destroy(b);
 }
 
+static uint32_t advance_and_count(struct tcp_bench *b, uint64_t us)
+{
+    bench_advance(b, us);
+    return b->sent_count;
+}
+
+/* Neither a slow retransmission timer nor a quick one shortens what a reply gets before the close
+ * is given up: 8 tries and the time to linger, both. */
+static void closed_stream_keeps_trying(void **state)
+{
+    struct tcp_options options = bench_options();
+    struct tcp_bench *b = bench_syn_received(&options);
+    bench_advance(b, 1100 * MS); /* a lost SYN,ACK: RTO 3 s */
+    bench_acknowledge(b);
+    b->stream->close_requested = true;
+    bench_write(b, "reply", 5);
+    assert_int_equal(bench_state(b), TCP_FIN_WAIT_1);
+    uint32_t tries = advance_and_count(b, 61000 * MS);
+    assert_int_equal(bench_state(b), TCP_FIN_WAIT_1);
+    tries += advance_and_count(b, 340000 * MS);
+    assert_int_equal(tries, 8 + 1); /* and the reset */
+    assert_int_equal(bench_state(b), TCP_CLOSED);
+    bench_destroy(b);
+
+    options.rto_min_ms = 10;
+    b = bench_established(&options);
+    b->stream->close_requested = true;
+    bench_write(b, "reply", 5);
+    bench_advance(b, 59000 * MS);
+    assert_int_equal(bench_state(b), TCP_FIN_WAIT_1);
+    assert_true(b->sent_count > 8);
+    bench_advance(b, 2000 * MS);
+    assert_int_equal(bench_state(b), TCP_CLOSED);
+    bench_destroy(b);
+}
+
 static void simultaneous_close(void **state) /* T28 */
 {
     struct tcp_bench *b = bench_closing(NULL);
@@ -1183,6 +1325,7 @@ int main(void)
         CASE(active_open_refused_closes),
         CASE(active_open_without_answer_closes_after_three_minutes),
         CASE(simultaneous_open),
+        CASE(text_on_a_crossing_syn_is_not_taken),
         CASE(closed_port_and_stray_ack_are_reset),
         CASE(odd_flags_to_a_listener_get_nothing),
         CASE(malformed_headers_get_nothing),
@@ -1197,6 +1340,7 @@ int main(void)
         CASE(segment_without_ack_is_dropped),
         CASE(window_closes_and_reopens),
         CASE(more_stored_text_than_events_fit_comes_later),
+        CASE(reset_behind_a_filled_hole_ends_once),
         CASE(reset_must_be_exact),
         CASE(syn_on_established_is_challenged),
         CASE(unacceptable_ack_is_challenged),
@@ -1211,6 +1355,8 @@ int main(void)
         CASE(limited_transmit_sends_new_text),
         CASE(sacked_text_is_not_sent_again),
         CASE(absurd_sack_blocks_are_ignored),
+        CASE(repeated_handshake_is_measured_by_its_echo),
+        CASE(echo_from_before_a_timeout_is_no_sample),
         CASE(tail_is_probed),
         CASE(timeout_resends_everything_in_order),
         CASE(needless_timeout_is_undone),
@@ -1226,6 +1372,7 @@ int main(void)
         CASE(fin_ahead_of_a_hole_waits),
         CASE(closed_is_told_exactly_once_in_a_later_pass),
         CASE(abort_resets_and_drops),
+        CASE(closed_stream_keeps_trying),
         CASE(simultaneous_close),
         CASE(last_ack_ends),
         CASE(fin_wait_2_times_out),

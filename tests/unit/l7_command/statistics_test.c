@@ -70,12 +70,12 @@ static void test_stages(void **state)
     dialogue_expect_part(d, "INFO stages", "# Stages\r\n");
     assert_non_null(strstr(d->reply, "\r\ncycles_total:10000\r\ncycles_busy:5000\r\n"
                                      "cycles_asleep:4000\r\ncycles_idle:1000\r\n"
-                                     "busy_cycle_ratio:0.5000\r\npackets:12\r\nrequests:25\r\n"
+                                     "busy_cycle_ratio:0.5000\r\ncycles_of_long_passes:1000\r\n"
                                      "cycles_per_packet:400.0\r\ncycles_per_request:200.0\r\n"));
     assert_non_null(strstr(d->reply, "\r\nstage_run:cycles=3000,share=0.5000,"
                                      "cycles_per_packet=200.0,cycles_per_request=100.0\r\n"));
     assert_non_null(strstr(d->reply, "\r\nloop_long_passes:1\r\nloop_long_packets:2\r\n"
-                                     "loop_long_requests:5\r\nloop_long_cycles:1000\r\n"));
+                                     "loop_long_requests:5\r\n"));
     assert_non_null(strstr(d->reply, "\r\nloop_passes_under_4us:7\r\n"));
     dialogue_expect(d, "CONFIG RESETSTAT", "+OK\r\n");
     dialogue_expect_part(d, "INFO stages", "\r\ncycles_total:0\r\ncycles_busy:0\r\n");
@@ -221,8 +221,9 @@ static void test_info_sections(void **state)
 {
     struct dialogue *d = *state;
     static const char *const titles[] = {
-        "Server",  "Clients",      "Memory",     "Persistence",  "Stats",   "Replication", "CPU",
-        "Modules", "Commandstats", "Errorstats", "Latencystats", "Cluster", "Keyspace"};
+        "Server",   "Clients", "Memory",       "Persistence", "Stats",        "Replication",
+        "CPU",      "Modules", "Commandstats", "Errorstats",  "Latencystats", "Cluster",
+        "Keyspace", "Net",     "Loop",         "Requests",    "Store"};
     strcpy(d->status.run_id, "0123456789012345678901234567890123456789");
     d->status.start_wall_ms = d->now.wall_ms - 90061000;
     dialogue_expect(d, "SET k v EX 100", "+OK\r\n");
@@ -254,12 +255,63 @@ static void test_info_sections(void **state)
                     "$43\r\n# Modules\r\n\r\n# Cluster\r\ncluster_enabled:0\r\n\r\n");
     dialogue_send(d, "INFO");
     assert_null(strstr(d->reply, "# Commandstats"));
+    assert_null(strstr(d->reply, "# Net"));
     assert_non_null(strstr(d->reply, "# Modules"));
     dialogue_send(d, "INFO all");
     assert_non_null(strstr(d->reply, "# Commandstats"));
     assert_null(strstr(d->reply, "# Modules"));
+    assert_null(strstr(d->reply, "# Net"));
     dialogue_expect_part(d, "HELLO 3", "%7");
     dialogue_expect(d, "INFO cluster", "=34\r\ntxt:# Cluster\r\ncluster_enabled:0\r\n\r\n");
+}
+
+/* Every row of the tables is a line of its area's section, once. */
+static void test_info_shows_every_metric(void **state)
+{
+    struct dialogue *d = *state;
+    uint32_t shown = 0;
+    for (uint32_t i = 0; i < METRIC_AREA_COUNT; i++) {
+        char request[40];
+        snprintf(request, sizeof(request), "INFO %s", metric_areas[i].name);
+        dialogue_send(d, request);
+        const char *at = d->reply;
+        for (uint32_t j = 0; j < metric_areas[i].count; j++, shown++) {
+            char line[80];
+            snprintf(line, sizeof(line),
+                     "\r\n%s:", metric_descriptions[metric_areas[i].first + j].name);
+            at = strstr(at, line);
+            if (at == NULL) {
+                fail_msg("no line %s in INFO %s", line + 2, metric_areas[i].name);
+                return;
+            }
+        }
+    }
+    assert_int_equal(shown, METRIC_COUNT);
+    dialogue_expect_part(d, "INFO net", "# Net\r\nsocket_accept_pauses:0\r\n");
+    dialogue_expect_part(d, "INFO loop", "\r\nloop_passes:0\r\n");
+    dialogue_expect_part(d, "INFO store", "\r\nstore_index_segments:");
+    assert_true(metric_is_drop(METRIC_TCP_DROP_CHECKSUM));
+    assert_false(metric_is_drop(METRIC_TCP_RETRANSMITS));
+}
+
+static void test_metrics_of_all_workers(void **state)
+{
+    struct dialogue *d = *state;
+    static struct metrics other;
+    const struct metrics *metrics[2] = {&d->metrics, &other};
+    d->context->worker_count = 2;
+    d->context->all_metrics = metrics;
+    metric_add(&d->metrics, METRIC_NET_DROP_IP_CHECKSUM, 2);
+    metric_add(&other, METRIC_NET_DROP_IP_CHECKSUM, 3);
+    metric_add(&other, METRIC_TCP_CONNECTIONS, 7);
+    dialogue_expect_part(d, "INFO net", "\r\nnet_drop_ip_checksum:5\r\n");
+    assert_non_null(strstr(d->reply, "\r\ntcp_connections:7\r\n"));
+    /* RESETSTAT is for counters; a gauge is what it is. */
+    dialogue_expect(d, "CONFIG RESETSTAT", "+OK\r\n");
+    dialogue_expect_part(d, "INFO net", "\r\nnet_drop_ip_checksum:0\r\n");
+    assert_non_null(strstr(d->reply, "\r\ntcp_connections:7\r\n"));
+    d->context->worker_count = 0;
+    d->context->all_metrics = NULL;
 }
 
 int main(void)
@@ -275,6 +327,8 @@ int main(void)
         cmocka_unit_test(test_percentiles),
         DIALOGUE(test_sampling_starts_after_many_calls),
         DIALOGUE(test_info_sections),
+        DIALOGUE(test_info_shows_every_metric),
+        DIALOGUE(test_metrics_of_all_workers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,10 +1,6 @@
 /* One writer, foreign readers, the reclaimer running: no reader ever sees a wrong value, a freed
  * item or a missing stable key, while the writer overwrites, deletes, grows and flushes.
- *
- * Under TSan: liburcu is not annotated, so this program is linked with wrappers around base/rcu.h
- * that tell TSan what guarantee B says (quiescent states happen before the end of a grace period
- * that waited for them). rte_hash is not instrumented; what its frames touch is suppressed by
- * tsan.supp, nothing of ours is. */
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -19,42 +15,6 @@
 #include "dataplane/channel/channel.h"
 #include "dataplane/store/reclaimer.h"
 #include "tests/unit/store/store_test.h"
-
-#ifdef __SANITIZE_THREAD__
-void __tsan_acquire(void *address);
-void __tsan_release(void *address);
-static char grace_period;
-#define NOTE_QUIESCENT()    __tsan_release(&grace_period)
-#define NOTE_GRACE_PERIOD() __tsan_acquire(&grace_period)
-#else
-#define NOTE_QUIESCENT()    ((void)0)
-#define NOTE_GRACE_PERIOD() ((void)0)
-#endif
-
-void __real_rcu_quiescent(void);
-void __real_rcu_thread_unregister(void);
-void __real_rcu_wait_for_readers(void);
-void __wrap_rcu_quiescent(void);
-void __wrap_rcu_thread_unregister(void);
-void __wrap_rcu_wait_for_readers(void);
-
-void __wrap_rcu_quiescent(void)
-{
-    NOTE_QUIESCENT();
-    __real_rcu_quiescent();
-}
-
-void __wrap_rcu_thread_unregister(void)
-{
-    NOTE_QUIESCENT();
-    __real_rcu_thread_unregister();
-}
-
-void __wrap_rcu_wait_for_readers(void)
-{
-    __real_rcu_wait_for_readers();
-    NOTE_GRACE_PERIOD();
-}
 
 #ifdef __SANITIZE_THREAD__
 #define STEPS 150000U

@@ -1,0 +1,109 @@
+"""What both differential tests share: options, the two servers, progress."""
+import argparse
+import atexit
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+
+def parse_arguments(description, reference):
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--server", metavar="BINARY",
+                        help="nicached; 'reference': a second %s, which tests the test" % reference)
+    parser.add_argument("--count", type=int, default=100000, help="commands (default %(default)s)")
+    parser.add_argument("--seed", type=int, help="default: from the clock")
+    parser.add_argument("--print-exceptions", action="store_true",
+                        help="print what is not compared, and why, as docs/support.md shows it")
+    arguments = parser.parse_args()
+    if arguments.server is None and not arguments.print_exceptions:
+        parser.error("--server is needed")
+    if arguments.seed is None:
+        arguments.seed = int(time.time()) & 0xFFFFFF
+    return arguments
+
+
+def require(program):
+    if shutil.which(program) is None:
+        print("%s is not installed" % program, file=sys.stderr)
+        sys.exit(77)
+
+
+def print_exceptions(rows):
+    print("| request | why |\n|---|---|")
+    for words, reason in rows:
+        print("| %s | %s |" % (words.replace("|", "\\|"), reason.replace("|", "\\|")))
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Process:
+    """A server that ends with this script."""
+
+    def __init__(self, name, command, errors=None):
+        self.name = name
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors)
+        atexit.register(self.stop)
+
+    def wait_for_port(self, port):
+        for _ in range(300):
+            try:
+                socket.create_connection(("127.0.0.1", port)).close()
+                return
+            except OSError:
+                if self.process.poll() is not None:
+                    break
+                time.sleep(0.1)
+        sys.exit("error: %s does not answer on port %d" % (self.name, port))
+
+    def stop(self):
+        """Its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+        return self.process.wait()
+
+
+def start_subject(binary, redis_port, memcache_port):
+    """nicached on two ports of 127.0.0.1; 0 turns one off."""
+    return Process("nicached", [
+        binary, "--interface", "lo0", "socket", "127.0.0.1", "--port", str(redis_port),
+        "--memcache-port", str(memcache_port), "--hugepages", "no", "--loglevel", "warning"])
+
+
+class Progress:
+    """A line now and then, and one at the end."""
+
+    def __init__(self, seed, count):
+        self.seed, self.count = seed, count
+        self.started = self.shown = time.monotonic()
+
+    def show(self, done):
+        now = time.monotonic()
+        if now - self.shown >= 10:
+            self.shown = now
+            print("%d of %d commands, %d per second" %
+                  (done, self.count, done / (now - self.started)), flush=True)
+
+    def finish(self, done, differences):
+        print("%s: seed %d, %d commands in %d s" %
+              ("no difference" if differences == 0 else "%d differences" % differences,
+               self.seed, done, time.monotonic() - self.started))
+
+
+def finish(result, subject):
+    """The exit status: `result`, unless the subject did not end well."""
+    code = subject.stop()
+    if code != 0:
+        print("error: %s ended with %d" % (subject.name, code))
+        return result or 2
+    return result

@@ -1,0 +1,682 @@
+/* Dialogues with a core over kernel sockets: order of replies, ends of connections, large
+ * arguments, slow readers, replies that come late, limits, datagrams. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <arpa/inet.h>
+#include <cmocka.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "dataplane/base/rcu.h"
+#include "dataplane/channel/channel.h"
+#include "tests/support/simulated_host.h"
+#include "tests/unit/core/core_bench.h"
+
+#define LARGE   20000U /* does not fit inline: goes through a blob */
+#define NEAR_1M 1048550U
+
+/* ---- pipelines ------------------------------------------------------------------------------- */
+
+static void replies_before_a_fatal_error_are_sent(void **state)
+{
+    struct core_bench *b = bench_create();
+    int client = bench_connect(b, BENCH_REDIS);
+    bench_send(client, "PING\r\n*1\r\n$4\r\nPING\r\n*x\r\nPING\r\n");
+    bench_expect(b, client, "+PONG\r\n+PONG\r\n-ERR Protocol error: invalid multibulk length\r\n");
+    bench_expect_end(b, client);
+    bench_destroy(b);
+}
+
+static void nothing_runs_behind_quit(void **state)
+{
+    struct core_bench *b = bench_create();
+    int client = bench_connect(b, BENCH_REDIS), other = bench_connect(b, BENCH_MEMCACHE);
+    bench_send(client, "PING\r\nQUIT\r\nSET a 1\r\n");
+    bench_send(other, "version\r\nquit\r\nset a 0 0 1\r\n1\r\n");
+    bench_expect(b, client, "+PONG\r\n+OK\r\n");
+    bench_expect_end(b, client);
+    bench_expect(b, other, "VERSION 1.6.18\r\n");
+    bench_expect_end(b, other);
+    assert_int_equal(shard_key_count(b->shard, 0), 0);
+    bench_destroy(b);
+}
+
+static void many_requests_of_many_connections_keep_their_order(void **state)
+{
+    enum { CLIENTS = 40, EACH = 50 };
+    struct core_bench *b = bench_create();
+    int clients[CLIENTS];
+    for (int i = 0; i < CLIENTS; i++) {
+        clients[i] = bench_connect(b, BENCH_REDIS);
+    }
+    for (int i = 0; i < CLIENTS; i++) {
+        for (int k = 0; k < EACH; k++) {
+            bench_send(clients[i], k % 2 == 0 ? "ECHO \"a b\"\r\n" : "PING x\r\n");
+        }
+    }
+    for (int i = 0; i < CLIENTS; i++) {
+        for (int k = 0; k < EACH; k++) {
+            bench_expect(b, clients[i], k % 2 == 0 ? "$3\r\na b\r\n" : "$1\r\nx\r\n");
+        }
+        bench_expect_nothing(b, clients[i]);
+        bench_close(b, clients[i]);
+    }
+    bench_destroy(b);
+}
+
+/* The limits of the unauthenticated are not those of whoever has just said the password. */
+static void authentication_in_a_pipeline_counts(void **state)
+{
+    struct core_bench *b = bench_create();
+    strcpy(b->config->requirepass, "secret");
+    int client = bench_connect(b, BENCH_REDIS);
+    bench_send_filled(
+        client, "AUTH secret\r\n*3\r\n$3\r\nSET\r\n$1\r\na\r\n$20000\r\n", 'x', LARGE,
+        "\r\n*12\r\n$6\r\nEXISTS\r\n$1\r\na\r\n$1\r\na\r\n$1\r\na\r\n$1\r\na\r\n"
+        "$1\r\na\r\n$1\r\na\r\n$1\r\na\r\n$1\r\na\r\n$1\r\na\r\n$1\r\na\r\n$1\r\na\r\n");
+    bench_expect(b, client, "+OK\r\n+OK\r\n:11\r\n");
+    bench_close(b, client);
+    client = bench_connect(b, BENCH_REDIS);
+    bench_send(client, "PING\r\n*3\r\n$3\r\nSET\r\n$1\r\na\r\n$20000\r\n");
+    bench_expect(b, client,
+                 "-NOAUTH Authentication required.\r\n"
+                 "-ERR Protocol error: unauthenticated bulk length\r\n");
+    bench_expect_end(b, client);
+    bench_destroy(b);
+}
+
+static void errors_obey_client_reply(void **state)
+{
+    struct core_bench *b = bench_create();
+    int client = bench_connect(b, BENCH_REDIS);
+    bench_send(client, "CLIENT REPLY OFF\r\n*x\r\n");
+    bench_expect_end(b, client);
+    bench_destroy(b);
+}
+
+/* ---- ends of connections -----------------------------------------------------------------------
+ */
+
+static void half_closed_clients_get_their_replies(void **state)
+{
+    struct core_bench *b = bench_create();
+    int client = bench_connect(b, BENCH_REDIS), waiting = bench_connect(b, BENCH_REDIS);
+    bench_send(client, "PING\r\nPIN");
+    bench_send(waiting, "DEBUG SLEEP 5\r\nPING\r\nPI");
+    shutdown(client, SHUT_WR);
+    shutdown(waiting, SHUT_WR);
+    bench_expect(b, client, "+PONG\r\n");
+    bench_expect_end(b, client);
+    bench_expect_nothing(b, waiting);
+    bench_advance(b, 5000000);
+    bench_expect(b, waiting, "+OK\r\n+PONG\r\n");
+    bench_expect_end(b, waiting);
+    bench_destroy(b);
+}
+
+static void clients_that_vanish_leave_nothing(void **state)
+{
+    struct core_bench *b = bench_create();
+    int clients[4];
+    for (int i = 0; i < 4; i++) {
+        clients[i] = bench_connect(b, i < 2 ? BENCH_REDIS : BENCH_MEMCACHE);
+    }
+    bench_send_filled(clients[0], "*3\r\n$3\r\nSET\r\n$1\r\na\r\n$100000\r\n", 'x', 50000, "");
+    bench_send_filled(clients[1], "*5\r\n$4\r\nMSET\r\n$1\r\na\r\n$1\r\nb\r\n$1\r\nc\r\n$20000\r\n",
+                      'x', LARGE, "");
+    bench_send_filled(clients[2], "set a 0 0 90000\r\n", 'x', 50000, "");
+    bench_send_filled(clients[3], "set a 0 0 2000000\r\n", 'x', 50000, ""); /* too large */
+    bench_pass(b, 5);
+    assert_true(bench_item_bytes(b) > 200000);
+    for (int i = 0; i < 4; i++) {
+        bench_close(b, clients[i]);
+    }
+    assert_int_equal(bench_item_bytes(b), 0);
+    bench_destroy(b);
+}
+
+static uint64_t client_id(struct core_bench *b, uint32_t position)
+{
+    const struct client *client = b->core->clients.first;
+    while (position-- > 0) {
+        client = client->next;
+    }
+    return client->id;
+}
+
+static void kill_takes_effect_at_once(void **state)
+{
+    struct core_bench *b = bench_create();
+    int killer = bench_connect(b, BENCH_REDIS), victim = bench_connect(b, BENCH_REDIS);
+    int sleeper = bench_connect(b, BENCH_REDIS);
+    char text[128];
+    bench_send(sleeper, "DEBUG SLEEP 1\r\nPING\r\n");
+    bench_pass(b, 5);
+    snprintf(text, sizeof(text), "CLIENT KILL ID %llu\r\nCLIENT KILL ID %llu\r\nPING\r\n",
+             (unsigned long long)client_id(b, 1), (unsigned long long)client_id(b, 2));
+    bench_send(killer, text);
+    bench_send(victim, "SET a 1\r\nSET b 1\r\n"); /* in the same pass, behind the KILL */
+    bench_expect(b, killer, ":1\r\n:1\r\n+PONG\r\n");
+    bench_expect_end(b, victim);
+    bench_expect_end(b, sleeper);
+    bench_advance(b, 1000000);
+    assert_int_equal(shard_key_count(b->shard, 0), 0);
+    snprintf(text, sizeof(text), "CLIENT KILL ID %llu SKIPME no\r\nPING\r\n",
+             (unsigned long long)client_id(b, 0));
+    bench_send(killer, text);
+    bench_expect(b, killer, ":1\r\n");
+    bench_expect_end(b, killer);
+    bench_destroy(b);
+}
+
+static void idle_clients_are_ended(void **state)
+{
+    struct core_bench *b = bench_create();
+    int idle = bench_connect(b, BENCH_REDIS), busy = bench_connect(b, BENCH_REDIS);
+    int waiting = bench_connect(b, BENCH_REDIS);
+    b->config->timeout = 10;
+    bench_send(waiting, "DEBUG SLEEP 30\r\n");
+    for (int i = 0; i < 12; i++) {
+        bench_send(busy, "PING\r\n");
+        bench_expect(b, busy, "+PONG\r\n");
+        bench_advance(b, 1000000);
+    }
+    bench_expect_end(b, idle);
+    bench_expect_nothing(b, waiting);
+    bench_advance(b, 20000000);
+    bench_expect(b, waiting, "+OK\r\n");
+    bench_expect_end(b, busy);
+    bench_close(b, waiting);
+    bench_destroy(b);
+}
+
+static void clients_beyond_the_limit_are_told(void **state)
+{
+    struct core_bench *b = bench_create();
+    b->config->maxclients = 2;
+    int first = bench_connect(b, BENCH_REDIS), second = bench_connect(b, BENCH_MEMCACHE);
+    int third = bench_connect(b, BENCH_REDIS), fourth = bench_connect(b, BENCH_MEMCACHE);
+    bench_expect(b, third, "-ERR max number of clients reached\r\n");
+    bench_expect_end(b, third);
+    bench_expect(b, fourth, "ERROR Too many open connections\r\n");
+    bench_expect_end(b, fourth);
+    bench_close(b, first);
+    first = bench_connect(b, BENCH_REDIS);
+    bench_send(first, "PING\r\n");
+    bench_expect(b, first, "+PONG\r\n");
+    bench_send(second, "version\r\n");
+    bench_expect(b, second, "VERSION 1.6.18\r\n");
+    assert_int_equal(metric_read(&b->metrics, METRIC_CONNECTIONS_REJECTED), 2);
+    bench_destroy(b);
+}
+
+static void endless_requests_are_ended(void **state)
+{
+    struct core_bench *b = bench_create();
+    b->config->client_query_buffer_limit = 1 << 20;
+    int client = bench_connect(b, BENCH_REDIS);
+    bench_send(client, "*1000\r\n");
+    for (int i = 0; i < 100 && b->core->clients.count == 1; i++) {
+        assert_true(i < 90);
+        bench_send_filled(client, "$12000\r\n", 'x', 12000, "\r\n");
+        bench_pass(b, 3);
+    }
+    bench_expect_end(b, client);
+    bench_destroy(b);
+}
+
+static void stopping_ends_everybody(void **state)
+{
+    enum { CLIENTS = 300 };
+    struct core_bench *b = bench_create();
+    int clients[CLIENTS];
+    for (int i = 0; i < CLIENTS; i++) {
+        clients[i] = bench_connect(b, BENCH_REDIS);
+        bench_send_filled(clients[i], "DEBUG SLEEP 9\r\n*3\r\n$3\r\nSET\r\n$1\r\na\r\n$20000\r\n",
+                          'x', 100, "");
+    }
+    bench_pass(b, 5);
+    assert_int_equal(b->core->clients.count, CLIENTS);
+    bench_destroy(b);
+    for (int i = 0; i < CLIENTS; i++) {
+        char byte;
+        assert_true(recv(clients[i], &byte, 1, MSG_DONTWAIT) <= 0);
+        close(clients[i]);
+    }
+}
+
+/* ---- large arguments ---------------------------------------------------------------------------
+ */
+
+static void large_arguments_of_any_command(void **state)
+{
+    struct core_bench *b = bench_create();
+    int client = bench_connect(b, BENCH_REDIS);
+    bench_send_filled(client, "*7\r\n$4\r\nMSET\r\n$1\r\na\r\n$20000\r\n", 'a', LARGE,
+                      "\r\n$1\r\nb\r\n$30000\r\n");
+    bench_send_filled(client, "", 'b', 30000, "\r\n$1\r\nc\r\n$1\r\nc\r\nGET c\r\n");
+    bench_expect(b, client, "+OK\r\n$1\r\nc\r\n");
+    bench_send(client, "GET b\r\nGET a\r\n");
+    bench_expect_filled(b, client, "$30000\r\n", 'b', 30000, "\r\n");
+    bench_expect_filled(b, client, "$20000\r\n", 'a', LARGE, "\r\n");
+    bench_send_filled(client, "*2\r\n$4\r\nECHO\r\n$20000\r\n", 'e', LARGE, "\r\nPING\r\n");
+    bench_expect_filled(b, client, "$20000\r\n", 'e', LARGE, "\r\n+PONG\r\n");
+    bench_send_filled(client, "*3\r\n$6\r\nAPPEND\r\n$1\r\na\r\n$20000\r\n", 'a', LARGE,
+                      "\r\nGET a\r\n");
+    bench_expect_filled(b, client, ":40000\r\n$40000\r\n", 'a', 40000, "\r\n");
+    bench_send_filled(client, "*2\r\n$3\r\nGET\r\n$20000\r\n", 'k', LARGE, "\r\n");
+    bench_expect(b, client, "$-1\r\n");
+    bench_send_filled(client, "*3\r\n$3\r\nSET\r\n$20000\r\n", 'k', LARGE, "\r\n$1\r\nv\r\n");
+    bench_expect(b, client, "+OK\r\n");
+    bench_send_filled(client, "*2\r\n$5\r\nNOSUC\r\n$20000\r\n", 'x', LARGE, "\r\nPING\r\n");
+    bench_expect_filled(b, client, "-ERR unknown command 'NOSUC', with args beginning with: '", 'x',
+                        128, "' \r\n+PONG\r\n");
+    bench_send_filled(client, "*3\r\n$4\r\nMSET\r\n$20000\r\n", 'k', LARGE, "\r\n+PING\r\n");
+    bench_expect(b, client, "-ERR Protocol error: expected '$', got '+'\r\n");
+    bench_expect_end(b, client);
+    bench_destroy(b);
+}
+
+static void large_memcached_values(void **state)
+{
+    struct core_bench *b = bench_create();
+    int client = bench_connect(b, BENCH_MEMCACHE);
+    bench_send_filled(client, "set a 7 0 20000\r\n", 'a', LARGE, "\r\nget a\r\n");
+    bench_expect_filled(b, client, "STORED\r\nVALUE a 7 20000\r\n", 'a', LARGE, "\r\nEND\r\n");
+    bench_send_filled(client, "add a 0 0 20000\r\n", 'x', LARGE, "\r\nget none\r\n");
+    bench_expect(b, client, "NOT_STORED\r\nEND\r\n");
+    bench_send_filled(client, "set b 0 0 20000 noreply\r\n", 'b', LARGE, "\r\nget none\r\n");
+    bench_expect(b, client, "END\r\n");
+    bench_send_filled(client, "set c 0 0 20000\r\n", 'c', LARGE, "XXget c\r\n");
+    bench_expect(b, client, "CLIENT_ERROR bad data chunk\r\nEND\r\n");
+    bench_send_filled(client, "set c 0 0 20000 noreply\r\n", 'c', LARGE, "XXget none\r\n");
+    bench_expect(b, client, "END\r\n");
+    b->config->memcache_item_size_max = 1024;
+    bench_send_filled(client, "set b 0 0 20000\r\n", 'b', LARGE, "\r\nget b\r\n");
+    bench_expect(b, client, "SERVER_ERROR object too large for cache\r\nEND\r\n");
+    bench_destroy(b);
+}
+
+static void set_memory_limit(struct core_bench *b)
+{
+    b->config->maxmemory = 1; /* below what the index takes */
+    bench_pass(b, 1);
+}
+
+static void large_values_without_memory(void **state)
+{
+    struct core_bench *b = bench_create();
+    int client = bench_connect(b, BENCH_REDIS), other = bench_connect(b, BENCH_MEMCACHE);
+    bench_send(other, "set a 0 0 1\r\n1\r\n");
+    bench_expect(b, other, "STORED\r\n");
+    set_memory_limit(b);
+    bench_send_filled(client, "PING\r\n*3\r\n$3\r\nSET\r\n$1\r\nb\r\n$20000\r\n", 'x', LARGE,
+                      "\r\nPING\r\n");
+    bench_expect(b, client,
+                 "+PONG\r\n-OOM command not allowed when used memory > 'maxmemory'.\r\n+PONG\r\n");
+    bench_send(client, "CLIENT REPLY SKIP\r\n");
+    bench_send_filled(client, "*3\r\n$3\r\nSET\r\n$1\r\nb\r\n$20000\r\n", 'x', LARGE,
+                      "\r\nPING\r\n");
+    bench_expect(b, client, "+PONG\r\n");
+    bench_send_filled(client, "*3\r\n$4\r\nMSET\r\n$20000\r\n", 'k', LARGE, "\r\n+x\r\n");
+    bench_expect(b, client, "-ERR Protocol error: expected '$', got '+'\r\n");
+    bench_expect_end(b, client);
+    /* As the reference does: no reply when none is wanted, and the old value is gone. */
+    bench_send_filled(other, "set a 0 0 20000 noreply\r\n", 'x', LARGE, "\r\nget a\r\n");
+    bench_expect(b, other, "END\r\n");
+    bench_send_filled(other, "set a 0 0 20000\r\n", 'x', LARGE, "\r\nget a\r\n");
+    bench_expect(b, other, "SERVER_ERROR out of memory storing object\r\nEND\r\n");
+    bench_destroy(b);
+}
+
+/* Freed after a grace period, not at once: who writes in between waits for it, and nobody else. */
+static void writes_wait_for_memory_that_comes_back(void **state)
+{
+    struct core_bench *b = bench_create();
+    int client = bench_connect(b, BENCH_REDIS), other = bench_connect(b, BENCH_REDIS);
+    bench_send_filled(client, "*3\r\n$3\r\nSET\r\n$1\r\na\r\n$20000\r\n", 'x', LARGE, "\r\n");
+    bench_expect(b, client, "+OK\r\n");
+    struct shard_memory memory;
+    shard_read_memory(b->shard, &memory);
+    b->config->maxmemory = (int64_t)memory.used_bytes + 1000;
+    bench_send_filled(client, "FLUSHALL\r\n*3\r\n$3\r\nSET\r\n$1\r\nb\r\n$20000\r\n", 'x', LARGE,
+                      "\r\n");
+    bench_send(other, "PING\r\n");
+    bench_expect(b, other, "+PONG\r\n");
+    for (int i = 0; i < 100; i++) {
+        bench_advance(b, 100);
+    }
+    bench_expect(b, client, "+OK\r\n+OK\r\n");
+    assert_true(metric_read(&b->metrics, METRIC_MEMORY_WAITS) > 0);
+    bench_destroy(b);
+}
+
+/* ---- slow readers ------------------------------------------------------------------------------
+ */
+
+static void slow_readers_get_everything_in_order(void **state)
+{
+    struct core_bench *b = bench_create();
+    int client = bench_connect(b, BENCH_REDIS);
+    bench_send_filled(client, "*3\r\n$3\r\nSET\r\n$1\r\na\r\n$50000\r\n", 'a', 50000, "\r\n");
+    bench_expect(b, client, "+OK\r\n");
+    for (int i = 0; i < 400; i++) {
+        bench_send(client, "GET a\r\nINCR n\r\n");
+    }
+    bench_pass(b, 20);
+    assert_true(bench_item_bytes(b) < 200000);
+    assert_true(b->core->bytes.used_count < 1000); /* 20 MB are not queued */
+    for (int i = 1; i <= 400; i++) {
+        char number[32];
+        snprintf(number, sizeof(number), "\r\n:%d\r\n", i);
+        bench_expect_filled(b, client, "$50000\r\n", 'a', 50000, number);
+    }
+    bench_expect_nothing(b, client);
+    bench_close(b, client);
+    bench_destroy(b);
+}
+
+/* The refusal of a value that is too large fills the output up, so that the request behind the
+ * value is put off. The value's bytes look like requests; they were passed over and stay so. */
+static void swallowed_bytes_are_not_parsed_later(void **state)
+{
+    struct core_bench *b = bench_create();
+    int writer = bench_connect(b, BENCH_REDIS), client = bench_connect(b, BENCH_MEMCACHE);
+    bench_send_filled(writer, "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1048550\r\n", 'k', NEAR_1M, "\r\n");
+    bench_expect(b, writer, "+OK\r\n");
+    b->config->memcache_item_size_max = 1024;
+    char value[5001] = "";
+    for (int i = 0; i < 500; i++) {
+        memcpy(value + i * 10, "set e 0 0\r\n", 10);
+    }
+    memcpy(value, "\r\nset evil 0 0 1\r\n1\r\n", 21);
+    bench_send(client, "get k\r\nset a 0 0 5000\r\n");
+    bench_send(client, value);
+    bench_send(client, "\r\nget a\r\nversion\r\n");
+    bench_expect_filled(b, client, "VALUE k 0 1048550\r\n", 'k', NEAR_1M,
+                        "\r\nEND\r\nSERVER_ERROR object too large for cache\r\nEND\r\n"
+                        "VERSION 1.6.18\r\n");
+    bench_expect_nothing(b, client);
+    bench_destroy(b);
+}
+
+/* A value that was discarded for want of memory cannot be asked for again. */
+static void discarded_values_are_answered_in_spite_of_full_output(void **state)
+{
+    struct core_bench *b = bench_create();
+    int client = bench_connect(b, BENCH_REDIS);
+    bench_send_filled(client, "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1100000\r\n", 'k', 1100000, "\r\n");
+    bench_expect(b, client, "+OK\r\n");
+    set_memory_limit(b);
+    bench_send_filled(client, "GET k\r\n*3\r\n$3\r\nSET\r\n$1\r\na\r\n$20000\r\n", 'x', LARGE,
+                      "\r\nPING\r\n");
+    bench_expect_filled(
+        b, client, "$1100000\r\n", 'k', 1100000,
+        "\r\n-OOM command not allowed when used memory > 'maxmemory'.\r\n+PONG\r\n");
+    bench_destroy(b);
+}
+
+/* ---- replies that come late ---------------------------------------------------------------------
+ */
+
+static void sleeping_holds_up_one_connection(void **state)
+{
+    struct core_bench *b = bench_create();
+    int client = bench_connect(b, BENCH_REDIS), other = bench_connect(b, BENCH_REDIS);
+    bench_send(client, "DEBUG SLEEP 1\r\nINCR n\r\nDEBUG SLEEP 1\r\nINCR n\r\nIN");
+    bench_expect_nothing(b, client);
+    bench_send(client, "CR n\r\n");
+    bench_send(other, "INCR n\r\n");
+    bench_expect(b, other, ":1\r\n");
+    assert_true(core_next_timer(b->core) <= b->now_us + 1000000);
+    bench_advance(b, 1000000);
+    bench_expect(b, client, "+OK\r\n:2\r\n");
+    bench_expect_nothing(b, client);
+    bench_advance(b, 1000000);
+    bench_expect(b, client, "+OK\r\n:3\r\n:4\r\n");
+    bench_send(client, "CLIENT REPLY SKIP\r\nDEBUG SLEEP 1\r\nPING\r\n");
+    bench_advance(b, 1000000);
+    bench_advance(b, 1000000);
+    bench_expect(b, client, "+PONG\r\n");
+    bench_destroy(b);
+}
+
+/* More requests than a batch holds: the first run of the batch happens while events are taken, and
+ * the sleep is over in the same pass. */
+static void a_sleep_of_no_time_loses_nothing(void **state)
+{
+    struct core_bench *b = bench_create();
+    int client = bench_connect(b, BENCH_REDIS);
+    char text[4096] = "DEBUG SLEEP 0\r\n", expected[2048] = "+OK\r\n";
+    for (int i = 0; i < 200; i++) {
+        strcat(text, "PING\r\n");
+        strcat(expected, "+PONG\r\n");
+    }
+    bench_send(client, text);
+    bench_expect(b, client, expected);
+    bench_expect_nothing(b, client);
+    bench_destroy(b);
+}
+
+static struct control_request *take_request(struct core_bench *b)
+{
+    struct message message;
+    bench_pass(b, 5);
+    assert_int_equal(channel_receive_burst(b->to_control, &message, 1), 1);
+    assert_int_equal(message.type, MESSAGE_CONTROL_REQUEST);
+    return message.pointer;
+}
+
+static void answer(struct core_bench *b, struct control_request *request, const char *error)
+{
+    struct message message = {.type = MESSAGE_CONTROL_REPLY, .pointer = request};
+    strcpy(request->error, error);
+    assert_true(channel_send(b->from_control, &message));
+}
+
+static void configuration_answers_in_its_place(void **state)
+{
+    struct core_bench *b = bench_create();
+    int client = bench_connect(b, BENCH_REDIS);
+    bench_send(client, "PING\r\nCONFIG SET timeout 5\r\nECHO 2\r\n");
+    struct control_request *request = take_request(b);
+    bench_expect(b, client, "+PONG\r\n");
+    bench_send(client, "ECHO 3\r\n");
+    bench_expect_nothing(b, client);
+    answer(b, request, "");
+    bench_expect(b, client, "+OK\r\n$1\r\n2\r\n$1\r\n3\r\n");
+    bench_send(client, "CONFIG SET timeout 5\r\n");
+    answer(b, take_request(b), "ERR no");
+    bench_expect(b, client, "-ERR no\r\n");
+    bench_send(client, "CLIENT REPLY OFF\r\nCONFIG SET timeout 5\r\nPING\r\nCLIENT REPLY ON\r\n");
+    answer(b, take_request(b), "");
+    bench_expect(b, client, "+OK\r\n");
+    bench_expect_nothing(b, client);
+    bench_destroy(b);
+}
+
+static void answers_for_the_gone_are_dropped(void **state)
+{
+    struct core_bench *b = bench_create();
+    int client = bench_connect(b, BENCH_REDIS);
+    bench_send(client, "CONFIG SET timeout 5\r\nPING\r\n");
+    struct control_request *request = take_request(b);
+    bench_close(b, client);
+    assert_int_equal(b->core->clients.count, 1); /* its input is paused: not noticed yet, or */
+    answer(b, request, "");
+    bench_pass(b, 10);
+    assert_int_equal(b->core->clients.count, 0);
+
+    /* Killed, and the answer comes in the pass of the KILL. */
+    int killer = bench_connect(b, BENCH_REDIS);
+    client = bench_connect(b, BENCH_REDIS);
+    bench_send(client, "CONFIG SET timeout 5\r\nPING\r\n");
+    request = take_request(b);
+    char text[128];
+    snprintf(text, sizeof(text), "CLIENT KILL ID %llu\r\n", (unsigned long long)client_id(b, 1));
+    bench_send(killer, text);
+    answer(b, request, "");
+    bench_expect(b, killer, ":1\r\n");
+    bench_expect_end(b, client);
+    bench_destroy(b);
+}
+
+static void a_busy_control_thread_is_an_error(void **state)
+{
+    struct core_bench *b = bench_create();
+    int clients[8];
+    for (int i = 0; i < 8; i++) {
+        clients[i] = bench_connect(b, BENCH_REDIS);
+        bench_send(clients[i], "CONFIG SET timeout 5\r\nPING\r\n");
+        bench_pass(b, 3);
+    }
+    bench_expect(b, clients[7], "-ERR the control thread is busy, try again\r\n+PONG\r\n");
+    for (int i = 0; i < 7; i++) {
+        answer(b, take_request(b), "");
+        bench_expect(b, clients[i], "+OK\r\n+PONG\r\n");
+    }
+    bench_destroy(b);
+}
+
+static void shutdown_answers_only_failure(void **state)
+{
+    struct core_bench *b = bench_create();
+    int client = bench_connect(b, BENCH_REDIS);
+    bench_send(client, "SHUTDOWN\r\nPING\r\n");
+    answer(b, take_request(b), "ERR no");
+    bench_expect(b, client, "-ERR no\r\n+PONG\r\n");
+    bench_send(client, "SHUTDOWN NOSAVE\r\nPING\r\n");
+    answer(b, take_request(b), "");
+    bench_expect_nothing(b, client);
+    bench_destroy(b);
+}
+
+/* ---- datagrams ---------------------------------------------------------------------------------
+ */
+
+static int open_datagrams(struct core_bench *b)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+                                  .sin_port = htons(b->ports[2])};
+    int fd = socket(AF_INET, SOCK_DGRAM, 0);
+    assert_true(fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0);
+    return fd;
+}
+
+static void send_datagram(int fd, uint8_t id, uint8_t count, const char *text)
+{
+    uint8_t bytes[256] = {0, id, 0, 0, 0, count, 0, 0};
+    memcpy(bytes + 8, text, strlen(text));
+    assert_true(send(fd, bytes, 8 + strlen(text), 0) > 0);
+}
+
+static void datagrams_are_answered_one_by_one(void **state)
+{
+    struct core_bench *b = bench_create();
+    int client = bench_connect(b, BENCH_MEMCACHE), fd = open_datagrams(b);
+    uint8_t bytes[2000];
+    bench_send_filled(client, "set k 0 0 3000\r\n", 'k', 3000, "\r\n");
+    bench_expect(b, client, "STORED\r\n");
+    assert_true(send(fd, "short", 5, 0) == 5);
+    send_datagram(fd, 1, 2, "get k\r\n"); /* says it is one of two */
+    send_datagram(fd, 2, 1, "get k");     /* no end of line */
+    send_datagram(fd, 3, 1, "nonsense\r\n");
+    send_datagram(fd, 4, 1, "get k\r\n");
+    bench_pass(b, 5);
+    assert_int_equal(metric_read(&b->metrics, METRIC_MEMCACHE_DATAGRAMS_DROPPED), 3);
+    assert_int_equal(recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT), 8 + 7);
+    assert_memory_equal(bytes, "\0\3\0\0\0\1\0\0ERROR\r\n", 15);
+    size_t total = 0;
+    for (uint8_t i = 0; i < 3; i++) {
+        ssize_t got = recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT);
+        assert_true(got > 8 && got <= 1400);
+        assert_memory_equal(bytes, ((uint8_t[]){0, 4, 0, i, 0, 3, 0, 0}), 8);
+        total += (size_t)got - 8;
+    }
+    assert_int_equal(total, strlen("VALUE k 0 3000\r\n") + 3000 + strlen("\r\nEND\r\n"));
+    assert_int_equal(recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT), -1);
+    close(fd);
+    bench_destroy(b);
+}
+
+static void bursts_of_datagrams_fit(void **state)
+{
+    enum { COUNT = 150 };
+    struct core_bench *b = bench_create();
+    int client = bench_connect(b, BENCH_REDIS), fd = open_datagrams(b);
+    uint8_t bytes[100];
+    bench_send(client, "PING\r\nPING\r\nPING\r\n"); /* in the batch with them */
+    for (uint8_t i = 0; i < COUNT; i++) {
+        send_datagram(fd, i, 1, "get a b c d e f g h i j k l m n o p q r s t u v w x y z\r\n");
+    }
+    bench_pass(b, 5);
+    for (uint8_t i = 0; i < COUNT; i++) {
+        assert_int_equal(recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT), 8 + 5);
+        assert_int_equal(bytes[1], i);
+    }
+    bench_expect(b, client, "+PONG\r\n+PONG\r\n+PONG\r\n");
+    close(fd);
+    bench_destroy(b);
+}
+
+static void strangers_are_kept_out(void **state)
+{
+    struct core_bench *b = bench_create();
+    struct endpoint here = {address_from_ipv4(INADDR_LOOPBACK + 5), 7};
+    struct endpoint there = {address_from_ipv4(198U << 24 | 18U << 16 | 9), 7}, local = there;
+    local.port = 0; /* a Unix socket */
+    bench_pass(b, 1);
+    assert_false(core_is_protected_from(b->core, &here));
+    assert_false(core_is_protected_from(b->core, &local));
+    assert_true(core_is_protected_from(b->core, &there));
+    strcpy(b->config->requirepass, "secret");
+    assert_false(core_is_protected_from(b->core, &there));
+    bench_destroy(b);
+}
+
+#define CASE(name) cmocka_unit_test(name)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(replies_before_a_fatal_error_are_sent),
+        CASE(nothing_runs_behind_quit),
+        CASE(many_requests_of_many_connections_keep_their_order),
+        CASE(authentication_in_a_pipeline_counts),
+        CASE(errors_obey_client_reply),
+        CASE(half_closed_clients_get_their_replies),
+        CASE(clients_that_vanish_leave_nothing),
+        CASE(kill_takes_effect_at_once),
+        CASE(idle_clients_are_ended),
+        CASE(clients_beyond_the_limit_are_told),
+        CASE(endless_requests_are_ended),
+        CASE(stopping_ends_everybody),
+        CASE(large_arguments_of_any_command),
+        CASE(large_memcached_values),
+        CASE(large_values_without_memory),
+        CASE(writes_wait_for_memory_that_comes_back),
+        CASE(slow_readers_get_everything_in_order),
+        CASE(swallowed_bytes_are_not_parsed_later),
+        CASE(discarded_values_are_answered_in_spite_of_full_output),
+        CASE(sleeping_holds_up_one_connection),
+        CASE(a_sleep_of_no_time_loses_nothing),
+        CASE(configuration_answers_in_its_place),
+        CASE(answers_for_the_gone_are_dropped),
+        CASE(a_busy_control_thread_is_an_error),
+        CASE(shutdown_answers_only_failure),
+        CASE(datagrams_are_answered_one_by_one),
+        CASE(bursts_of_datagrams_fit),
+        CASE(strangers_are_kept_out),
+    };
+    simulated_memory_setup();
+    command_table_setup();
+    rcu_thread_register();
+    int result = cmocka_run_group_tests(tests, NULL, NULL);
+    rcu_thread_unregister();
+    return result;
+}
