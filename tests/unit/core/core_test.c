@@ -69,11 +69,18 @@ static void many_requests_of_many_connections_keep_their_order(void **state)
     bench_destroy(b);
 }
 
+static void set_password(struct core_bench *b)
+{
+    free(b->config->requirepass);
+    b->config->requirepass = strdup("secret");
+    assert_non_null(b->config->requirepass);
+}
+
 /* The limits of the unauthenticated are not those of whoever has just said the password. */
 static void authentication_in_a_pipeline_counts(void **state)
 {
     struct core_bench *b = bench_create();
-    strcpy(b->config->requirepass, "secret");
+    set_password(b);
     int client = bench_connect(b, BENCH_REDIS);
     bench_send_filled(
         client, "AUTH secret\r\n*3\r\n$3\r\nSET\r\n$1\r\na\r\n$100000\r\n", 'x', LARGE,
@@ -389,18 +396,24 @@ static void discarded_values_are_answered_in_spite_of_full_output(void **state)
 {
     struct core_bench *b = bench_create();
     int client = bench_connect(b, BENCH_REDIS);
-    bench_send_filled(client, "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1100000\r\n", 'k', 1100000, "\r\n");
-    bench_expect(b, client, "+OK\r\n");
+    for (int i = 1; i <= 8; i++) {
+        char length[16];
+        snprintf(length, sizeof(length), ":%d\r\n", i * 500000);
+        bench_send_filled(client, "*3\r\n$6\r\nAPPEND\r\n$1\r\nk\r\n$500000\r\n", 'k', 500000,
+                          "\r\n");
+        bench_expect(b, client, length);
+    }
     set_memory_limit(b);
     /* What the kernel takes meanwhile is not enough to empty the output. */
-    int small = 4096;
+    int small = 100000;
     setsockopt(b->core->clients.first->socket_fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
     setsockopt(client, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
     bench_send_filled(client, "GET k\r\n*3\r\n$3\r\nSET\r\n$1\r\na\r\n$100000\r\n", 'x', LARGE,
                       "\r\nPING\r\n");
     bench_pass(b, 5);
+    assert_true(b->core->clients.first->output_buffer_bytes > CORE_OUTPUT_PAUSE_BYTES);
     bench_expect_filled(
-        b, client, "$1100000\r\n", 'k', 1100000,
+        b, client, "$4000000\r\n", 'k', 4000000,
         "\r\n-OOM command not allowed when used memory > 'maxmemory'.\r\n+PONG\r\n");
     bench_destroy(b);
 }
@@ -619,7 +632,7 @@ static void strangers_are_kept_out(void **state)
     assert_false(core_is_protected_from(b->core, &here));
     assert_false(core_is_protected_from(b->core, &local));
     assert_true(core_is_protected_from(b->core, &there));
-    strcpy(b->config->requirepass, "secret");
+    set_password(b);
     assert_false(core_is_protected_from(b->core, &there));
     bench_destroy(b);
 }
