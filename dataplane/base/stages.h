@@ -1,5 +1,5 @@
 /* The stages of a worker's pass, as rows of stages.def. Each has two counters among the metrics
- * (metrics_stage.def): the cycles of all passes, and of the long ones alone. Core counts them
+ * (metrics_stage.def): the cycles of ordinary passes, and of long ones. Core counts them
  * (core_stages.h); INFO stages shows them.
  */
 #ifndef NICACHED_BASE_STAGES_H

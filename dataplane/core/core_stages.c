@@ -13,14 +13,43 @@ static uint32_t length_class(uint64_t us)
     return class < STAGES_LENGTH_CLASSES ? class : STAGES_LENGTH_CLASSES - 1;
 }
 
-static void count_long_pass(const struct core_stages *stages, struct metrics *metrics)
+static void count_long_pass(const struct core_stages *stages, struct metrics *metrics,
+                            uint64_t length)
 {
     metric_add(metrics, METRIC_LOOP_LONG_PASSES, 1);
+    metric_add(metrics, METRIC_LOOP_LONG_CYCLES, length);
     metric_add(metrics, METRIC_LOOP_LONG_PACKETS, stages->packets);
     metric_add(metrics, METRIC_LOOP_LONG_REQUESTS, stages->requests);
+}
+
+static void count_stages(struct core_stages *stages, struct metrics *metrics, enum metric first)
+{
     for (uint32_t i = 0; i < STAGE_SLEEP; i++) {
-        metric_add(metrics, stage_long_cycles_metric((enum stage)i), stages->cycles[i]);
+        metric_add(metrics, (enum metric)(first + i), stages->cycles[i]);
+        stages->cycles[i] = 0;
     }
+}
+
+static void count_timed_pass(struct core_stages *stages, struct metrics *metrics, uint64_t length,
+                             bool is_long)
+{
+    if (is_long) {
+        count_stages(stages, metrics, stage_long_cycles_metric(STAGE_RECEIVE));
+        return;
+    }
+    count_stages(stages, metrics, stage_cycles_metric(STAGE_RECEIVE));
+    metric_add(metrics, METRIC_LOOP_TIMED_CYCLES, length);
+    metric_add(metrics, METRIC_LOOP_TIMED_PACKETS, stages->packets);
+    metric_add(metrics, METRIC_LOOP_TIMED_REQUESTS, stages->requests);
+}
+
+/* Reads the TSC for the last time in this pass; the last stage ends here. */
+static uint64_t end_pass(struct core_stages *stages)
+{
+    uint64_t now = rte_rdtsc();
+    stages->cycles[stages->current] += stages->timed ? now - stages->read : 0;
+    stages->read = now;
+    return now - stages->began;
 }
 
 void core_stages_end(struct core_stages *stages, struct metrics *metrics, bool did_work)
@@ -29,19 +58,19 @@ void core_stages_end(struct core_stages *stages, struct metrics *metrics, bool d
     if (!did_work) {
         return;
     }
-    core_stages_enter(stages, true, STAGE_RECEIVE);
-    uint64_t length = stages->read - stages->began;
-    if (length > STAGES_LONG_PASS_US * stages->cycles_per_us) {
-        count_long_pass(stages, metrics);
+    uint64_t length = end_pass(stages);
+    bool is_long = length > STAGES_LONG_PASS_US * stages->cycles_per_us;
+    if (is_long) {
+        count_long_pass(stages, metrics, length);
+    }
+    if (stages->timed) {
+        count_timed_pass(stages, metrics, length, is_long);
     }
     metric_add(metrics, stages_length_metric(length_class(length / stages->cycles_per_us)), 1);
+    metric_add(metrics, METRIC_LOOP_BUSY_CYCLES, length);
     metric_add(metrics, METRIC_LOOP_PACKETS, stages->packets);
     metric_add(metrics, METRIC_LOOP_REQUESTS, stages->requests);
     stages->packets = stages->requests = 0;
-    for (uint32_t i = 0; i < STAGE_SLEEP; i++) {
-        metric_add(metrics, stage_cycles_metric((enum stage)i), stages->cycles[i]);
-        stages->cycles[i] = 0;
-    }
 }
 
 void core_stages_slept(struct core_stages *stages, struct metrics *metrics, uint64_t began)

@@ -57,25 +57,27 @@ static void test_stages(void **state)
     struct dialogue *d = *state;
     uint64_t *values = d->metrics.values;
     values[METRIC_LOOP_CYCLES] = 10000;
-    values[METRIC_STAGE_CYCLES_RUN] = 3000; /* of these in long passes: */
-    values[METRIC_STAGE_LONG_CYCLES_RUN] = 1000;
-    values[METRIC_STAGE_CYCLES_TCP_INPUT] = 2000;
+    values[METRIC_LOOP_BUSY_CYCLES] = 5000; /* of these in long passes: */
+    values[METRIC_LOOP_LONG_CYCLES] = 1000;
     values[METRIC_STAGE_CYCLES_SLEEP] = 4000;
     values[METRIC_LOOP_PACKETS] = 12;
     values[METRIC_LOOP_LONG_PACKETS] = 2;
     values[METRIC_LOOP_REQUESTS] = 25;
     values[METRIC_LOOP_LONG_REQUESTS] = 5;
-    values[METRIC_LOOP_LONG_PASSES] = 1;
+    values[METRIC_LOOP_TIMED_CYCLES] = 800; /* one pass in some, by stage: */
+    values[METRIC_STAGE_CYCLES_RUN] = 600;
+    values[METRIC_STAGE_CYCLES_TCP_INPUT] = 200;
+    values[METRIC_STAGE_LONG_CYCLES_RUN] = 1000000;
+    values[METRIC_LOOP_TIMED_PACKETS] = 2;
+    values[METRIC_LOOP_TIMED_REQUESTS] = 4;
     values[METRIC_LOOP_PASSES_UNDER_4US] = 7;
     dialogue_expect_part(d, "INFO stages", "# Stages\r\n");
     assert_non_null(strstr(d->reply, "\r\ncycles_total:10000\r\ncycles_busy:5000\r\n"
                                      "cycles_asleep:4000\r\ncycles_idle:1000\r\n"
-                                     "busy_cycle_ratio:0.5000\r\ncycles_of_long_passes:1000\r\n"
+                                     "busy_cycle_ratio:0.5000\r\n"
                                      "cycles_per_packet:400.0\r\ncycles_per_request:200.0\r\n"));
-    assert_non_null(strstr(d->reply, "\r\nstage_run:cycles=3000,share=0.5000,"
-                                     "cycles_per_packet=200.0,cycles_per_request=100.0\r\n"));
-    assert_non_null(strstr(d->reply, "\r\nloop_long_passes:1\r\nloop_long_packets:2\r\n"
-                                     "loop_long_requests:5\r\n"));
+    assert_non_null(strstr(d->reply, "\r\nstage_run:share=0.7500,cycles_per_packet=300.0,"
+                                     "cycles_per_request=150.0\r\n"));
     assert_non_null(strstr(d->reply, "\r\nloop_passes_under_4us:7\r\n"));
     dialogue_expect(d, "CONFIG RESETSTAT", "+OK\r\n");
     dialogue_expect_part(d, "INFO stages", "\r\ncycles_total:0\r\ncycles_busy:0\r\n");
