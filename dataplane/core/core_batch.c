@@ -164,11 +164,15 @@ static void run_resp(struct core *core, struct batch_entry *entry)
         .large_value_index = index_of_blob_argument(entry, blob),
         .reply = &reply,
     };
+    bool sees_others = call.command != NULL && (call.command->flags & COMMAND_ADMIN) != 0;
+    if (UNLIKELY(sees_others)) {
+        core_note_sizes(core);
+    }
     enum command_verdict verdict = command_run(&call);
     if (verdict == COMMAND_DEFERRED) {
         core_defer(core, conversation, &call.deferral);
     }
-    if (call.command != NULL && (call.command->flags & COMMAND_ADMIN) != 0) {
+    if (UNLIKELY(sees_others)) {
         core_close_killed(core);
     }
 }

@@ -603,6 +603,14 @@ static void settle_session(struct core *core, struct session *session)
     conversation->client.output_buffer_bytes = session->stream->out.size;
 }
 
+/* What was acknowledged since its last request. */
+void core_note_sizes(struct core *core)
+{
+    for (struct client *client = core->clients.first; client != NULL; client = client->next) {
+        client->output_buffer_bytes = conversation_of_client(client)->session.stream->out.size;
+    }
+}
+
 void core_settle(struct core *core)
 {
     while (core->touched != NULL) {

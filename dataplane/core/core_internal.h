@@ -162,6 +162,7 @@ void core_take_events(struct core *core, const struct stream_event *events, uint
 void core_settle(struct core *core); /* end of the pass: every touched session */
 void core_continue(struct core *core, struct conversation *conversation); /* was blocked */
 void core_touch(struct core *core, struct conversation *conversation);
+void core_note_sizes(struct core *core); /* for commands that show other clients */
 void core_close_killed(struct core *core);
 void core_close_idle(struct core *core);
 void core_free_conversations(struct core *core);

@@ -112,7 +112,8 @@ static void end_silently(struct tcp *tcp, struct tcp_connection *c, const struct
 
 static void abort_silently(struct tcp *tcp, struct tcp_connection *c, const struct instant *now)
 {
-    if (c->interface->tx_count >= NET_TX_QUEUE) {
+    /* A reset may bring an ARP request with it. */
+    if (c->interface->tx_count >= NET_TX_QUEUE / 2) {
         return; /* its turn comes with the next call */
     }
     if (c->state != TCP_TIME_WAIT && c->state != TCP_SYN_SENT) {

@@ -16,7 +16,8 @@
 #include "tests/support/simulated_host.h"
 #include "tests/unit/core/core_bench.h"
 
-#define LARGE   20000U /* does not fit inline: goes through a blob */
+/* More than one read brings, so that it is received into a blob. */
+#define LARGE   100000U
 #define NEAR_1M 1048550U
 
 /* ---- pipelines ------------------------------------------------------------------------------- */
@@ -68,20 +69,27 @@ static void many_requests_of_many_connections_keep_their_order(void **state)
     bench_destroy(b);
 }
 
+static void set_password(struct core_bench *b)
+{
+    free(b->config->requirepass);
+    b->config->requirepass = strdup("secret");
+    assert_non_null(b->config->requirepass);
+}
+
 /* The limits of the unauthenticated are not those of whoever has just said the password. */
 static void authentication_in_a_pipeline_counts(void **state)
 {
     struct core_bench *b = bench_create();
-    strcpy(b->config->requirepass, "secret");
+    set_password(b);
     int client = bench_connect(b, BENCH_REDIS);
     bench_send_filled(
-        client, "AUTH secret\r\n*3\r\n$3\r\nSET\r\n$1\r\na\r\n$20000\r\n", 'x', LARGE,
+        client, "AUTH secret\r\n*3\r\n$3\r\nSET\r\n$1\r\na\r\n$100000\r\n", 'x', LARGE,
         "\r\n*12\r\n$6\r\nEXISTS\r\n$1\r\na\r\n$1\r\na\r\n$1\r\na\r\n$1\r\na\r\n"
         "$1\r\na\r\n$1\r\na\r\n$1\r\na\r\n$1\r\na\r\n$1\r\na\r\n$1\r\na\r\n$1\r\na\r\n");
     bench_expect(b, client, "+OK\r\n+OK\r\n:11\r\n");
     bench_close(b, client);
     client = bench_connect(b, BENCH_REDIS);
-    bench_send(client, "PING\r\n*3\r\n$3\r\nSET\r\n$1\r\na\r\n$20000\r\n");
+    bench_send(client, "PING\r\n*3\r\n$3\r\nSET\r\n$1\r\na\r\n$100000\r\n");
     bench_expect(b, client,
                  "-NOAUTH Authentication required.\r\n"
                  "-ERR Protocol error: unauthenticated bulk length\r\n");
@@ -126,8 +134,9 @@ static void clients_that_vanish_leave_nothing(void **state)
         clients[i] = bench_connect(b, i < 2 ? BENCH_REDIS : BENCH_MEMCACHE);
     }
     bench_send_filled(clients[0], "*3\r\n$3\r\nSET\r\n$1\r\na\r\n$100000\r\n", 'x', 50000, "");
-    bench_send_filled(clients[1], "*5\r\n$4\r\nMSET\r\n$1\r\na\r\n$1\r\nb\r\n$1\r\nc\r\n$20000\r\n",
-                      'x', LARGE, "");
+    bench_send_filled(clients[1],
+                      "*5\r\n$4\r\nMSET\r\n$1\r\na\r\n$1\r\nb\r\n$1\r\nc\r\n$100000\r\n", 'x',
+                      LARGE, "");
     bench_send_filled(clients[2], "set a 0 0 90000\r\n", 'x', 50000, "");
     bench_send_filled(clients[3], "set a 0 0 2000000\r\n", 'x', 50000, ""); /* too large */
     bench_pass(b, 5);
@@ -236,7 +245,7 @@ static void stopping_ends_everybody(void **state)
     int clients[CLIENTS];
     for (int i = 0; i < CLIENTS; i++) {
         clients[i] = bench_connect(b, BENCH_REDIS);
-        bench_send_filled(clients[i], "DEBUG SLEEP 9\r\n*3\r\n$3\r\nSET\r\n$1\r\na\r\n$20000\r\n",
+        bench_send_filled(clients[i], "DEBUG SLEEP 9\r\n*3\r\n$3\r\nSET\r\n$1\r\na\r\n$100000\r\n",
                           'x', 100, "");
     }
     bench_pass(b, 5);
@@ -256,26 +265,26 @@ static void large_arguments_of_any_command(void **state)
 {
     struct core_bench *b = bench_create();
     int client = bench_connect(b, BENCH_REDIS);
-    bench_send_filled(client, "*7\r\n$4\r\nMSET\r\n$1\r\na\r\n$20000\r\n", 'a', LARGE,
-                      "\r\n$1\r\nb\r\n$30000\r\n");
-    bench_send_filled(client, "", 'b', 30000, "\r\n$1\r\nc\r\n$1\r\nc\r\nGET c\r\n");
+    bench_send_filled(client, "*7\r\n$4\r\nMSET\r\n$1\r\na\r\n$100000\r\n", 'a', LARGE,
+                      "\r\n$1\r\nb\r\n$130000\r\n");
+    bench_send_filled(client, "", 'b', 130000, "\r\n$1\r\nc\r\n$1\r\nc\r\nGET c\r\n");
     bench_expect(b, client, "+OK\r\n$1\r\nc\r\n");
     bench_send(client, "GET b\r\nGET a\r\n");
-    bench_expect_filled(b, client, "$30000\r\n", 'b', 30000, "\r\n");
-    bench_expect_filled(b, client, "$20000\r\n", 'a', LARGE, "\r\n");
-    bench_send_filled(client, "*2\r\n$4\r\nECHO\r\n$20000\r\n", 'e', LARGE, "\r\nPING\r\n");
-    bench_expect_filled(b, client, "$20000\r\n", 'e', LARGE, "\r\n+PONG\r\n");
-    bench_send_filled(client, "*3\r\n$6\r\nAPPEND\r\n$1\r\na\r\n$20000\r\n", 'a', LARGE,
+    bench_expect_filled(b, client, "$130000\r\n", 'b', 130000, "\r\n");
+    bench_expect_filled(b, client, "$100000\r\n", 'a', LARGE, "\r\n");
+    bench_send_filled(client, "*2\r\n$4\r\nECHO\r\n$100000\r\n", 'e', LARGE, "\r\nPING\r\n");
+    bench_expect_filled(b, client, "$100000\r\n", 'e', LARGE, "\r\n+PONG\r\n");
+    bench_send_filled(client, "*3\r\n$6\r\nAPPEND\r\n$1\r\na\r\n$100000\r\n", 'a', LARGE,
                       "\r\nGET a\r\n");
-    bench_expect_filled(b, client, ":40000\r\n$40000\r\n", 'a', 40000, "\r\n");
-    bench_send_filled(client, "*2\r\n$3\r\nGET\r\n$20000\r\n", 'k', LARGE, "\r\n");
+    bench_expect_filled(b, client, ":200000\r\n$200000\r\n", 'a', 200000, "\r\n");
+    bench_send_filled(client, "*2\r\n$3\r\nGET\r\n$100000\r\n", 'k', LARGE, "\r\n");
     bench_expect(b, client, "$-1\r\n");
-    bench_send_filled(client, "*3\r\n$3\r\nSET\r\n$20000\r\n", 'k', LARGE, "\r\n$1\r\nv\r\n");
+    bench_send_filled(client, "*3\r\n$3\r\nSET\r\n$100000\r\n", 'k', LARGE, "\r\n$1\r\nv\r\n");
     bench_expect(b, client, "+OK\r\n");
-    bench_send_filled(client, "*2\r\n$5\r\nNOSUC\r\n$20000\r\n", 'x', LARGE, "\r\nPING\r\n");
+    bench_send_filled(client, "*2\r\n$5\r\nNOSUC\r\n$100000\r\n", 'x', LARGE, "\r\nPING\r\n");
     bench_expect_filled(b, client, "-ERR unknown command 'NOSUC', with args beginning with: '", 'x',
                         128, "' \r\n+PONG\r\n");
-    bench_send_filled(client, "*3\r\n$4\r\nMSET\r\n$20000\r\n", 'k', LARGE, "\r\n+PING\r\n");
+    bench_send_filled(client, "*3\r\n$4\r\nMSET\r\n$100000\r\n", 'k', LARGE, "\r\n+PING\r\n");
     bench_expect(b, client, "-ERR Protocol error: expected '$', got '+'\r\n");
     bench_expect_end(b, client);
     bench_destroy(b);
@@ -285,18 +294,18 @@ static void large_memcached_values(void **state)
 {
     struct core_bench *b = bench_create();
     int client = bench_connect(b, BENCH_MEMCACHE);
-    bench_send_filled(client, "set a 7 0 20000\r\n", 'a', LARGE, "\r\nget a\r\n");
-    bench_expect_filled(b, client, "STORED\r\nVALUE a 7 20000\r\n", 'a', LARGE, "\r\nEND\r\n");
-    bench_send_filled(client, "add a 0 0 20000\r\n", 'x', LARGE, "\r\nget none\r\n");
+    bench_send_filled(client, "set a 7 0 100000\r\n", 'a', LARGE, "\r\nget a\r\n");
+    bench_expect_filled(b, client, "STORED\r\nVALUE a 7 100000\r\n", 'a', LARGE, "\r\nEND\r\n");
+    bench_send_filled(client, "add a 0 0 100000\r\n", 'x', LARGE, "\r\nget none\r\n");
     bench_expect(b, client, "NOT_STORED\r\nEND\r\n");
-    bench_send_filled(client, "set b 0 0 20000 noreply\r\n", 'b', LARGE, "\r\nget none\r\n");
+    bench_send_filled(client, "set b 0 0 100000 noreply\r\n", 'b', LARGE, "\r\nget none\r\n");
     bench_expect(b, client, "END\r\n");
-    bench_send_filled(client, "set c 0 0 20000\r\n", 'c', LARGE, "XXget c\r\n");
+    bench_send_filled(client, "set c 0 0 100000\r\n", 'c', LARGE, "XXget c\r\n");
     bench_expect(b, client, "CLIENT_ERROR bad data chunk\r\nEND\r\n");
-    bench_send_filled(client, "set c 0 0 20000 noreply\r\n", 'c', LARGE, "XXget none\r\n");
+    bench_send_filled(client, "set c 0 0 100000 noreply\r\n", 'c', LARGE, "XXget none\r\n");
     bench_expect(b, client, "END\r\n");
     b->config->memcache_item_size_max = 1024;
-    bench_send_filled(client, "set b 0 0 20000\r\n", 'b', LARGE, "\r\nget b\r\n");
+    bench_send_filled(client, "set b 0 0 100000\r\n", 'b', LARGE, "\r\nget b\r\n");
     bench_expect(b, client, "SERVER_ERROR object too large for cache\r\nEND\r\n");
     bench_destroy(b);
 }
@@ -314,21 +323,21 @@ static void large_values_without_memory(void **state)
     bench_send(other, "set a 0 0 1\r\n1\r\n");
     bench_expect(b, other, "STORED\r\n");
     set_memory_limit(b);
-    bench_send_filled(client, "PING\r\n*3\r\n$3\r\nSET\r\n$1\r\nb\r\n$20000\r\n", 'x', LARGE,
+    bench_send_filled(client, "PING\r\n*3\r\n$3\r\nSET\r\n$1\r\nb\r\n$100000\r\n", 'x', LARGE,
                       "\r\nPING\r\n");
     bench_expect(b, client,
                  "+PONG\r\n-OOM command not allowed when used memory > 'maxmemory'.\r\n+PONG\r\n");
     bench_send(client, "CLIENT REPLY SKIP\r\n");
-    bench_send_filled(client, "*3\r\n$3\r\nSET\r\n$1\r\nb\r\n$20000\r\n", 'x', LARGE,
+    bench_send_filled(client, "*3\r\n$3\r\nSET\r\n$1\r\nb\r\n$100000\r\n", 'x', LARGE,
                       "\r\nPING\r\n");
     bench_expect(b, client, "+PONG\r\n");
-    bench_send_filled(client, "*3\r\n$4\r\nMSET\r\n$20000\r\n", 'k', LARGE, "\r\n+x\r\n");
+    bench_send_filled(client, "*3\r\n$4\r\nMSET\r\n$100000\r\n", 'k', LARGE, "\r\n+x\r\n");
     bench_expect(b, client, "-ERR Protocol error: expected '$', got '+'\r\n");
     bench_expect_end(b, client);
     /* As the reference does: no reply when none is wanted, and the old value is gone. */
-    bench_send_filled(other, "set a 0 0 20000 noreply\r\n", 'x', LARGE, "\r\nget a\r\n");
+    bench_send_filled(other, "set a 0 0 100000 noreply\r\n", 'x', LARGE, "\r\nget a\r\n");
     bench_expect(b, other, "END\r\n");
-    bench_send_filled(other, "set a 0 0 20000\r\n", 'x', LARGE, "\r\nget a\r\n");
+    bench_send_filled(other, "set a 0 0 100000\r\n", 'x', LARGE, "\r\nget a\r\n");
     bench_expect(b, other, "SERVER_ERROR out of memory storing object\r\nEND\r\n");
     bench_destroy(b);
 }
@@ -409,13 +418,24 @@ static void discarded_values_are_answered_in_spite_of_full_output(void **state)
 {
     struct core_bench *b = bench_create();
     int client = bench_connect(b, BENCH_REDIS);
-    bench_send_filled(client, "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1100000\r\n", 'k', 1100000, "\r\n");
-    bench_expect(b, client, "+OK\r\n");
+    for (int i = 1; i <= 8; i++) {
+        char length[16];
+        snprintf(length, sizeof(length), ":%d\r\n", i * 500000);
+        bench_send_filled(client, "*3\r\n$6\r\nAPPEND\r\n$1\r\nk\r\n$500000\r\n", 'k', 500000,
+                          "\r\n");
+        bench_expect(b, client, length);
+    }
     set_memory_limit(b);
-    bench_send_filled(client, "GET k\r\n*3\r\n$3\r\nSET\r\n$1\r\na\r\n$20000\r\n", 'x', LARGE,
+    /* What the kernel takes meanwhile is not enough to empty the output. */
+    int small = 100000;
+    setsockopt(b->core->clients.first->socket_fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
+    setsockopt(client, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
+    bench_send_filled(client, "GET k\r\n*3\r\n$3\r\nSET\r\n$1\r\na\r\n$100000\r\n", 'x', LARGE,
                       "\r\nPING\r\n");
+    bench_pass(b, 5);
+    assert_true(b->core->clients.first->output_buffer_bytes > CORE_OUTPUT_PAUSE_BYTES);
     bench_expect_filled(
-        b, client, "$1100000\r\n", 'k', 1100000,
+        b, client, "$4000000\r\n", 'k', 4000000,
         "\r\n-OOM command not allowed when used memory > 'maxmemory'.\r\n+PONG\r\n");
     bench_destroy(b);
 }
@@ -634,7 +654,7 @@ static void strangers_are_kept_out(void **state)
     assert_false(core_is_protected_from(b->core, &here));
     assert_false(core_is_protected_from(b->core, &local));
     assert_true(core_is_protected_from(b->core, &there));
-    strcpy(b->config->requirepass, "secret");
+    set_password(b);
     assert_false(core_is_protected_from(b->core, &there));
     bench_destroy(b);
 }

@@ -1,0 +1,310 @@
+/* A core over its own TCP, with a peer across a simulated link without losses: what kernel sockets
+ * cannot show. Slow readers by the window, protected mode, stopping with thousands of connections.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdlib.h>
+
+#include "dataplane/base/check.h"
+#include "dataplane/base/rcu.h"
+#include "dataplane/core/core_internal.h"
+#include "tests/support/simulated_host.h"
+#include "tests/support/simulated_network.h"
+
+enum { SERVER = 1, CLIENT = 2, BUFFERS = 16383 };
+
+struct peer {
+    struct stream *stream;
+    bool opened, finished, closed;
+    bool holds; /* reads nothing: its window closes */
+    size_t received;
+    char first[64]; /* the first bytes of what was received */
+};
+
+struct stack_bench {
+    uint64_t now_us, resets;
+    struct simulated_network *network;
+    struct rte_mempool *pool;
+    struct simulated_host host;
+    struct metrics metrics;
+    const struct metrics *all_metrics[1];
+    struct shard *shard;
+    struct config *config;
+    const struct config *config_slot;
+    struct control_status status;
+    struct core *core;
+};
+
+/* ---- both sides ------------------------------------------------------------------------------ */
+
+static uint16_t link_receive(void *context, uint16_t queue, struct rte_mbuf **packets,
+                             uint16_t count_max)
+{
+    struct stack_bench *b = context;
+    return (uint16_t)simulated_network_receive(b->network, 0, packets, count_max, b->now_us);
+}
+
+static void link_transmit(void *context, uint16_t queue, struct rte_mbuf **packets, uint16_t count)
+{
+    enum { ETHERNET_AND_IPV4 = 14 + 20, FLAGS = 13, RST = 4 };
+    struct stack_bench *b = context;
+    for (uint16_t i = 0; i < count; i++) {
+        const uint8_t *frame = rte_pktmbuf_mtod(packets[i], const uint8_t *);
+        b->resets += packets[i]->data_len >= 54 && (frame[ETHERNET_AND_IPV4 + FLAGS] & RST) != 0;
+    }
+    simulated_network_send(b->network, 0, packets, count, b->now_us);
+}
+
+static void take_data(struct peer *peer, struct slice data)
+{
+    if (peer->received < sizeof(peer->first)) {
+        size_t room = sizeof(peer->first) - peer->received;
+        memcpy(peer->first + peer->received, data.data, data.size < room ? data.size : room);
+    }
+    peer->received += data.size;
+    if (peer->holds) {
+        peer->stream->unread_bytes += data.size;
+        stream_mark_dirty(peer->stream);
+    }
+}
+
+static void on_events(struct simulated_host *host, const struct stream_event *events,
+                      uint32_t count, const struct instant *now)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        struct peer *peer = events[i].stream->session;
+        switch (events[i].type) {
+        case STREAM_OPENED: peer->opened = true; break;
+        case STREAM_DATA: take_data(peer, events[i].data); break;
+        case STREAM_FINISHED: peer->finished = true; break;
+        case STREAM_DRAINED: break;
+        case STREAM_CLOSED:
+            peer->closed = true;
+            peer->stream = NULL;
+            break;
+        }
+    }
+}
+
+static void create_core(struct stack_bench *b)
+{
+    struct config_error error = {{0}};
+    struct instant now = simulated_instant(b->now_us);
+    struct core_link link = {.context = b,
+                             .receive = link_receive,
+                             .transmit = link_transmit,
+                             .wait_fd = -1,
+                             .interface = {.mac = simulated_host_mac(SERVER),
+                                           .address = simulated_host_address(SERVER),
+                                           .prefix_length = 24,
+                                           .mtu = 1500}};
+    struct core_options options = {.worker_count = 1,
+                                   .config_slot = &b->config_slot,
+                                   .links = &link,
+                                   .link_count = 1,
+                                   .pool = b->pool,
+                                   .shard = b->shard,
+                                   .all_shards = &b->shard,
+                                   .metrics = &b->metrics,
+                                   .all_metrics = b->all_metrics,
+                                   .status = &b->status,
+                                   .control_wake_fd = -1,
+                                   .seed = 3,
+                                   .now = &now,
+                                   .error = &error};
+    b->core = core_create(&options);
+    CHECK(b->core != NULL);
+}
+
+static struct stack_bench *stack_create(void)
+{
+    struct stack_bench *b = calloc(1, sizeof(*b));
+    CHECK(b != NULL);
+    b->now_us = 1000000;
+    struct instant now = simulated_instant(b->now_us);
+    struct simulated_link link = {.delay_us = 50};
+    struct rte_ether_addr server = simulated_host_mac(SERVER), client = simulated_host_mac(CLIENT);
+    b->pool = simulated_pool_create("stack", BUFFERS, 2048 + RTE_PKTMBUF_HEADROOM);
+    b->network = simulated_network_create(3);
+    CHECK(simulated_network_add_station(b->network, &server, &link) == 0);
+    CHECK(simulated_network_add_station(b->network, &client, &link) == 1);
+    struct shard_options shard_options = {.metrics = &b->metrics};
+    b->shard = shard_create(&shard_options);
+    CHECK(b->shard != NULL);
+    shard_attach_thread(b->shard);
+    b->config = config_create_default();
+    b->config->protected_mode = false;
+    b->config_slot = b->config;
+    b->all_metrics[0] = &b->metrics;
+    create_core(b);
+    simulated_host_init(&b->host, CLIENT, 1500, b->pool, NULL, &now);
+    b->host.on_events = on_events;
+    return b;
+}
+
+/* Nobody is left on the server's side, no buffer is lost. */
+static void stack_destroy(struct stack_bench *b)
+{
+    struct instant now = simulated_instant(b->now_us);
+    core_close_all(b->core, &now);
+    assert_int_equal(b->core->bytes.used_count, 0);
+    core_destroy(b->core);
+    for (int i = 0; i < 10000 && shard_maintain(b->shard, &now); i++) {
+    }
+    shard_destroy(b->shard);
+    config_destroy(b->config);
+    simulated_host_deinit(&b->host);
+    simulated_network_destroy(b->network);
+    assert_int_equal(rte_mempool_avail_count(b->pool), BUFFERS);
+    rte_mempool_free(b->pool);
+    free(b);
+}
+
+static void run_for(struct stack_bench *b, uint64_t us)
+{
+    struct rte_mbuf *frames[SIMULATED_BURST];
+    for (uint64_t end = b->now_us + us; b->now_us < end; b->now_us += 20) {
+        struct instant now = simulated_instant(b->now_us);
+        core_pass(b->core, &now);
+        uint32_t count =
+            simulated_network_receive(b->network, 1, frames, SIMULATED_BURST, b->now_us);
+        simulated_host_pass(&b->host, frames, count, &now);
+        simulated_network_collect(b->network, 1, b->host.interface, b->now_us);
+    }
+}
+
+static void peer_connect(struct stack_bench *b, struct peer *peer)
+{
+    struct endpoint server = {simulated_host_address(SERVER), 6379};
+    struct instant now = simulated_instant(b->now_us);
+    *peer = (struct peer){.stream = tcp_connect(b->host.tcp, &server, &now)};
+    assert_non_null(peer->stream);
+    peer->stream->session = peer;
+}
+
+static void peer_send(struct stack_bench *b, struct peer *peer, const char *text)
+{
+    byte_queue_append(&peer->stream->out, &b->host.bytes, text, strlen(text));
+    stream_mark_dirty(peer->stream);
+}
+
+static void peer_reads_again(struct peer *peer)
+{
+    peer->holds = false;
+    peer->stream->unread_bytes = 0;
+    stream_mark_dirty(peer->stream);
+}
+
+/* ---- tests -------------------------------------------------------------------------------------
+ */
+
+/* 12 MB of replies for somebody who reads nothing: they are not queued, and none is lost. */
+static void closed_windows_hold_requests_back(void **state)
+{
+    enum { VALUE = 60000, GETS = 200 };
+    struct stack_bench *b = stack_create();
+    struct peer peer;
+    char *value = malloc(VALUE + 1);
+    CHECK(value != NULL);
+    memset(value, 'v', VALUE);
+    value[VALUE] = '\0';
+    peer_connect(b, &peer);
+    peer_send(b, &peer, "*3\r\n$3\r\nSET\r\n$1\r\na\r\n$60000\r\n");
+    peer_send(b, &peer, value);
+    peer_send(b, &peer, "\r\n");
+    free(value);
+    run_for(b, 50000);
+    assert_int_equal(peer.received, 5);
+
+    peer.holds = true;
+    for (int i = 0; i < GETS; i++) {
+        peer_send(b, &peer, "GET a\r\n");
+    }
+    peer_send(b, &peer, "PIN"); /* a request that is still arriving when the rest waits */
+    run_for(b, 200000);
+    const struct client *client = b->core->clients.first;
+    assert_true(client->output_buffer_bytes > CORE_OUTPUT_PAUSE_BYTES / 2);
+    assert_true(client->output_buffer_bytes < CORE_OUTPUT_PAUSE_BYTES + 2 * VALUE);
+    assert_true(client->query_buffer_bytes > 0);
+    peer_send(b, &peer, "G\r\n");
+    run_for(b, 200000);
+    peer_reads_again(&peer);
+    run_for(b, 20000000);
+    assert_int_equal(peer.received, 5 + GETS * (sizeof("$60000\r\n") - 1 + VALUE + 2) + 7);
+    core_note_sizes(b->core);
+    assert_int_equal(client->output_buffer_bytes, 0);
+    stack_destroy(b);
+}
+
+static void strangers_are_told_of_protected_mode(void **state)
+{
+    struct stack_bench *b = stack_create();
+    struct peer peer;
+    b->config->protected_mode = true;
+    peer_connect(b, &peer);
+    run_for(b, 50000);
+    assert_true(peer.opened && peer.finished);
+    assert_memory_equal(peer.first, "-DENIED nicached is running in protected mode", 45);
+    run_for(b, 50000);
+    assert_int_equal(b->core->clients.count, 0);
+    stack_destroy(b);
+}
+
+static void reset_in_the_middle_of_a_value(void **state)
+{
+    struct stack_bench *b = stack_create();
+    struct peer peer;
+    peer_connect(b, &peer);
+    peer_send(b, &peer, "*5\r\n$4\r\nMSET\r\n$1\r\na\r\n$1\r\nb\r\n$1\r\nc\r\n$50000\r\nxxx");
+    run_for(b, 50000);
+    struct shard_memory memory;
+    shard_read_memory(b->shard, &memory);
+    assert_true(memory.item_bytes >= 50000);
+    peer.stream->abort_requested = true;
+    stream_mark_dirty(peer.stream);
+    run_for(b, 50000);
+    shard_read_memory(b->shard, &memory);
+    assert_int_equal(memory.item_bytes, 0);
+    assert_int_equal(b->core->clients.count, 0);
+    stack_destroy(b);
+}
+
+/* More resets than the transmit array holds frames. */
+static void stopping_resets_every_connection(void **state)
+{
+    enum { PEERS = 3000 };
+    static struct peer peers[PEERS];
+    struct stack_bench *b = stack_create();
+    for (int i = 0; i < PEERS; i++) {
+        peer_connect(b, &peers[i]);
+        run_for(b, 40);
+    }
+    run_for(b, 1500000); /* a SYN that met an unresolved address is repeated after a second */
+    assert_int_equal(b->core->clients.count, PEERS);
+    struct instant now = simulated_instant(b->now_us);
+    b->resets = 0;
+    core_close_all(b->core, &now);
+    assert_int_equal(b->resets, PEERS);
+    assert_int_equal(b->core->clients.count, 0);
+    stack_destroy(b);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(closed_windows_hold_requests_back),
+        cmocka_unit_test(strangers_are_told_of_protected_mode),
+        cmocka_unit_test(reset_in_the_middle_of_a_value),
+        cmocka_unit_test(stopping_resets_every_connection),
+    };
+    simulated_memory_setup();
+    command_table_setup();
+    rcu_thread_register();
+    int result = cmocka_run_group_tests(tests, NULL, NULL);
+    rcu_thread_unregister();
+    return result;
+}
