@@ -6,6 +6,7 @@
 """
 import difflib
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -24,6 +25,15 @@ def printed(program, arguments):
     return subprocess.run([program, *arguments], check=True, capture_output=True, text=True).stdout
 
 
+# Between these lines of docs/support.md stands what a script of ours prints.
+PART = re.compile(r"(<!-- from: (\S+) (\S+) -->\n).*?(<!-- end -->\n)", re.S)
+
+
+def fill_parts(text):
+    return PART.sub(lambda part: part[1] + "\n" + printed(sys.executable, [str(ROOT / part[2]), part[3]]) +
+                    "\n" + part[4], text)
+
+
 def report_stale(name, committed, current):
     """Whether the committed text is the current one; shows where it is not."""
     if committed == current:
@@ -38,10 +48,10 @@ def report_stale(name, committed, current):
 def main():
     program, write = sys.argv[1], "--write" in sys.argv[2:]
     good = True
-    for name, arguments in PRINTED.items():
+    for name in [*PRINTED, "docs/support.md"]:
         path = ROOT / name
-        current = printed(program, arguments)
         committed = path.read_text() if path.exists() else ""
+        current = printed(program, PRINTED[name]) if name in PRINTED else fill_parts(committed)
         if write:
             path.write_text(current)
         else:
