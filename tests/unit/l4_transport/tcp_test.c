@@ -958,6 +958,29 @@ static void shrunken_window_loses_nothing(void **state) /* T24 */
     bench_destroy(b);
 }
 
+/* The peer took back the window in which text was under way, and tells so each time. */
+static void window_taken_back_is_waited_for(void **state) /* T24 */
+{
+    struct tcp_bench *b = bench_established(NULL);
+    uint32_t una = b->own_nxt;
+    struct probe closed = {.flags = TCP_ACK, .seq = b->peer_nxt, .ack = una, .zero_window = true};
+    bench_write(b, pattern, 1460);
+    for (int i = 0; i < 40; i++) {
+        bench_inject(b, &closed);
+        bench_advance(b, 61000 * MS);
+        assert_true(b->sent_count > 0);
+    }
+    assert_int_equal(bench_state(b), TCP_ESTABLISHED);
+    b->stream->close_requested = true; /* with the session gone the tries count */
+    bench_touch(b);
+    for (int i = 0; i < 10; i++) {
+        bench_inject(b, &closed);
+        bench_advance(b, 61000 * MS);
+    }
+    assert_int_equal(bench_state(b), TCP_CLOSED);
+    bench_destroy(b);
+}
+
 static void drained_is_told_once(void **state)
 {
     struct tcp_bench *b = bench_established(NULL);
@@ -1342,6 +1365,7 @@ int main(void)
         CASE(zero_window_without_answers_is_given_up),
         CASE(small_window_is_not_filled_with_crumbs),
         CASE(shrunken_window_loses_nothing),
+        CASE(window_taken_back_is_waited_for),
         CASE(drained_is_told_once),
         CASE(keepalive_finds_a_dead_peer),
         CASE(request_with_fin_is_answered_then_closed),
