@@ -1082,6 +1082,65 @@ static void closed_is_told_exactly_once_in_a_later_pass(void **state)
     bench_destroy(b);
 }
 
+/* Two connections; what happens with the first, the second's session does something about. */
+static struct {
+    struct stream *first, *second;
+    bool told;
+} couple;
+
+/* An event earlier in the array may make a session mark a stream whose STREAM_CLOSED comes later
+ * in it. Here the first stream is marked so, before its end is told, and then the second. */
+static void mark_on_close(struct simulated_host *host, const struct stream_event *events,
+                          uint32_t count, const struct instant *now)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (events[i].type == STREAM_OPENED) {
+            couple.second = couple.first != NULL ? events[i].stream : NULL;
+            couple.first = couple.first == NULL ? events[i].stream : couple.first;
+        } else if (events[i].type == STREAM_CLOSED) {
+            assert_ptr_equal(events[i].stream, couple.first);
+            byte_queue_append(&couple.second->out, &host->bytes, "second", 6);
+            stream_mark_dirty(couple.second);
+            stream_mark_dirty(couple.first);
+            couple.told = true;
+        }
+    }
+}
+
+static void open_from(struct tcp_bench *b, uint16_t peer_port)
+{
+    struct probe p = {.flags = TCP_SYN, .seq = 99, .peer_port = peer_port};
+    bench_inject(b, &p);
+    p = (struct probe){.flags = TCP_ACK, .seq = 100, .ack = b->own_iss + 1, .peer_port = peer_port};
+    bench_inject(b, &p);
+}
+
+static void dead_stream_on_the_dirty_list_is_kept(void **state)
+{
+    struct tcp_bench *b = bench_create(NULL);
+    memset(&couple, 0, sizeof(couple));
+    b->host.on_events = mark_on_close;
+    open_from(b, 41001);
+    open_from(b, 41002);
+    assert_non_null(couple.second);
+    couple.first->abort_requested = true;
+    b->stream = couple.first;
+    bench_touch(b);
+    for (int i = 0; i < 3 && !couple.told; i++) {
+        bench_inject(b, &(struct probe){.flags = TCP_RST, .seq = 1, .peer_port = 41009});
+    }
+    assert_true(couple.told);
+    /* The pool hands out what was freed last: the new connection must not lie where the first did,
+     * which leads the dirty list, and the second behind it gets its turn. */
+    bench_inject(b, &(struct probe){.flags = TCP_SYN, .seq = 99, .peer_port = 41003});
+    assert_int_equal(b->sent_count, 2);
+    assert_int_equal(b->sent[0].flags, TCP_SYN | TCP_ACK);
+    assert_int_equal(b->sent[1].peer_port, 41002);
+    assert_int_equal(b->sent[1].text_bytes, 6);
+    assert_null(b->host.tcp->dead);
+    bench_destroy(b);
+}
+
 static void abort_resets_and_drops(void **state)
 {
     struct tcp_bench *b = bench_established(NULL);
@@ -1371,6 +1430,7 @@ int main(void)
         CASE(request_with_fin_is_answered_then_closed),
         CASE(fin_ahead_of_a_hole_waits),
         CASE(closed_is_told_exactly_once_in_a_later_pass),
+        CASE(dead_stream_on_the_dirty_list_is_kept),
         CASE(abort_resets_and_drops),
         CASE(closed_stream_keeps_trying),
         CASE(simultaneous_close),
