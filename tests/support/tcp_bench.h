@@ -60,6 +60,8 @@ struct tcp_bench {
     /* All text received since the connection opened. */
     uint8_t *text;
     uint32_t text_bytes;
+    struct rte_mbuf *queued[SIMULATED_BURST]; /* frames that arrive in the next pass */
+    uint32_t queued_count;
     bool hold; /* the session keeps what it gets: unread_bytes grows */
     uint64_t pass_count;
 };
@@ -70,6 +72,8 @@ void bench_destroy(struct tcp_bench *b);
 struct tcp_options bench_options(void);
 
 void bench_inject(struct tcp_bench *b, const struct probe *probe);
+/* Arrives together with what is injected next, before it. At most SIMULATED_BURST - 1. */
+void bench_queue(struct tcp_bench *b, const struct probe *probe);
 /* Text at peer_nxt, acknowledging everything; moves peer_nxt. */
 void bench_say(struct tcp_bench *b, const char *text);
 /* ACK of everything sent so far. */

@@ -1115,6 +1115,25 @@ static void open_from(struct tcp_bench *b, uint16_t peer_port)
     bench_inject(b, &p);
 }
 
+/* Of segments that arrive together, the text is told before the end, and nothing after it. */
+static void text_and_reset_in_one_batch(void **state)
+{
+    struct tcp_bench *b = bench_established(NULL);
+    struct probe text = {
+        .flags = TCP_ACK, .seq = b->peer_nxt, .ack = b->own_nxt, .text = "abc", .text_bytes = 3};
+    bench_queue(b, &text);
+    text.seq += 6; /* behind a hole: never told */
+    bench_queue(b, &text);
+    bench_queue(b, &(struct probe){.flags = TCP_RST, .seq = b->peer_nxt + 3});
+    text.seq -= 3; /* belongs to nothing any more */
+    bench_inject(b, &text);
+    assert_text(b, "abc");
+    assert_int_equal(b->closed, 1);
+    assert_int_equal(b->sent[b->sent_count - 1].flags, TCP_RST);
+    assert_int_equal(b->host.bytes.used_count, 0);
+    bench_destroy(b);
+}
+
 static void dead_stream_on_the_dirty_list_is_kept(void **state)
 {
     struct tcp_bench *b = bench_create(NULL);
@@ -1430,6 +1449,7 @@ int main(void)
         CASE(request_with_fin_is_answered_then_closed),
         CASE(fin_ahead_of_a_hole_waits),
         CASE(closed_is_told_exactly_once_in_a_later_pass),
+        CASE(text_and_reset_in_one_batch),
         CASE(dead_stream_on_the_dirty_list_is_kept),
         CASE(abort_resets_and_drops),
         CASE(closed_stream_keeps_trying),
