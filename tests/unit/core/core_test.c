@@ -347,12 +347,12 @@ static void writes_wait_for_memory_that_comes_back(void **state)
 {
     struct core_bench *b = bench_create();
     int client = bench_connect(b, BENCH_REDIS), other = bench_connect(b, BENCH_REDIS);
-    bench_send_filled(client, "*3\r\n$3\r\nSET\r\n$1\r\na\r\n$20000\r\n", 'x', LARGE, "\r\n");
+    bench_send_filled(client, "*3\r\n$3\r\nSET\r\n$1\r\na\r\n$100000\r\n", 'x', LARGE, "\r\n");
     bench_expect(b, client, "+OK\r\n");
     struct shard_memory memory;
     shard_read_memory(b->shard, &memory);
     b->config->maxmemory = (int64_t)memory.used_bytes + 1000;
-    bench_send_filled(client, "FLUSHALL\r\n*3\r\n$3\r\nSET\r\n$1\r\nb\r\n$20000\r\n", 'x', LARGE,
+    bench_send_filled(client, "FLUSHALL\r\n*3\r\n$3\r\nSET\r\n$1\r\nb\r\n$100000\r\n", 'x', LARGE,
                       "\r\n");
     bench_send(other, "PING\r\n");
     bench_expect(b, other, "+PONG\r\n");
