@@ -651,11 +651,14 @@ static void strangers_are_kept_out(void **state)
     struct endpoint there = {address_from_ipv4(198U << 24 | 18U << 16 | 9), 7}, local = there;
     local.port = 0; /* a Unix socket */
     bench_pass(b, 1);
-    assert_false(core_is_protected_from(b->core, &here));
-    assert_false(core_is_protected_from(b->core, &local));
-    assert_true(core_is_protected_from(b->core, &there));
+    assert_false(core_is_protected_from(b->core, &here, CLIENT_RESP));
+    assert_false(core_is_protected_from(b->core, &local, CLIENT_MEMCACHE));
+    assert_true(core_is_protected_from(b->core, &there, CLIENT_RESP));
     set_password(b);
-    assert_false(core_is_protected_from(b->core, &there));
+    assert_false(core_is_protected_from(b->core, &there, CLIENT_RESP));
+    /* A password that memcached's clients cannot give does not let them in. */
+    assert_true(core_is_protected_from(b->core, &there, CLIENT_MEMCACHE));
+    assert_true(core_is_protected_from(b->core, &there, CLIENT_MEMCACHE_UDP));
     bench_destroy(b);
 }
 
