@@ -41,6 +41,7 @@ packages_disable_service() {
 
 # packages_install PACKAGE...: in a subshell, so that its traps are its own.
 packages_install() (
+    packages_as_root true || exit 1 # a password that is not given is asked for once
     policy=/usr/sbin/policy-rc.d made_policy="" log=$(mktemp)
     clean_up() {
         rm -f "$log"

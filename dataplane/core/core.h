@@ -26,8 +26,8 @@ struct core_link {
     uint16_t queue;
     uint16_t (*receive)(void *context, uint16_t queue, struct rte_mbuf **packets,
                         uint16_t count_max);
-    /* Takes over the packets. */
-    void (*transmit)(void *context, uint16_t queue, struct rte_mbuf **packets, uint16_t count);
+    /* Takes over the packets; returns how many of them it had no room for and dropped. */
+    uint16_t (*transmit)(void *context, uint16_t queue, struct rte_mbuf **packets, uint16_t count);
     int wait_fd; /* readable when packets wait, or -1: the worker then looks every millisecond */
     struct net_interface interface; /* addresses, MAC, what the port does in hardware */
 };

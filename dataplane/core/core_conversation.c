@@ -61,11 +61,12 @@ static void deinit_parser(struct conversation *conversation)
     }
 }
 
-/* Protected mode, as in Redis: no password, so only this host is served. */
-bool core_is_protected_from(const struct core *core, const struct endpoint *peer)
+bool core_is_protected_from(const struct core *core, const struct endpoint *peer,
+                            enum client_kind kind)
 {
-    return core->config->protected_mode && core->config->requirepass[0] == '\0' &&
-           peer->port != 0 && !address_is_loopback(&peer->address);
+    bool has_login = kind == CLIENT_RESP && core->config->requirepass[0] != '\0';
+    return core->config->protected_mode && !has_login && peer->port != 0 &&
+           !address_is_loopback(&peer->address);
 }
 
 static uint64_t served_count(const struct core *core)
@@ -79,7 +80,8 @@ static const char *refusal(const struct core *core, const struct conversation *c
     if (served_count(core) > (uint64_t)core->config->maxclients) {
         return memcache ? "ERROR Too many open connections" : "ERR max number of clients reached";
     }
-    if (core_is_protected_from(core, &conversation->session.stream->peer)) {
+    if (core_is_protected_from(core, &conversation->session.stream->peer,
+                               conversation->client.kind)) {
         return memcache ? "SERVER_ERROR protected mode: only local clients are served"
                         : "DENIED nicached is running in protected mode because protected mode is "
                           "enabled and no password is set for the default user. In this mode "

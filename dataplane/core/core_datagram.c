@@ -85,7 +85,7 @@ static void take_datagram(struct core *core, struct core_datagram *datagram)
     metric_add(core->metrics, METRIC_SESSION_INPUT_BYTES, datagram->payload.size);
     struct memcache_request request;
     struct memcache_parse_result result;
-    if (core_is_protected_from(core, &datagram->source) ||
+    if (core_is_protected_from(core, &datagram->source, CLIENT_MEMCACHE_UDP) ||
         !parse_datagram(core, datagram, &request, &result)) {
         drop_datagram(core);
         return;

@@ -176,8 +176,10 @@ void core_close_killed(struct core *core);
 void core_close_idle(struct core *core);
 void core_free_conversations(struct core *core);
 void core_forget_all(struct core *core);
-/* Protected mode, as in Redis: no password, so only this host is served. */
-bool core_is_protected_from(const struct core *core, const struct endpoint *peer);
+/* Protected mode: who could not be asked for a password is served on this host only. As in Redis;
+ * and memcached's protocol has no login here, so that `requirepass` does not open its port. */
+bool core_is_protected_from(const struct core *core, const struct endpoint *peer,
+                            enum client_kind kind);
 
 /* core_batch.c */
 struct batch_entry *core_batch_add(struct core *core, enum batch_entry_kind kind,

@@ -91,8 +91,12 @@ static void transmit_links(struct core *core)
         const struct core_link *link = &core->links[i];
         for (uint32_t sent = 0; sent < interface->tx_count; sent += NET_TX_BURST) {
             uint32_t count = interface->tx_count - sent;
-            link->transmit(link->context, link->queue, interface->tx + sent,
-                           (uint16_t)(count < NET_TX_BURST ? count : NET_TX_BURST));
+            uint16_t dropped =
+                link->transmit(link->context, link->queue, interface->tx + sent,
+                               (uint16_t)(count < NET_TX_BURST ? count : NET_TX_BURST));
+            if (dropped > 0) {
+                metric_add(core->metrics, METRIC_NET_DROP_PORT_FULL, dropped);
+            }
         }
         core->did_work |= interface->tx_count > 0;
         interface->tx_count = 0;

@@ -8,9 +8,9 @@ static uint16_t receive(void *context, uint16_t queue, struct rte_mbuf **packets
     return port_receive_burst(context, queue, packets, count_max);
 }
 
-static void transmit(void *context, uint16_t queue, struct rte_mbuf **packets, uint16_t count)
+static uint16_t transmit(void *context, uint16_t queue, struct rte_mbuf **packets, uint16_t count)
 {
-    port_transmit_burst(context, queue, packets, count);
+    return port_transmit_burst(context, queue, packets, count);
 }
 
 void core_link_to_port(struct core_link *link, struct port *port, uint32_t number)

@@ -130,6 +130,9 @@ void tcp_process_ack(struct tcp *tcp, struct tcp_connection *c, const struct tcp
                segment->text_bytes == 0 && !(segment->flags & TCP_FIN)) {
         tcp_congestion_on_duplicate(tcp, c, now);
     }
+    if (c->snd_wnd == 0 && !c->detached) {
+        c->retries = 0; /* it took its window back: what we send again is a probe, and answered */
+    }
     if (was_persisting && tcp_flight_bytes(c) == 0) {
         c->retries = 0; /* an answered probe: the peer lives */
         if (c->snd_wnd > 0 && window_changed) {

@@ -4,8 +4,8 @@
     memcached_differential.py --server build/control/nicached --count 200000 --seed 7
     memcached_differential.py --server reference      (memcached against itself: tests the test)
 
-First a list of fixed requests, then random conversations from the seed, each on a connection of its
-own from an empty cache: commands in batches, now and then cut into several sends. Both servers get
+Random conversations from the seed, then a list of fixed requests, each on a connection of its own
+from an empty cache: commands in batches, now and then cut into several sends. Both servers get
 the same bytes; only CAS values are each server's own: they are replaced by the order in which they
 appeared, and @CAS@ in a request is the last one that this server has shown. A server that has not
 answered yet, because a value is still missing, is told that no more will come.
@@ -39,6 +39,8 @@ EXCEPTIONS = [
     ("replies ahead of a value that does not arrive", "the reference holds them back until it does"),
     ("incr and decr on a value of white space alone",
      "the reference's strtoull reads on into what the memory held before"),
+    ("incr and decr on a value of 2^63 and more, now and then",
+     "the reference looks for a minus sign behind the value, in what the memory held before"),
     ("padding after incr and decr behind a get of the same key in one packet",
      "the reference does not pad while a reply in flight holds the item"),
     ("items evicted", "the subject does not evict; keep the reference's memory large enough"),
@@ -337,14 +339,17 @@ def report(pair, name, case, seed):
 
 
 def cases_of(arguments):
-    """Names, cases, and how often a step is cut: the fixed ones whole, as they are meant."""
+    """Names, cases, and how often a step is cut. The fixed ones whole, as they are meant, and last:
+    they leave minus signs in the reference's memory (EXCEPTIONS)."""
+    done = number = 0
+    while done < arguments.count:
+        name = "seed %d, conversation %d" % (arguments.seed, number)
+        case = Generator(name).case() + [[ALL_KEYS]]
+        yield name, case, 0.3
+        done += sum(len(step) for step in case)
+        number += 1
     for number, step in enumerate(FIXED):
         yield "fixed %d" % number, [[step], [ALL_KEYS]], 0
-    number = 0
-    while True:
-        name = "seed %d, conversation %d" % (arguments.seed, number)
-        yield name, Generator(name).case() + [[ALL_KEYS]], 0.3
-        number += 1
 
 
 def run(pair, arguments):
@@ -354,8 +359,8 @@ def run(pair, arguments):
         if run_case(pair, case, chance, name) is not None:
             differences += 1
             report(pair, name, case, name)
-        done += sum(len(step) for step in case) if chance else 0
-        if differences == FAILURES_MAX or done >= arguments.count:
+        done += sum(len(step) for step in case)
+        if differences == FAILURES_MAX:
             break
         progress.show(done)
     progress.finish(done, differences)

@@ -18,6 +18,8 @@
 #define SEGMENT_BYTES_MIN   48U
 #define BARE_FRAMES_A_STEP  3U  /* without text: an answer, a reset, a window update */
 #define BARE_FRAMES_A_PAUSE 40U /* probes and retransmitted SYNs of 100 s */
+#define BATCH_MAX           8U
+#define TEXT_FRAMES_MAX     (2U * UNSENT_MAX / (SEGMENT_BYTES_MIN - TCP_TIMESTAMPS_BYTES))
 #define LAST_PAUSE_US       (2000ULL * 1000000)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -36,8 +38,11 @@ struct conversation {
     uint32_t iss, written;
     uint32_t peer_stamp;
     bool edge_known, reached_known;
-    uint32_t edge;    /* right edge that the stack has advertised */
-    uint32_t reached; /* right edge that the peer has advertised, relative to iss */
+    uint32_t edge_iss;     /* of the connection that the edge is of */
+    uint32_t edge;         /* right edge that the stack has advertised */
+    uint32_t arrived;      /* segments of the last pass */
+    uint32_t batch_window; /* the largest that one of the queued segments may have set */
+    uint32_t reached;      /* right edge that the peer has advertised, relative to iss */
 };
 
 static uint8_t take(struct input *input)
@@ -247,12 +252,15 @@ static void note_permission(struct conversation *v, const struct probe *p)
     if (c != NULL && c->snd_wnd > window) {
         window = c->snd_wnd;
     }
+    window = v->batch_window > window ? v->batch_window : window;
+    v->batch_window = window;
     if (acked <= v->written + 2 && acked + window > v->reached) {
         v->reached = acked + window;
     }
 }
 
-static void inject(struct conversation *v, struct probe *p, uint32_t text_bytes)
+/* `later`: together with the segment that comes next. */
+static void inject(struct conversation *v, struct probe *p, uint32_t text_bytes, bool later)
 {
     uint8_t text[TEXT_MAX];
     uint32_t first = p->seq + ((p->flags & TCP_SYN) != 0);
@@ -264,11 +272,17 @@ static void inject(struct conversation *v, struct probe *p, uint32_t text_bytes)
     p->port = v->port;
     p->peer_port = v->peer_port;
     note_permission(v, p);
+    if (later && v->b->queued_count < BATCH_MAX - 1) {
+        bench_queue(v->b, p);
+        return;
+    }
+    v->arrived = v->b->queued_count + 1;
+    v->batch_window = 0;
     bench_inject(v->b, p);
 }
 
 /* Any segment. What it occupies counts as said when it begins where the peer was. */
-static void odd_segment(struct conversation *v, struct input *input)
+static void odd_segment(struct conversation *v, struct input *input, bool later)
 {
     const struct tcp_connection *c = connection_of(v);
     uint8_t options[44], flags = take(input), seq_how = take(input), ack_how = take(input);
@@ -289,7 +303,7 @@ static void odd_segment(struct conversation *v, struct input *input)
     if (p.seq == v->b->peer_nxt) {
         v->b->peer_nxt = end;
     }
-    inject(v, &p, text_bytes);
+    inject(v, &p, text_bytes, later);
 }
 
 /* What a good peer would send: the next text, everything acknowledged. */
@@ -307,7 +321,7 @@ static void proper_segment(struct conversation *v, struct input *input)
         p.options = slice_of(options, write_stamps(v, options, 0));
     }
     v->b->peer_nxt += text_bytes + fin;
-    inject(v, &p, text_bytes);
+    inject(v, &p, text_bytes, false);
 }
 
 /* ---- what must hold ----------------------------------------------------------------------------
@@ -327,11 +341,11 @@ static void check_text_sent(const struct conversation *v, const struct sent_segm
 static void check_window_said(struct conversation *v, const struct sent_segment *s)
 {
     const struct tcp_connection *c = connection_of(v);
-    if (c == NULL || (s->flags & TCP_RST)) {
-        v->edge_known = false;
+    if (c == NULL || c->iss != v->edge_iss) {
+        v->edge_known = false; /* a part of this step was another connection's */
         return;
     }
-    if (!(s->flags & TCP_ACK)) {
+    if (!(s->flags & TCP_ACK) || (s->flags & TCP_RST)) {
         return;
     }
     uint32_t shift = s->flags & TCP_SYN ? 0 : c->rcv_shift;
@@ -344,6 +358,7 @@ static void check_window_said(struct conversation *v, const struct sent_segment 
 
 static void check_sent(struct conversation *v, uint32_t bare_max, uint32_t text_frames_max)
 {
+    const struct tcp_connection *c = connection_of(v);
     uint32_t bare = 0, with_text = 0;
     for (uint32_t i = 0; i < v->b->sent_count; i++) {
         const struct sent_segment *s = &v->b->sent[i];
@@ -355,6 +370,7 @@ static void check_sent(struct conversation *v, uint32_t bare_max, uint32_t text_
         }
         check_window_said(v, s);
     }
+    v->edge_iss = c != NULL ? c->iss : 0;
     CHECK(bare <= bare_max && with_text <= text_frames_max);
 }
 
@@ -392,24 +408,40 @@ static void check_connection(const struct conversation *v)
     check_timers(v, c);
 }
 
+/* What is queued arrives without waiting for another segment. */
+static void flush(struct conversation *v)
+{
+    if (v->b->queued_count > 0) {
+        uint32_t bare_max = BARE_FRAMES_A_STEP * v->b->queued_count;
+        v->batch_window = 0;
+        bench_advance(v->b, 1);
+        check_sent(v, bare_max, TEXT_FRAMES_MAX);
+        check_connection(v);
+    }
+}
+
 static void step(struct conversation *v, struct input *input)
 {
     static const uint32_t units_us[4] = {10, 1000, 20000, 400000};
-    uint32_t mss_min = SEGMENT_BYTES_MIN - TCP_TIMESTAMPS_BYTES;
-    uint32_t bare_max = BARE_FRAMES_A_STEP, frames_max = 2U * UNSENT_MAX / mss_min;
+    uint32_t bare_max = BARE_FRAMES_A_STEP;
     uint8_t what = take(input);
+    if ((what & 7) > 3) {
+        flush(v);
+    }
     bench_forget(v->b);
     if ((what & 7) < 3) {
-        odd_segment(v, input);
+        odd_segment(v, input, what & 8);
+        bare_max *= v->arrived;
     } else if ((what & 7) == 3) {
         proper_segment(v, input);
+        bare_max *= v->arrived;
     } else if ((what & 7) < 6) {
         session_step(v, what >> 4, take(input));
     } else {
         bench_advance(v->b, (uint64_t)units_us[what >> 6] * (1U + take(input)));
         bare_max = BARE_FRAMES_A_PAUSE;
     }
-    check_sent(v, bare_max, frames_max);
+    check_sent(v, bare_max, TEXT_FRAMES_MAX);
     check_connection(v);
 }
 
@@ -441,13 +473,14 @@ static void start(struct conversation *v, struct input *input)
                           .ack = v->b->own_nxt,
                           .window = (uint16_t)(how & 0x40 ? 3000 : 0)};
         p.options = slice_of(syn_options, write_options(v, input, how & 0x10 ? 5 : 0, syn_options));
-        inject(v, &p, 0);
+        inject(v, &p, 0, false);
         check_sent(v, BARE_FRAMES_A_STEP, 0);
     }
 }
 
 static void finish(struct conversation *v)
 {
+    flush(v);
     bench_advance(v->b, LAST_PAUSE_US);
     CHECK(v->stream == NULL);
     CHECK(connection_of(v) == NULL);

@@ -96,6 +96,7 @@ struct test_run {
     uint64_t seed, random;
     uint64_t requests_wanted, requests_made, replies_checked_bytes;
     uint64_t now_us, progress_us;
+    uint64_t refused_packets; /* by the port's full queue */
     struct simulated_network *network;
     struct rte_mempool *pool;
     struct simulated_host clients;
@@ -418,10 +419,18 @@ static uint16_t link_receive(void *context, uint16_t queue, struct rte_mbuf **pa
     return (uint16_t)simulated_network_receive(run->network, 0, packets, count_max, run->now_us);
 }
 
-static void link_transmit(void *context, uint16_t queue, struct rte_mbuf **packets, uint16_t count)
+/* Now and then the queue is full, and the last packet is lost here. */
+static uint16_t link_transmit(void *context, uint16_t queue, struct rte_mbuf **packets,
+                              uint16_t count)
 {
     struct test_run *run = context;
-    simulated_network_send(run->network, 0, packets, count, run->now_us);
+    uint16_t refused = pick(run, 500) == 0 ? 1 : 0;
+    if (refused > 0) {
+        rte_pktmbuf_free(packets[count - 1]);
+        run->refused_packets++;
+    }
+    simulated_network_send(run->network, 0, packets, count - refused, run->now_us);
+    return refused;
 }
 
 static void create_server(struct test_run *run, const struct instant *now)
@@ -557,6 +566,7 @@ static void destroy_run(struct test_run *run)
 {
     struct instant now = simulated_instant(run->now_us);
     core_close_all(run->core, &now);
+    assert_int_equal(metric_read(&run->metrics, METRIC_NET_DROP_PORT_FULL), run->refused_packets);
     core_destroy(run->core);
     for (int i = 0; i < 10000 && shard_maintain(run->shard, &now); i++) {
     }

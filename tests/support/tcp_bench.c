@@ -71,11 +71,19 @@ static struct rte_mbuf *answer_arp(const struct rte_mbuf *request)
     return answer;
 }
 
-static void pass_with(struct tcp_bench *b, struct rte_mbuf **frames, uint32_t count)
+static void queue_frame(struct tcp_bench *b, struct rte_mbuf *frame)
+{
+    CHECK(b->queued_count < SIMULATED_BURST);
+    b->queued[b->queued_count++] = frame;
+}
+
+static void pass(struct tcp_bench *b)
 {
     struct instant now = {.mono_us = b->now_us};
     b->pass_count++;
-    simulated_host_pass(&b->host, frames, count, &now);
+    uint32_t count = b->queued_count;
+    b->queued_count = 0;
+    simulated_host_pass(&b->host, b->queued, count, &now);
     struct rte_mbuf *answer = NULL;
     for (uint32_t i = 0; i < b->host.interface->tx_count; i++) {
         struct rte_mbuf *mbuf = b->host.interface->tx[i];
@@ -85,13 +93,9 @@ static void pass_with(struct tcp_bench *b, struct rte_mbuf **frames, uint32_t co
     }
     b->host.interface->tx_count = 0;
     if (answer != NULL) {
-        pass_with(b, &answer, 1);
+        queue_frame(b, answer);
+        pass(b);
     }
-}
-
-static void pass(struct tcp_bench *b, struct rte_mbuf *frame)
-{
-    pass_with(b, &frame, frame != NULL ? 1 : 0);
 }
 
 static void on_events(struct simulated_host *host, const struct stream_event *events,
@@ -141,7 +145,7 @@ struct tcp_bench *bench_create(const struct tcp_options *options)
     b->host.on_events = on_events;
     b->peer_nxt = BENCH_PEER_ISS;
     CHECK(tcp_listen(b->host.tcp, BENCH_PORT, 3) == 0);
-    pass(b, NULL);
+    pass(b);
     bench_forget(b);
     return b;
 }
@@ -199,31 +203,24 @@ static uint32_t write_tcp(uint8_t *l4, const struct probe *p)
     return header + p->text_bytes;
 }
 
-void bench_inject_frame(struct tcp_bench *b, const uint8_t *frame, uint32_t bytes)
+static void queue_bytes(struct tcp_bench *b, const uint8_t *frame, uint32_t bytes)
 {
     struct rte_mbuf *mbuf = rte_pktmbuf_alloc(pool);
     CHECK(mbuf != NULL);
     uint8_t *to = (uint8_t *)rte_pktmbuf_append(mbuf, (uint16_t)bytes);
     CHECK(to != NULL);
     memcpy(to, frame, bytes);
-    if (b->collect) {
-        CHECK(b->collected_count < SIMULATED_BURST);
-        b->collected[b->collected_count++] = mbuf;
-        return;
-    }
-    bench_forget(b);
-    pass(b, mbuf);
+    queue_frame(b, mbuf);
 }
 
-void bench_inject_collected(struct tcp_bench *b)
+void bench_inject_frame(struct tcp_bench *b, const uint8_t *frame, uint32_t bytes)
 {
-    b->collect = false;
+    queue_bytes(b, frame, bytes);
     bench_forget(b);
-    pass_with(b, b->collected, b->collected_count);
-    b->collected_count = 0;
+    pass(b);
 }
 
-void bench_inject(struct tcp_bench *b, const struct probe *p)
+void bench_queue(struct tcp_bench *b, const struct probe *p)
 {
     uint8_t frame[FRAME_MAX] = {0};
     struct rte_ether_addr own = simulated_host_mac(OWN_NUMBER),
@@ -237,7 +234,14 @@ void bench_inject(struct tcp_bench *b, const struct probe *p)
     uint16_t sum = rte_ipv4_udptcp_cksum((const struct rte_ipv4_hdr *)(const void *)ip, l4);
     sum = p->bad_checksum ? (uint16_t)(sum ^ 0x0100) : sum;
     memcpy(l4 + 16, &sum, 2);
-    bench_inject_frame(b, frame, RTE_ETHER_HDR_LEN + IP_BYTES + l4_bytes);
+    queue_bytes(b, frame, RTE_ETHER_HDR_LEN + IP_BYTES + l4_bytes);
+}
+
+void bench_inject(struct tcp_bench *b, const struct probe *p)
+{
+    bench_queue(b, p);
+    bench_forget(b);
+    pass(b);
 }
 
 void bench_say(struct tcp_bench *b, const char *text)
@@ -260,7 +264,7 @@ void bench_touch(struct tcp_bench *b)
 {
     bench_forget(b);
     stream_mark_dirty(b->stream);
-    pass(b, NULL);
+    pass(b);
 }
 
 void bench_write(struct tcp_bench *b, const void *data, size_t size)
@@ -277,7 +281,7 @@ void bench_advance(struct tcp_bench *b, uint64_t us)
         uint64_t due = b->host.next_due_us;
         due = due <= b->now_us ? b->now_us + 1 : due;
         b->now_us = due < end ? due : end;
-        pass(b, NULL);
+        pass(b);
     }
 }
 
@@ -335,7 +339,7 @@ struct tcp_bench *bench_syn_sent(const struct tcp_options *options)
     struct endpoint peer = {simulated_host_address(PEER_NUMBER), BENCH_PORT};
     b->stream = tcp_connect(b->host.tcp, &peer, &now);
     CHECK(b->stream != NULL);
-    pass(b, NULL);
+    pass(b);
     CHECK(bench_state(b) == TCP_SYN_SENT);
     return b;
 }

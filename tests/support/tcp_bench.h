@@ -60,11 +60,10 @@ struct tcp_bench {
     /* All text received since the connection opened. */
     uint8_t *text;
     uint32_t text_bytes;
+    struct rte_mbuf *queued[SIMULATED_BURST]; /* frames that arrive in the next pass */
+    uint32_t queued_count;
     bool hold; /* the session keeps what it gets: unread_bytes grows */
     uint64_t pass_count;
-    bool collect; /* injected frames wait for bench_inject_collected */
-    struct rte_mbuf *collected[SIMULATED_BURST];
-    uint32_t collected_count;
 };
 
 /* `options` NULL: the defaults with keepalive off. All of them listen on BENCH_PORT. */
@@ -73,8 +72,8 @@ void bench_destroy(struct tcp_bench *b);
 struct tcp_options bench_options(void);
 
 void bench_inject(struct tcp_bench *b, const struct probe *probe);
-/* All frames injected while `collect` was set, in one pass. */
-void bench_inject_collected(struct tcp_bench *b);
+/* Arrives together with what is injected next, before it. At most SIMULATED_BURST - 1. */
+void bench_queue(struct tcp_bench *b, const struct probe *probe);
 /* Text at peer_nxt, acknowledging everything; moves peer_nxt. */
 void bench_say(struct tcp_bench *b, const char *text);
 /* ACK of everything sent so far. */

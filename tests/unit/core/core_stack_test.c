@@ -48,7 +48,8 @@ static uint16_t link_receive(void *context, uint16_t queue, struct rte_mbuf **pa
     return (uint16_t)simulated_network_receive(b->network, 0, packets, count_max, b->now_us);
 }
 
-static void link_transmit(void *context, uint16_t queue, struct rte_mbuf **packets, uint16_t count)
+static uint16_t link_transmit(void *context, uint16_t queue, struct rte_mbuf **packets,
+                              uint16_t count)
 {
     enum { ETHERNET_AND_IPV4 = 14 + 20, FLAGS = 13, RST = 4 };
     struct stack_bench *b = context;
@@ -57,6 +58,7 @@ static void link_transmit(void *context, uint16_t queue, struct rte_mbuf **packe
         b->resets += packets[i]->data_len >= 54 && (frame[ETHERNET_AND_IPV4 + FLAGS] & RST) != 0;
     }
     simulated_network_send(b->network, 0, packets, count, b->now_us);
+    return 0;
 }
 
 static void take_data(struct peer *peer, struct slice data)

@@ -347,12 +347,12 @@ static void writes_wait_for_memory_that_comes_back(void **state)
 {
     struct core_bench *b = bench_create();
     int client = bench_connect(b, BENCH_REDIS), other = bench_connect(b, BENCH_REDIS);
-    bench_send_filled(client, "*3\r\n$3\r\nSET\r\n$1\r\na\r\n$20000\r\n", 'x', LARGE, "\r\n");
+    bench_send_filled(client, "*3\r\n$3\r\nSET\r\n$1\r\na\r\n$100000\r\n", 'x', LARGE, "\r\n");
     bench_expect(b, client, "+OK\r\n");
     struct shard_memory memory;
     shard_read_memory(b->shard, &memory);
     b->config->maxmemory = (int64_t)memory.used_bytes + 1000;
-    bench_send_filled(client, "FLUSHALL\r\n*3\r\n$3\r\nSET\r\n$1\r\nb\r\n$20000\r\n", 'x', LARGE,
+    bench_send_filled(client, "FLUSHALL\r\n*3\r\n$3\r\nSET\r\n$1\r\nb\r\n$100000\r\n", 'x', LARGE,
                       "\r\n");
     bench_send(other, "PING\r\n");
     bench_expect(b, other, "+PONG\r\n");
@@ -651,11 +651,14 @@ static void strangers_are_kept_out(void **state)
     struct endpoint there = {address_from_ipv4(198U << 24 | 18U << 16 | 9), 7}, local = there;
     local.port = 0; /* a Unix socket */
     bench_pass(b, 1);
-    assert_false(core_is_protected_from(b->core, &here));
-    assert_false(core_is_protected_from(b->core, &local));
-    assert_true(core_is_protected_from(b->core, &there));
+    assert_false(core_is_protected_from(b->core, &here, CLIENT_RESP));
+    assert_false(core_is_protected_from(b->core, &local, CLIENT_MEMCACHE));
+    assert_true(core_is_protected_from(b->core, &there, CLIENT_RESP));
     set_password(b);
-    assert_false(core_is_protected_from(b->core, &there));
+    assert_false(core_is_protected_from(b->core, &there, CLIENT_RESP));
+    /* A password that memcached's clients cannot give does not let them in. */
+    assert_true(core_is_protected_from(b->core, &there, CLIENT_MEMCACHE));
+    assert_true(core_is_protected_from(b->core, &there, CLIENT_MEMCACHE_UDP));
     bench_destroy(b);
 }
 

@@ -526,10 +526,12 @@ static void reset_behind_a_filled_hole_ends_once(void **state)
     for (uint32_t i = 1; i < 10; i++) {
         inject_at(b, i * 1400, text);
     }
-    b->collect = true;
-    inject_at(b, 0, text);
+    bench_queue(b, &(struct probe){.flags = TCP_ACK,
+                                   .seq = b->peer_nxt,
+                                   .ack = b->own_nxt,
+                                   .text = text,
+                                   .text_bytes = 1400});
     bench_inject(b, &(struct probe){.flags = TCP_RST, .seq = b->peer_nxt + 10 * 1400});
-    bench_inject_collected(b);
     assert_int_equal(b->closed, 1);
     bench_advance(b, 1000000);
     assert_int_equal(b->closed, 0);
@@ -981,6 +983,29 @@ static void shrunken_window_loses_nothing(void **state) /* T24 */
     bench_destroy(b);
 }
 
+/* The peer took back the window in which text was under way, and tells so each time. */
+static void window_taken_back_is_waited_for(void **state) /* T24 */
+{
+    struct tcp_bench *b = bench_established(NULL);
+    uint32_t una = b->own_nxt;
+    struct probe closed = {.flags = TCP_ACK, .seq = b->peer_nxt, .ack = una, .zero_window = true};
+    bench_write(b, pattern, 1460);
+    for (int i = 0; i < 40; i++) {
+        bench_inject(b, &closed);
+        bench_advance(b, 61000 * MS);
+        assert_true(b->sent_count > 0);
+    }
+    assert_int_equal(bench_state(b), TCP_ESTABLISHED);
+    b->stream->close_requested = true; /* with the session gone the tries count */
+    bench_touch(b);
+    for (int i = 0; i < 10; i++) {
+        bench_inject(b, &closed);
+        bench_advance(b, 61000 * MS);
+    }
+    assert_int_equal(bench_state(b), TCP_CLOSED);
+    bench_destroy(b);
+}
+
 static void drained_is_told_once(void **state)
 {
     struct tcp_bench *b = bench_established(NULL);
@@ -1079,6 +1104,84 @@ static void closed_is_told_exactly_once_in_a_later_pass(void **state)
     bench_advance(b, 61000 * MS);
     assert_int_equal(b->closed, 0);
     assert_int_equal(bench_state(b), TCP_CLOSED);
+    bench_destroy(b);
+}
+
+/* Two connections; what happens with the first, the second's session does something about. */
+static struct {
+    struct stream *first, *second;
+    bool told;
+} couple;
+
+/* An event earlier in the array may make a session mark a stream whose STREAM_CLOSED comes later
+ * in it. Here the first stream is marked so, before its end is told, and then the second. */
+static void mark_on_close(struct simulated_host *host, const struct stream_event *events,
+                          uint32_t count, const struct instant *now)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (events[i].type == STREAM_OPENED) {
+            couple.second = couple.first != NULL ? events[i].stream : NULL;
+            couple.first = couple.first == NULL ? events[i].stream : couple.first;
+        } else if (events[i].type == STREAM_CLOSED) {
+            assert_ptr_equal(events[i].stream, couple.first);
+            byte_queue_append(&couple.second->out, &host->bytes, "second", 6);
+            stream_mark_dirty(couple.second);
+            stream_mark_dirty(couple.first);
+            couple.told = true;
+        }
+    }
+}
+
+static void open_from(struct tcp_bench *b, uint16_t peer_port)
+{
+    struct probe p = {.flags = TCP_SYN, .seq = 99, .peer_port = peer_port};
+    bench_inject(b, &p);
+    p = (struct probe){.flags = TCP_ACK, .seq = 100, .ack = b->own_iss + 1, .peer_port = peer_port};
+    bench_inject(b, &p);
+}
+
+/* Of segments that arrive together, the text is told before the end, and nothing after it. */
+static void text_and_reset_in_one_batch(void **state)
+{
+    struct tcp_bench *b = bench_established(NULL);
+    struct probe text = {
+        .flags = TCP_ACK, .seq = b->peer_nxt, .ack = b->own_nxt, .text = "abc", .text_bytes = 3};
+    bench_queue(b, &text);
+    text.seq += 6; /* behind a hole: never told */
+    bench_queue(b, &text);
+    bench_queue(b, &(struct probe){.flags = TCP_RST, .seq = b->peer_nxt + 3});
+    text.seq -= 3; /* belongs to nothing any more */
+    bench_inject(b, &text);
+    assert_text(b, "abc");
+    assert_int_equal(b->closed, 1);
+    assert_int_equal(b->sent[b->sent_count - 1].flags, TCP_RST);
+    assert_int_equal(b->host.bytes.used_count, 0);
+    bench_destroy(b);
+}
+
+static void dead_stream_on_the_dirty_list_is_kept(void **state)
+{
+    struct tcp_bench *b = bench_create(NULL);
+    memset(&couple, 0, sizeof(couple));
+    b->host.on_events = mark_on_close;
+    open_from(b, 41001);
+    open_from(b, 41002);
+    assert_non_null(couple.second);
+    couple.first->abort_requested = true;
+    b->stream = couple.first;
+    bench_touch(b);
+    for (int i = 0; i < 3 && !couple.told; i++) {
+        bench_inject(b, &(struct probe){.flags = TCP_RST, .seq = 1, .peer_port = 41009});
+    }
+    assert_true(couple.told);
+    /* The pool hands out what was freed last: the new connection must not lie where the first did,
+     * which leads the dirty list, and the second behind it gets its turn. */
+    bench_inject(b, &(struct probe){.flags = TCP_SYN, .seq = 99, .peer_port = 41003});
+    assert_int_equal(b->sent_count, 2);
+    assert_int_equal(b->sent[0].flags, TCP_SYN | TCP_ACK);
+    assert_int_equal(b->sent[1].peer_port, 41002);
+    assert_int_equal(b->sent[1].text_bytes, 6);
+    assert_null(b->host.tcp->dead);
     bench_destroy(b);
 }
 
@@ -1366,11 +1469,14 @@ int main(void)
         CASE(zero_window_without_answers_is_given_up),
         CASE(small_window_is_not_filled_with_crumbs),
         CASE(shrunken_window_loses_nothing),
+        CASE(window_taken_back_is_waited_for),
         CASE(drained_is_told_once),
         CASE(keepalive_finds_a_dead_peer),
         CASE(request_with_fin_is_answered_then_closed),
         CASE(fin_ahead_of_a_hole_waits),
         CASE(closed_is_told_exactly_once_in_a_later_pass),
+        CASE(text_and_reset_in_one_batch),
+        CASE(dead_stream_on_the_dirty_list_is_kept),
         CASE(abort_resets_and_drops),
         CASE(closed_stream_keeps_trying),
         CASE(simultaneous_close),
