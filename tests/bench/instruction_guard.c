@@ -22,6 +22,7 @@
 #include "dataplane/core/core.h"
 #include "tests/support/packet_builder.h"
 #include "tests/support/simulated_host.h"
+#include "tests/support/simulated_server.h"
 
 enum {
     KEYS = 10000,
@@ -67,13 +68,7 @@ struct guard {
     struct frames to_server, from_server;
     struct simulated_host client;
     struct connection connections[CONNECTIONS];
-    struct metrics metrics;
-    const struct metrics *all_metrics[1];
-    struct shard *shard;
-    struct config *config;
-    const struct config *config_slot;
-    struct control_status status;
-    struct core *core;
+    struct simulated_server server;
 };
 
 /* ---- texts ----------------------------------------------------------------------------------- */
@@ -265,12 +260,12 @@ static void server_pass(struct guard *guard)
     struct instant now = instant_now(guard);
     guard->now_us += 100;
     if (!guard->counting) {
-        core_pass(guard->core, &now);
+        core_pass(guard->server.core, &now);
         return;
     }
     uint64_t start = rte_rdtsc();
     CALLGRIND_TOGGLE_COLLECT;
-    core_pass(guard->core, &now);
+    core_pass(guard->server.core, &now);
     CALLGRIND_TOGGLE_COLLECT;
     guard->cycles[guard->rounds++] = rte_rdtsc() - start;
 }
@@ -430,49 +425,16 @@ static void run_udp_round(struct guard *guard, const struct guard_case *one)
 static void create_server(struct guard *guard)
 {
     struct instant now = instant_now(guard);
-    struct shard_options shard_options = {.metrics = &guard->metrics};
-    struct config_error error = {{0}};
-    guard->shard = shard_create(&shard_options);
-    CHECK(guard->shard != NULL);
-    shard_attach_thread(guard->shard);
-    guard->config = config_create_default();
-    guard->config->protected_mode = false;
-    guard->config->port = REDIS_PORT;
-    guard->config->memcache_port = MEMCACHE_PORT;
-    guard->config->memcache_udp_port = MEMCACHE_PORT;
-    guard->config_slot = guard->config;
-    guard->all_metrics[0] = &guard->metrics;
-    struct core_link link = {
-        .context = guard,
-        .receive = guard_receive,
-        .transmit = guard_transmit,
-        .wait_fd = -1,
-        .interface = {.mac = simulated_host_mac(SERVER_NUMBER),
-                      .address = simulated_host_address(SERVER_NUMBER),
-                      .prefix_length = 24,
-                      .mtu = 1500},
-    };
+    simulated_server_init(&guard->server);
+    guard->server.config->port = REDIS_PORT;
+    guard->server.config->memcache_port = MEMCACHE_PORT;
+    guard->server.config->memcache_udp_port = MEMCACHE_PORT;
+    struct core_link link = simulated_server_link(SERVER_NUMBER, guard);
+    link.receive = guard_receive;
+    link.transmit = guard_transmit;
     struct core_options options = {
-        .worker_count = 1,
-        .config_slot = &guard->config_slot,
-        .links = &link,
-        .link_count = 1,
-        .pool = guard->pool,
-        .shard = guard->shard,
-        .all_shards = &guard->shard,
-        .metrics = &guard->metrics,
-        .all_metrics = guard->all_metrics,
-        .status = &guard->status,
-        .control_wake_fd = -1,
-        .seed = 1,
-        .now = &now,
-        .error = &error,
-    };
-    guard->core = core_create(&options);
-    if (guard->core == NULL) {
-        (void)fprintf(stderr, "core: %s\n", error.text);
-        exit(1);
-    }
+        .links = &link, .link_count = 1, .pool = guard->pool, .seed = 1, .now = &now};
+    simulated_server_start(&guard->server, &options);
 }
 
 static void create_guard(struct guard *guard)
@@ -506,7 +468,7 @@ static void load_keys(struct guard *guard)
         finish_round(guard);
     }
     close_connections(guard);
-    CHECK(shard_key_count(guard->shard, 0) == KEYS);
+    CHECK(shard_key_count(guard->server.shard, 0) == KEYS);
 }
 
 static int compare_cycles(const void *a, const void *b)

@@ -27,6 +27,7 @@
 #include "dataplane/core/core.h"
 #include "tests/support/simulated_host.h"
 #include "tests/support/simulated_network.h"
+#include "tests/support/simulated_server.h"
 
 enum {
     CONNECTIONS = 24,
@@ -102,13 +103,7 @@ struct test_run {
     struct simulated_host clients;
     struct connection connections[CONNECTIONS];
 
-    struct metrics metrics;
-    const struct metrics *all_metrics[1];
-    struct shard *shard;
-    struct config *config;
-    const struct config *config_slot;
-    struct control_status status;
-    struct core *core;
+    struct simulated_server server;
 };
 
 static uint32_t pick(struct test_run *run, uint32_t bound)
@@ -435,47 +430,14 @@ static uint16_t link_transmit(void *context, uint16_t queue, struct rte_mbuf **p
 
 static void create_server(struct test_run *run, const struct instant *now)
 {
-    struct shard_options shard_options = {.metrics = &run->metrics};
-    struct config_error error = {{0}};
-    run->shard = shard_create(&shard_options);
-    CHECK(run->shard != NULL);
-    shard_attach_thread(run->shard);
-    run->config = config_create_default();
-    run->config->protected_mode = false;
-    run->config->proto_max_bulk_len = 64 << 20;
-    run->config_slot = run->config;
-    run->all_metrics[0] = &run->metrics;
-
-    struct core_link link = {
-        .context = run,
-        .receive = link_receive,
-        .transmit = link_transmit,
-        .wait_fd = -1,
-        .interface = {.mac = simulated_host_mac(SERVER_NUMBER),
-                      .address = simulated_host_address(SERVER_NUMBER),
-                      .prefix_length = 24,
-                      .mtu = 1500},
-    };
+    simulated_server_init(&run->server);
+    run->server.config->proto_max_bulk_len = 64 << 20;
+    struct core_link link = simulated_server_link(SERVER_NUMBER, run);
+    link.receive = link_receive;
+    link.transmit = link_transmit;
     struct core_options options = {
-        .worker_count = 1,
-        .config_slot = &run->config_slot,
-        .links = &link,
-        .link_count = 1,
-        .pool = run->pool,
-        .shard = run->shard,
-        .all_shards = &run->shard,
-        .metrics = &run->metrics,
-        .all_metrics = run->all_metrics,
-        .status = &run->status,
-        .control_wake_fd = -1,
-        .seed = run->seed,
-        .now = now,
-        .error = &error,
-    };
-    run->core = core_create(&options);
-    if (run->core == NULL) {
-        fail_msg("core: %s", error.text);
-    }
+        .links = &link, .link_count = 1, .pool = run->pool, .seed = run->seed, .now = now};
+    simulated_server_start(&run->server, &options);
 }
 
 /* ---- a run -------------------------------------------------------------------------------------
@@ -531,7 +493,7 @@ static uint64_t earliest(uint64_t a, uint64_t b)
 static void advance_clock(struct test_run *run, bool busy)
 {
     uint64_t due = simulated_network_next_due(run->network);
-    due = earliest(due, core_next_timer(run->core));
+    due = earliest(due, core_next_timer(run->server.core));
     due = earliest(due, run->clients.next_due_us);
     /* Clients make new requests at least this often. */
     due = earliest(due, run->now_us + 1000);
@@ -546,7 +508,7 @@ static void run_to_the_end(struct test_run *run)
     struct rte_mbuf *frames[SIMULATED_BURST];
     while (!all_over(run)) {
         struct instant now = simulated_instant(run->now_us);
-        bool busy = core_pass(run->core, &now);
+        bool busy = core_pass(run->server.core, &now);
         for (uint32_t i = 0; i < CONNECTIONS; i++) {
             drive_connection(&run->connections[i], &now);
         }
@@ -565,13 +527,10 @@ static void run_to_the_end(struct test_run *run)
 static void destroy_run(struct test_run *run)
 {
     struct instant now = simulated_instant(run->now_us);
-    core_close_all(run->core, &now);
-    assert_int_equal(metric_read(&run->metrics, METRIC_NET_DROP_PORT_FULL), run->refused_packets);
-    core_destroy(run->core);
-    for (int i = 0; i < 10000 && shard_maintain(run->shard, &now); i++) {
-    }
-    shard_destroy(run->shard);
-    config_destroy(run->config);
+    core_close_all(run->server.core, &now);
+    assert_int_equal(metric_read(&run->server.metrics, METRIC_NET_DROP_PORT_FULL),
+                     run->refused_packets);
+    simulated_server_deinit(&run->server, &now);
     simulated_host_deinit(&run->clients);
     simulated_network_destroy(run->network);
     assert_int_equal(rte_mempool_avail_count(run->pool), 32767);
@@ -616,9 +575,7 @@ static void every_reply_is_right_and_in_order(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(every_reply_is_right_and_in_order)};
-    simulated_memory_setup();
-    command_table_setup();
-    rcu_thread_register();
+    simulated_server_setup_process();
     int result = cmocka_run_group_tests(tests, NULL, NULL);
     rcu_thread_unregister();
     return result;

@@ -14,6 +14,7 @@
 #include "dataplane/core/core_internal.h"
 #include "tests/support/simulated_host.h"
 #include "tests/support/simulated_network.h"
+#include "tests/support/simulated_server.h"
 
 enum { SERVER = 1, CLIENT = 2, BUFFERS = 16383 };
 
@@ -30,13 +31,7 @@ struct stack_bench {
     struct simulated_network *network;
     struct rte_mempool *pool;
     struct simulated_host host;
-    struct metrics metrics;
-    const struct metrics *all_metrics[1];
-    struct shard *shard;
-    struct config *config;
-    const struct config *config_slot;
-    struct control_status status;
-    struct core *core;
+    struct simulated_server server;
 };
 
 /* ---- both sides ------------------------------------------------------------------------------ */
@@ -92,34 +87,16 @@ static void on_events(struct simulated_host *host, const struct stream_event *ev
     }
 }
 
-static void create_core(struct stack_bench *b)
+static void create_server(struct stack_bench *b)
 {
-    struct config_error error = {{0}};
     struct instant now = simulated_instant(b->now_us);
-    struct core_link link = {.context = b,
-                             .receive = link_receive,
-                             .transmit = link_transmit,
-                             .wait_fd = -1,
-                             .interface = {.mac = simulated_host_mac(SERVER),
-                                           .address = simulated_host_address(SERVER),
-                                           .prefix_length = 24,
-                                           .mtu = 1500}};
-    struct core_options options = {.worker_count = 1,
-                                   .config_slot = &b->config_slot,
-                                   .links = &link,
-                                   .link_count = 1,
-                                   .pool = b->pool,
-                                   .shard = b->shard,
-                                   .all_shards = &b->shard,
-                                   .metrics = &b->metrics,
-                                   .all_metrics = b->all_metrics,
-                                   .status = &b->status,
-                                   .control_wake_fd = -1,
-                                   .seed = 3,
-                                   .now = &now,
-                                   .error = &error};
-    b->core = core_create(&options);
-    CHECK(b->core != NULL);
+    simulated_server_init(&b->server);
+    struct core_link link = simulated_server_link(SERVER, b);
+    link.receive = link_receive;
+    link.transmit = link_transmit;
+    struct core_options options = {
+        .links = &link, .link_count = 1, .pool = b->pool, .seed = 3, .now = &now};
+    simulated_server_start(&b->server, &options);
 }
 
 static struct stack_bench *stack_create(void)
@@ -134,15 +111,7 @@ static struct stack_bench *stack_create(void)
     b->network = simulated_network_create(3);
     CHECK(simulated_network_add_station(b->network, &server, &link) == 0);
     CHECK(simulated_network_add_station(b->network, &client, &link) == 1);
-    struct shard_options shard_options = {.metrics = &b->metrics};
-    b->shard = shard_create(&shard_options);
-    CHECK(b->shard != NULL);
-    shard_attach_thread(b->shard);
-    b->config = config_create_default();
-    b->config->protected_mode = false;
-    b->config_slot = b->config;
-    b->all_metrics[0] = &b->metrics;
-    create_core(b);
+    create_server(b);
     simulated_host_init(&b->host, CLIENT, 1500, b->pool, NULL, &now);
     b->host.on_events = on_events;
     return b;
@@ -152,13 +121,9 @@ static struct stack_bench *stack_create(void)
 static void stack_destroy(struct stack_bench *b)
 {
     struct instant now = simulated_instant(b->now_us);
-    core_close_all(b->core, &now);
-    assert_int_equal(b->core->bytes.used_count, 0);
-    core_destroy(b->core);
-    for (int i = 0; i < 10000 && shard_maintain(b->shard, &now); i++) {
-    }
-    shard_destroy(b->shard);
-    config_destroy(b->config);
+    core_close_all(b->server.core, &now);
+    assert_int_equal(b->server.core->bytes.used_count, 0);
+    simulated_server_deinit(&b->server, &now);
     simulated_host_deinit(&b->host);
     simulated_network_destroy(b->network);
     assert_int_equal(rte_mempool_avail_count(b->pool), BUFFERS);
@@ -171,7 +136,7 @@ static void run_for(struct stack_bench *b, uint64_t us)
     struct rte_mbuf *frames[SIMULATED_BURST];
     for (uint64_t end = b->now_us + us; b->now_us < end; b->now_us += 20) {
         struct instant now = simulated_instant(b->now_us);
-        core_pass(b->core, &now);
+        core_pass(b->server.core, &now);
         uint32_t count =
             simulated_network_receive(b->network, 1, frames, SIMULATED_BURST, b->now_us);
         simulated_host_pass(&b->host, frames, count, &now);
@@ -228,7 +193,7 @@ static void closed_windows_hold_requests_back(void **state)
     }
     peer_send(b, &peer, "PIN"); /* a request that is still arriving when the rest waits */
     run_for(b, 200000);
-    const struct client *client = b->core->clients.first;
+    const struct client *client = b->server.core->clients.first;
     assert_true(client->output_buffer_bytes > CORE_OUTPUT_PAUSE_BYTES / 2);
     assert_true(client->output_buffer_bytes < CORE_OUTPUT_PAUSE_BYTES + 2 * VALUE);
     assert_true(client->query_buffer_bytes > 0);
@@ -237,7 +202,7 @@ static void closed_windows_hold_requests_back(void **state)
     peer_reads_again(&peer);
     run_for(b, 20000000);
     assert_int_equal(peer.received, 5 + GETS * (sizeof("$60000\r\n") - 1 + VALUE + 2) + 7);
-    core_note_sizes(b->core);
+    core_note_sizes(b->server.core);
     assert_int_equal(client->output_buffer_bytes, 0);
     stack_destroy(b);
 }
@@ -246,13 +211,13 @@ static void strangers_are_told_of_protected_mode(void **state)
 {
     struct stack_bench *b = stack_create();
     struct peer peer;
-    b->config->protected_mode = true;
+    b->server.config->protected_mode = true;
     peer_connect(b, &peer);
     run_for(b, 50000);
     assert_true(peer.opened && peer.finished);
     assert_memory_equal(peer.first, "-DENIED nicached is running in protected mode", 45);
     run_for(b, 50000);
-    assert_int_equal(b->core->clients.count, 0);
+    assert_int_equal(b->server.core->clients.count, 0);
     stack_destroy(b);
 }
 
@@ -264,14 +229,14 @@ static void reset_in_the_middle_of_a_value(void **state)
     peer_send(b, &peer, "*5\r\n$4\r\nMSET\r\n$1\r\na\r\n$1\r\nb\r\n$1\r\nc\r\n$50000\r\nxxx");
     run_for(b, 50000);
     struct shard_memory memory;
-    shard_read_memory(b->shard, &memory);
+    shard_read_memory(b->server.shard, &memory);
     assert_true(memory.item_bytes >= 50000);
     peer.stream->abort_requested = true;
     stream_mark_dirty(peer.stream);
     run_for(b, 50000);
-    shard_read_memory(b->shard, &memory);
+    shard_read_memory(b->server.shard, &memory);
     assert_int_equal(memory.item_bytes, 0);
-    assert_int_equal(b->core->clients.count, 0);
+    assert_int_equal(b->server.core->clients.count, 0);
     stack_destroy(b);
 }
 
@@ -286,12 +251,12 @@ static void stopping_resets_every_connection(void **state)
         run_for(b, 40);
     }
     run_for(b, 1500000); /* a SYN that met an unresolved address is repeated after a second */
-    assert_int_equal(b->core->clients.count, PEERS);
+    assert_int_equal(b->server.core->clients.count, PEERS);
     struct instant now = simulated_instant(b->now_us);
     b->resets = 0;
-    core_close_all(b->core, &now);
+    core_close_all(b->server.core, &now);
     assert_int_equal(b->resets, PEERS);
-    assert_int_equal(b->core->clients.count, 0);
+    assert_int_equal(b->server.core->clients.count, 0);
     stack_destroy(b);
 }
 
@@ -303,9 +268,7 @@ int main(void)
         cmocka_unit_test(reset_in_the_middle_of_a_value),
         cmocka_unit_test(stopping_resets_every_connection),
     };
-    simulated_memory_setup();
-    command_table_setup();
-    rcu_thread_register();
+    simulated_server_setup_process();
     int result = cmocka_run_group_tests(tests, NULL, NULL);
     rcu_thread_unregister();
     return result;
