@@ -40,7 +40,9 @@ struct slice *core_batch_slices(struct core *core, const struct slice *from, uin
     struct batch *batch = &core->batch;
     CHECK(count <= CORE_BATCH_SLICES - batch->slice_count);
     struct slice *slices = &batch->slices[batch->slice_count];
-    memcpy(slices, from, count * sizeof(*from));
+    if (count > 0) { /* a request without arguments may come with no array at all */
+        memcpy(slices, from, count * sizeof(*from));
+    }
     batch->slice_count += count;
     return slices;
 }

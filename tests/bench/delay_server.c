@@ -22,6 +22,8 @@
 #define CLIENTS_MAX   256
 #define WAITING_MAX   65536U /* a power of two */
 #define REQUEST_BYTES 14     /* "*1\r\n$4\r\nPING\r\n" */
+#define WAKE_EARLY_NS 150000U
+#define IDLE_NS       100000000U
 #define REPLY         "+PONG\r\n"
 
 struct client {
@@ -68,13 +70,28 @@ static int start_listening(void)
     return 0;
 }
 
+/* A slot is used again only while no reply waits: none can go to the wrong client. */
+static struct client *free_slot(void)
+{
+    for (uint32_t i = 0; i < server.client_count && server.first == server.next; i++) {
+        if (server.clients[i].fd < 0) {
+            return &server.clients[i];
+        }
+    }
+    return server.client_count < CLIENTS_MAX ? &server.clients[server.client_count++] : NULL;
+}
+
 static void accept_clients(void)
 {
-    int on = 1, fd;
-    while (server.client_count < CLIENTS_MAX &&
-           (fd = accept4(server.listener, NULL, NULL, SOCK_NONBLOCK)) >= 0) {
+    int on = 1, fd = accept4(server.listener, NULL, NULL, SOCK_NONBLOCK);
+    if (fd >= 0) {
+        struct client *client = free_slot();
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-        server.clients[server.client_count++] = (struct client){.fd = fd};
+        if (client == NULL) {
+            close(fd);
+        } else {
+            *client = (struct client){.fd = fd};
+        }
     }
 }
 
@@ -122,10 +139,23 @@ static bool is_stalled(uint64_t now_ns)
            now_ns < begin_ns + server.stall_ns;
 }
 
-static bool input_ended(void)
+/* Sleeps until something arrives, or a reply is nearly due. False when the standard input has
+ * ended. */
+static bool wait_for_work(uint64_t now_ns)
 {
-    struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
-    return poll(&input, 1, 0) > 0;
+    struct pollfd polled[CLIENTS_MAX + 2] = {{.fd = STDIN_FILENO, .events = POLLIN},
+                                             {.fd = server.listener, .events = POLLIN}};
+    uint64_t wait_ns = IDLE_NS;
+    if (server.first != server.next) {
+        uint64_t due_ns = server.waiting[server.first % WAITING_MAX].due_ns;
+        wait_ns = due_ns > now_ns + WAKE_EARLY_NS ? due_ns - now_ns - WAKE_EARLY_NS : 0;
+    }
+    for (uint32_t i = 0; i < server.client_count; i++) {
+        polled[i + 2] = (struct pollfd){.fd = server.clients[i].fd, .events = POLLIN};
+    }
+    struct timespec timeout = {.tv_nsec = (long)(wait_ns < IDLE_NS ? wait_ns : IDLE_NS)};
+    (void)ppoll(polled, server.client_count + 2, &timeout, NULL);
+    return (polled[0].revents & (POLLIN | POLLHUP)) == 0;
 }
 
 int main(int argument_count, char **arguments)
@@ -142,18 +172,17 @@ int main(int argument_count, char **arguments)
     if (start_listening() < 0) {
         return 1;
     }
-    for (uint32_t pass = 0; pass % 4096 != 0 || !input_ended(); pass++) {
-        uint64_t now_ns = clock_ns();
+    uint64_t now_ns = clock_ns();
+    while (is_stalled(now_ns) || wait_for_work(now_ns)) {
+        now_ns = clock_ns();
         if (is_stalled(now_ns)) {
             continue;
         }
-        if (pass % 64 == 0) {
-            accept_clients();
-        }
-        answer(now_ns);
+        accept_clients();
         for (uint32_t i = 0; i < server.client_count; i++) {
             receive(i);
         }
+        answer(clock_ns());
     }
     return 0;
 }

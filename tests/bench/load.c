@@ -11,14 +11,15 @@
 
 #include "tests/bench/load_internal.h"
 
-#define SECOND_NS         UINT64_C(1000000000)
-#define MILLISECOND_NS    UINT64_C(1000000)
-#define CONNECT_TIMEOUT   (10 * SECOND_NS)
-#define PROBE_INTERVAL    (100 * MILLISECOND_NS)
-#define CONNECTING_MAX    64U /* handshakes under way at the same time */
-#define DATAGRAM_IDS_MAX  32768U
-#define WAIT_MS_MAX       100
-#define WAKE_EARLY_MS     2U /* a sleep ends late by up to so much: the rest is polled */
+#define SECOND_NS        UINT64_C(1000000000)
+#define MILLISECOND_NS   UINT64_C(1000000)
+#define CONNECT_TIMEOUT  (10 * SECOND_NS)
+#define PROBE_INTERVAL   (100 * MILLISECOND_NS)
+#define CONNECTING_MAX   64U /* handshakes under way at the same time */
+#define DATAGRAM_IDS_MAX 32768U
+#define WAIT_NS_MAX      (100 * MILLISECOND_NS)
+#define WAKE_EARLY_NS                                                                              \
+    (MILLISECOND_NS / 5) /* a sleep ends late by about so much: the rest is polled */
 #define WATCH_INTERVAL_NS (10 * MILLISECOND_NS)
 
 static volatile sig_atomic_t interrupted;
@@ -232,7 +233,7 @@ static void connect_pass(struct load *load, uint32_t *started)
     }
     load->transport->operations->output(load->transport, &load->instant);
     if (!take_input(load) && load->transport->operations->wait != NULL && load->opening_count > 0) {
-        load->transport->operations->wait(load->transport, 10);
+        load->transport->operations->wait(load->transport, 10 * MILLISECOND_NS);
     }
 }
 
@@ -384,22 +385,24 @@ static void begin_phase(struct load *load, const struct load_phase *phase,
     }
 }
 
-/* How long nothing can become due but by the server: -1 when it is better to look again at once. */
-static int idle_ms(const struct load *load)
+/* How long nothing can become due but by the server; 0 when it is better to look again at once. */
+static uint64_t idle_ns(const struct load *load)
 {
     if (load->options.busy || load->transport->operations->wait == NULL) {
-        return -1;
+        return 0;
     }
-    if (load->phase->rate <= 0 || load->stopped || load->ready_count == 0) {
-        return load->phase->rate > 0 && !load->stopped ? 1 : WAIT_MS_MAX;
+    if (load->phase->rate <= 0 || load->stopped) {
+        return WAIT_NS_MAX;
+    }
+    if (load->ready_count == 0) {
+        return MILLISECOND_NS; /* all connections are waiting for replies */
     }
     uint64_t due_ns = schedule_next_ns(&load->schedule);
-    uint64_t left_ms = due_ns > load->now_ns ? (due_ns - load->now_ns) / MILLISECOND_NS : 0;
-    if (left_ms < WAKE_EARLY_MS) {
-        return -1;
+    if (due_ns <= load->now_ns + WAKE_EARLY_NS) {
+        return 0;
     }
-    left_ms -= WAKE_EARLY_MS - 1;
-    return left_ms < WAIT_MS_MAX ? (int)left_ms : WAIT_MS_MAX;
+    uint64_t left_ns = due_ns - load->now_ns - WAKE_EARLY_NS;
+    return left_ns < WAIT_NS_MAX ? left_ns : WAIT_NS_MAX;
 }
 
 static void run_pass(struct load *load)
@@ -411,9 +414,9 @@ static void run_pass(struct load *load)
     if (load->now_ns >= load->second_end_ns) {
         close_seconds(load);
     }
-    int wait_ms = worked ? -1 : idle_ms(load);
-    if (wait_ms > 0) {
-        load->transport->operations->wait(load->transport, wait_ms);
+    uint64_t wait_ns = worked ? 0 : idle_ns(load);
+    if (wait_ns > 0) {
+        load->transport->operations->wait(load->transport, wait_ns);
     }
 }
 

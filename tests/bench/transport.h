@@ -44,8 +44,8 @@ struct transport_operations {
     void (*input)(struct transport *transport, const struct instant *now,
                   struct transport_input *input);
     void (*output)(struct transport *transport, const struct instant *now);
-    /* Until something arrives, at most timeout_ms. NULL: this one must be polled. */
-    void (*wait)(struct transport *transport, int timeout_ms);
+    /* Until something arrives, at most so long. NULL: this one must be polled. */
+    void (*wait)(struct transport *transport, uint64_t timeout_ns);
     void (*destroy)(struct transport *transport, const struct instant *now);
 };
 

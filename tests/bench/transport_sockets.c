@@ -5,9 +5,11 @@
  */
 #include <errno.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "drivers/socket_transport.h"
@@ -128,9 +130,16 @@ static void flush_output(struct transport *transport, const struct instant *now)
     socket_output(side_of(transport)->sockets, now);
 }
 
-static void wait_for_input(struct transport *transport, int timeout_ms)
+/* Finer than epoll's milliseconds: a descriptor of epoll can itself be waited on. */
+static void wait_for_input(struct transport *transport, uint64_t timeout_ns)
 {
-    socket_wait(side_of(transport)->sockets, timeout_ms);
+    const struct socket_transport *sockets = side_of(transport)->sockets;
+    if (!socket_has_pending_input(sockets)) {
+        struct pollfd ready = {.fd = socket_wait_fd(sockets), .events = POLLIN};
+        struct timespec timeout = {.tv_sec = (time_t)(timeout_ns / 1000000000U),
+                                   .tv_nsec = (long)(timeout_ns % 1000000000U)};
+        (void)ppoll(&ready, 1, &timeout, NULL);
+    }
 }
 
 static void destroy(struct transport *transport, const struct instant *now)

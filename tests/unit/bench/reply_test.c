@@ -28,7 +28,9 @@ static bool feed(struct slice input)
     char number[32];
     /* A heap copy of just these bytes: ASan sees whoever reads beyond. */
     uint8_t *copy = malloc(input.size + 1);
-    memcpy(copy, input.data, input.size);
+    if (input.size > 0) {
+        memcpy(copy, input.data, input.size);
+    }
     struct slice rest = slice_of(copy, input.size);
     for (;;) {
         enum reply_event_type type = reply_next(&parser, &rest, &event);
