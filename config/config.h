@@ -31,7 +31,7 @@ enum interface_driver {
 };
 
 /* One `interface` line:
- * "NAME DRIVER[:ARGUMENT] ADDRESS[/PREFIX] [gateway A] [vlan N] [mtu N] [optional]" */
+ * "NAME DRIVER[:ARGUMENT] ADDRESS[/PREFIX] [gateway A] [vlan N] [mtu N] [client] [optional]" */
 struct interface_config {
     char name[32];
     enum interface_driver driver;
@@ -42,6 +42,7 @@ struct interface_config {
     struct address gateway;
     uint16_t vlan;  /* 0: untagged */
     uint16_t mtu;   /* 0: the port's */
+    bool client;    /* memif: connects to the socket instead of listening on it */
     bool optional;  /* missing privilege or device: a warning, not the end */
     bool from_bind; /* made by the `bind` directive */
 };

@@ -1,6 +1,7 @@
 /* `interface` and `bind` lines.
  *
- *   interface NAME DRIVER[:ARGUMENT] ADDRESS[/PREFIX] [gateway ADDRESS] [vlan N] [mtu N] [optional]
+ *   interface NAME DRIVER[:ARGUMENT] ADDRESS[/PREFIX] [gateway ADDRESS] [vlan N] [mtu N] [client]
+ *             [optional]
  *   bind [-]ADDRESS ...
  *
  * All that can be told from the words alone is checked here; whether a device exists is the
@@ -247,6 +248,18 @@ static int parse_keyword(const char *keyword, const char *word, struct interface
     return parse_number("mtu", word, MTU_MIN, MTU_MAX, &interface->mtu, reason);
 }
 
+static int parse_client(struct interface_config *interface, struct config_reason *reason)
+{
+    if (interface->driver != INTERFACE_MEMIF) {
+        return config_refuse(reason, "only a memif can be a client");
+    }
+    if (interface->client) {
+        return config_refuse(reason, "client given twice");
+    }
+    interface->client = true;
+    return 0;
+}
+
 static bool is_keyword(const char *word)
 {
     return strcmp(word, "gateway") == 0 || strcmp(word, "vlan") == 0 || strcmp(word, "mtu") == 0;
@@ -263,10 +276,17 @@ static int parse_keywords(uint32_t word_count, char *const *words,
             interface->optional = true;
             return 0;
         }
+        if (strcmp(words[i], "client") == 0) {
+            int result = parse_client(interface, reason);
+            if (result != 0) {
+                return result;
+            }
+            continue;
+        }
         if (!is_keyword(words[i])) {
             return config_refuse(reason,
                                  "unknown word '%.32s'; known are gateway ADDRESS, vlan N, "
-                                 "mtu N, optional",
+                                 "mtu N, client, optional",
                                  words[i]);
         }
         if (interface->driver == INTERFACE_SOCKET) {
@@ -439,7 +459,8 @@ void interface_format(const struct interface_config *interface, char *text, size
     if (interface->mtu != 0) {
         snprintf(mtu, sizeof(mtu), " mtu %u", interface->mtu);
     }
-    snprintf(text, size, "%s %s%s%s %s%s%s%s%s%s", interface->name, drivers[interface->driver].name,
-             interface->argument[0] != '\0' ? ":" : "", interface->argument, address, prefix,
-             gateway, vlan, mtu, interface->optional ? " optional" : "");
+    snprintf(text, size, "%s %s%s%s %s%s%s%s%s%s%s", interface->name,
+             drivers[interface->driver].name, interface->argument[0] != '\0' ? ":" : "",
+             interface->argument, address, prefix, gateway, vlan, mtu,
+             interface->client ? " client" : "", interface->optional ? " optional" : "");
 }

@@ -1,9 +1,10 @@
 /* memif: shared-memory rings to another process on the host (DPDK net_memif).
  *
- * We are the server: we listen on the socket and the peer, the client, connects, owns the memory
- * and says how many queues there are. Until then, and after it left, bursts move nothing. The peer
- * chooses the queue for each frame: there is no RSS. No receive descriptor: memif masks its
- * interrupt while it is polled, so a worker sleeps with a timeout.
+ * One side is the server and listens on the socket; the other, the client, connects, owns the
+ * memory and says how many queues there are. An appliance is the server; the load generator, or an
+ * appliance behind a switch that listens, is the client. Until both are there, and after one left,
+ * bursts move nothing. The peer chooses the queue for each frame: there is no RSS. No receive
+ * descriptor: memif masks its interrupt while it is polled, so a worker sleeps with a timeout.
  *
  * Known fault of DPDK 22.11: when a peer connects and goes within the same millisecond, net_memif
  * closes the descriptor before it has taken it out of EAL's interrupt thread, which then aborts the
@@ -27,20 +28,22 @@ static int compose_memif_arguments(const struct interface_config *config, uint32
         return port_refuse(error, config->name, -EINVAL,
                            "memif:PATH needs an absolute path of at most 107 bytes without comma");
     }
-    int result = unix_socket_remove_stale(config->argument);
+    int result = config->client ? 0 : unix_socket_remove_stale(config->argument);
     if (result < 0) {
         return port_refuse(error, config->name, result, "cannot listen on %s: %s", config->argument,
                            strerror(-result));
     }
-    snprintf(text, size, "role=server,socket=%s,socket-abstract=no,rsize=10,bsize=2048",
-             config->argument);
+    snprintf(text, size, "role=%s,socket=%s,socket-abstract=no,rsize=10,bsize=2048",
+             config->client ? "client" : "server", config->argument);
     return 0;
 }
 
 /* The PMD leaves its file. */
 static void remove_memif_socket(struct port *port)
 {
-    (void)unix_socket_remove_stale(port->config.argument);
+    if (!port->config.client) {
+        (void)unix_socket_remove_stale(port->config.argument);
+    }
 }
 
 const struct port_driver port_driver_memif = {

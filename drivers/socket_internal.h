@@ -62,6 +62,8 @@ struct socket_stream {
     bool urgent;    /* EPOLLPRI seen: a read stops at the mark, with more behind it */
     bool failed;    /* EPOLLERR seen */
     bool finished;  /* STREAM_FINISHED handed out: nothing more to read */
+    bool opening;   /* we connect: STREAM_OPENED not yet handed out */
+    bool opened_due;
     bool drained_due, closed_due;
     bool noticed; /* in the notice list */
     struct socket_stream *notice_next;
@@ -103,16 +105,19 @@ int socket_handle_register(struct socket_transport *transport, struct socket_han
                            uint32_t events);
 void socket_stream_add_notice(struct socket_transport *transport, struct socket_stream *stream);
 struct socket_stream *socket_stream_acquire(struct socket_transport *transport);
+/* Gives back a stream that nobody has heard of; its descriptor is the caller's. */
+void socket_stream_abandon(struct socket_transport *transport, struct socket_stream *stream);
 /* Closes the descriptor; STREAM_CLOSED follows with the next input call. */
 void socket_stream_close(struct socket_transport *transport, struct socket_stream *stream,
                          bool reset);
 struct socket_listener *socket_listener_create(struct socket_transport *transport,
                                                enum socket_kind kind, int fd, uint32_t listener);
 
-/* What comes after a request to close is of no interest; it is thrown away at the end. */
+/* What comes after a request to close is of no interest; it is thrown away at the end. What comes
+ * with a new connection waits until its STREAM_OPENED is handed out. */
 static inline bool socket_stream_ignores_input(const struct socket_stream *stream)
 {
-    return stream->stream.input_paused || stream->stream.close_requested;
+    return stream->stream.input_paused || stream->stream.close_requested || stream->opening;
 }
 
 static inline bool socket_input_has_event_room(const struct socket_input *input)

@@ -200,6 +200,57 @@ void socket_listener_accept(struct socket_transport *transport, struct socket_li
     }
 }
 
+/* ---- connecting ------------------------------------------------------------------------------ */
+
+static int start_connecting(const struct endpoint *peer, uint32_t keepalive_s)
+{
+    struct sockaddr_storage address;
+    socklen_t size = socket_address_from_endpoint(peer, &address);
+    int fd = socket(address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        return -errno;
+    }
+    int result = set_stream_options(fd, keepalive_s);
+    if (result == 0 && connect(fd, (const struct sockaddr *)&address, size) < 0 &&
+        errno != EINPROGRESS) {
+        result = -errno;
+    }
+    if (result < 0) {
+        close(fd);
+        return result;
+    }
+    return fd;
+}
+
+/* How it went shows in epoll: writable, or an error that the first read closes the stream for. */
+struct stream *socket_connect(struct socket_transport *transport, const struct endpoint *peer)
+{
+    struct socket_stream *stream = socket_stream_acquire(transport);
+    if (stream == NULL) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    int fd = start_connecting(peer, transport->options.keepalive_s);
+    stream->handle.fd = stream->stream.socket_fd = fd;
+    stream->stream.peer = *peer;
+    stream->opening = true;
+    stream->writable = false;
+    int result = fd < 0 ? fd : socket_read_local(fd, &stream->stream.local);
+    if (result == 0) {
+        result =
+            socket_handle_register(transport, &stream->handle, EPOLLIN | EPOLLOUT | EPOLLRDHUP);
+    }
+    if (result < 0) {
+        if (fd >= 0) {
+            close(fd);
+        }
+        socket_stream_abandon(transport, stream);
+        errno = -result;
+        return NULL;
+    }
+    return &stream->stream;
+}
+
 /* ---- reading --------------------------------------------------------------------------------- */
 
 static bool is_transient(int code)

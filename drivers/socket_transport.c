@@ -214,6 +214,13 @@ static void unlink_stream(struct socket_transport *transport, struct socket_stre
     transport->stream_count--;
 }
 
+void socket_stream_abandon(struct socket_transport *transport, struct socket_stream *stream)
+{
+    unlink_stream(transport, stream);
+    stream->next = transport->free;
+    transport->free = stream;
+}
+
 static void remove_dirty(struct socket_transport *transport, struct stream *stream)
 {
     struct stream **link = &transport->dirty.first;
@@ -295,7 +302,7 @@ void socket_stream_close(struct socket_transport *transport, struct socket_strea
     close_descriptor(stream, reset);
     byte_queue_clear(&stream->stream.out, transport->options.pool);
     stream->state = STREAM_STATE_CLOSED;
-    stream->drained_due = false;
+    stream->drained_due = stream->opened_due = false;
     stream->closed_due = true;
     socket_stream_add_notice(transport, stream);
     if (transport->accept_paused) {
@@ -334,6 +341,10 @@ static void note_stream_event(struct socket_transport *transport, struct socket_
     }
     if (events & EPOLLOUT) {
         stream->writable = true;
+        if (stream->opening && !stream->failed) {
+            stream->opened_due = true;
+            socket_stream_add_notice(transport, stream);
+        }
         if (stream->stream.out.size > 0) {
             stream_mark_dirty(&stream->stream);
         }
@@ -396,6 +407,17 @@ bool socket_has_pending_input(const struct socket_transport *transport)
 
 /* ---- one pass -------------------------------------------------------------------------------- */
 
+/* Bytes may have come with the connection: they are read from now on. */
+static void hand_out_opened(struct socket_transport *transport, struct socket_stream *stream,
+                            struct socket_input *input)
+{
+    stream->opening = stream->opened_due = false;
+    socket_input_add_event(input, stream, STREAM_OPENED, slice_of(NULL, 0));
+    if (stream->handle.readable) {
+        socket_handle_make_ready(transport, &stream->handle);
+    }
+}
+
 static void hand_out_notices(struct socket_transport *transport, struct socket_input *input)
 {
     while (transport->notice_first != NULL && socket_input_has_event_room(input)) {
@@ -409,6 +431,8 @@ static void hand_out_notices(struct socket_transport *transport, struct socket_i
             stream->closed_due = false;
             socket_input_add_event(input, stream, STREAM_CLOSED, slice_of(NULL, 0));
             report_closed(transport, stream);
+        } else if (stream->opened_due) {
+            hand_out_opened(transport, stream, input);
         } else if (stream->drained_due) {
             stream->drained_due = false;
             socket_input_add_event(input, stream, STREAM_DRAINED, slice_of(NULL, 0));

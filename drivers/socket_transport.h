@@ -41,6 +41,10 @@ int socket_listen_unix(struct socket_transport *transport, const char *path, uin
                        uint32_t listener);
 int socket_open_udp(struct socket_transport *transport, struct endpoint *endpoint, uint32_t listener);
 
+/* Active open over TCP: STREAM_OPENED or STREAM_CLOSED follows. NULL with errno when it fails at once:
+ * no descriptor, no memory, no route. */
+struct stream *socket_connect(struct socket_transport *transport, const struct endpoint *peer);
+
 /* Whether somebody holds this endpoint: 0 or -EADDRINUSE. With SO_REUSEPORT a second process of the
  * same user would join a port without notice, so ask once before the workers listen. */
 int socket_probe_endpoint(const struct endpoint *endpoint);

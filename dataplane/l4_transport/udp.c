@@ -227,6 +227,27 @@ void udp_reply(struct udp *udp, struct udp_datagram *datagram, struct slice head
                          &datagram->source.address, IPPROTO_UDP, &datagram->ip.source_mac, mbuf);
 }
 
+bool udp_send(struct udp *udp, uint16_t local_port, const struct endpoint *peer,
+              struct slice payload, const struct instant *now)
+{
+    struct net_interface *interface = net_route(udp->net, &peer->address);
+    struct rte_mbuf *mbuf = interface != NULL ? net_allocate(udp->net) : NULL;
+    if (mbuf == NULL || payload.size + UDP_HEADER_BYTES > rte_pktmbuf_tailroom(mbuf)) {
+        rte_pktmbuf_free(mbuf);
+        return false;
+    }
+    mbuf->data_len = (uint16_t)(payload.size + UDP_HEADER_BYTES);
+    mbuf->pkt_len = mbuf->data_len;
+    memcpy(rte_pktmbuf_mtod(mbuf, uint8_t *) + UDP_HEADER_BYTES, payload.data, payload.size);
+    struct udp_datagram datagram = {
+        .source = *peer, .local = {interface->address, local_port}, .ip.interface = interface};
+    udp_seal(&datagram, mbuf);
+    metric_add(udp->metrics, METRIC_NET_UDP_DATAGRAMS_SENT, 1);
+    ip_output(udp->net, interface, &datagram.local.address, &datagram.source.address, IPPROTO_UDP,
+              mbuf, now);
+    return true;
+}
+
 void udp_release(struct udp_datagram *datagram)
 {
     rte_pktmbuf_free(datagram->ip.mbuf);

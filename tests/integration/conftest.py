@@ -15,6 +15,8 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARY = pathlib.Path(os.environ.get("NICACHED_BINARY", ROOT / "build-test/control/nicached"))
+BENCH = BINARY.parents[1] / "tests/bench/nicached-bench"
+DELAY_SERVER = BINARY.parents[1] / "tests/unit/bench/delay_server"
 PYTHON = "/usr/bin/python3"
 STACK_ADDRESS = "198.18.0.2"
 HOST_ADDRESS = "198.18.0.1"
@@ -143,6 +145,8 @@ class Fleet:
         address = STACK_ADDRESS
         if driver == "socket":
             lines, address = ["--interface lo0 socket 127.0.0.1"], "127.0.0.1"
+        elif driver == "memif":
+            lines = [f"--interface m0 memif:{self.directory}/m0.sock {STACK_ADDRESS}/24"]
         elif driver == "tap":
             lines = [f"--interface tap0 tap {STACK_ADDRESS}/24"]
         else:

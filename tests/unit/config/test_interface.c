@@ -50,6 +50,8 @@ static void test_round_trip(void **state)
         "nic0 pci:0000:41:00.0 10.0.2.5/24 gateway 10.0.2.1 vlan 12",
         "nic1 pci:00ab:4f:1E.7 10.0.3.5/24 vlan 4094 mtu 9000 optional",
         "m0 memif:/run/nicached/m0.sock 198.18.2.2/24 mtu 576",
+        "m1 memif:/run/nicached/m0.sock 198.18.2.3/24 client",
+        "m2 memif:/run/nicached/m0.sock 198.18.2.4/24 mtu 576 client optional",
         "p.0_x-1 pcap:in.pcap,out.pcap 198.18.3.2/30",
     };
     uint32_t count = sizeof(lines) / sizeof(lines[0]);
@@ -121,6 +123,8 @@ static void test_refused(void **state)
         {"a socket 127.0.0.1/8", "no prefix"},
         {"a socket localhost", "no address for a socket"},
         {"a socket 127.0.0.1 vlan 3", "takes no vlan"},
+        {"a tap 10.0.0.5/24 client", "only a memif"},
+        {"a memif:/a 10.0.0.5/24 client client", "given twice"},
         {"a tap 10.0.0.5/24 gateway", "needs a value"},
         {"a tap 10.0.0.5/24 gateway x", "no IPv4"},
         {"a tap 10.0.0.5/24 gateway ::1", "no IPv4"},

@@ -961,6 +961,92 @@ static void test_watched_descriptor_wakes(void **state)
     close(fd);
 }
 
+/* ---- active open ----------------------------------------------------------------------------- */
+
+static struct stream *connect_stream(struct bench *bench, const struct endpoint *endpoint)
+{
+    struct stream *stream = socket_connect(bench->transport, endpoint);
+    assert_non_null(stream);
+    stream->listener = 3;
+    stream->session = bench;
+    return stream;
+}
+
+/* Both ends are ours. What was queued before the handshake leaves with it. */
+static void test_connect(void **state)
+{
+    struct bench *bench = *state;
+    bench->echo = false;
+    struct stream *stream = connect_stream(bench, &bench->endpoint);
+    assert_int_equal(stream->peer.port, bench->endpoint.port);
+    assert_int_not_equal(stream->local.port, 0);
+    byte_queue_append(&stream->out, &bench->pool, "hello", 5);
+    stream_mark_dirty(stream);
+    assert_int_equal(bench->opened, 0);
+    settle(bench);
+    assert_int_equal(bench->opened, 2);
+    assert_int_equal(bench->received, 5);
+    stream->close_requested = true;
+    stream_mark_dirty(stream);
+    settle(bench);
+    assert_int_equal(bench->finished, 1);
+    assert_int_equal(bench->closed, 2);
+}
+
+static void test_connect_refused(void **state)
+{
+    struct bench *bench = *state;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof(in);
+    assert_int_equal(bind(fd, (struct sockaddr *)&in, sizeof(in)),
+                     0); /* taken, but nobody listens */
+    getsockname(fd, (struct sockaddr *)&in, &size);
+    struct endpoint nobody = loopback(ntohs(in.sin_port));
+    struct stream *stream = connect_stream(bench, &nobody);
+    byte_queue_append(&stream->out, &bench->pool, "hello", 5);
+    stream_mark_dirty(stream);
+    settle(bench);
+    assert_int_equal(bench->opened, 0);
+    assert_int_equal(bench->closed, 1);
+    close(fd);
+}
+
+static void test_connect_given_up(void **state)
+{
+    struct bench *bench = *state;
+    struct stream *stream = connect_stream(bench, &bench->endpoint);
+    stream->abort_requested = true;
+    stream_mark_dirty(stream);
+    socket_output(bench->transport, &bench->now);
+    settle(bench);
+    assert_true(bench->closed >= 1);
+    assert_true(bench->opened <= 1); /* the accepted end, if the reset was slower */
+}
+
+/* A peer that speaks first: its bytes come after STREAM_OPENED, whatever epoll reports together. */
+static void test_connect_to_one_that_speaks_first(void **state)
+{
+    struct bench *bench = *state;
+    bench->echo = false;
+    int listener = socket(AF_INET, SOCK_STREAM, 0);
+    struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof(in);
+    assert_int_equal(bind(listener, (struct sockaddr *)&in, sizeof(in)), 0);
+    assert_int_equal(listen(listener, 1), 0);
+    getsockname(listener, (struct sockaddr *)&in, &size);
+    struct endpoint endpoint = loopback(ntohs(in.sin_port));
+    connect_stream(bench, &endpoint)->session = NULL; /* set by STREAM_OPENED; DATA checks it */
+    int fd = accept(listener, NULL, NULL);
+    assert_int_equal(send(fd, "welcome", 7, 0), 7);
+    close(fd);
+    settle(bench);
+    assert_int_equal(bench->opened, 1);
+    assert_int_equal(bench->received, 7);
+    assert_int_equal(bench->closed, 1);
+    close(listener);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -996,6 +1082,10 @@ int main(void)
         TEST(test_udp_any_address),
         TEST(test_udp_more_than_a_pass_takes),
         TEST(test_watched_descriptor_wakes),
+        TEST(test_connect),
+        TEST(test_connect_refused),
+        TEST(test_connect_given_up),
+        TEST(test_connect_to_one_that_speaks_first),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -98,7 +98,7 @@ def main():
     parser.add_argument("--record", action="store_true", help="write instructions.json")
     parser.add_argument("--profile", action="store_true", help="list functions for each case")
     arguments = parser.parse_args()
-    program = (arguments.build / "tests/bench/instruction_guard").resolve()
+    program = (arguments.build / "tests/guard/instruction_guard").resolve()
     if not program.exists():
         sys.exit(f"guard: {program} is not built: valgrind's headers were missing")
     with tempfile.TemporaryDirectory() as directory:
@@ -117,7 +117,7 @@ def main():
         print(f"recorded in {RECORDED.name}")
     elif off:
         sys.exit(f"guard: off by more than {TOLERANCE:.0%}, or not recorded: {', '.join(off)}\n"
-                 "If that is meant: tests/bench/guard.py --record, and say why in the commit.")
+                 "If that is meant: tests/guard/guard.py --record, and say why in the commit.")
 
 
 if __name__ == "__main__":

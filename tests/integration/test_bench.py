@@ -1,0 +1,255 @@
+"""nicached-bench: against nicached over memif and kernel sockets, against redis-server and memcached, and
+against servers that are slow, stall, or mix up values on purpose."""
+
+import contextlib
+import json
+import socketserver
+import subprocess
+import threading
+import time
+import xml.dom.minidom
+
+import pytest
+
+from conftest import BENCH, DELAY_SERVER, HOST_ADDRESS, STACK_ADDRESS, NoNamespace, run
+
+
+def bench(namespace, *words, code=0, timeout=120):
+    """Runs the generator inside the namespace and returns its JSON document."""
+    done = subprocess.run(namespace.command(BENCH, "--json", *words), text=True, timeout=timeout,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert done.returncode == code, done.stderr + done.stdout[:2000]
+    return json.loads(done.stdout)
+
+
+def check_verified(document, requests):
+    """One mixed, verified test: everything was answered, checked and right."""
+    test, = document["tests"]
+    assert test["replies"] == requests
+    assert test["errors"] == test["lost"] == test["unanswered"] == test["values_wrong"] == 0
+    assert test["values_checked"] == test["hits"] > 0
+    assert test["misses"] == 0
+    latency = test["latency_us"]["all"]
+    assert latency["count"] == requests
+    assert 0 < latency["p50"] <= latency["p99"] <= latency["p99.999"] <= latency["max"]
+    assert test["curve_us"][-1][1] == requests
+    assert sum(second["replies"] for second in test["seconds"]) == requests
+    return test
+
+
+VERIFIED = ["--verify", "--mix", "50:50", "-n", "20000", "-r", "500", "--zipf", "0.99"]
+FORMS = {
+    "resp": ["-d", "1-3000", "-P", "4"],
+    "resp-mget": ["-d", "1-3000", "--keys-per-get", "7", "-c", "10"],
+    "memcache": ["-m", "-d", "1-3000", "-P", "4"],
+    "memcache-multiget": ["-m", "-d", "1-3000", "--keys-per-get", "7", "-c", "10"],
+    "udp": ["-u", "-d", "1-900", "-c", "3", "-P", "8"],
+    "large": ["-d", "100000-200000", "-n", "600", "-c", "4", "-r", "50"],
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("driver", ["socket", "memif"])
+def test_against_nicached(fleet, driver, form):
+    appliance = fleet.start(driver, "--memcache-udp-port 11211")
+    words = [*VERIFIED, *FORMS[form], "-h", appliance.address]
+    if driver == "memif":
+        words += ["--hugepages", "no", "--interface",
+                  f"m0 memif:{fleet.directory}/m0.sock {HOST_ADDRESS}/24 client"]
+    document = bench(appliance.namespace, *words)
+    check_verified(document, 600 if form == "large" else 20000)
+
+
+def test_memif_open_loop_and_many_connections(fleet):
+    appliance = fleet.start("memif")
+    document = bench(appliance.namespace, "-h", STACK_ADDRESS, "--hugepages", "no", "-c", 300,
+                     "--rate", 2000, "--duration", 1, "--warmup", 0.5, "-t", "set,get", "--interface",
+                     f"m0 memif:{fleet.directory}/m0.sock {HOST_ADDRESS}/24 client")
+    for test in document["tests"]:
+        assert 1700 < test["latency_us"]["all"]["count"] < 2300  # Poisson around 2000
+        assert test["errors"] == test["unanswered"] == 0
+
+
+@contextlib.contextmanager
+def peer_server(namespace, *words, port):
+    process = namespace.popen(*words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 10
+        while namespace.run("nc", "-z", "127.0.0.1", port, check=False).returncode != 0:
+            assert time.monotonic() < deadline and process.poll() is None
+            time.sleep(0.05)
+        yield
+    finally:
+        process.terminate()
+        process.wait(timeout=10)
+
+
+@pytest.mark.parametrize("form", ["resp", "resp-mget", "large"])
+def test_against_redis(fleet, form):
+    namespace = fleet.namespace()
+    with peer_server(namespace, "redis-server", "--port", 16379, "--save", "", "--bind", "127.0.0.1",
+                     "--requirepass", "secret", port=16379):
+        document = bench(namespace, *VERIFIED, *FORMS[form], "-p", 16379, "-a", "secret")
+        check_verified(document, 600 if form == "large" else 20000)
+        bench_code = subprocess.run(namespace.command(BENCH, "-p", 16379, "-a", "wrong"), text=True,
+                                    stderr=subprocess.PIPE, timeout=30)
+        assert bench_code.returncode == 1 and "password" in bench_code.stderr
+
+
+@pytest.mark.parametrize("form", ["memcache", "memcache-multiget", "udp"])
+def test_against_memcached(fleet, form):
+    namespace = fleet.namespace()
+    with peer_server(namespace, "memcached", "-l", "127.0.0.1", "-p", 21211, "-U", 21211, "-t", 1, "-u",
+                     "nobody", port=21211):
+        check_verified(bench(namespace, *VERIFIED, *FORMS[form], "-p", 21211), 20000)
+
+
+@pytest.mark.parametrize("preset", ["mica-small", "usr", "etc", "twitter-mid", "twitter-write", "valkey"])
+def test_presets(fleet, preset, tmp_path):
+    appliance = fleet.start("socket")
+    plot = tmp_path / "curve.svg"
+    document = bench(appliance.namespace, "--preset", preset, "-r", 1000, "-n", 3000, "-c", 20, "--verify",
+                     "--plot", plot)
+    test, = document["tests"]
+    assert test["replies"] == 3000 and test["errors"] == 0 and test["values_wrong"] == 0
+    assert document["options"]["preset"] == preset
+    assert xml.dom.minidom.parse(str(plot)).getElementsByTagName("polyline")
+
+
+# ---- the generator proven right ---------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def delay_server(*words):
+    process = subprocess.Popen([str(word) for word in (DELAY_SERVER, *words)], text=True,
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        yield int(process.stdout.readline())
+    finally:
+        process.stdin.close()
+        process.wait(timeout=10)
+
+
+def attempts(check, count=8):
+    """Other work on the machine disturbs single runs: one quiet run is enough."""
+    for left in reversed(range(count)):
+        try:
+            return check()
+        except AssertionError:
+            if left == 0:
+                raise
+
+
+@pytest.mark.parametrize("loop", [["-c", 4, "-n", 400], ["-c", 50, "--rate", 500, "-n", 400]])
+def test_known_delay(loop):
+    def check():
+        with delay_server(5000) as port:
+            test, = bench(NoNamespace(), "-p", port, "-t", "ping", *loop)["tests"]
+        latency = test["latency_us"]["all"]
+        assert latency["min"] >= 5000
+        assert latency["p50"] == pytest.approx(5050, rel=0.02)
+    attempts(check)
+
+
+STALL = [300, 200]  # after 300 ms, for 200 ms
+
+
+def test_stall_shows_in_open_loop():
+    def check():
+        with delay_server(100, *STALL) as port:
+            test, = bench(NoNamespace(), "-p", port, "-t", "ping", "--rate", 1000, "--arrival", "constant",
+                          "-n", 1000, "-c", 20)["tests"]
+        # A fifth of the requests were meant to leave within the stall: they waited 0 to 200 ms.
+        latency = test["latency_us"]["all"]
+        assert 190e3 < latency["p99.9"] <= latency["max"] < 260e3
+        assert 140e3 < latency["p95"] < 180e3
+        assert 80e3 < latency["p90"] < 130e3
+        assert latency["p50"] < 20e3
+    attempts(check)
+
+
+def test_stall_hides_in_closed_loop():
+    """The contrast: one connection that waits for each reply sees the stall once."""
+    def check():
+        with delay_server(100, *STALL) as port:
+            test, = bench(NoNamespace(), "-p", port, "-t", "ping", "-c", 1, "-n", 3000)["tests"]
+        latency = test["latency_us"]["all"]
+        assert latency["p99"] < 20e3 and latency["max"] > 190e3
+    attempts(check)
+
+
+class WrongServer(socketserver.ThreadingTCPServer):
+    """RESP enough for the generator, with a fault that is switched on after the preload."""
+
+    allow_reuse_address = True
+    daemon_threads = True
+
+    def __init__(self, fault):
+        self.fault, self.values, self.first, self.writes = fault, {}, {}, 0
+        super().__init__(("127.0.0.1", 0), WrongHandler)
+
+    def get(self, key):
+        value = self.values.get(key)
+        if self.fault == "swap" and self.writes > 100:
+            a, b = sorted(self.values)[:2]
+            value = self.values[{a: b, b: a}.get(key, key)]
+        if self.fault == "stale":
+            value = self.first.get(key)
+        if self.fault == "damage" and self.writes > 100:
+            value = value[:-1] + bytes([value[-1] ^ 1])
+        return value
+
+    def set(self, key, value):
+        self.writes += 1
+        self.first.setdefault(key, value)
+        self.values[key] = value
+
+
+class WrongHandler(socketserver.StreamRequestHandler):
+    def handle(self):
+        while line := self.rfile.readline():
+            words = []
+            for _ in range(int(line[1:])):
+                size = int(self.rfile.readline()[1:])
+                words.append(self.rfile.read(size + 2)[:-2])
+            if words[0] == b"SET":
+                self.server.set(words[1], words[2])
+                self.wfile.write(b"+OK\r\n")
+            else:
+                value = self.server.get(words[1])
+                self.wfile.write(b"$-1\r\n" if value is None else b"$%d\r\n%s\r\n" % (len(value), value))
+
+
+@pytest.mark.parametrize("fault, name", [("swap", "value of another key"), ("stale", "stale"),
+                                         ("damage", "damaged"), (None, "")])
+def test_verification_catches(fault, name):
+    with WrongServer(fault) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        document = bench(NoNamespace(), "-p", server.server_address[1], "-c", 3, "-n", 2000, "-r", 20, "-d",
+                         "20-40", "--verify", "--mix", "50:50", code=3 if fault else 0)
+        server.shutdown()
+    test, = document["tests"]
+    assert (test["values_wrong"] > 0) == bool(fault)
+    assert test["first_fault"].startswith(name)
+
+
+# ---- the command line ---------------------------------------------------------------------------------
+
+
+def test_help_and_refusals():
+    text = run(BENCH, "--help").stdout
+    for word in ("-h, --host", "-p, --port", "-c CONNECTIONS", "-P, --pipeline", "-n REQUESTS", "-t TESTS"):
+        assert word in text
+    for words, reason in [(["-c", "0"], "-c must be"), (["-t", "nosuch"], "unknown test"),
+                          (["--preset", "x"], "unknown preset"), (["extra"], "unknown word"),
+                          (["--key-size", "2"], "cannot tell"), (["--mix", "0:0"], "GET:SET"),
+                          (["-u", "-d", "5000"], "one packet"), (["-u", "-c", "65"], "at most 64"),
+                          (["--interface", "m0 memif:x 198.18.0.1/24 client"], "path of a socket"),
+                          (["--rate", "-1"], "--rate must"), (["--ttl", "9-2"], "--ttl takes")]:
+        done = run(BENCH, *words, check=False)
+        assert done.returncode == 2 and reason in done.stdout, done.stdout
+
+
+def test_nobody_there():
+    done = run(BENCH, "-p", 1, check=False)
+    assert done.returncode == 1 and "cannot connect to 127.0.0.1:1" in done.stdout
