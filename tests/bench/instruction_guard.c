@@ -211,13 +211,15 @@ static uint16_t guard_receive(void *context, uint16_t queue, struct rte_mbuf **p
     return (uint16_t)frames_take(&guard->to_server, packets, count_max);
 }
 
-static void guard_transmit(void *context, uint16_t queue, struct rte_mbuf **packets, uint16_t count)
+static uint16_t guard_transmit(void *context, uint16_t queue, struct rte_mbuf **packets,
+                               uint16_t count)
 {
     struct guard *guard = context;
     struct frames *frames = &guard->from_server;
     CHECK(count <= FRAMES_MAX - frames->count);
     memcpy(frames->array + frames->count, packets, count * sizeof(*packets));
     frames->count += count;
+    return count;
 }
 
 /* As a port would deliver it: one fresh segment. */
