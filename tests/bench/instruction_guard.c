@@ -219,7 +219,7 @@ static uint16_t guard_transmit(void *context, uint16_t queue, struct rte_mbuf **
     CHECK(count <= FRAMES_MAX - frames->count);
     memcpy(frames->array + frames->count, packets, count * sizeof(*packets));
     frames->count += count;
-    return 0; /* dropped none */
+    return 0;
 }
 
 /* As a port would deliver it: one fresh segment. */
