@@ -23,6 +23,7 @@ static const char help[] =
     " -p, --port PORT        default 6379, or 11211 with --memcache and --udp\n"
     " -a PASSWORD            AUTH with it on every connection\n"
     " -m, --memcache         speak memcached's text protocol instead of RESP\n"
+    "     --meta             speak memcached's meta commands (mg, ms)\n"
     " -u, --udp              memcached over UDP; each connection is a port, -P its window\n"
     "     --interface LINE   DPDK port and address to send from, as in nicached.conf:\n"
     "                        \"m0 memif:/run/nicached/m0.sock 198.18.2.1/24 client\"\n"
@@ -310,6 +311,7 @@ enum long_option {
     OPTION_HELP = 256,
     OPTION_VERSION,
     OPTION_INTERFACE_LINE,
+    OPTION_META,
     OPTION_HUGEPAGES,
     OPTION_CPU,
     OPTION_DURATION,
@@ -339,6 +341,7 @@ static const struct option words[] = {
     {"host", required_argument, NULL, 'h'},
     {"port", required_argument, NULL, 'p'},
     {"memcache", no_argument, NULL, 'm'},
+    {"meta", no_argument, NULL, OPTION_META},
     {"udp", no_argument, NULL, 'u'},
     {"pipeline", required_argument, NULL, 'P'},
     {"value-size", required_argument, NULL, 'd'},
@@ -378,8 +381,9 @@ static bool take_server_option(struct options *options, int code, char *text)
         break;
     case 'a': options->password = text; break;
     case 'm': options->protocol = REPLY_MEMCACHE; break;
+    case OPTION_META: options->protocol = REPLY_META; break;
     case 'u':
-        options->protocol = REPLY_MEMCACHE;
+        options->protocol = options->protocol == REPLY_META ? REPLY_META : REPLY_MEMCACHE;
         options->datagrams = true;
         break;
     case OPTION_INTERFACE_LINE: return parse_interface_line(options, text);
@@ -437,7 +441,7 @@ static bool take_request_option(struct options *options, int code, const char *t
 static bool is_server_option(int code)
 {
     return (code < 256 && strchr("hpamu", code) != NULL) || code == OPTION_INTERFACE_LINE ||
-           code == OPTION_HUGEPAGES || code == OPTION_CPU;
+           code == OPTION_META || code == OPTION_HUGEPAGES || code == OPTION_CPU;
 }
 
 static bool is_request_option(int code)
@@ -489,6 +493,16 @@ static bool resolve(struct options *options)
     return true;
 }
 
+static bool check_meta(const struct options *options)
+{
+    for (uint32_t i = 0; i < options->test_count && options->protocol == REPLY_META; i++) {
+        if (options->tests[i].keys_a_get > 1) {
+            return refuse("--meta gets one key at a time");
+        }
+    }
+    return true;
+}
+
 static bool check_datagrams(const struct options *options)
 {
     if (!options->datagrams) {
@@ -537,7 +551,7 @@ static bool finish(struct options *options)
     if (options->password != NULL && options->protocol != REPLY_RESP) {
         return refuse("-a is RESP's");
     }
-    return check_datagrams(options) && resolve(options);
+    return check_meta(options) && check_datagrams(options) && resolve(options);
 }
 
 static bool find_preset(struct options *options, int argument_count, char **arguments)

@@ -178,10 +178,25 @@ static enum reply_event_type take_memcache_value(struct reply_parser *parser, st
     return start_value(parser, size, event);
 }
 
+/* VA <size> <flags>*: the value, and nothing behind it. */
+static enum reply_event_type take_meta_value(struct reply_parser *parser, struct slice line,
+                                             struct reply_event *event)
+{
+    uint64_t size;
+    return number_parse_uint64(take_word(&line), &size) ? start_value(parser, size, event)
+                                                        : REPLY_BROKEN;
+}
+
 static const struct {
     const char *word;
     enum reply_status status;
 } memcache_words[] = {
+    {"HD", REPLY_STATUS_OK},
+    {"EN", REPLY_STATUS_OK},
+    {"MN", REPLY_STATUS_OK},
+    {"NS", REPLY_STATUS_NOT},
+    {"NF", REPLY_STATUS_NOT},
+    {"EX", REPLY_STATUS_NOT},
     {"END", REPLY_STATUS_OK},
     {"STORED", REPLY_STATUS_OK},
     {"OK", REPLY_STATUS_OK},
@@ -203,6 +218,9 @@ static enum reply_event_type take_memcache_line(struct reply_parser *parser, str
     uint64_t number;
     if (slice_equal(word, SLICE_LITERAL("VALUE"))) {
         return take_memcache_value(parser, rest, event);
+    }
+    if (parser->protocol == REPLY_META && slice_equal(word, SLICE_LITERAL("VA"))) {
+        return take_meta_value(parser, rest, event);
     }
     event->bytes = line;
     for (size_t i = 0; i < sizeof(memcache_words) / sizeof(memcache_words[0]); i++) {
@@ -258,8 +276,8 @@ static enum reply_event_type step_value_crlf(struct reply_parser *parser, struct
         }
         *input = slice_from(*input, 1);
     }
-    /* memcached: more values or END follow in lines of their own. */
-    parser->state = parser->protocol == REPLY_RESP ? REPLY_STATE_ELEMENT_END : REPLY_STATE_LINE;
+    /* memcached's get: more values or END follow in lines of their own. */
+    parser->state = parser->protocol == REPLY_MEMCACHE ? REPLY_STATE_LINE : REPLY_STATE_ELEMENT_END;
     return REPLY_NOTHING;
 }
 

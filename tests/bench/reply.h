@@ -1,4 +1,4 @@
-/* Replies as a client reads them: RESP2 / RESP3, and memcached's text protocol.
+/* Replies as a client reads them: RESP2 / RESP3, memcached's text protocol and its meta commands.
  *
  *   bytes of the stream --reply_next--> START | BYTES | END | MISSING ... DONE --> the next reply
  *
@@ -19,7 +19,7 @@
 #define REPLY_ELEMENTS_MAX    (UINT64_C(1) << 24)
 #define REPLY_DEPTH_MAX       8U
 
-enum reply_protocol { REPLY_RESP, REPLY_MEMCACHE };
+enum reply_protocol { REPLY_RESP, REPLY_MEMCACHE, REPLY_META };
 
 enum reply_event_type {
     REPLY_NOTHING,     /* never handed out: a step inside the parser without an event */

@@ -24,8 +24,12 @@ uint64_t report_fault_count(const struct load_result *result)
 
 static const char *protocol_name(const struct options *options)
 {
+    bool meta = options->protocol == REPLY_META;
     if (options->datagrams) {
-        return "memcached over UDP";
+        return meta ? "memcached meta over UDP" : "memcached over UDP";
+    }
+    if (meta) {
+        return "memcached meta over TCP";
     }
     return options->protocol == REPLY_RESP ? "RESP over TCP" : "memcached over TCP";
 }

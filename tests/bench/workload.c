@@ -170,11 +170,22 @@ static uint8_t *put_memcache_get(struct workload *workload, const uint64_t *keys
     return PUT_LITERAL(to, "\r\n");
 }
 
+/* mg <key> v: the value alone. One key. */
+static uint8_t *put_meta_get(struct workload *workload, uint64_t key)
+{
+    uint8_t *to = PUT_LITERAL(workload->buffer, "mg ");
+    to += workload_compose_key(workload, key, to);
+    return PUT_LITERAL(to, " v\r\n");
+}
+
 struct slice workload_compose_get(struct workload *workload, const uint64_t *keys, uint32_t count)
 {
-    return composed(workload, workload->protocol == REPLY_RESP
-                                  ? put_resp_get(workload, keys, count)
-                                  : put_memcache_get(workload, keys, count));
+    switch (workload->protocol) {
+    case REPLY_RESP: return composed(workload, put_resp_get(workload, keys, count));
+    case REPLY_META: return composed(workload, put_meta_get(workload, keys[0]));
+    case REPLY_MEMCACHE:
+    default: return composed(workload, put_memcache_get(workload, keys, count));
+    }
 }
 
 static uint32_t draw_ttl(struct workload *workload)
@@ -208,14 +219,36 @@ static uint8_t *put_memcache_set(struct workload *workload, uint64_t key, uint32
     return PUT_LITERAL(to + size, "\r\n");
 }
 
+/* ms <key> <bytes> T<ttl> */
+static uint8_t *put_meta_set(struct workload *workload, uint64_t key, uint32_t ttl, uint32_t size,
+                             uint8_t **value)
+{
+    uint8_t *to = PUT_LITERAL(workload->buffer, "ms ");
+    to += workload_compose_key(workload, key, to);
+    *to++ = ' ';
+    to = put_number(PUT_LITERAL(put_number(to, size), " T"), ttl);
+    to = PUT_LITERAL(to, "\r\n");
+    *value = to;
+    return PUT_LITERAL(to + size, "\r\n");
+}
+
+static uint8_t *put_set(struct workload *workload, uint64_t key, uint32_t ttl, uint32_t size,
+                        uint8_t **value)
+{
+    switch (workload->protocol) {
+    case REPLY_RESP: return put_resp_set(workload, key, ttl, size, value);
+    case REPLY_META: return put_meta_set(workload, key, ttl, size, value);
+    case REPLY_MEMCACHE:
+    default: return put_memcache_set(workload, key, ttl, size, value);
+    }
+}
+
 struct slice workload_compose_set(struct workload *workload, uint64_t key, uint32_t version)
 {
     uint8_t *value;
     uint32_t ttl = workload->ttl_low_s > 0 ? draw_ttl(workload) : 0;
     uint32_t size = workload_value_size(workload, key);
-    const uint8_t *end = workload->protocol == REPLY_RESP
-                             ? put_resp_set(workload, key, ttl, size, &value)
-                             : put_memcache_set(workload, key, ttl, size, &value);
+    const uint8_t *end = put_set(workload, key, ttl, size, &value);
     value_compose(workload_key_hash(key), version, value, size);
     return composed(workload, end);
 }

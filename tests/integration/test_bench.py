@@ -43,12 +43,14 @@ FORMS = {
     "resp-mget": ["-d", "1-3000", "--keys-per-get", "7", "-c", "10"],
     "memcache": ["-m", "-d", "1-3000", "-P", "4"],
     "memcache-multiget": ["-m", "-d", "1-3000", "--keys-per-get", "7", "-c", "10"],
+    "meta": ["--meta", "-d", "1-3000", "-P", "4"],
+    "meta-udp": ["--meta", "-u", "-d", "1-900", "-c", "3", "-P", "8"],
     "udp": ["-u", "-d", "1-900", "-c", "3", "-P", "8"],
     "large": ["-d", "100000-200000", "-n", "600", "-c", "4", "-r", "50"],
 }
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", [form for form in FORMS if not form.startswith("meta")])
 @pytest.mark.parametrize("driver", ["socket", "memif"])
 def test_against_nicached(fleet, driver, form):
     appliance = fleet.start(driver, "--memcache-udp-port 11211")
@@ -96,7 +98,7 @@ def test_against_redis(fleet, form):
         assert bench_code.returncode == 1 and "password" in bench_code.stderr
 
 
-@pytest.mark.parametrize("form", ["memcache", "memcache-multiget", "udp"])
+@pytest.mark.parametrize("form", ["memcache", "memcache-multiget", "meta", "meta-udp", "udp"])
 def test_against_memcached(fleet, form):
     namespace = fleet.namespace()
     with peer_server(namespace, "memcached", "-l", "127.0.0.1", "-p", 21211, "-U", 21211, "-t", 1, "-u",

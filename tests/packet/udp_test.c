@@ -277,6 +277,29 @@ static void test_reply_beyond_the_mtu_is_fragmented(void **state)
     udp_release(&out[0]);
 }
 
+/* The first one waits for the neighbour's address; one that fits in no packet is refused. */
+static void test_send_unasked(void **state)
+{
+    struct bench *bench = *state;
+    struct endpoint peer = {address_from_ipv4(bench_client.ipv4), bench_client.port};
+    static uint8_t large[3000];
+    struct frame frame;
+    bench_discard_tx(bench);
+    assert_true(udp_send(bench->udp, bench_us.port, &peer, SLICE_LITERAL("request"), &bench->now));
+    assert_true(bench_take(bench, &frame));
+    assert_int_equal(bytes_read_be16(frame.bytes + 12), 0x0806); /* who has it? */
+    assert_false(bench_take(bench, &frame));
+    frame_arp(&frame, 2, &bench_client, &bench_us);
+    bench_feed(bench, &frame);
+    expect_reply(bench, SLICE_LITERAL("request"));
+    assert_true(udp_send(bench->udp, bench_us.port, &peer, SLICE_LITERAL(""), &bench->now));
+    expect_reply(bench, SLICE_LITERAL(""));
+    assert_int_equal(bench_count(bench, METRIC_NET_UDP_DATAGRAMS_SENT), 2);
+    assert_false(
+        udp_send(bench->udp, bench_us.port, &peer, slice_of(large, sizeof(large)), &bench->now));
+    assert_false(bench_take(bench, &frame));
+}
+
 static void test_checksum_offload_leaves_the_pseudo_header_sum(void **state)
 {
     struct bench *bench = *state;
@@ -360,6 +383,7 @@ int main(void)
         BENCH_TEST(test_checksum_offload_leaves_the_pseudo_header_sum),
         BENCH_TEST(test_computed_zero_checksum_is_sent_as_ones),
         BENCH_TEST(test_reassembled_request_is_answered),
+        BENCH_TEST(test_send_unasked),
     };
     return cmocka_run_group_tests_name("udp", tests, NULL, NULL);
 }

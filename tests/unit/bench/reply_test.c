@@ -110,6 +110,15 @@ static void test_memcache(void **state)
           " OK:VERSION 1.6.18 OK:17 ERROR:ERROR ERROR:SERVER_ERROR out of memory");
 }
 
+static void test_meta(void **state)
+{
+    (void)state;
+    check(REPLY_META, "HD\r\nEN\r\nNS\r\nMN\r\n", " OK:HD OK:EN NOT:NS OK:MN");
+    check(REPLY_META, "VA 3 f0\r\na\r\n\r\nVA 0\r\n\r\nEN\r\n", " 3[a\r\n] OK: 0[] OK: OK:EN");
+    check(REPLY_META, "VA x\r\n", " BROKEN");
+    check(REPLY_MEMCACHE, "VA 1\r\n", " BROKEN");
+}
+
 static void test_broken(void **state)
 {
     (void)state;
@@ -164,9 +173,8 @@ static void test_endless_line(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_resp),
-        cmocka_unit_test(test_memcache),
-        cmocka_unit_test(test_broken),
+        cmocka_unit_test(test_resp),         cmocka_unit_test(test_memcache),
+        cmocka_unit_test(test_meta),         cmocka_unit_test(test_broken),
         cmocka_unit_test(test_endless_line),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
