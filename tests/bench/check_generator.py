@@ -8,8 +8,9 @@
 3. redis-server on loopback: requests per second beside redis-benchmark's, in turn, several rounds; the median
    of the per-round ratios counts, because on a shared machine nothing else means anything. "waiting" is the
    share of the time that a connection waits for the server (rate x mean latency / requests under way); the rest
-   it lies ready inside the client. Where redis-benchmark's is low (at -P 1: it changes its epoll set twice a
-   request), its figure is its own limit, not the server's, and ours must only not be below it.
+   it lies ready inside the client, and no server is asked. redis-benchmark's is well below 1, at -P 1 most of all
+   (it changes its epoll set twice a request): its plain rate is in part its own limit. So what is compared is
+   the rate for each waiting request, "ratio"; "plain" is that of the rates as they stand.
 4. The same against a server that is the limit for certain, because it answers after 2 ms.
 
 Exit code 0 when the p50 of 1 is within 2 % (and 60 us for the loopback), 2 shows the stall, and 3 and 4 agree
@@ -117,30 +118,27 @@ def nicached_bench(checks, port, command, pipeline, requests):
 
 
 def compare_round(checks, port, command, pipeline, requests):
-    """Theirs, ours, theirs: the mean of theirs is of the same minute. The ratio, and their waiting share."""
+    """Theirs, ours, theirs: the mean of theirs is of the same minute."""
     before = redis_benchmark(port, command, pipeline, requests)
     ours = nicached_bench(checks, port, command, pipeline, requests)
     after = redis_benchmark(port, command, pipeline, requests)
     theirs = [statistics.mean(pair) for pair in zip(before, after)]
     print(f"  {command:<10} {pipeline:>3}  {theirs[0]:>9.0f} {theirs[1]:>7.0f} {theirs[2]:>7.2f}   "
-          f"{ours[0]:>9.0f} {ours[1]:>7.0f} {ours[2]:>7.2f}   {ours[0] / theirs[0]:5.2f}", flush=True)
-    return ours[0] / theirs[0], theirs[2]
+          f"{ours[0]:>9.0f} {ours[1]:>7.0f} {ours[2]:>7.2f}   {ours[0] / theirs[0]:5.2f} "
+          f"{ours[0] / ours[2] / (theirs[0] / theirs[2]):5.2f}", flush=True)
+    return ours[0] / ours[2] / (theirs[0] / theirs[2])
 
 
 def compare(checks, port, command, pipeline, rounds, requests):
-    results = [compare_round(checks, port, command, pipeline, requests) for _ in range(rounds)]
-    ratios = [ratio for ratio, _ in results]
-    median, waiting = statistics.median(ratios), statistics.median(share for _, share in results)
-    spread = f"median ratio {median:.3f} ({min(ratios):.2f} to {max(ratios):.2f})"
-    if waiting < 0.95:
-        checks.expect(median >= 0.9, f"{command} -P {pipeline}: {spread}; redis-benchmark is its own limit")
-    else:
-        checks.expect(0.9 <= median <= 1.1, f"{command} -P {pipeline}: {spread}")
+    ratios = [compare_round(checks, port, command, pipeline, requests) for _ in range(rounds)]
+    median = statistics.median(ratios)
+    checks.expect(0.9 <= median <= 1.1, f"{command} -P {pipeline}: median ratio {median:.3f} "
+                  f"({min(ratios):.2f} to {max(ratios):.2f})")
 
 
 def print_header():
     print(f"  {'':14}  {'redis-benchmark':^25}   {'nicached-bench':^25}")
-    print("  test        -P      req/s  p50 us waiting       req/s  p50 us waiting   ratio")
+    print("  test        -P      req/s  p50 us waiting       req/s  p50 us waiting   plain ratio")
 
 
 def check_fixed(checks, rounds):

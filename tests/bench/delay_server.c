@@ -100,7 +100,7 @@ static void receive(uint32_t index)
     struct client *client = &server.clients[index];
     uint8_t bytes[4096];
     ssize_t size = client->fd < 0 ? -1 : recv(client->fd, bytes, sizeof(bytes), 0);
-    if (size == 0) {
+    if (size == 0 || (size < 0 && client->fd >= 0 && errno != EAGAIN)) {
         close(client->fd);
         client->fd = -1;
     }
