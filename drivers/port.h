@@ -1,8 +1,8 @@
 /* Ports: receive burst, transmit burst, capabilities; one kind for every DPDK driver.
  *
  * Thread: port_setup / teardown on the control thread; bursts on the worker that owns the queue.
- * What a PMD lacks (checksum offload, RSS) is decided once, here, in `struct port_capabilities`, and
- * done in software above.
+ * What a PMD lacks (checksum offload, RSS) is decided once, here, in `struct port_capabilities`,
+ * and done in software above.
  */
 #ifndef NICACHED_DRIVERS_PORT_H
 #define NICACHED_DRIVERS_PORT_H
@@ -18,12 +18,12 @@ struct port_driver; /* one row of the table of drivers, port_internal.h */
 /* ---- EAL (eal.c) ---------------------------------------------------------------------------- */
 
 struct eal_options {
-    enum hugepages_mode hugepages;  /* auto: hugepages if any are free, else --no-huge */
-    bool with_pci;                  /* a pci interface is configured */
-    uint64_t memory_bytes;          /* for packets and index; the heap limit without hugepages */
+    enum hugepages_mode hugepages; /* auto: hugepages if any are free, else --no-huge */
+    bool with_pci;                 /* a pci interface is configured */
+    uint64_t memory_bytes;         /* for packets and index; the heap limit without hugepages */
 };
-/* Starts EAL once per process, in-memory mode, no telemetry socket, quiet log. 0 or a negative errno
- * with a one-line reason. */
+/* Starts EAL once per process, in-memory mode, no telemetry socket, quiet log. 0 or a negative
+ * errno with a one-line reason. */
 int eal_setup(const struct eal_options *options, struct config_error *error);
 /* Gives everything back: map files, sockets. */
 void eal_teardown(void);
@@ -37,10 +37,10 @@ void eal_thread_unregister(void);
 
 struct port_capabilities {
     bool tx_ipv4_checksum, tx_tcp_checksum, tx_udp_checksum; /* hardware does it */
-    bool rx_checksum;             /* mbuf flags tell good/bad; "unknown" is always verified */
-    bool rss;                     /* spreads flows over queues itself */
+    bool rx_checksum; /* mbuf flags tell good/bad; "unknown" is always verified */
+    bool rss;         /* spreads flows over queues itself */
     bool tx_multi_segment;
-    bool rx_interrupt;            /* rx_fd below works */
+    bool rx_interrupt; /* rx_fd below works */
     uint16_t queue_count;
     uint16_t mtu_max;
 };
@@ -53,15 +53,15 @@ struct port {
     struct rte_ether_addr mac;
     struct port_capabilities capabilities;
     struct interface_config config; /* mtu is the effective one */
-    int rx_fd;                    /* readable when packets wait (tap, af_xdp, af_packet), or -1 */
+    int rx_fd;                      /* readable when packets wait (tap, af_xdp, af_packet), or -1 */
 
     /* Private to the port files. */
     const struct port_driver *driver;
-    char device[64];              /* DPDK's name of it */
+    char device[64]; /* DPDK's name of it */
     int queue_fds[PORT_QUEUES_MAX];
     int queue_fd_count;
     bool created, started;
-    bool unfinished_checksums;    /* frames may come with a checksum that was left to hardware */
+    bool unfinished_checksums; /* frames may come with a checksum that was left to hardware */
     bool kernel_up_before, kernel_gro_before; /* what to put back */
 };
 

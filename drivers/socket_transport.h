@@ -3,14 +3,15 @@
  * One instance per worker. Listening sockets use SO_REUSEPORT so that the kernel spreads
  * connections over workers.
  *
- * Edge-triggered: a descriptor is registered once, for everything, and never changed again. What the
- * kernel has reported stays in a flag until a call says "would block", and sockets with work wait in a
- * list of ours. So pausing a stream, taking turns between streams and waiting for room to write cost
- * no system call, and a pass can stop anywhere without losing anything.
+ * Edge-triggered: a descriptor is registered once, for everything, and never changed again. What
+ * the kernel has reported stays in a flag until a call says "would block", and sockets with work
+ * wait in a list of ours. So pausing a stream, taking turns between streams and waiting for room to
+ * write cost no system call, and a pass can stop anywhere without losing anything.
  *
- * Thread: the owning worker. Memory: streams from a pool that only grows; one receive arena of 1 MiB
- * for all streams. Failure: a socket's error is its STREAM_CLOSED; out of descriptors: accepting pauses
- * (metric socket_accept_pauses) until one is closed or 100 ms have passed, the rest goes on.
+ * Thread: the owning worker. Memory: streams from a pool that only grows; one receive arena of 1
+ * MiB for all streams. Failure: a socket's error is its STREAM_CLOSED; out of descriptors:
+ * accepting pauses (metric socket_accept_pauses) until one is closed or 100 ms have passed, the
+ * rest goes on.
  */
 #ifndef NICACHED_DRIVERS_SOCKET_TRANSPORT_H
 #define NICACHED_DRIVERS_SOCKET_TRANSPORT_H
@@ -25,12 +26,13 @@ struct socket_transport;
 struct socket_options {
     struct byte_pool *pool;
     struct metrics *metrics;
-    uint32_t backlog;             /* tcp-backlog */
-    uint32_t keepalive_s;         /* tcp-keepalive */
+    uint32_t backlog;     /* tcp-backlog */
+    uint32_t keepalive_s; /* tcp-keepalive */
 };
 
 struct socket_transport *socket_transport_create(const struct socket_options *options);
-void socket_transport_destroy(struct socket_transport *transport); /* streams must be closed first */
+void socket_transport_destroy(
+    struct socket_transport *transport); /* streams must be closed first */
 /* Sends nothing more: resets or closes every stream at once, emitting no events. */
 void socket_transport_close_all(struct socket_transport *transport);
 
@@ -39,10 +41,11 @@ void socket_transport_close_all(struct socket_transport *transport);
 int socket_listen(struct socket_transport *transport, struct endpoint *endpoint, uint32_t listener);
 int socket_listen_unix(struct socket_transport *transport, const char *path, uint32_t mode,
                        uint32_t listener);
-int socket_open_udp(struct socket_transport *transport, struct endpoint *endpoint, uint32_t listener);
+int socket_open_udp(struct socket_transport *transport, struct endpoint *endpoint,
+                    uint32_t listener);
 
-/* Active open over TCP: STREAM_OPENED or STREAM_CLOSED follows. NULL with errno when it fails at once:
- * no descriptor, no memory, no route. */
+/* Active open over TCP: STREAM_OPENED or STREAM_CLOSED follows. NULL with errno when it fails at
+ * once: no descriptor, no memory, no route. */
 struct stream *socket_connect(struct socket_transport *transport, const struct endpoint *peer);
 
 /* Whether somebody holds this endpoint: 0 or -EADDRINUSE. With SO_REUSEPORT a second process of the
@@ -58,8 +61,10 @@ struct socket_datagram {
 };
 
 struct socket_input {
-    struct stream_event *events;       uint32_t event_count, event_count_max;
-    struct socket_datagram *datagrams; uint32_t datagram_count, datagram_count_max;
+    struct stream_event *events;
+    uint32_t event_count, event_count_max;
+    struct socket_datagram *datagrams;
+    uint32_t datagram_count, datagram_count_max;
 };
 
 /* Polls without waiting: accepts, reads, notices closes, until the arrays are full or nothing is

@@ -20,8 +20,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define TIMER_WHEEL_LEVELS 9 /* 54 bits of ticks: every 64-bit time in microseconds has its slot   \
-                              */
+#define TIMER_WHEEL_LEVELS                                                                         \
+    9 /* 54 bits of ticks: every 64-bit time in microseconds has its slot                          \
+       */
 #define TIMER_WHEEL_SLOTS     64
 #define TIMER_WHEEL_TICK_BITS 10
 #define TIMER_WHEEL_TICK_US   (1U << TIMER_WHEEL_TICK_BITS)

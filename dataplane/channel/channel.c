@@ -44,7 +44,8 @@ bool channel_send(struct channel *channel, const struct message *message)
     return rte_ring_sp_enqueue_elem(channel->ring, &copy, sizeof(copy)) == 0;
 }
 
-uint32_t channel_receive_burst(struct channel *channel, struct message *messages, uint32_t count_max)
+uint32_t channel_receive_burst(struct channel *channel, struct message *messages,
+                               uint32_t count_max)
 {
     return rte_ring_sc_dequeue_burst_elem(channel->ring, messages, sizeof(*messages), count_max,
                                           NULL);

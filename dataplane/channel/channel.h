@@ -37,11 +37,13 @@ _Static_assert(sizeof(struct message) == 32, "a message is one ring element");
 
 struct channel;
 
-/* `capacity` is a power of two; the channel holds capacity - 1 messages. NULL when out of memory. */
+/* `capacity` is a power of two; the channel holds capacity - 1 messages. NULL when out of memory.
+ */
 struct channel *channel_create(uint32_t capacity);
 void channel_destroy(struct channel *channel);
 bool channel_send(struct channel *channel, const struct message *message);
-uint32_t channel_receive_burst(struct channel *channel, struct message *messages, uint32_t count_max);
+uint32_t channel_receive_burst(struct channel *channel, struct message *messages,
+                               uint32_t count_max);
 bool channel_is_empty(const struct channel *channel);
 
 #endif

@@ -29,8 +29,8 @@ uint32_t udp_payload_bytes_max(const struct udp_datagram *datagram);
  * body must not overlap it. */
 void udp_reply(struct udp *udp, struct udp_datagram *datagram, struct slice header,
                const struct byte_queue *body, size_t offset, size_t size);
-/* Sends a datagram that answers none, from the address of the interface that leads there. False when
- * there is no route, no packet buffer, or the payload does not fit in one packet (of 2 KB). */
+/* Sends a datagram that answers none, from the address of the interface that leads there. False
+ * when there is no route, no packet buffer, or the payload does not fit in one packet (of 2 KB). */
 bool udp_send(struct udp *udp, uint16_t local_port, const struct endpoint *peer,
               struct slice payload, const struct instant *now);
 /* Frees the mbuf if no reply took it. */

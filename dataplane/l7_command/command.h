@@ -252,8 +252,8 @@ enum command_verdict command_execute(struct call *call);
  * `deferral` is a copy of call->deferral. */
 void command_resume(struct command_context *context, struct client *client,
                     struct deferral *deferral, struct reply *reply);
-/* An error in place of running the request (call->command may be NULL): counted, and muted as CLIENT
- * REPLY says. */
+/* An error in place of running the request (call->command may be NULL): counted, and muted as
+ * CLIENT REPLY says. */
 void command_refuse(struct call *call, const char *text);
 /* Whether the client may do more than AUTH and HELLO: for the parser's unauthenticated limits. */
 bool command_client_authenticated(const struct command_context *context, struct client *client);
