@@ -21,8 +21,6 @@ enum message_type {
     /* worker -> control: please have index segments ready; control -> worker: here is one */
     MESSAGE_SEGMENT_WANTED,
     MESSAGE_SEGMENT_READY,
-    /* control -> worker */
-    MESSAGE_STOP,
 };
 
 struct message {

@@ -64,8 +64,7 @@ static void look_up_entry(struct batch_entry *entry)
             entry->memcache.keys[i] = key_hashed(entry->memcache.request.keys[i]);
         }
         break;
-    case ENTRY_ERROR:
-    case ENTRY_DROPPED: break;
+    case ENTRY_ERROR: break;
     }
 }
 
@@ -238,7 +237,6 @@ static void run_entry(struct core *core, struct batch_entry *entry)
     case ENTRY_RESP: run_resp(core, entry); break;
     case ENTRY_MEMCACHE: run_memcache(core, entry); break;
     case ENTRY_ERROR: reply_parse_error(core, entry); break;
-    case ENTRY_DROPPED: break;
     }
 }
 

@@ -71,7 +71,7 @@ struct core_datagram {
     struct memcache_frame frame;
 };
 
-enum batch_entry_kind { ENTRY_RESP, ENTRY_MEMCACHE, ENTRY_ERROR, ENTRY_DROPPED };
+enum batch_entry_kind { ENTRY_RESP, ENTRY_MEMCACHE, ENTRY_ERROR };
 
 struct batch_entry {
     enum batch_entry_kind kind;

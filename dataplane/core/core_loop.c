@@ -131,7 +131,6 @@ static void take_message(struct core *core, const struct message *message)
     case MESSAGE_CONTROL_REPLY: core_take_control_reply(core, message->pointer); break;
     case MESSAGE_RECLAIMED_BATCH:
     case MESSAGE_SEGMENT_READY: shard_take_message(core->shard, message); break;
-    case MESSAGE_STOP: __atomic_store_n(&core->stop_requested, true, __ATOMIC_RELEASE); break;
     case MESSAGE_NONE:
     case MESSAGE_RECLAIM_BATCH:
     case MESSAGE_CONTROL_REQUEST:

@@ -37,8 +37,7 @@ static uint64_t bytes_wanted(const struct batch_entry *entry)
     case ENTRY_MEMCACHE:
         return entry->memcache.request.value.size > 0 ? bytes + entry->memcache.request.value.size
                                                       : 0;
-    case ENTRY_ERROR:
-    case ENTRY_DROPPED: break;
+    case ENTRY_ERROR: break;
     }
     return 0;
 }

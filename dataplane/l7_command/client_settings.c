@@ -109,7 +109,7 @@ enum command_verdict connection_client_no_touch(struct call *call)
     return set_switch(call, &call->client->no_touch);
 }
 
-/* Only ON is answered; command_execute sends or drops what is composed here. */
+/* Only ON is answered; command_run sends or drops what is composed here. */
 enum command_verdict connection_client_reply(struct call *call)
 {
     struct client *client = call->client;

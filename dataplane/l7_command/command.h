@@ -127,7 +127,7 @@ struct control_status {
 #define COMMAND_LATENCY_CLASSES 264
 
 /* Of one row of the table. Written by the owning worker, read by any (relaxed). Not every call is
- * timed: command_execute says which. */
+ * timed: command_execute.c says which. */
 struct command_statistics {
     uint64_t calls, rejected, failed;
     uint64_t timed_calls, timed_ticks;
@@ -182,8 +182,6 @@ void command_context_destroy(struct command_context *context);
 /* Once, before the workers start: they show common figures in INFO. The array stays the caller's
  * and lives as long as the contexts; destroy them after all workers have stopped. */
 void command_contexts_join(struct command_context *const *contexts, uint32_t count);
-
-#define COMMAND_KEYS_INLINE 4
 
 struct call {
     struct command_context *context;
@@ -243,11 +241,6 @@ uint32_t command_categories(const struct command *command);
  * An AUTH earlier in the same batch counts. */
 enum command_verdict command_run(struct call *call);
 
-/* The same in two steps, for one request at a time: looks up, checks, hashes the first key; false
- * when an error reply was written instead. */
-bool command_prepare(struct call *call, struct key *key_storage);
-/* Runs the handler and keeps the statistics. */
-enum command_verdict command_execute(struct call *call);
 /* Writes the reply of a deferred call once its time or its answer has come, and frees the request.
  * `deferral` is a copy of call->deferral. */
 void command_resume(struct command_context *context, struct client *client,

@@ -1,9 +1,9 @@
 /* The life of a RESP request between parser and handler: look-up, checks, execution, statistics.
  *
- * Path: the session hands a parsed request; command_prepare finds the row and hashes the first key,
- * so that the whole batch can be prefetched; command_execute runs the handler. Both write at most
- * one reply. The checks come in Redis' order: existence, arity, protected commands, authentication,
- * memory.
+ * Path: the batch finds the rows and hashes the first keys of all its requests and prefetches them;
+ * then command_run takes each request at its turn: checks what depends on the state, runs the
+ * handler. One reply at most. The checks come in Redis' order: existence, arity, protected
+ * commands, authentication, memory.
  *
  * Thread: the owning worker. Failure: a request that fails a check is answered and counted; nothing
  * here can fail otherwise.
@@ -187,19 +187,6 @@ static inline bool admit(struct call *call)
     return LIKELY(!look_closer) || check_call(call);
 }
 
-bool command_prepare(struct call *call, struct key *key_storage)
-{
-    call->command = command_find(call->arguments, call->argument_count);
-    call->first_key = NULL;
-    if (!admit(call)) {
-        return false;
-    }
-    if (command_first_key(call->command, call->arguments, call->argument_count, key_storage)) {
-        call->first_key = key_storage;
-    }
-    return true;
-}
-
 /* ---- execution ------------------------------------------------------------------------------ */
 
 /* The first word of the error just composed, read back from the reply. */
@@ -257,7 +244,7 @@ static enum command_verdict run_muted(struct call *call)
     return verdict;
 }
 
-enum command_verdict command_execute(struct call *call)
+static enum command_verdict execute(struct call *call)
 {
     if (UNLIKELY(call->client->reply_mode != CLIENT_REPLY_ON)) {
         return run_muted(call);
@@ -272,7 +259,7 @@ enum command_verdict command_execute(struct call *call)
 
 enum command_verdict command_run(struct call *call)
 {
-    return admit(call) ? command_execute(call) : COMMAND_DONE;
+    return admit(call) ? execute(call) : COMMAND_DONE;
 }
 
 static void compose_resumed(const struct deferral *deferral, struct reply *reply)

@@ -211,8 +211,10 @@ static void test_set_over_blob(void **state)
                         .large_value_index = 2,
                         .reply = &reply};
     struct key key;
-    assert_true(command_prepare(&call, &key));
-    assert_int_equal(command_execute(&call), COMMAND_DONE);
+    call.command = command_find(words, 3);
+    assert_true(command_first_key(call.command, words, 3, &key));
+    call.first_key = &key;
+    assert_int_equal(command_run(&call), COMMAND_DONE);
     assert_int_equal(out.size, 5);
     byte_queue_clear(&out, &d->pool);
     assert_ptr_equal(item_blob(find_item(d, "k")), blob);

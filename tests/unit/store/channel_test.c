@@ -13,7 +13,7 @@
 static void a_full_channel_refuses_and_keeps_order(void **state)
 {
     struct channel *channel = channel_create(8);
-    struct message message = {.type = MESSAGE_STOP, .from = CHANNEL_FROM_CONTROL};
+    struct message message = {.type = MESSAGE_CONTROL_REPLY, .from = CHANNEL_FROM_CONTROL};
     assert_true(channel_is_empty(channel));
     for (uint64_t i = 0; i < 7; i++) {
         message.words[0] = i;
@@ -27,7 +27,7 @@ static void a_full_channel_refuses_and_keeps_order(void **state)
     assert_int_equal(channel_receive_burst(channel, got + 3, 13), 5);
     for (uint64_t i = 0; i < 7; i++) {
         assert_int_equal(got[i].words[0], i);
-        assert_int_equal(got[i].type, MESSAGE_STOP);
+        assert_int_equal(got[i].type, MESSAGE_CONTROL_REPLY);
         assert_int_equal(got[i].from, CHANNEL_FROM_CONTROL);
     }
     assert_true(channel_is_empty(channel));
@@ -45,7 +45,7 @@ static void a_bad_capacity_is_refused(void **state)
 static void *send_many(void *argument)
 {
     for (uint64_t i = 0; i < THREAD_MESSAGES; i++) {
-        struct message message = {.type = MESSAGE_STOP, .words = {i, ~i}};
+        struct message message = {.type = MESSAGE_CONTROL_REPLY, .words = {i, ~i}};
         while (!channel_send(argument, &message)) {
             sched_yield();
         }
