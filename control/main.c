@@ -30,6 +30,7 @@
 
 #define CONTROL_CHANNEL_CAPACITY   256
 #define RECLAIMER_CHANNEL_CAPACITY 1024
+#define PEER_CHANNEL_CAPACITY      256
 #define SPARE_DESCRIPTORS          128 /* beside clients: files, devices, wake-ups */
 
 struct server {
@@ -50,6 +51,9 @@ struct server {
     struct shard *shards[CONFIG_WORKERS_MAX];
     struct channel *to_control[CONFIG_WORKERS_MAX], *from_control[CONFIG_WORKERS_MAX];
     struct channel *to_reclaimer[CONFIG_WORKERS_MAX], *from_reclaimer[CONFIG_WORKERS_MAX];
+    /* between workers: [receiver][sender] and [sender][receiver], the same channels */
+    struct channel *from_peers[CONFIG_WORKERS_MAX][CONFIG_WORKERS_MAX];
+    struct channel *to_peers[CONFIG_WORKERS_MAX][CONFIG_WORKERS_MAX];
     struct reclaimer *reclaimer;
     struct core *cores[CONFIG_WORKERS_MAX];
     struct workers *workers;
@@ -293,7 +297,25 @@ static void teardown_channels(struct server *server)
         channel_destroy(server->from_control[i]);
         channel_destroy(server->to_reclaimer[i]);
         channel_destroy(server->from_reclaimer[i]);
+        for (uint32_t j = 0; j < server->worker_count; j++) {
+            channel_destroy(server->to_peers[i][j]);
+        }
     }
+}
+
+/* One for each direction of each pair of workers. */
+static bool connect_peers(struct server *server)
+{
+    for (uint32_t from = 0; from < server->worker_count; from++) {
+        for (uint32_t to = 0; to < server->worker_count; to++) {
+            struct channel *channel = from == to ? NULL : channel_create(PEER_CHANNEL_CAPACITY);
+            if (from != to && channel == NULL) {
+                return false;
+            }
+            server->to_peers[from][to] = server->from_peers[to][from] = channel;
+        }
+    }
+    return true;
 }
 
 static int setup_channels(struct server *server)
@@ -308,6 +330,10 @@ static int setup_channels(struct server *server)
             teardown_channels(server);
             return fail(server, -ENOMEM, "channels");
         }
+    }
+    if (!connect_peers(server)) {
+        teardown_channels(server);
+        return fail(server, -ENOMEM, "channels");
     }
     return 0;
 }
@@ -396,6 +422,8 @@ static struct core *create_core(struct server *server, uint32_t number)
         .to_control = server->to_control[number],
         .from_control = server->from_control[number],
         .from_reclaimer = server->from_reclaimer[number],
+        .to_peers = server->to_peers[number],
+        .from_peers = server->from_peers[number],
         .status = control_status_slot(server->control),
         .control_wake_fd = control_wake_fd(server->control),
         .now = &now,
@@ -413,6 +441,7 @@ static int setup_cores(struct server *server)
             return -EIO;
         }
     }
+    cores_join(server->cores, server->worker_count);
     return 0;
 }
 

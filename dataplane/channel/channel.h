@@ -21,6 +21,11 @@ enum message_type {
     /* worker -> control: please have index segments ready; control -> worker: here is one */
     MESSAGE_SEGMENT_WANTED,
     MESSAGE_SEGMENT_READY,
+    /* worker -> worker: `pointer` is a struct errand (core/core_errand.h); there, and back */
+    MESSAGE_ERRAND,
+    MESSAGE_ERRAND_DONE,
+    /* worker -> worker: the lease of the receiver's shard is given back */
+    MESSAGE_LEASE_RETURNED,
 };
 
 struct message {

@@ -201,7 +201,10 @@ struct core *core_create(const struct core_options *options)
         (struct client){.kind = CLIENT_MEMCACHE_UDP, .authenticated = true, .socket_fd = -1};
     memcache_parser_init(&core->datagram_parser);
 
-    int code = create_context(core);
+    int code = core_peers_create(core);
+    if (code == 0) {
+        code = create_context(core);
+    }
     if (code != 0) {
         fail(error, "command tables", code);
     } else if ((code = create_stack(core, error)) == 0 &&
@@ -241,9 +244,22 @@ void core_destroy(struct core *core)
     }
     memcache_parser_deinit(&core->datagram_parser);
     core_free_conversations(core);
+    core_peers_destroy(core);
     byte_queue_clear(&core->datagram_reply, &core->bytes);
     byte_pool_deinit(&core->bytes);
     free(core);
+}
+
+void cores_join(struct core *const *cores, uint32_t count)
+{
+    struct command_context *contexts[CONFIG_WORKERS_MAX];
+    CHECK(count <= CONFIG_WORKERS_MAX);
+    for (uint32_t i = 0; i < count; i++) {
+        CHECK(cores[i]->options.number == i && cores[i]->options.worker_count == count);
+        cores[i]->peers = cores;
+        contexts[i] = cores[i]->context;
+    }
+    command_contexts_join(contexts, count);
 }
 
 void core_wake(struct core *core)

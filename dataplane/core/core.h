@@ -56,6 +56,8 @@ struct core_options {
 
     struct channel *to_control, *from_control; /* NULL: CONFIG SET and SHUTDOWN are refused */
     struct channel *from_reclaimer;            /* NULL: shard_maintain frees at once */
+    /* By worker; the own entries are NULL. Both NULL where there is one worker. */
+    struct channel *const *to_peers, *const *from_peers;
     const struct control_status *status;
     int control_wake_fd; /* eventfd: 8 bytes are written after a send on to_control; or -1 */
     uint64_t seed;       /* 0: random */
@@ -66,8 +68,11 @@ struct core_options {
 
 /* Opens the listeners. NULL when memory is short or a listener cannot be opened. */
 struct core *core_create(const struct core_options *options);
-/* core_run has returned or was never called. Leaves the channels alone: the control thread frees
- * the requests that are still in them. */
+/* Once, before the first core runs: the workers of one process find each other. The array is the
+ * caller's, lives as long as the cores, and is indexed by their numbers. */
+void cores_join(struct core *const *cores, uint32_t count);
+/* core_run of every core has returned or was never called. Leaves the channels alone: the control
+ * thread frees the requests that are still in them. */
 void core_destroy(struct core *core);
 
 /* The worker's thread, registered with EAL and RCU: passes until core_request_stop. RCU-online

@@ -6,6 +6,7 @@
  *   core_batch.c          look up, prefetch, run: the requests of many connections together
  *   core_memory.c         requests that wait for memory which is about to be freed
  *   core_stages.c         cycles per stage of the pass, for INFO stages
+ *   core_peers.c          messages between workers: sending, waking, what waits for room
  *   core_deferred.c       replies that come later: DEBUG SLEEP, CONFIG SET, SHUTDOWN
  */
 #ifndef NICACHED_CORE_CORE_INTERNAL_H
@@ -145,7 +146,11 @@ struct core {
     struct socket_datagram socket_datagrams[CORE_DATAGRAMS_MAX];
     struct core_datagram core_datagrams[CORE_DATAGRAMS_MAX];
 
+    struct core *const *peers; /* all cores by number, this one included; NULL: alone */
+    struct outbox *outboxes;   /* by worker: messages that found their channel full */
+
     int wake_fd;
+    bool asleep;         /* atomic: whoever sends a message writes wake_fd */
     bool stop_requested; /* atomic */
     uint64_t idle_since_us;
 };
@@ -203,6 +208,17 @@ void core_send_datagram_reply(struct core *core, struct core_datagram *datagram)
 void core_wait_for_memory(struct core *core, const struct batch_entry *entry);
 bool core_bulk_waits_for_memory(struct core *core, struct conversation *conversation,
                                 uint64_t bytes);
+
+/* core_peers.c */
+int core_peers_create(struct core *core);
+void core_peers_destroy(struct core *core);
+/* Never fails: what finds the channel full waits in the outbox. Wakes the receiver if it sleeps. */
+void core_send(struct core *core, uint32_t to, const struct message *message);
+/* Tries again what waits; false while anything still does. */
+bool core_flush_outboxes(struct core *core);
+/* Tells peers that this one is about to sleep; false when a message has come in between. */
+bool core_peers_may_sleep(struct core *core);
+void core_peers_awake(struct core *core);
 
 /* core_deferred.c */
 void core_retry_later(struct core *core, struct conversation *conversation, uint64_t at_us);

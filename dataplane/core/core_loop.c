@@ -134,7 +134,10 @@ static void take_message(struct core *core, const struct message *message)
     case MESSAGE_NONE:
     case MESSAGE_RECLAIM_BATCH:
     case MESSAGE_CONTROL_REQUEST:
-    case MESSAGE_SEGMENT_WANTED: break;
+    case MESSAGE_SEGMENT_WANTED:
+    case MESSAGE_ERRAND:
+    case MESSAGE_ERRAND_DONE:
+    case MESSAGE_LEASE_RETURNED: break;
     }
 }
 
@@ -148,6 +151,15 @@ static void take_messages(struct core *core, struct channel *channel)
         take_message(core, &messages[i]);
     }
     core->did_work |= count > 0;
+}
+
+static void take_peer_messages(struct core *core)
+{
+    if (core->peers != NULL) {
+        for (uint32_t i = 0; i < core->options.worker_count; i++) {
+            take_messages(core, core->options.from_peers[i]);
+        }
+    }
 }
 
 static void run_delayed_flush(struct core *core)
@@ -177,7 +189,8 @@ static void begin_pass(struct core *core, const struct instant *now)
     core->context->now = *now;
     core->did_work = false;
     core->next_timer_us = UINT64_MAX;
-    shard_set_maxmemory(core->shard, (uint64_t)core->config->maxmemory);
+    shard_set_maxmemory(core->shard,
+                        (uint64_t)core->config->maxmemory / core->options.worker_count);
 }
 
 static void end_pass(struct core *core)
@@ -194,6 +207,7 @@ bool core_pass(struct core *core, const struct instant *now)
     receive_links(core);
     receive_sockets(core);
     take_messages(core, core->options.from_control);
+    take_peer_messages(core);
     core_run_deferred(core);
     core_run_batch(core);
     core_settle(core);
@@ -211,6 +225,7 @@ bool core_pass(struct core *core, const struct instant *now)
 
     take_messages(core, core->options.from_reclaimer);
     maintain(core);
+    core->did_work |= !core_flush_outboxes(core);
     end_pass(core);
     return core->did_work || shard_is_waiting(core->shard);
 }
@@ -264,7 +279,7 @@ static int sleep_ms(const struct core *core)
 static void sleep_until_work(struct core *core)
 {
     int timeout_ms = sleep_ms(core);
-    if (timeout_ms == 0) {
+    if (timeout_ms == 0 || !core_peers_may_sleep(core)) {
         return;
     }
     uint64_t began = rte_rdtsc();
@@ -272,6 +287,7 @@ static void sleep_until_work(struct core *core)
     rcu_thread_offline();
     socket_wait(core->sockets, timeout_ms);
     rcu_thread_online();
+    core_peers_awake(core);
     uint64_t wakes;
     ssize_t got = read(core->wake_fd, &wakes, sizeof(wakes));
     (void)got; /* empty: something else woke us */

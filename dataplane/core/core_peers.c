@@ -1,0 +1,125 @@
+/* Messages between workers: one channel for each direction of each pair.
+ *
+ * Nobody waits: a message that finds its channel full waits in the sender's outbox, in order, and
+ * is tried again in every pass. A receiver that sleeps is woken.
+ *
+ * Why no wake-up is lost: the sender puts the message into the channel and then reads `asleep`; the
+ * receiver writes `asleep` and then looks into its channels once more. Between the two steps of
+ * each stands a full fence (A in core_send, B in core_peers_may_sleep), so at least one of them
+ * sees what the other did.
+ *
+ * Thread: the owning worker, but for `asleep`. Memory: outboxes grow by doubling, on the heap; they
+ * are empty but under overload. Failure: none (a failing heap is a CHECK).
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "dataplane/base/check.h"
+#include "dataplane/core/core_internal.h"
+
+#define OUTBOX_MESSAGES_MIN 64U
+
+/* A ring of messages that grows. */
+struct outbox {
+    struct message *messages;
+    uint32_t first, count, capacity;
+};
+
+int core_peers_create(struct core *core)
+{
+    core->outboxes = calloc(core->options.worker_count, sizeof(*core->outboxes));
+    return core->outboxes != NULL ? 0 : -ENOMEM;
+}
+
+void core_peers_destroy(struct core *core)
+{
+    for (uint32_t i = 0; core->outboxes != NULL && i < core->options.worker_count; i++) {
+        free(core->outboxes[i].messages);
+    }
+    free(core->outboxes);
+}
+
+static void grow_outbox(struct outbox *outbox)
+{
+    uint32_t capacity = outbox->capacity != 0 ? outbox->capacity * 2 : OUTBOX_MESSAGES_MIN;
+    struct message *messages = malloc(capacity * sizeof(*messages));
+    CHECK(messages != NULL);
+    for (uint32_t i = 0; i < outbox->count; i++) {
+        messages[i] = outbox->messages[(outbox->first + i) % outbox->capacity];
+    }
+    free(outbox->messages);
+    *outbox = (struct outbox){messages, 0, outbox->count, capacity};
+}
+
+static void keep(struct outbox *outbox, const struct message *message)
+{
+    if (outbox->count == outbox->capacity) {
+        grow_outbox(outbox);
+    }
+    outbox->messages[(outbox->first + outbox->count++) % outbox->capacity] = *message;
+}
+
+static void wake_if_asleep(struct core *peer)
+{
+    __atomic_thread_fence(__ATOMIC_SEQ_CST); /* A: see above */
+    if (__atomic_load_n(&peer->asleep, __ATOMIC_RELAXED) &&
+        __atomic_exchange_n(&peer->asleep, false, __ATOMIC_RELAXED)) {
+        core_wake(peer);
+    }
+}
+
+void core_send(struct core *core, uint32_t to, const struct message *message)
+{
+    struct outbox *outbox = &core->outboxes[to];
+    if (outbox->count > 0 || !channel_send(core->options.to_peers[to], message)) {
+        keep(outbox, message);
+    }
+    wake_if_asleep(core->peers[to]);
+}
+
+static void flush_outbox(struct core *core, uint32_t to)
+{
+    struct outbox *outbox = &core->outboxes[to];
+    if (outbox->count == 0) {
+        return;
+    }
+    while (outbox->count > 0 &&
+           channel_send(core->options.to_peers[to], &outbox->messages[outbox->first])) {
+        outbox->first = (outbox->first + 1) % outbox->capacity;
+        outbox->count--;
+    }
+    wake_if_asleep(core->peers[to]);
+}
+
+bool core_flush_outboxes(struct core *core)
+{
+    bool empty = true;
+    for (uint32_t i = 0; i < core->options.worker_count; i++) {
+        flush_outbox(core, i);
+        empty &= core->outboxes[i].count == 0;
+    }
+    return empty;
+}
+
+bool core_peers_may_sleep(struct core *core)
+{
+    if (core->peers == NULL) {
+        return true;
+    }
+    __atomic_store_n(&core->asleep, true, __ATOMIC_RELAXED);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST); /* B: see above */
+    for (uint32_t i = 0; i < core->options.worker_count; i++) {
+        struct channel *from =
+            core->options.from_peers != NULL ? core->options.from_peers[i] : NULL;
+        if (from != NULL && !channel_is_empty(from)) {
+            core_peers_awake(core);
+            return false;
+        }
+    }
+    return true;
+}
+
+void core_peers_awake(struct core *core)
+{
+    __atomic_store_n(&core->asleep, false, __ATOMIC_RELAXED);
+}
