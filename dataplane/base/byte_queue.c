@@ -142,6 +142,28 @@ void byte_queue_move(struct byte_queue *to, struct byte_queue *from)
     byte_queue_init(from);
 }
 
+#define TRANSFER_COPIED_BYTES_MAX 1024U
+
+void byte_queue_transfer(struct byte_queue *to, struct byte_pool *to_pool, struct byte_queue *from,
+                         struct byte_pool *from_pool)
+{
+    const struct byte_chunk *only = from->head;
+    if (only != NULL && only == from->tail && only->owner == NULL &&
+        from->size <= TRANSFER_COPIED_BYTES_MAX) {
+        byte_queue_append(to, to_pool, only->data + from->head_offset, from->size);
+        byte_queue_clear(from, from_pool);
+        return;
+    }
+    size_t count = 0;
+    for (const struct byte_chunk *chunk = from->head; chunk != NULL; chunk = chunk->next) {
+        count++;
+    }
+    DEBUG_CHECK(from_pool->used_count >= count);
+    from_pool->used_count -= count;
+    to_pool->used_count += count;
+    byte_queue_move(to, from);
+}
+
 size_t byte_queue_copy_out(const struct byte_queue *queue, size_t offset, void *to, size_t size)
 {
     size_t copied = 0;

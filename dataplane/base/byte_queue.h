@@ -72,6 +72,11 @@ void byte_queue_append_reference(struct byte_queue *queue, struct byte_pool *poo
 /* Moves all of `from` to the end of `to`. */
 void byte_queue_move(struct byte_queue *to, struct byte_queue *from);
 
+/* The same where the two queues have different pools: what is short is copied, so that its pages
+ * stay where they are; else the chunks move over, and belong to `to_pool` from then on. */
+void byte_queue_transfer(struct byte_queue *to, struct byte_pool *to_pool, struct byte_queue *from,
+                         struct byte_pool *from_pool);
+
 /* Copies min(size, queued - offset) bytes from `offset` on; returns how many. */
 size_t byte_queue_copy_out(const struct byte_queue *queue, size_t offset, void *to, size_t size);
 

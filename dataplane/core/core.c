@@ -244,6 +244,7 @@ void core_destroy(struct core *core)
     }
     memcache_parser_deinit(&core->datagram_parser);
     core_free_conversations(core);
+    core_destroy_errands(core);
     core_peers_destroy(core);
     byte_queue_clear(&core->datagram_reply, &core->bytes);
     byte_pool_deinit(&core->bytes);

@@ -8,7 +8,7 @@
  * the same batch, or it waits for a reply or for room. In the latter case the session is rewound to
  * the first request that was skipped, and everything from there on is parsed again later.
  */
-#include "dataplane/core/core_internal.h"
+#include "dataplane/core/core_errand.h"
 
 #include "dataplane/base/check.h"
 
@@ -50,7 +50,7 @@ struct slice *core_batch_slices(struct core *core, const struct slice *from, uin
 
 /* ---- stage 1 and 2: hash and prefetch -------------------------------------------------------- */
 
-static void look_up_entry(struct batch_entry *entry)
+static void look_up_entry(const struct core *core, struct batch_entry *entry)
 {
     switch (entry->kind) {
     case ENTRY_RESP:
@@ -66,6 +66,7 @@ static void look_up_entry(struct batch_entry *entry)
         break;
     case ENTRY_ERROR: break;
     }
+    core_route_entry(core, entry);
 }
 
 static uint32_t entry_database(const struct core *core, const struct batch_entry *entry)
@@ -95,6 +96,9 @@ static void prefetch_batch(struct core *core)
     struct prefetch_burst burst = {.count = 0};
     for (uint32_t i = 0; i < core->batch.count; i++) {
         struct batch_entry *entry = &core->batch.entries[i];
+        if (entry->route.kind != ROUTE_HERE && entry->route.kind != ROUTE_OWN) {
+            continue;
+        }
         if (entry->kind == ENTRY_RESP && entry->resp.has_key) {
             prefetch_key(core, &burst, entry_database(core, entry), &entry->resp.key);
         } else if (entry->kind == ENTRY_MEMCACHE) {
@@ -111,7 +115,7 @@ static void prefetch_batch(struct core *core)
 
 /* ---- stage 3: run ---------------------------------------------------------------------------- */
 
-static void after_command(struct core *core, struct conversation *conversation)
+void core_after_command(struct conversation *conversation)
 {
     struct session *session = &conversation->session;
     if (conversation->client.close_after_reply || conversation->client.close_now) {
@@ -143,16 +147,27 @@ static uint32_t index_of_blob_argument(const struct batch_entry *entry, const st
     return 0;
 }
 
-static void run_resp(struct core *core, struct batch_entry *entry)
+/* The shard that all keys of the request are on; NULL: they are on several. */
+static struct shard *shard_of(const struct core *core, const struct route *route)
+{
+    if (route->kind == ROUTE_HERE || route->kind == ROUTE_OWN) {
+        return core->shard;
+    }
+    return route->has_shard && !route->several ? core->options.all_shards[route->owner] : NULL;
+}
+
+static void init_resp_call(struct core *core, const struct batch_entry *entry, struct reply *reply,
+                           struct call *call)
 {
     struct conversation *conversation = entry->conversation;
-    struct stream *stream = conversation->session.stream;
-    struct reply reply = {
-        .out = &stream->out, .pool = &core->bytes, .protocol = conversation->client.protocol};
     struct blob *blob = last_blob(conversation);
-    struct call call = {
+    *reply = (struct reply){.out = &conversation->session.stream->out,
+                            .pool = &core->bytes,
+                            .protocol = conversation->client.protocol};
+    *call = (struct call){
         .context = core->context,
-        .shard = core->shard,
+        .shard = shard_of(core, &entry->route),
+        .shared = entry->route.kind == ROUTE_SHARED,
         .now = &core->now,
         .client = &conversation->client,
         .command = entry->resp.command,
@@ -161,8 +176,17 @@ static void run_resp(struct core *core, struct batch_entry *entry)
         .first_key = entry->resp.has_key ? &entry->resp.key : NULL,
         .large_value = blob,
         .large_value_index = index_of_blob_argument(entry, blob),
-        .reply = &reply,
+        .reply = reply,
     };
+}
+
+/* False: what it saw did not hold together, and nothing was replied. */
+static bool run_resp(struct core *core, struct batch_entry *entry)
+{
+    struct conversation *conversation = entry->conversation;
+    struct reply reply;
+    struct call call;
+    init_resp_call(core, entry, &reply, &call);
     bool sees_others = call.command != NULL && (call.command->flags & COMMAND_ADMIN) != 0;
     if (UNLIKELY(sees_others)) {
         core_note_sizes(core);
@@ -174,6 +198,20 @@ static void run_resp(struct core *core, struct batch_entry *entry)
     if (UNLIKELY(sees_others)) {
         core_close_killed(core);
     }
+    return verdict != COMMAND_TORN;
+}
+
+/* memcached does not promise that several keys of one get are read at one moment, so only a joint
+ * write that is under way keeps it from reading. */
+static bool memcache_may_share(const struct core *core, const struct batch_entry *entry)
+{
+    for (uint32_t i = 0; i < core->options.worker_count; i++) {
+        if (shard_set_has(&entry->route.shards, i) &&
+            shard_observe(core->options.all_shards[i]).version % 2 != 0) {
+            return false;
+        }
+    }
+    return true;
 }
 
 static void run_memcache(struct core *core, struct batch_entry *entry)
@@ -186,7 +224,8 @@ static void run_memcache(struct core *core, struct batch_entry *entry)
     };
     struct memcache_call call = {
         .context = core->context,
-        .shard = core->shard,
+        .shard = shard_of(core, &entry->route),
+        .shared = entry->route.kind == ROUTE_SHARED,
         .now = &core->now,
         .client = conversation != NULL ? &conversation->client : &core->datagram_client,
         .request = &entry->memcache.request,
@@ -231,12 +270,62 @@ static void reply_parse_error(struct core *core, struct batch_entry *entry)
     }
 }
 
-static void run_entry(struct core *core, struct batch_entry *entry)
+static bool run_entry(struct core *core, struct batch_entry *entry)
 {
     switch (entry->kind) {
-    case ENTRY_RESP: run_resp(core, entry); break;
-    case ENTRY_MEMCACHE: run_memcache(core, entry); break;
+    case ENTRY_RESP: return run_resp(core, entry);
+    case ENTRY_MEMCACHE:
+        if (entry->route.kind == ROUTE_SHARED && !memcache_may_share(core, entry)) {
+            return false;
+        }
+        run_memcache(core, entry);
+        break;
     case ENTRY_ERROR: reply_parse_error(core, entry); break;
+    }
+    return true;
+}
+
+/* ---- requests that need other shards --------------------------------------------------------- */
+
+/* Off to the owners, unless the first half of its checks refuses it. */
+static void send_errand(struct core *core, struct batch_entry *entry, bool admitted)
+{
+    if (entry->kind == ENTRY_RESP && !admitted) {
+        struct reply reply;
+        struct call call;
+        init_resp_call(core, entry, &reply, &call);
+        if (!command_admit(&call)) {
+            return;
+        }
+    }
+    core_send_errand(core, entry);
+}
+
+/* Runs it, or sends it on its way. */
+static void run_routed(struct core *core, struct batch_entry *entry)
+{
+    struct route *route = &entry->route;
+    switch (route->kind) {
+    case ROUTE_OWN:
+        if (core_shard_is_lent(core) && route->only_reads) {
+            route->kind = ROUTE_SHARED; /* as anybody else may read it */
+        } else if (core_shard_is_lent(core)) {
+            send_errand(core, entry, false); /* to ourselves */
+            return;
+        }
+        break;
+    case ROUTE_OWNER:
+    case ROUTE_LEASE:
+    case ROUTE_ROUND: send_errand(core, entry, false); return;
+    case ROUTE_HERE:
+    case ROUTE_SHARED: break;
+    }
+    if (route->kind == ROUTE_SHARED) {
+        metric_add(core->metrics, METRIC_READS_SHARED, 1);
+    }
+    if (!run_entry(core, entry)) {
+        metric_add(core->metrics, METRIC_READS_TORN, 1);
+        send_errand(core, entry, true);
     }
 }
 
@@ -255,6 +344,19 @@ static bool output_is_full(const struct batch_entry *entry)
            !entry->must_run;
 }
 
+/* Blocks the conversation when its request must wait for our shard, or for memory of it. */
+static void wait_for_shard(struct core *core, struct batch_entry *entry)
+{
+    if (entry->route.kind != ROUTE_HERE && entry->route.kind != ROUTE_OWN) {
+        return;
+    }
+    if (!core_shard_is_lent(core)) {
+        core_wait_for_memory(core, entry);
+    } else if (entry->route.kind == ROUTE_OWN && !entry->route.only_reads) {
+        core_await_shard(core, entry->conversation);
+    }
+}
+
 static void run_conversation_entry(struct core *core, struct batch_entry *entry)
 {
     struct conversation *conversation = entry->conversation;
@@ -268,7 +370,7 @@ static void run_conversation_entry(struct core *core, struct batch_entry *entry)
         session_block(session, SESSION_AWAITS_OUTPUT);
     }
     if (session->blocked == SESSION_RUNNING && !entry->must_run) {
-        core_wait_for_memory(core, entry);
+        wait_for_shard(core, entry);
     }
     if (session->blocked != SESSION_RUNNING) {
         skip_entry(entry);
@@ -276,9 +378,19 @@ static void run_conversation_entry(struct core *core, struct batch_entry *entry)
     }
     conversation->memory_wait_ends_us = 0;
     size_t before = session->stream->out.size;
-    run_entry(core, entry);
+    run_routed(core, entry);
     core_count_output(core, conversation, before);
-    after_command(core, conversation);
+    core_after_command(conversation);
+}
+
+/* A datagram holds one request. One that travels takes its datagram along. */
+static void run_datagram_entry(struct core *core, struct batch_entry *entry)
+{
+    uint64_t before = core->errand_count;
+    run_routed(core, entry);
+    if (core->errand_count == before) {
+        core_send_datagram_reply(core, entry->datagram);
+    }
 }
 
 void core_run_batch(struct core *core)
@@ -290,7 +402,7 @@ void core_run_batch(struct core *core)
     enum stage before = core_enter_stage(core, STAGE_LOOK_UP);
     core->stages.requests += batch->count;
     for (uint32_t i = 0; i < batch->count; i++) {
-        look_up_entry(&batch->entries[i]);
+        look_up_entry(core, &batch->entries[i]);
     }
     if (batch->count > 1) {
         core_enter_stage(core, STAGE_PREFETCH);
@@ -303,11 +415,7 @@ void core_run_batch(struct core *core)
             run_conversation_entry(core, entry);
             continue;
         }
-        run_entry(core, entry);
-        bool last = i + 1 == batch->count || batch->entries[i + 1].datagram != entry->datagram;
-        if (last) {
-            core_send_datagram_reply(core, entry->datagram);
-        }
+        run_datagram_entry(core, entry);
     }
     batch->count = batch->slice_count = batch->key_count = 0;
     core_enter_stage(core, before);

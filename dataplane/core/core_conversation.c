@@ -7,7 +7,7 @@
  * Failure: what a peer gets wrong is answered as the reference answers it. A value that does not
  * fit into maxmemory is discarded as it arrives, and its request gets the OOM error.
  */
-#include "dataplane/core/core_internal.h"
+#include "dataplane/core/core_errand.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -167,6 +167,9 @@ static void close_conversation(struct core *core, struct conversation *conversat
         untouch(core, &conversation->session);
     }
     core_forget_deferred(core, conversation);
+    if (conversation->errand != NULL) {
+        conversation->errand->conversation = NULL;
+    }
     release_blobs(conversation);
     free(conversation->blobs);
     deinit_parser(conversation);
@@ -391,6 +394,10 @@ static bool receive_bulk(struct core *core, struct conversation *conversation,
         core_run_batch(core);
     }
     if (!may_add(&conversation->session)) {
+        return false;
+    }
+    if (core_shard_is_lent(core)) {
+        core_await_shard(core, conversation);
         return false;
     }
     if (conversation->blob_count == 0 &&

@@ -66,6 +66,14 @@ void core_retry_later(struct core *core, struct conversation *conversation, uint
     core->deferred = conversation;
 }
 
+void core_await_shard(struct core *core, struct conversation *conversation)
+{
+    session_block(&conversation->session, SESSION_AWAITS_SHARD);
+    conversation->deferral = (struct deferral){0};
+    conversation->deferred_next = core->deferred;
+    core->deferred = conversation;
+}
+
 void core_forget_deferred(struct core *core, struct conversation *conversation)
 {
     struct conversation **link = &core->deferred;
@@ -96,10 +104,25 @@ static void resume(struct core *core, struct conversation *conversation)
     core_continue(core, conversation);
 }
 
+/* The list may change with each that goes on; none of them comes to wait again meanwhile. */
+void core_continue_awaiting_shard(struct core *core)
+{
+    struct conversation *conversation = core->deferred;
+    while (conversation != NULL) {
+        if (conversation->session.blocked == SESSION_AWAITS_SHARD) {
+            resume(core, conversation);
+            conversation = core->deferred;
+        } else {
+            conversation = conversation->deferred_next;
+        }
+    }
+}
+
 void core_take_control_reply(struct core *core, struct control_request *request)
 {
     struct conversation *conversation = core->deferred;
-    while (conversation != NULL && conversation->client.id != request->client_id) {
+    while (conversation != NULL && (conversation->client.id != request->client_id ||
+                                    conversation->session.blocked != SESSION_AWAITS_REPLY)) {
         conversation = conversation->deferred_next;
     }
     /* SHUTDOWN that succeeds has no reply: the connection ends with the process. */

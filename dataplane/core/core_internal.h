@@ -3,6 +3,8 @@
  *   core_loop.c           the pass, in the order of the packet's way; sleeping
  *   core_conversation.c   stream events -> sessions -> parsers -> requests in the batch
  *   core_datagram.c       memcached over UDP: datagrams -> requests in the batch -> datagrams
+ *   core_route.c          what a request needs of which shards
+ *   core_errand.c         requests that need other workers' shards: there and back, leases
  *   core_batch.c          look up, prefetch, run: the requests of many connections together
  *   core_memory.c         requests that wait for memory which is about to be freed
  *   core_stages.c         cycles per stage of the pass, for INFO stages
@@ -34,6 +36,21 @@
 /* What a stream's listener number says about the protocol spoken on it. */
 enum core_listener { LISTENER_RESP, LISTENER_MEMCACHE, LISTENER_MEMCACHE_UDP };
 
+/* A set of shards, by their workers' numbers. */
+struct shard_set {
+    uint64_t words[(CONFIG_WORKERS_MAX + 63) / 64];
+};
+
+static inline void shard_set_add(struct shard_set *set, uint32_t number)
+{
+    set->words[number / 64] |= 1ULL << number % 64;
+}
+
+static inline bool shard_set_has(const struct shard_set *set, uint32_t number)
+{
+    return (set->words[number / 64] >> number % 64 & 1) != 0;
+}
+
 /* A conversation: one connection's session, its client, its parser. */
 struct conversation {
     struct session session;
@@ -57,6 +74,7 @@ struct conversation {
     /* While session.blocked == SESSION_AWAITS_REPLY. */
     struct deferral deferral;
     struct conversation *deferred_next;
+    struct errand *errand; /* whose reply it awaits, or NULL */
     uint64_t memory_wait_ends_us; /* while SESSION_AWAITS_MEMORY, and until the request has run */
 
     bool refused; /* too many clients, or protected mode: does not count among the clients */
@@ -72,6 +90,23 @@ struct core_datagram {
     struct memcache_frame frame;
 };
 
+/* Which way a request goes: core_route.c. */
+enum route_kind {
+    ROUTE_HERE,
+    ROUTE_OWN,
+    ROUTE_SHARED,
+    ROUTE_OWNER,
+    ROUTE_LEASE,
+    ROUTE_ROUND,
+};
+
+struct route {
+    enum route_kind kind;
+    bool has_shard, several, only_reads;
+    uint32_t owner; /* of one of its keys */
+    struct shard_set shards;
+};
+
 enum batch_entry_kind { ENTRY_RESP, ENTRY_MEMCACHE, ENTRY_ERROR };
 
 struct batch_entry {
@@ -80,6 +115,7 @@ struct batch_entry {
     struct core_datagram *datagram;
     size_t begin;  /* offset of this request in the session's view */
     bool must_run; /* part of it has left the input: it cannot be parsed again */
+    struct route route;
     union {
         struct {
             uint32_t argument_count;
@@ -106,6 +142,11 @@ struct batch {
     uint32_t slice_count;
     struct key keys[CORE_BATCH_KEYS];
     uint32_t key_count;
+};
+
+/* First in, first out. */
+struct errand_list {
+    struct errand *first, *last;
 };
 
 struct core {
@@ -145,6 +186,13 @@ struct core {
     struct udp_datagram udp_datagrams[CORE_RX_BURST];
     struct socket_datagram socket_datagrams[CORE_DATAGRAMS_MAX];
     struct core_datagram core_datagrams[CORE_DATAGRAMS_MAX];
+
+    /* Other workers' shards: core_errand.h. */
+    struct errand *errands;      /* all that were made here */
+    uint64_t errand_count;       /* sent from here */
+    struct errand *free_errands; /* those of them that are at rest */
+    struct errand_list errands_waiting, leases_waiting; /* of any home: for our shard */
+    struct errand *lease;                               /* to whom our shard is lent, or NULL */
 
     struct core *const *peers; /* all cores by number, this one included; NULL: alone */
     struct outbox *outboxes;   /* by worker: messages that found their channel full */
@@ -195,6 +243,7 @@ bool core_batch_has_room(const struct core *core, uint32_t slices, uint32_t keys
 struct slice *core_batch_slices(struct core *core, const struct slice *from, uint32_t count);
 void core_run_batch(struct core *core);
 /* What has come into the stream's output since it had `before` bytes. */
+void core_after_command(struct conversation *conversation);
 void core_count_output(struct core *core, struct conversation *conversation, size_t before);
 
 /* core_datagram.c */
@@ -206,8 +255,28 @@ void core_send_datagram_reply(struct core *core, struct core_datagram *datagram)
 /* core_memory.c */
 /* Blocks the conversation when its request must wait. */
 void core_wait_for_memory(struct core *core, const struct batch_entry *entry);
+/* What the request may add to the shard, at most; 0 when it adds nothing. */
+uint64_t core_bytes_wanted(const struct batch_entry *entry);
+bool core_errand_waits_for_memory(struct core *core, struct errand *errand);
 bool core_bulk_waits_for_memory(struct core *core, struct conversation *conversation,
                                 uint64_t bytes);
+
+/* core_route.c */
+void core_route_entry(const struct core *core, struct batch_entry *entry);
+
+/* core_errand.c */
+/* The request leaves; the conversation waits for its reply. */
+void core_send_errand(struct core *core, const struct batch_entry *entry);
+void core_take_errand(struct core *core, struct errand *errand);
+void core_take_errand_home(struct core *core, struct errand *errand);
+void core_take_lease_back(struct core *core);
+/* Those that wait for memory, once more. */
+void core_run_waiting_errands(struct core *core);
+void core_destroy_errands(struct core *core);
+static inline bool core_shard_is_lent(const struct core *core)
+{
+    return core->lease != NULL;
+}
 
 /* core_peers.c */
 int core_peers_create(struct core *core);
@@ -224,6 +293,9 @@ void core_peers_awake(struct core *core);
 void core_retry_later(struct core *core, struct conversation *conversation, uint64_t at_us);
 void core_defer(struct core *core, struct conversation *conversation,
                 const struct deferral *deferral);
+/* Blocks the conversation until our shard is back. */
+void core_await_shard(struct core *core, struct conversation *conversation);
+void core_continue_awaiting_shard(struct core *core);
 void core_take_control_reply(struct core *core, struct control_request *request);
 void core_run_deferred(struct core *core);
 void core_forget_deferred(struct core *core, struct conversation *conversation);

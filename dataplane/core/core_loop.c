@@ -132,12 +132,12 @@ static void take_message(struct core *core, const struct message *message)
     case MESSAGE_RECLAIMED_BATCH:
     case MESSAGE_SEGMENT_READY: shard_take_message(core->shard, message); break;
     case MESSAGE_NONE:
+    case MESSAGE_ERRAND: core_take_errand(core, message->pointer); break;
+    case MESSAGE_ERRAND_DONE: core_take_errand_home(core, message->pointer); break;
+    case MESSAGE_LEASE_RETURNED: core_take_lease_back(core); break;
     case MESSAGE_RECLAIM_BATCH:
     case MESSAGE_CONTROL_REQUEST:
-    case MESSAGE_SEGMENT_WANTED:
-    case MESSAGE_ERRAND:
-    case MESSAGE_ERRAND_DONE:
-    case MESSAGE_LEASE_RETURNED: break;
+    case MESSAGE_SEGMENT_WANTED: break;
     }
 }
 
@@ -162,21 +162,23 @@ static void take_peer_messages(struct core *core)
     }
 }
 
-static void run_delayed_flush(struct core *core)
+/* Nothing of it while the shard is lent: the messages wait, and so does what they bring. */
+static void maintain_shard(struct core *core)
 {
-    uint64_t due_ms = core->context->memcache_flush_at_ms;
-    if (due_ms != 0 && due_ms <= core->now.wall_ms) {
-        shard_flush(core->shard, 0);
-        core->context->memcache_flush_at_ms = 0;
+    if (core_shard_is_lent(core)) {
+        return;
     }
+    take_messages(core, core->options.from_reclaimer);
+    core_enter_stage(core, STAGE_UPKEEP);
+    core->did_work |= shard_maintain(core->shard, &core->now);
+    core_run_waiting_errands(core);
 }
 
 static void maintain(struct core *core)
 {
     core_enter_stage(core, STAGE_UPKEEP);
-    run_delayed_flush(core);
     core_close_idle(core);
-    core->did_work |= shard_maintain(core->shard, &core->now);
+    maintain_shard(core);
     rcu_quiescent();
 }
 
@@ -189,8 +191,10 @@ static void begin_pass(struct core *core, const struct instant *now)
     core->context->now = *now;
     core->did_work = false;
     core->next_timer_us = UINT64_MAX;
-    shard_set_maxmemory(core->shard,
-                        (uint64_t)core->config->maxmemory / core->options.worker_count);
+    if (!core_shard_is_lent(core)) {
+        shard_set_maxmemory(core->shard,
+                            (uint64_t)core->config->maxmemory / core->options.worker_count);
+    }
 }
 
 static void end_pass(struct core *core)
@@ -223,11 +227,10 @@ bool core_pass(struct core *core, const struct instant *now)
     send_sockets(core);
     transmit_links(core);
 
-    take_messages(core, core->options.from_reclaimer);
     maintain(core);
     core->did_work |= !core_flush_outboxes(core);
     end_pass(core);
-    return core->did_work || shard_is_waiting(core->shard);
+    return core->did_work || (!core_shard_is_lent(core) && shard_is_waiting(core->shard));
 }
 
 uint64_t core_next_timer(const struct core *core)

@@ -6,7 +6,7 @@
  * MEMORY_WAIT_US_MAX at most; then it runs and gets the error if it must. So maxmemory is never
  * exceeded, and the error means what it means in Redis. Everybody else is served meanwhile.
  */
-#include "dataplane/core/core_internal.h"
+#include "dataplane/core/core_errand.h"
 
 #define MEMORY_WAIT_US_MAX  500000U
 #define MEMORY_RETRY_US     200U
@@ -21,8 +21,7 @@ static bool is_short_of(const struct core *core, uint64_t bytes)
     return memory.used_bytes + bytes + bytes / 4 > limit;
 }
 
-/* What the request may add to the shard, at most; 0 when it adds nothing. */
-static uint64_t bytes_wanted(const struct batch_entry *entry)
+uint64_t core_bytes_wanted(const struct batch_entry *entry)
 {
     uint64_t bytes = ITEM_OVERHEAD_BYTES;
     switch (entry->kind) {
@@ -42,26 +41,38 @@ static uint64_t bytes_wanted(const struct batch_entry *entry)
     return 0;
 }
 
-static bool wait_for(struct core *core, struct conversation *conversation, uint64_t bytes)
+/* True while who needs `bytes` should wait; *ends_us is 0 at first. */
+static bool must_wait(struct core *core, uint64_t bytes, uint64_t *ends_us)
 {
     if (!is_short_of(core, bytes) || !shard_will_free(core->shard)) {
         return false;
     }
     uint64_t now_us = core->now.mono_us;
-    if (conversation->memory_wait_ends_us == 0) {
-        conversation->memory_wait_ends_us = now_us + MEMORY_WAIT_US_MAX;
+    if (*ends_us == 0) {
+        *ends_us = now_us + MEMORY_WAIT_US_MAX;
         metric_add(core->metrics, METRIC_MEMORY_WAITS, 1);
     }
-    if (now_us >= conversation->memory_wait_ends_us) {
+    return now_us < *ends_us;
+}
+
+static bool wait_for(struct core *core, struct conversation *conversation, uint64_t bytes)
+{
+    if (!must_wait(core, bytes, &conversation->memory_wait_ends_us)) {
         return false;
     }
-    core_retry_later(core, conversation, now_us + MEMORY_RETRY_US);
+    core_retry_later(core, conversation, core->now.mono_us + MEMORY_RETRY_US);
     return true;
+}
+
+bool core_errand_waits_for_memory(struct core *core, struct errand *errand)
+{
+    return core->config->maxmemory != 0 && errand->bytes_wanted > 0 &&
+           must_wait(core, errand->bytes_wanted, &errand->memory_wait_ends_us);
 }
 
 void core_wait_for_memory(struct core *core, const struct batch_entry *entry)
 {
-    uint64_t bytes = core->config->maxmemory != 0 ? bytes_wanted(entry) : 0;
+    uint64_t bytes = core->config->maxmemory != 0 ? core_bytes_wanted(entry) : 0;
     if (bytes > 0) {
         (void)wait_for(core, entry->conversation, bytes);
     }

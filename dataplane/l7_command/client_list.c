@@ -1,4 +1,4 @@
-/* CLIENT LIST, INFO and KILL: the connections of this worker.
+/* CLIENT LIST, INFO and KILL: the connections of all workers, each of which adds its own.
  *
  * The line has the fields of Redis 7.2 in its order, because tools split it by position and by
  * name. What does not exist here (subscriptions, transactions, redirection) shows the value that
@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "config/config.h"
+#include "dataplane/base/check.h"
 #include "dataplane/l7_command/handlers_connection.h"
 #include "dataplane/l7_command/l7_command_internal.h"
 
@@ -96,7 +97,7 @@ enum command_verdict connection_client_info(struct call *call)
 /* Every client here is of type normal; the others exist in the grammar only. */
 enum client_type { CLIENT_TYPE_UNKNOWN, CLIENT_TYPE_NORMAL, CLIENT_TYPE_OTHER };
 
-static enum client_type parse_type(struct call *call, uint32_t index)
+static enum client_type parse_type(const struct call *call, uint32_t index)
 {
     static const char *const others[] = {"master", "replica", "slave", "pubsub"};
     if (call_option(call, index, "normal")) {
@@ -107,10 +108,14 @@ static enum client_type parse_type(struct call *call, uint32_t index)
             return CLIENT_TYPE_OTHER;
         }
     }
+    return CLIENT_TYPE_UNKNOWN;
+}
+
+static void reply_unknown_type(struct call *call, uint32_t index)
+{
     reply_error_format(call->reply, "ERR Unknown client type '%.*s'",
                        call_shown_size(call, index, SHOWN_BYTES_MAX),
                        (const char *)call->arguments[index].data);
-    return CLIENT_TYPE_UNKNOWN;
 }
 
 static int compare_ids(const void *a, const void *b)
@@ -132,63 +137,87 @@ static const struct client **sorted_clients(const struct client_registry *regist
     return sorted;
 }
 
-static bool print_clients_by_id(struct text *text, struct call *call)
+static bool selects_by_id(const struct call *call)
 {
-    const struct client_registry *registry = call->context->clients;
-    const struct client **sorted = sorted_clients(registry);
-    if (sorted == NULL) {
-        reply_error(call->reply, "ERR out of memory");
-        return false;
-    }
-    bool valid = true;
-    for (uint32_t i = 3; valid && i < call->argument_count; i++) {
-        int64_t id;
-        valid = number_parse_int64(call->arguments[i], &id);
-        struct client wanted = {.id = valid && id > 0 ? (uint64_t)id : 0};
-        const struct client *key = &wanted;
-        const struct client *const *found =
-            bsearch(&key, sorted, registry->count, sizeof(const struct client *), compare_ids);
-        if (valid && found != NULL) {
-            print_client(text, call, *found);
-        }
-    }
-    free(sorted);
-    if (!valid) {
-        reply_error(call->reply, "ERR Invalid client ID");
-    }
-    return valid;
+    return call->argument_count > 3 && call_option(call, 2, "ID");
 }
 
-static bool print_clients(struct text *text, struct call *call)
+static bool ids_valid(const struct call *call)
 {
-    if (call->argument_count > 3 && call_option(call, 2, "ID")) {
-        return print_clients_by_id(text, call);
-    }
-    enum client_type type = CLIENT_TYPE_NORMAL;
-    if (call->argument_count == 4 && call_option(call, 2, "TYPE")) {
-        type = parse_type(call, 3);
-        if (type == CLIENT_TYPE_UNKNOWN) {
+    int64_t id;
+    for (uint32_t i = 3; i < call->argument_count; i++) {
+        if (!number_parse_int64(call->arguments[i], &id)) {
             return false;
         }
-    } else if (call->argument_count != 2) {
-        reply_error(call->reply, ERROR_SYNTAX);
-        return false;
-    }
-    for (const struct client *client = call->context->clients->first;
-         type == CLIENT_TYPE_NORMAL && client != NULL; client = client->next) {
-        print_client(text, call, client);
     }
     return true;
 }
 
+static void print_clients_by_id(struct text *text, struct call *call)
+{
+    const struct client_registry *registry = call->context->clients;
+    const struct client **sorted = sorted_clients(registry);
+    CHECK(sorted != NULL);
+    for (uint32_t i = 3; i < call->argument_count; i++) {
+        int64_t id = 0;
+        (void)number_parse_int64(call->arguments[i], &id);
+        struct client wanted = {.id = id > 0 ? (uint64_t)id : 0};
+        const struct client *key = &wanted;
+        const struct client *const *found =
+            bsearch(&key, sorted, registry->count, sizeof(const struct client *), compare_ids);
+        if (found != NULL) {
+            print_client(text, call, *found);
+        }
+    }
+    free(sorted);
+}
+
+/* False with the error written. */
+static bool list_arguments_valid(struct call *call)
+{
+    if (selects_by_id(call)) {
+        if (ids_valid(call)) {
+            return true;
+        }
+        reply_error(call->reply, "ERR Invalid client ID");
+        return false;
+    }
+    if (call->argument_count == 4 && call_option(call, 2, "TYPE")) {
+        if (parse_type(call, 3) != CLIENT_TYPE_UNKNOWN) {
+            return true;
+        }
+        reply_unknown_type(call, 3);
+        return false;
+    }
+    if (call->argument_count != 2) {
+        reply_error(call->reply, ERROR_SYNTAX);
+        return false;
+    }
+    return true;
+}
+
+void connection_collect_list(struct call *call)
+{
+    struct text text = {call->collected->text, call->collected->pool};
+    if (selects_by_id(call)) {
+        if (ids_valid(call)) {
+            print_clients_by_id(&text, call);
+        }
+    } else if (call->argument_count == 2 || parse_type(call, 3) == CLIENT_TYPE_NORMAL) {
+        for (const struct client *client = call->context->clients->first; client != NULL;
+             client = client->next) {
+            print_client(&text, call, client);
+        }
+    }
+    call->collected->text = text.queue;
+}
+
 enum command_verdict connection_client_list(struct call *call)
 {
-    struct text text;
-    text_init(&text, call->reply);
-    if (print_clients(&text, call)) {
+    if (list_arguments_valid(call)) {
+        struct text text = {call->collected->text, call->collected->pool};
+        byte_queue_init(&call->collected->text);
         text_reply_verbatim(&text, call->reply);
-    } else {
-        text_discard(&text);
     }
     return COMMAND_DONE;
 }
@@ -214,7 +243,10 @@ static bool parse_kill_option(struct call *call, uint32_t i, struct kill_filter 
         filter->id = (uint64_t)id;
     } else if (call_option(call, i, "TYPE")) {
         filter->type = parse_type(call, i + 1);
-        return filter->type != CLIENT_TYPE_UNKNOWN;
+        if (filter->type == CLIENT_TYPE_UNKNOWN) {
+            reply_unknown_type(call, i + 1);
+            return false;
+        }
     } else if (call_option(call, i, "ADDR")) {
         filter->by_address = true;
         filter->address = value;
@@ -267,7 +299,7 @@ static bool filter_matches(const struct call *call, const struct kill_filter *fi
            (!filter->by_address || address_matches(call, &client->peer, filter->address)) &&
            (!filter->by_local_address ||
             address_matches(call, &client->local, filter->local_address)) &&
-           !(filter->skip_me && client == call->client);
+           !(filter->skip_me && client->id == call->client->id);
 }
 
 static int64_t kill_matching(struct call *call, const struct kill_filter *filter)
@@ -279,7 +311,7 @@ static int64_t kill_matching(struct call *call, const struct kill_filter *filter
             continue;
         }
         killed++;
-        if (client == call->client) {
+        if (client->id == call->client->id) {
             client->close_after_reply = true;
         } else {
             client->close_now = true;
@@ -290,22 +322,46 @@ static int64_t kill_matching(struct call *call, const struct kill_filter *filter
 
 /* CLIENT KILL addr:port answers OK or an error and may kill itself; the form with filters counts.
  */
+static bool parse_kill(struct call *call, struct kill_filter *filter)
+{
+    *filter = (struct kill_filter){.type = CLIENT_TYPE_NORMAL};
+    if (call->argument_count == 3) {
+        filter->by_address = true;
+        filter->address = call->arguments[2];
+        return true;
+    }
+    filter->skip_me = true;
+    return parse_kill_options(call, filter);
+}
+
+/* What is wrong with the arguments the handler says. */
+void connection_collect_kill(struct call *call)
+{
+    struct kill_filter filter;
+    struct byte_queue refusal;
+    struct reply *reply = call->reply, unheard = {.out = &refusal, .pool = call->collected->pool};
+    byte_queue_init(&refusal);
+    call->reply = &unheard;
+    if (parse_kill(call, &filter)) {
+        call->collected->count += kill_matching(call, &filter);
+    }
+    call->reply = reply;
+    byte_queue_clear(&refusal, call->collected->pool);
+}
+
 enum command_verdict connection_client_kill(struct call *call)
 {
-    struct kill_filter filter = {.type = CLIENT_TYPE_NORMAL};
-    if (call->argument_count == 3) {
-        filter.by_address = true;
-        filter.address = call->arguments[2];
-        if (kill_matching(call, &filter) == 0) {
-            reply_error(call->reply, "ERR No such client");
-        } else {
-            reply_status(call->reply, "OK");
-        }
+    struct kill_filter filter;
+    int64_t killed = call->collected->count;
+    if (!parse_kill(call, &filter)) {
         return COMMAND_DONE;
     }
-    filter.skip_me = true;
-    if (parse_kill_options(call, &filter)) {
-        reply_integer(call->reply, kill_matching(call, &filter));
+    if (call->argument_count > 3) {
+        reply_integer(call->reply, killed);
+    } else if (killed == 0) {
+        reply_error(call->reply, "ERR No such client");
+    } else {
+        reply_status(call->reply, "OK");
     }
     return COMMAND_DONE;
 }

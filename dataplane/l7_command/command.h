@@ -16,6 +16,7 @@
 
 #include <stdio.h>
 
+#include "dataplane/base/check.h"
 #include "dataplane/base/clock.h"
 #include "dataplane/base/glob.h"
 #include "dataplane/base/metrics.h"
@@ -51,6 +52,10 @@ enum command_flag {
     COMMAND_MOVABLE_KEYS = 1 << 17,
     COMMAND_ALLOW_BUSY = 1 << 18,
     COMMAND_PROTECTED = 1 << 19,
+
+    /* Ours, not shown: how a command finds the shards of its data. */
+    COMMAND_ALL_SHARDS = 1 << 20,   /* without keys, over all of them at one moment */
+    COMMAND_ALL_WORKERS = 1 << 21,  /* `collect` runs on every worker before the handler */
 };
 
 /* ACL categories, one bit each, in Redis' order. */
@@ -82,6 +87,8 @@ enum command_verdict {
     COMMAND_DONE,
     COMMAND_DEFERRED, /* the reply comes later: see call->deferral. The connection's next requests
                          wait for it. */
+    COMMAND_TORN,     /* a read of other workers' shards met their writes: nothing was replied, the
+                         owners must be asked */
 };
 
 /* What a deferred call waits for. */
@@ -174,7 +181,6 @@ struct command_context {
     /* Of the machine and the process, noted when the context is made. */
     char operating_system[256];
     uint64_t process_id, system_memory_bytes;
-    uint64_t memcache_flush_at_ms; /* flush_all with a delay: 0 when none is due */
 };
 /* Zeroed, tables allocated; NULL when out of memory. */
 struct command_context *command_context_create(void);
@@ -185,7 +191,8 @@ void command_contexts_join(struct command_context *const *contexts, uint32_t cou
 
 struct call {
     struct command_context *context;
-    struct shard *shard; /* = context->shard while one worker owns the keys */
+    struct shard *shard; /* of all its keys; NULL: of several shards, see call_shard */
+    bool shared;         /* the shards are others' to write: look up by shard_find_shared only */
     const struct instant *now;
     struct client *client;
     const struct command *command;
@@ -195,8 +202,16 @@ struct call {
     struct blob *large_value;      /* when the last bulk argument was received into a blob:
                                       arguments[large_value_index] shows its bytes */
     uint32_t large_value_index;
+    struct collected *collected;   /* COMMAND_ALL_WORKERS: what the workers have contributed */
     struct reply *reply;
     struct deferral deferral;
+};
+
+/* What `collect` of every worker adds to, one after the other. */
+struct collected {
+    struct byte_queue text;
+    struct byte_pool *pool; /* of `text` */
+    int64_t count;
 };
 
 typedef enum command_verdict (*command_handler)(struct call *call);
@@ -208,6 +223,9 @@ struct command {
     uint32_t flags, categories;
     int32_t first_key, last_key, key_step; /* 0 0 0: no keys */
     command_handler handler;               /* NULL: a container that needs a subcommand */
+    /* COMMAND_ALL_WORKERS: adds to call->collected what this worker knows; call->context is that
+     * worker's, call->client a copy. Arguments that the handler will refuse add nothing. */
+    void (*collect)(struct call *call);
     bool is_container;                     /* rows with .parent = this name exist */
     const char *group, *since, *summary, *complexity;
     const char *key_specs; /* compact form, command_docs.c documents the grammar; "" none */
@@ -236,10 +254,24 @@ bool command_first_key(const struct command *command, const struct slice *argume
 /* Flags imply some categories (fast or slow, admin is dangerous, ...): all of them. */
 uint32_t command_categories(const struct command *command);
 
+/* How many keys a request names, and the i-th of them (hashed). */
+uint32_t command_key_count(const struct command *command, uint32_t argument_count);
+struct key command_key_at(const struct command *command, const struct slice *arguments,
+                          uint32_t index);
+bool command_arity_fits(const struct command *command, uint32_t argument_count);
+
 /* The life of a RESP request whose row is in call->command (NULL: unknown): checks what depends on
  * the state at its turn (arity, authentication, memory), runs the handler, keeps the statistics.
  * An AUTH earlier in the same batch counts. */
 enum command_verdict command_run(struct call *call);
+/* The two halves of command_run, for a request whose second half runs on another worker or later:
+ * the first where its connection is, the second with the context of the worker that runs it. False:
+ * refused, and answered. */
+bool command_admit(struct call *call);
+enum command_verdict command_run_admitted(struct call *call);
+/* The reply has come from elsewhere: what remains to be noted here. True when CLIENT REPLY says
+ * that it is not to be sent. */
+bool command_note_elsewhere(struct client *client);
 
 /* Writes the reply of a deferred call once its time or its answer has come, and frees the request.
  * `deferral` is a copy of call->deferral. */
@@ -257,7 +289,8 @@ void command_print_reference(FILE *to);
 /* The same for memcached text. Replies go to `reply`; `large_value` as in struct call. */
 struct memcache_call {
     struct command_context *context;
-    struct shard *shard;
+    struct shard *shard; /* of all its keys; NULL: of several shards */
+    bool shared;         /* as in struct call */
     const struct instant *now;
     struct client *client;
     const struct memcache_request *request;
@@ -266,6 +299,8 @@ struct memcache_call {
     struct memcache_reply *reply;
 };
 void memcache_execute(struct memcache_call *call);
+/* The verb changes nothing, and its keys may be read one by one. */
+bool memcache_only_reads(enum memcache_verb verb);
 
 /* ---- for handlers (reply_helpers.c) --------------------------------------------------------- */
 
@@ -276,6 +311,18 @@ void memcache_execute(struct memcache_call *call);
 #define ERROR_OOM         "OOM command not allowed when used memory > 'maxmemory'."
 #define ERROR_NO_KEY      "ERR no such key"
 
+/* The shard of a key. */
+static inline struct shard *call_shard(const struct call *call, const struct key *key)
+{
+    return LIKELY(call->shard != NULL)
+               ? call->shard
+               : call->context->all_shards[key_owner(key, call->context->worker_count)];
+}
+/* The i-th of all shards, for COMMAND_ALL_SHARDS; there are context->worker_count. */
+static inline struct shard *context_shard(const struct command_context *context, uint32_t index)
+{
+    return context->all_shards == NULL ? context->shard : context->all_shards[index];
+}
 /* The client's database, the key at argument `index` (hash reused when it is the first key). */
 struct key call_key(const struct call *call, uint32_t index);
 /* Looks up for reading: counts keyspace_hits / keyspace_misses. */

@@ -135,15 +135,31 @@ static bool protected_command_allowed(const struct call *call)
            (enabled == DEBUG_COMMAND_LOCAL && client_is_local(call->client));
 }
 
+static bool exceeds(const struct shard *shard, uint64_t limit_bytes)
+{
+    struct shard_memory memory;
+    shard_read_memory(shard, &memory);
+    return memory.used_bytes > limit_bytes;
+}
+
+/* Any of the shards that its keys live on. */
 static bool memory_is_exhausted(const struct call *call)
 {
-    int64_t limit = call->context->config->maxmemory;
-    if (limit == 0) {
+    const struct command_context *context = call->context;
+    uint64_t limit_bytes = (uint64_t)context->config->maxmemory / context->worker_count;
+    if (context->config->maxmemory == 0) {
         return false;
     }
-    struct shard_memory memory;
-    shard_read_memory(call->shard, &memory);
-    return memory.used_bytes > (uint64_t)limit / call->context->worker_count;
+    if (call->shard != NULL) {
+        return exceeds(call->shard, limit_bytes);
+    }
+    for (uint32_t i = 0; i < command_key_count(call->command, call->argument_count); i++) {
+        struct key key = command_key_at(call->command, call->arguments, i);
+        if (exceeds(call_shard(call, &key), limit_bytes)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* Slow path of `admit`: some check may fail. */
@@ -171,7 +187,7 @@ static bool check_call(struct call *call)
 
 /* False when the request was refused. The common case sums its reasons to look closer and takes one
  * branch. */
-static inline bool admit(struct call *call)
+bool command_admit(struct call *call)
 {
     const struct command *command = call->command;
     struct client *client = call->client;
@@ -202,6 +218,30 @@ static void note_error_reply(struct call *call, size_t size_before)
     add_relaxed(&call->context->statistics[command_index(call->command)].failed, 1);
 }
 
+/* Alone, or where the keeper of the other workers' clients is not asked: what there is here. */
+static enum command_verdict run_collecting(struct call *call)
+{
+    struct collected collected = {.pool = call->reply->pool};
+    byte_queue_init(&collected.text);
+    call->collected = &collected;
+    call->command->collect(call);
+    enum command_verdict verdict = call->command->handler(call);
+    call->collected = NULL;
+    byte_queue_clear(&collected.text, collected.pool);
+    return verdict;
+}
+
+static inline enum command_verdict run_handler(struct call *call)
+{
+    if (UNLIKELY(call->shared)) {
+        return command_run_shared(call);
+    }
+    if (UNLIKELY(call->command->collect != NULL && call->collected == NULL)) {
+        return run_collecting(call);
+    }
+    return call->command->handler(call);
+}
+
 static enum command_verdict run(struct call *call)
 {
     struct command_context *context = call->context;
@@ -212,8 +252,11 @@ static enum command_verdict run(struct call *call)
     uint32_t errors_before = call->reply->error_count;
     size_t size_before = call->reply->out->size;
 
-    enum command_verdict verdict = call->command->handler(call);
+    enum command_verdict verdict = run_handler(call);
 
+    if (UNLIKELY(verdict == COMMAND_TORN)) {
+        return verdict; /* it runs again elsewhere, and is counted there */
+    }
     if (timed) {
         statistics_note_latency(statistics, rte_rdtsc() - start);
     }
@@ -239,8 +282,10 @@ static enum command_verdict run_muted(struct call *call)
         byte_queue_move(out, &muted);
     }
     byte_queue_clear(&muted, call->reply->pool);
-    call->deferral.muted = true;
-    advance_reply_mode(call->client);
+    if (verdict != COMMAND_TORN) {
+        call->deferral.muted = true;
+        advance_reply_mode(call->client);
+    }
     return verdict;
 }
 
@@ -257,9 +302,22 @@ static enum command_verdict execute(struct call *call)
     return verdict;
 }
 
+enum command_verdict command_run_admitted(struct call *call)
+{
+    return execute(call);
+}
+
 enum command_verdict command_run(struct call *call)
 {
-    return admit(call) ? execute(call) : COMMAND_DONE;
+    return command_admit(call) ? execute(call) : COMMAND_DONE;
+}
+
+bool command_note_elsewhere(struct client *client)
+{
+    bool muted = client->reply_mode != CLIENT_REPLY_ON;
+    client->command_count++;
+    advance_reply_mode(client);
+    return muted;
 }
 
 static void compose_resumed(const struct deferral *deferral, struct reply *reply)

@@ -170,6 +170,21 @@ bool command_first_key(const struct command *command, const struct slice *argume
     return true;
 }
 
+uint32_t command_key_count(const struct command *command, uint32_t argument_count)
+{
+    int64_t first = command->first_key, count = argument_count;
+    int64_t last = command->last_key < 0 ? count + command->last_key : command->last_key;
+    last = last < count ? last : count - 1;
+    return first == 0 || last < first ? 0 : (uint32_t)((last - first) / command->key_step) + 1;
+}
+
+struct key command_key_at(const struct command *command, const struct slice *arguments,
+                          uint32_t index)
+{
+    return key_hashed(arguments[(uint32_t)command->first_key +
+                                index * (uint32_t)command->key_step]);
+}
+
 static void insert_row(const struct command *command)
 {
     const struct command *parent = NULL;

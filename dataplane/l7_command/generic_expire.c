@@ -96,7 +96,7 @@ static bool apply_expiry(struct call *call, const struct key *key, const struct 
                          int64_t time_ms)
 {
     if (time_ms <= (int64_t)call->now->wall_ms) {
-        shard_delete(call->shard, call->client->database, key, call->now);
+        shard_delete(call_shard(call, key), call->client->database, key, call->now);
         return true;
     }
     struct item_draft_options options = string_options_same_value(item);

@@ -1,5 +1,6 @@
 /* Commands on keys, whatever they hold: DEL UNLINK EXISTS TOUCH TYPE RANDOMKEY. */
 #include "dataplane/base/check.h"
+#include "dataplane/base/hash.h"
 #include "dataplane/l7_command/generic_type.h"
 #include "dataplane/l7_command/handlers_generic.h"
 #include "dataplane/l7_command/string_value.h"
@@ -17,7 +18,7 @@ const char *generic_type_name(const struct item *item)
 
 static bool delete_key(struct call *call, const struct key *key)
 {
-    return shard_delete(call->shard, call->client->database, key, call->now);
+    return shard_delete(call_shard(call, key), call->client->database, key, call->now);
 }
 
 static bool read_key(struct call *call, const struct key *key)
@@ -61,9 +62,29 @@ enum command_verdict generic_type(struct call *call)
     return COMMAND_DONE;
 }
 
+/* From a shard chosen by its share of the keys; where that has only expired ones, from the next. */
+static const struct item *random_item(struct call *call)
+{
+    struct command_context *context = call->context;
+    uint32_t database = call->client->database, count = context->worker_count, chosen = 0;
+    uint64_t total = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        total += shard_key_count(context_shard(context, i), database);
+    }
+    uint64_t place = total > 0 ? random_next(&context->random_state) % total : 0;
+    while (total > 0 && place >= shard_key_count(context_shard(context, chosen), database)) {
+        place -= shard_key_count(context_shard(context, chosen++), database);
+    }
+    const struct item *item = NULL;
+    for (uint32_t i = 0; item == NULL && i < count; i++) {
+        item = shard_random(context_shard(context, (chosen + i) % count), database, call->now);
+    }
+    return item;
+}
+
 enum command_verdict generic_randomkey(struct call *call)
 {
-    const struct item *item = shard_random(call->shard, call->client->database, call->now);
+    const struct item *item = random_item(call);
     if (item == NULL) {
         reply_null(call->reply);
     } else {

@@ -19,7 +19,8 @@ struct place {
 
 static bool exists_at(struct call *call, const struct place *place)
 {
-    return shard_find(call->shard, place->database, &place->key, call->now) != NULL;
+    struct shard *shard = call_shard(call, &place->key);
+    return shard_find(shard, place->database, &place->key, call->now) != NULL;
 }
 
 /* Publishes the value of `item` at `to`. False with the OOM error written. */
@@ -29,12 +30,13 @@ static bool put(struct call *call, const struct item *item, const struct place *
     struct item_draft_options options = string_options_same_value(item);
     options.cas = 0;
     options.ignore_maxmemory = ignore_maxmemory;
-    struct item *draft = shard_draft_like(call->shard, to->key.bytes, item, &options);
+    struct shard *shard = call_shard(call, &to->key);
+    struct item *draft = shard_draft_like(shard, to->key.bytes, item, &options);
     if (draft == NULL) {
         reply_error(call->reply, ERROR_OOM);
         return false;
     }
-    shard_publish(call->shard, to->database, &to->key, draft);
+    shard_publish(shard, to->database, &to->key, draft);
     return true;
 }
 
@@ -42,7 +44,7 @@ static bool transfer(struct call *call, const struct item *item, const struct pl
                      const struct place *to)
 {
     return put(call, item, to, true) &&
-           (shard_delete(call->shard, from->database, &from->key, call->now), true);
+           (shard_delete(call_shard(call, &from->key), from->database, &from->key, call->now), true);
 }
 
 enum command_verdict generic_rename(struct call *call)

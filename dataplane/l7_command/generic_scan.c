@@ -60,11 +60,13 @@ enum command_verdict generic_keys(struct call *call)
     struct key_walk walk;
     walk_init(&walk, call);
     walk.pattern = call->arguments[1];
-    uint64_t cursor = 0;
-    do {
-        cursor = shard_scan(call->shard, call->client->database, cursor, UINT32_MAX, call->now,
-                            visit_item, &walk);
-    } while (cursor != 0);
+    for (uint32_t i = 0; i < call->context->worker_count; i++) {
+        uint64_t cursor = 0;
+        do {
+            cursor = shard_scan(context_shard(call->context, i), call->client->database, cursor,
+                                UINT32_MAX, call->now, visit_item, &walk);
+        } while (cursor != 0);
+    }
     walk_reply_keys(&walk, call);
     return COMMAND_DONE;
 }
@@ -114,6 +116,25 @@ static bool parse_scan_options(struct call *call, struct key_walk *walk, uint32_
     return true;
 }
 
+/* Above the shard's own cursor stands which shard it is: they are walked one after the other. */
+#define CURSOR_SHARD_SHIFT 56
+
+static uint64_t scan_on(struct call *call, uint64_t cursor, uint32_t count, struct key_walk *walk)
+{
+    struct command_context *context = call->context;
+    uint64_t number = cursor >> CURSOR_SHARD_SHIFT;
+    if (number >= context->worker_count) {
+        return 0; /* none of ours */
+    }
+    uint64_t next = shard_scan(context_shard(context, (uint32_t)number), call->client->database,
+                               cursor & ((1ULL << CURSOR_SHARD_SHIFT) - 1), count, call->now,
+                               visit_item, walk);
+    if (next == 0) {
+        return number + 1 < context->worker_count ? (number + 1) << CURSOR_SHARD_SHIFT : 0;
+    }
+    return number << CURSOR_SHARD_SHIFT | next;
+}
+
 enum command_verdict generic_scan(struct call *call)
 {
     uint64_t cursor;
@@ -123,8 +144,7 @@ enum command_verdict generic_scan(struct call *call)
     if (!parse_cursor(call, &cursor) || !parse_scan_options(call, &walk, &count)) {
         return COMMAND_DONE;
     }
-    cursor = shard_scan(call->shard, call->client->database, cursor, count, call->now, visit_item,
-                        &walk);
+    cursor = scan_on(call, cursor, count, &walk);
     uint8_t text[NUMBER_TEXT_BYTES_MAX];
     reply_array(call->reply, 2);
     reply_bulk(call->reply, slice_of(text, number_format_uint64(cursor, text)));

@@ -23,4 +23,8 @@ enum command_verdict connection_client_reply(struct call *call);
 enum command_verdict connection_client_setinfo(struct call *call);
 enum command_verdict connection_client_setname(struct call *call);
 
+/* What each worker adds to CLIENT LIST and CLIENT KILL. */
+void connection_collect_list(struct call *call);
+void connection_collect_kill(struct call *call);
+
 #endif

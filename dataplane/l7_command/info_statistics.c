@@ -130,17 +130,39 @@ void info_print_errorstats(struct text *text, const struct call *call)
 
 /* ---- keyspace -------------------------------------------------------------------------------- */
 
+struct keyspace {
+    uint64_t keys, expiries, average_ms;
+};
+
+/* The average time to live is weighted with how many keys of each shard have one. */
+static struct keyspace sum_keyspace(const struct call *call, uint32_t database)
+{
+    struct keyspace sum = {0};
+    double weighted_ms = 0;
+    for (uint32_t i = 0; i < call->context->worker_count; i++) {
+        const struct shard *shard = context_shard(call->context, i);
+        uint64_t expiries = shard_expiry_count(shard, database);
+        sum.keys += shard_key_count(shard, database);
+        sum.expiries += expiries;
+        if (expiries > 0) {
+            weighted_ms += (double)expiries *
+                           (double)shard_expiry_average_ms(shard, database, call->now);
+        }
+    }
+    sum.average_ms = sum.expiries > 0 ? (uint64_t)(weighted_ms / (double)sum.expiries) : 0;
+    return sum;
+}
+
 void info_print_keyspace(struct text *text, const struct call *call)
 {
     for (uint32_t database = 0; database < SHARD_DATABASE_COUNT; database++) {
-        uint64_t keys = shard_key_count(call->shard, database);
-        if (keys == 0) {
-            continue;
+        struct keyspace sum = sum_keyspace(call, database);
+        if (sum.keys > 0) {
+            text_print(text,
+                       "db%" PRIu32 ":keys=%" PRIu64 ",expires=%" PRIu64 ",avg_ttl=%" PRIu64
+                       "\r\n",
+                       database, sum.keys, sum.expiries, sum.average_ms);
         }
-        text_print(text,
-                   "db%" PRIu32 ":keys=%" PRIu64 ",expires=%" PRIu64 ",avg_ttl=%" PRIu64 "\r\n",
-                   database, keys, shard_expiry_count(call->shard, database),
-                   shard_expiry_average_ms(call->shard, database, call->now));
     }
 }
 

@@ -32,6 +32,12 @@ void statistics_reset(struct command_context *context);
 double statistics_percentile_us(const struct command_statistics *statistics, double percent);
 double statistics_ticks_to_us(uint64_t ticks);
 
+/* ---- reads of shards that others write (command_shared.c) ------------------------------------ */
+
+/* Runs the handler of a command that only reads; COMMAND_TORN, with nothing replied, when what it
+ * saw was not there all at one moment. */
+enum command_verdict command_run_shared(struct call *call);
+
 /* ---- text of unknown size (text.c) ----------------------------------------------------------- */
 
 /* A long text that grows line by line and becomes one bulk reply without being copied again. */
@@ -52,7 +58,6 @@ void text_discard(struct text *text);
 /* Bytes of an argument that "%.*s" may show: at most `size_max`, up to a NUL. */
 #define SHOWN_BYTES_MAX 128U
 int call_shown_size(const struct call *call, uint32_t index, size_t size_max);
-bool command_arity_fits(const struct command *command, uint32_t argument_count);
 /* For commands whose arity is not all there is to check. */
 void reply_wrong_arity(struct call *call);
 bool database_index_valid(const struct call *call, int64_t index);

@@ -38,13 +38,13 @@ static bool publish_number(struct memcache_call *call, const struct item *old, s
     struct item_draft_options options = string_options_like(old);
     options.value_bytes = (uint32_t)padded;
     const struct key *key = &call->keys[0];
-    struct item *draft = shard_draft(call->shard, key->bytes, &options);
+    struct item *draft = shard_draft(memcache_shard(call, 0), key->bytes, &options);
     if (draft == NULL) {
         return false;
     }
     memcpy(draft_value(draft), text, size);
     memset(draft_value(draft) + size, ' ', padded - size);
-    shard_publish(call->shard, MEMCACHE_DATABASE, key, draft);
+    shard_publish(memcache_shard(call, 0), MEMCACHE_DATABASE, key, draft);
     return true;
 }
 

@@ -38,7 +38,10 @@ uint64_t memcache_expire_at_ms(int64_t exptime, const struct instant *now)
 
 const struct item *memcache_find(struct memcache_call *call, uint32_t index)
 {
-    return shard_find(call->shard, MEMCACHE_DATABASE, &call->keys[index], call->now);
+    struct shard *shard = memcache_shard(call, index);
+    const struct key *key = &call->keys[index];
+    return UNLIKELY(call->shared) ? shard_find_shared(shard, MEMCACHE_DATABASE, key, call->now)
+                                  : shard_find(shard, MEMCACHE_DATABASE, key, call->now);
 }
 
 bool memcache_check_type(struct memcache_call *call, const struct item *item)
@@ -59,7 +62,7 @@ void memcache_count(struct memcache_call *call, enum metric metric)
 
 static void execute_delete(struct memcache_call *call)
 {
-    bool found = shard_delete(call->shard, MEMCACHE_DATABASE, &call->keys[0], call->now);
+    bool found = shard_delete(memcache_shard(call, 0), MEMCACHE_DATABASE, &call->keys[0], call->now);
     memcache_count(call, found ? METRIC_MEMCACHE_DELETE_HITS : METRIC_MEMCACHE_DELETE_MISSES);
     memcache_reply_line(call->reply, found ? "DELETED" : "NOT_FOUND");
 }
@@ -78,30 +81,18 @@ static void execute_touch(struct memcache_call *call)
     }
 }
 
-static void flush_now(struct command_context *context)
-{
-    context->memcache_flush_at_ms = 0;
-    shard_flush(context->shard, MEMCACHE_DATABASE);
-}
-
-/* The loop does the same once per pass; here it is for whoever runs commands without a loop. */
-static void flush_if_due(struct command_context *context, const struct instant *now)
-{
-    if (UNLIKELY(context->memcache_flush_at_ms != 0) &&
-        now->wall_ms >= context->memcache_flush_at_ms) {
-        flush_now(context);
-    }
-}
-
 /* A later flush_all takes the place of one that still waits. */
 static void execute_flush_all(struct memcache_call *call)
 {
     memcache_count(call, METRIC_MEMCACHE_CMD_FLUSH);
     uint64_t at_ms = memcache_expire_at_ms(call->request->exptime, call->now);
-    if (at_ms == 0 || at_ms == MEMCACHE_EXPIRED) {
-        flush_now(call->context);
-    } else {
-        call->context->memcache_flush_at_ms = at_ms;
+    bool now = at_ms == 0 || at_ms == MEMCACHE_EXPIRED;
+    for (uint32_t i = 0; i < call->context->worker_count; i++) {
+        struct shard *shard = context_shard(call->context, i);
+        shard_flush_at(shard, MEMCACHE_DATABASE, now ? 0 : at_ms);
+        if (now) {
+            shard_flush(shard, MEMCACHE_DATABASE);
+        }
     }
     memcache_reply_line(call->reply, "OK");
 }
@@ -144,9 +135,13 @@ static void note_client(struct memcache_call *call)
     memcache_count(call, METRIC_COMMANDS_PROCESSED);
 }
 
+bool memcache_only_reads(enum memcache_verb verb)
+{
+    return verb == MEMCACHE_GET;
+}
+
 void memcache_execute(struct memcache_call *call)
 {
-    flush_if_due(call->context, call->now);
     note_client(call);
     call->reply->suppressed = call->request->no_reply;
     switch (call->request->verb) {

@@ -15,9 +15,9 @@ static const struct item *publish_again(struct memcache_call *call, uint32_t ind
                                         const struct item_draft_options *options)
 {
     const struct key *key = &call->keys[index];
-    struct item *draft = shard_draft_like(call->shard, key->bytes, item, options);
+    struct item *draft = shard_draft_like(memcache_shard(call, index), key->bytes, item, options);
     if (draft != NULL) {
-        shard_publish(call->shard, MEMCACHE_DATABASE, key, draft);
+        shard_publish(memcache_shard(call, index), MEMCACHE_DATABASE, key, draft);
     }
     return draft;
 }
@@ -26,7 +26,7 @@ bool memcache_touch(struct memcache_call *call, uint32_t index, const struct ite
 {
     uint64_t at_ms = memcache_expire_at_ms(call->request->exptime, call->now);
     if (at_ms == MEMCACHE_EXPIRED) {
-        (void)shard_delete(call->shard, MEMCACHE_DATABASE, &call->keys[index], call->now);
+        (void)shard_delete(memcache_shard(call, index), MEMCACHE_DATABASE, &call->keys[index], call->now);
         return true;
     }
     struct item_draft_options options = string_options_same_value(item);
@@ -41,7 +41,7 @@ static const struct item *with_cas(struct memcache_call *call, uint32_t index,
         return item;
     }
     struct item_draft_options options = string_options_same_value(item);
-    options.cas = shard_next_cas(call->shard);
+    options.cas = shard_next_cas(memcache_shard(call, index));
     return publish_again(call, index, item, &options);
 }
 

@@ -18,6 +18,14 @@
  * Unix time in seconds; negative or past is MEMCACHE_EXPIRED. */
 uint64_t memcache_expire_at_ms(int64_t exptime, const struct instant *now);
 
+/* The shard of key `index`. */
+static inline struct shard *memcache_shard(const struct memcache_call *call, uint32_t index)
+{
+    return LIKELY(call->shard != NULL)
+               ? call->shard
+               : context_shard(call->context,
+                               key_owner(&call->keys[index], call->context->worker_count));
+}
 /* The item of key `index`, or NULL. */
 const struct item *memcache_find(struct memcache_call *call, uint32_t index);
 /* False, with the error written, when the item is no string; true for NULL. */

@@ -185,10 +185,14 @@ static void stats_items(struct memcache_call *call, struct slice argument)
 
 static void stats_slabs(struct memcache_call *call, struct slice argument)
 {
-    struct shard_memory memory;
-    shard_read_memory(call->shard, &memory);
+    uint64_t item_bytes = 0;
+    for (uint32_t i = 0; i < call->context->worker_count; i++) {
+        struct shard_memory memory;
+        shard_read_memory(context_shard(call->context, i), &memory);
+        item_bytes += memory.item_bytes;
+    }
     stat_number(call, "active_slabs", 0);
-    stat_number(call, "total_malloced", memory.item_bytes);
+    stat_number(call, "total_malloced", item_bytes);
     memcache_reply_end(call->reply);
 }
 

@@ -19,7 +19,7 @@
 static void refuse(struct memcache_call *call, const char *text)
 {
     if (call->request->verb == MEMCACHE_SET) {
-        (void)shard_delete(call->shard, MEMCACHE_DATABASE, &call->keys[0], call->now);
+        (void)shard_delete(memcache_shard(call, 0), MEMCACHE_DATABASE, &call->keys[0], call->now);
     }
     memcache_reply_line(call->reply, text);
 }
@@ -36,9 +36,9 @@ static struct item *draft_value_of_request(struct memcache_call *call, uint64_t 
     struct slice key = call->keys[0].bytes;
     struct blob *blob = call->large_value;
     if (blob != NULL && value.data == blob->bytes && value.size > ITEM_INLINE_BYTES_MAX) {
-        return shard_draft_over_blob(call->shard, key, blob, &options);
+        return shard_draft_over_blob(memcache_shard(call, 0), key, blob, &options);
     }
-    struct item *draft = shard_draft(call->shard, key, &options);
+    struct item *draft = shard_draft(memcache_shard(call, 0), key, &options);
     if (draft != NULL && value.size > 0) {
         memcpy(draft_value(draft), value.data, value.size);
     }
@@ -50,7 +50,7 @@ static void store(struct memcache_call *call)
     uint64_t expire_at_ms = memcache_expire_at_ms(call->request->exptime, call->now);
     if (expire_at_ms == MEMCACHE_EXPIRED) {
         /* Stored and expired at once. */
-        (void)shard_delete(call->shard, MEMCACHE_DATABASE, &call->keys[0], call->now);
+        (void)shard_delete(memcache_shard(call, 0), MEMCACHE_DATABASE, &call->keys[0], call->now);
     } else {
         struct item *draft = draft_value_of_request(call, expire_at_ms);
         if (UNLIKELY(draft == NULL)) {
@@ -58,7 +58,7 @@ static void store(struct memcache_call *call)
             refuse(call, MEMCACHE_NO_MEMORY);
             return;
         }
-        shard_publish(call->shard, MEMCACHE_DATABASE, &call->keys[0], draft);
+        shard_publish(memcache_shard(call, 0), MEMCACHE_DATABASE, &call->keys[0], draft);
     }
     memcache_count(call, METRIC_MEMCACHE_TOTAL_ITEMS);
     memcache_reply_line(call->reply, "STORED");
@@ -84,7 +84,7 @@ static struct item *draft_joined(struct memcache_call *call, const struct item *
     struct item *draft;
     bool appends = call->request->verb == MEMCACHE_APPEND;
     if (appends && size > ITEM_INLINE_BYTES_MAX && item_encoding(old) == ENCODING_RAW) {
-        draft = shard_draft_grown(call->shard, old, (uint32_t)second.size, &options);
+        draft = shard_draft_grown(memcache_shard(call, 0), old, (uint32_t)second.size, &options);
         if (draft != NULL && tail.size > 0) {
             memcpy(draft_value(draft) + first.size, tail.data, tail.size);
         }
@@ -94,7 +94,7 @@ static struct item *draft_joined(struct memcache_call *call, const struct item *
         tail = first;
         first = second;
     }
-    draft = shard_draft(call->shard, call->keys[0].bytes, &options);
+    draft = shard_draft(memcache_shard(call, 0), call->keys[0].bytes, &options);
     if (draft != NULL && first.size > 0) {
         memcpy(draft_value(draft), first.data, first.size);
     }
@@ -116,7 +116,7 @@ static void join(struct memcache_call *call, const struct item *old)
         memcache_reply_line(call->reply, MEMCACHE_NO_MEMORY);
         return;
     }
-    shard_publish(call->shard, MEMCACHE_DATABASE, &call->keys[0], draft);
+    shard_publish(memcache_shard(call, 0), MEMCACHE_DATABASE, &call->keys[0], draft);
     memcache_count(call, METRIC_MEMCACHE_TOTAL_ITEMS);
     memcache_reply_line(call->reply, "STORED");
 }

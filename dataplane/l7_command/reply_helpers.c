@@ -16,7 +16,10 @@ struct key call_key(const struct call *call, uint32_t index)
 
 const struct item *call_find_for_write(struct call *call, const struct key *key)
 {
-    return shard_find(call->shard, call->client->database, key, call->now);
+    struct shard *shard = call_shard(call, key);
+    uint32_t database = call->client->database;
+    return UNLIKELY(call->shared) ? shard_find_shared(shard, database, key, call->now)
+                                  : shard_find(shard, database, key, call->now);
 }
 
 const struct item *call_find_for_read(struct call *call, const struct key *key)

@@ -11,7 +11,11 @@
 
 enum command_verdict server_dbsize(struct call *call)
 {
-    reply_integer(call->reply, (int64_t)shard_key_count(call->shard, call->client->database));
+    uint64_t count = 0;
+    for (uint32_t i = 0; i < call->context->worker_count; i++) {
+        count += shard_key_count(context_shard(call->context, i), call->client->database);
+    }
+    reply_integer(call->reply, (int64_t)count);
     return COMMAND_DONE;
 }
 
@@ -30,17 +34,26 @@ static bool flush_mode_valid(struct call *call)
 enum command_verdict server_flushdb(struct call *call)
 {
     if (flush_mode_valid(call)) {
-        shard_flush(call->shard, call->client->database);
+        for (uint32_t i = 0; i < call->context->worker_count; i++) {
+            shard_flush(context_shard(call->context, i), call->client->database);
+        }
         reply_status(call->reply, "OK");
     }
     return COMMAND_DONE;
 }
 
+static void flush_all_databases(struct shard *shard)
+{
+    for (uint32_t database = 0; database < SHARD_DATABASE_COUNT; database++) {
+        shard_flush(shard, database);
+    }
+}
+
 enum command_verdict server_flushall(struct call *call)
 {
     if (flush_mode_valid(call)) {
-        for (uint32_t database = 0; database < SHARD_DATABASE_COUNT; database++) {
-            shard_flush(call->shard, database);
+        for (uint32_t i = 0; i < call->context->worker_count; i++) {
+            flush_all_databases(context_shard(call->context, i));
         }
         reply_status(call->reply, "OK");
     }
@@ -67,8 +80,8 @@ enum command_verdict server_swapdb(struct call *call)
         reply_error(call->reply, "ERR DB index is out of range");
         return COMMAND_DONE;
     }
-    if (a != b) {
-        shard_swap_databases(call->shard, (uint32_t)a, (uint32_t)b);
+    for (uint32_t i = 0; a != b && i < call->context->worker_count; i++) {
+        shard_swap_databases(context_shard(call->context, i), (uint32_t)a, (uint32_t)b);
     }
     reply_status(call->reply, "OK");
     return COMMAND_DONE;

@@ -32,7 +32,7 @@ static enum command_verdict add(struct call *call, int64_t amount)
     struct item_draft_options options = string_options_like(old);
     options.encoding = ENCODING_INT;
     options.value_bytes = sizeof(value);
-    struct item *draft = shard_draft(call->shard, key.bytes, &options);
+    struct item *draft = shard_draft(call_shard(call, &key), key.bytes, &options);
     if (draft == NULL) {
         reply_error(call->reply, ERROR_OOM);
         return COMMAND_DONE;

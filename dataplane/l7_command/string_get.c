@@ -56,7 +56,7 @@ enum command_verdict string_getex(struct call *call)
     bool is_past = options.time_index != 0 && expire_at_ms <= call->now->wall_ms;
     if (is_past) {
         reply_item(call->reply, item);
-        shard_delete(call->shard, call->client->database, &key, call->now);
+        shard_delete(call_shard(call, &key), call->client->database, &key, call->now);
     } else if (options.flags == 0 || change_expiry(call, &key, item, expire_at_ms)) {
         reply_item(call->reply, item);
     }
@@ -69,7 +69,7 @@ enum command_verdict string_getdel(struct call *call)
     const struct item *item = find_or_reply_null(call, &key);
     if (item != NULL) {
         reply_item(call->reply, item);
-        shard_delete(call->shard, call->client->database, &key, call->now);
+        shard_delete(call_shard(call, &key), call->client->database, &key, call->now);
     }
     return COMMAND_DONE;
 }

@@ -137,7 +137,8 @@ struct drafts {
 static void discard_drafts(struct call *call, struct drafts *drafts)
 {
     for (uint32_t i = 0; i < drafts->count; i++) {
-        shard_discard_draft(call->shard, drafts->items[i]);
+        struct key key = key_hashed(item_key(drafts->items[i]));
+        shard_discard_draft(call_shard(call, &key), drafts->items[i]);
     }
 }
 
@@ -145,7 +146,7 @@ static void discard_drafts(struct call *call, struct drafts *drafts)
 static bool draft_pairs(struct call *call, struct drafts *drafts)
 {
     for (uint32_t i = 1; i < call->argument_count; i += 2) {
-        struct key key = key_of(call->arguments[i], 0); /* a draft needs no hash */
+        struct key key = call_key(call, i);
         struct item *draft =
             string_draft_argument(call, &key, i + 1, (struct item_draft_options){0});
         if (draft == NULL) {

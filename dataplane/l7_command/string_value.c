@@ -76,7 +76,7 @@ static struct item *draft_integer(struct call *call, const struct key *key, int6
 {
     options->encoding = ENCODING_INT;
     options->value_bytes = sizeof(value);
-    struct item *draft = shard_draft(call->shard, key->bytes, options);
+    struct item *draft = shard_draft(call_shard(call, key), key->bytes, options);
     if (draft != NULL) {
         memcpy(draft_value(draft), &value, sizeof(value));
     }
@@ -91,7 +91,7 @@ struct item *string_draft_raw(struct call *call, const struct key *key, uint64_t
     }
     options.encoding = ENCODING_RAW;
     options.value_bytes = (uint32_t)size;
-    return answer_without_memory(call, shard_draft(call->shard, key->bytes, &options));
+    return answer_without_memory(call, shard_draft(call_shard(call, key), key->bytes, &options));
 }
 
 /* The session has put the argument into a blob already, and it is large enough to stay there. */
@@ -114,7 +114,7 @@ struct item *string_draft_argument(struct call *call, const struct key *key, uin
         options.encoding = ENCODING_RAW;
         options.value_bytes = (uint32_t)value.size;
         return answer_without_memory(
-            call, shard_draft_over_blob(call->shard, key->bytes, call->large_value, &options));
+            call, shard_draft_over_blob(call_shard(call, key), key->bytes, call->large_value, &options));
     }
     struct item *draft = string_draft_raw(call, key, value.size, options);
     if (draft != NULL && value.size != 0) {
@@ -127,7 +127,7 @@ bool string_publish_again(struct call *call, const struct key *key, const struct
                           const struct item_draft_options *options)
 {
     struct item *draft =
-        answer_without_memory(call, shard_draft_like(call->shard, key->bytes, item, options));
+        answer_without_memory(call, shard_draft_like(call_shard(call, key), key->bytes, item, options));
     if (draft == NULL) {
         return false;
     }
@@ -137,7 +137,7 @@ bool string_publish_again(struct call *call, const struct key *key, const struct
 
 void string_publish(struct call *call, const struct key *key, struct item *draft)
 {
-    shard_publish(call->shard, call->client->database, key, draft);
+    shard_publish(call_shard(call, key), call->client->database, key, draft);
 }
 
 void string_reply_part(struct reply *reply, const struct item *item, size_t offset, size_t size)
@@ -167,7 +167,7 @@ void string_load_keys(struct call *call, uint32_t index, uint32_t step, struct k
     }
     burst->next_index = index;
     /* The first key of a request was prefetched with its batch. */
-    if (burst->count > 1) {
+    if (burst->count > 1 && call->shard != NULL && !call->shared) {
         shard_prefetch_bulk(call->shard, call->client->database, pointers, burst->count);
     }
 }

@@ -162,7 +162,7 @@ static void link_segment(struct index *index, struct segment *segment, uint64_t 
                          uint32_t depth)
 {
     CHECK(segment != NULL);
-    segment->id = ++index->next_segment_id & 0x7FFFFFFF;
+    segment->id = ++index->next_segment_id & 0xFFFFFF;
     segment->start = start;
     segment->depth = (uint8_t)depth;
     segment->previous = NULL;

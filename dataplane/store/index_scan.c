@@ -20,11 +20,11 @@
 #include "dataplane/store/index_internal.h"
 
 #define CURSOR_POSITION_BITS 22
-#define CURSOR_ID_BITS       31
+#define CURSOR_ID_BITS       24
 #define CURSOR_PREFIX_SHIFT  (CURSOR_POSITION_BITS + CURSOR_ID_BITS)
 
 _Static_assert(SEGMENT_ORDER_MAX <= CURSOR_POSITION_BITS, "a position fits");
-_Static_assert(DIRECTORY_DEPTH_MAX + CURSOR_PREFIX_SHIFT <= 63, "a cursor fits in an int64");
+_Static_assert(DIRECTORY_DEPTH_MAX + CURSOR_PREFIX_SHIFT <= 56, "SCAN puts the shard above it");
 
 static uint64_t compose_cursor(const struct segment *segment, uint32_t position)
 {

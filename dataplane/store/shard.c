@@ -13,10 +13,11 @@
 struct shard *shard_create(const struct shard_options *options)
 {
     CHECK(options->number <= SHARD_NUMBER_MAX && options->metrics != NULL);
-    struct shard *shard = calloc(1, sizeof(*shard));
+    struct shard *shard = aligned_alloc(_Alignof(struct shard), sizeof(*shard));
     if (shard == NULL) {
         return NULL;
     }
+    memset(shard, 0, sizeof(*shard));
     shard->number = options->number;
     shard->metrics = options->metrics;
     shard->random_state = 0x9E3779B97F4A7C15ULL + options->number;
@@ -59,6 +60,35 @@ void shard_set_maxmemory(struct shard *shard, uint64_t bytes)
 struct key key_hashed(struct slice bytes)
 {
     return key_of(bytes, hash_bytes(bytes));
+}
+
+/* As Redis Cluster reads a hash tag: between the first brace and the next closing one, if there is
+ * anything. */
+static struct slice tag_of(struct slice bytes)
+{
+    const uint8_t *open = bytes.size > 0 ? memchr(bytes.data, '{', bytes.size) : NULL;
+    if (LIKELY(open == NULL)) {
+        return bytes;
+    }
+    struct slice rest = slice_from(bytes, (size_t)(open - bytes.data) + 1);
+    const uint8_t *close = rest.size > 0 ? memchr(rest.data, '}', rest.size) : NULL;
+    return close == NULL || close == rest.data ? bytes
+                                               : slice_of(rest.data, (size_t)(close - rest.data));
+}
+
+/* The bits of the hash that neither the directory nor rte_hash uses: see index.h. */
+#define OWNER_SHIFT 32
+#define OWNER_BITS  22
+
+uint32_t key_owner(const struct key *key, uint32_t shard_count)
+{
+    if (shard_count == 1) {
+        return 0;
+    }
+    struct slice tag = tag_of(key->bytes);
+    uint64_t hash = tag.size == key->bytes.size ? key->hash : hash_bytes(tag);
+    uint64_t part = hash >> OWNER_SHIFT & ((1U << OWNER_BITS) - 1);
+    return (uint32_t)(part * shard_count >> OWNER_BITS);
 }
 
 uint64_t shard_next_cas(struct shard *shard)
@@ -163,7 +193,12 @@ void shard_publish(struct shard *shard, uint32_t database, const struct key *key
 static const struct item *remove_key(struct shard *shard, uint32_t database, const struct key *key)
 {
     struct database *from = database_at(shard, database);
-    struct item *item = from->index != NULL ? index_remove(from->index, key) : NULL;
+    if (from->index == NULL) {
+        return NULL;
+    }
+    /* Before the item is unlinked, which is a release: who misses the item sees this too. */
+    counter_add(&shard->shared.removals, 1);
+    struct item *item = index_remove(from->index, key);
     if (item != NULL) {
         counter_add(&from->key_count, 0U - 1ULL);
         counter_add(&from->expiry_count, 0U - (uint64_t)item_has_expiry(item));
@@ -193,6 +228,38 @@ bool shard_delete(struct shard *shard, uint32_t database, const struct key *key,
     return true;
 }
 
+/* ---- writes that span shards ------------------------------------------------------------------ */
+
+/* The odd version is stored before any item is published, which is a release: a reader that sees an
+ * item of the joint write sees the odd version of each of its shards, or a later one. */
+void shard_begin_joint_write(struct shard *shard)
+{
+    DEBUG_CHECK(shard->shared.version % 2 == 0);
+    counter_add(&shard->shared.version, 1);
+    __atomic_thread_fence(__ATOMIC_RELEASE);
+}
+
+void shard_end_joint_write(struct shard *shard)
+{
+    DEBUG_CHECK(shard->shared.version % 2 == 1);
+    __atomic_store_n(&shard->shared.version, shard->shared.version + 1, __ATOMIC_RELEASE);
+}
+
+struct shard_state shard_observe(const struct shard *shard)
+{
+    return (struct shard_state){
+        .version = __atomic_load_n(&shard->shared.version, __ATOMIC_ACQUIRE),
+        .removals = __atomic_load_n(&shard->shared.removals, __ATOMIC_ACQUIRE),
+    };
+}
+
+bool shard_is_unchanged(const struct shard *shard, const struct shard_state *since)
+{
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    return __atomic_load_n(&shard->shared.version, __ATOMIC_RELAXED) == since->version &&
+           __atomic_load_n(&shard->shared.removals, __ATOMIC_RELAXED) == since->removals;
+}
+
 /* ---- whole databases --------------------------------------------------------------------------
  */
 
@@ -206,6 +273,11 @@ void shard_flush(struct shard *shard, uint32_t database)
     __atomic_store_n(&from->key_count, 0, __ATOMIC_RELAXED);
     __atomic_store_n(&from->expiry_count, 0, __ATOMIC_RELAXED);
     retire_add(&shard->retire, RETIRED_INDEX, index, 0);
+}
+
+void shard_flush_at(struct shard *shard, uint32_t database, uint64_t wall_ms)
+{
+    database_at(shard, database)->flush_at_ms = wall_ms;
 }
 
 static void swap_counters(uint64_t *a, uint64_t *b)

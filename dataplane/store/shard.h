@@ -56,6 +56,10 @@ static inline struct key key_of(struct slice bytes, uint64_t hash)
 }
 struct key key_hashed(struct slice bytes); /* computes the hash (base/hash.h) */
 
+/* Which of `shard_count` shards owns a key: by its hash, or that of the part in braces where the
+ * key has a hash tag as in Redis Cluster, so that keys of one tag live together. */
+uint32_t key_owner(const struct key *key, uint32_t shard_count);
+
 /* What a key holds, or NULL when it is not there or its time has come; an expired item met here is
  * deleted and counted. */
 const struct item *shard_find(struct shard *shard, uint32_t database, const struct key *key,
@@ -123,10 +127,33 @@ uint64_t shard_next_cas(struct shard *shard);
  * item"). NULL over maxmemory. The caller holds the one count. */
 struct blob *shard_create_blob(struct shard *shard, uint32_t capacity_bytes);
 
+/* ---- writes that span shards --------------------------------------------------------------- */
+
+/* Who holds the leases of several shards (core/core_errand.c) and writes them together calls the
+ * first for each of them before it writes, and the second for each of them afterwards. In between
+ * the version is odd: readers on other workers keep away, so they see all of it or nothing. */
+void shard_begin_joint_write(struct shard *shard);
+void shard_end_joint_write(struct shard *shard);
+
+/* For readers on other workers, before they look something up, and again afterwards: what they saw
+ * in between was there all at one moment if nothing here has changed and every look-up gives the
+ * same item as before. (Present keys: an item that was replaced never comes back. Absent ones: who
+ * came and went in between has raised `removals`.) */
+struct shard_state {
+    uint64_t version; /* odd: a joint write is under way */
+    uint64_t removals;
+};
+struct shard_state shard_observe(const struct shard *shard);
+/* True when nothing changed; orders the look-ups before it. */
+bool shard_is_unchanged(const struct shard *shard, const struct shard_state *since);
+
 /* ---- whole databases ----------------------------------------------------------------------- */
 
 /* Constant time: the old content is detached and freed in slices by shard_maintain. */
 void shard_flush(struct shard *shard, uint32_t database);
+/* The same at a time to come (Unix ms), by shard_maintain; 0: not any more. A later call takes the
+ * place of an earlier one. */
+void shard_flush_at(struct shard *shard, uint32_t database, uint64_t wall_ms);
 void shard_swap_databases(struct shard *shard, uint32_t a, uint32_t b);
 
 uint64_t shard_key_count(const struct shard *shard, uint32_t database);    /* expired ones count */

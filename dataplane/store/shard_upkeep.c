@@ -80,10 +80,22 @@ static bool maintain_indexes(struct shard *shard)
     return more;
 }
 
+static void run_delayed_flushes(struct shard *shard, uint64_t wall_ms)
+{
+    for (uint32_t i = 0; i < SHARD_DATABASE_COUNT; i++) {
+        uint64_t due_ms = shard->databases[i].flush_at_ms;
+        if (UNLIKELY(due_ms != 0 && due_ms <= wall_ms)) {
+            shard->databases[i].flush_at_ms = 0;
+            shard_flush(shard, i);
+        }
+    }
+}
+
 bool shard_maintain(struct shard *shard, const struct instant *now)
 {
     shard->services.pass++;
     shard->services.now_us = now->mono_us;
+    run_delayed_flushes(shard, now->wall_ms);
     bool more = maintain_indexes(shard);
     more |= shard_sweep_expired(shard, now);
     retire_send(&shard->retire, shard->services.to_reclaimer, shard->number, now->mono_us);

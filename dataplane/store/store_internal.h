@@ -11,6 +11,7 @@ struct database {
     struct index *index; /* published; NULL until the first write */
     uint64_t key_count;  /* owner writes, anybody reads, relaxed */
     uint64_t expiry_count;
+    uint64_t flush_at_ms;  /* 0: none is due */
     uint64_t sweep_cursor; /* where the search for expired items goes on */
 };
 
@@ -26,7 +27,15 @@ struct dismantling {
     struct index *index;
 };
 
+/* What readers on other workers look at, on a line of its own. Written by the shard's writer. */
+struct shared_state {
+    _Alignas(64) uint64_t version;
+    uint64_t removals;
+    uint8_t rest_of_line[48];
+};
+
 struct shard {
+    struct shared_state shared;
     struct memory memory;
     struct retire_queue retire;
     struct index_services services;

@@ -263,6 +263,10 @@ void core_request_stop(struct core *core)
     core_wake(core);
 }
 
+void cores_join(struct core *const *cores, uint32_t count)
+{
+}
+
 void core_destroy(struct core *core)
 {
     trace("-core");
