@@ -3,8 +3,8 @@
  *   home                         stops (owners, ascending)              home
  *   core_send_errand --------->  core_take_errand ... ---------------> core_take_errand_home
  *     copy, block                  RUN:   run, or wait for the shard      RUN:   deliver
- *                                  LEASE: lend, or wait for the shard     LEASE: run, give back, deliver
- *                                  ROUND: collect                         ROUND: run, deliver
+ *                                  LEASE: lend, or wait for the shard     LEASE: run, give back,
+ * deliver ROUND: collect                         ROUND: run, deliver
  */
 #include "dataplane/core/core_errand.h"
 
@@ -126,8 +126,7 @@ static bool is_in_blob(const struct errand *errand, struct slice bytes)
 static void share_blobs(struct errand *errand, const struct conversation *conversation)
 {
     uint32_t count = conversation != NULL ? conversation->blob_count : 0;
-    errand->blobs =
-        grown(errand->blobs, &errand->blob_capacity, count, sizeof(struct blob *));
+    errand->blobs = grown(errand->blobs, &errand->blob_capacity, count, sizeof(struct blob *));
     for (uint32_t i = 0; i < count; i++) {
         errand->blobs[i] = conversation->blobs[i];
         blob_acquire(errand->blobs[i]);
@@ -168,8 +167,8 @@ static struct slice copy_slice(const struct errand *errand, struct slice from, s
 static void copy_arguments(struct errand *errand, const struct slice *from, uint32_t count,
                            size_t *used)
 {
-    errand->arguments = grown(errand->arguments, &errand->argument_capacity, count,
-                              sizeof(struct slice));
+    errand->arguments =
+        grown(errand->arguments, &errand->argument_capacity, count, sizeof(struct slice));
     for (uint32_t i = 0; i < count; i++) {
         errand->arguments[i] = copy_slice(errand, from[i], used);
     }
@@ -333,9 +332,8 @@ void core_send_errand(struct core *core, const struct batch_entry *entry)
 static void run(struct core *core, struct errand *errand, struct shard *shard)
 {
     if (errand->command == NULL) {
-        struct memcache_reply reply = {.out = &errand->reply,
-                                       .pool = &errand->pool,
-                                       .suppressed = errand->memcache.no_reply};
+        struct memcache_reply reply = {
+            .out = &errand->reply, .pool = &errand->pool, .suppressed = errand->memcache.no_reply};
         struct memcache_call call = {.context = core->context,
                                      .shard = shard,
                                      .now = &core->now,

@@ -8,9 +8,9 @@
  *                  shard; comes home, runs there on all of them, gives the leases back
  *   ERRAND_ROUND   visits every worker, each of which adds what it knows; replies at home
  *
- * While its shard is lent (core->lease), a worker touches it neither for requests nor for upkeep: who
- * needs it waits, in the order of arrival. Leases are taken in ascending order and held only while
- * waiting for higher ones or running, so nobody waits for ever.
+ * While its shard is lent (core->lease), a worker touches it neither for requests nor for upkeep:
+ * who needs it waits, in the order of arrival. Leases are taken in ascending order and held only
+ * while waiting for higher ones or running, so nobody waits for ever.
  *
  * Thread: an errand belongs to whoever has it; sending hands it over. `conversation` is its home's
  * at all times: a connection that ends meanwhile is forgotten there. Memory: an errand is reused;

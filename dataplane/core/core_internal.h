@@ -74,7 +74,7 @@ struct conversation {
     /* While session.blocked == SESSION_AWAITS_REPLY. */
     struct deferral deferral;
     struct conversation *deferred_next;
-    struct errand *errand; /* whose reply it awaits, or NULL */
+    struct errand *errand;        /* whose reply it awaits, or NULL */
     uint64_t memory_wait_ends_us; /* while SESSION_AWAITS_MEMORY, and until the request has run */
 
     bool refused; /* too many clients, or protected mode: does not count among the clients */
@@ -188,9 +188,9 @@ struct core {
     struct core_datagram core_datagrams[CORE_DATAGRAMS_MAX];
 
     /* Other workers' shards: core_errand.h. */
-    struct errand *errands;      /* all that were made here */
-    uint64_t errand_count;       /* sent from here */
-    struct errand *free_errands; /* those of them that are at rest */
+    struct errand *errands;                             /* all that were made here */
+    uint64_t errand_count;                              /* sent from here */
+    struct errand *free_errands;                        /* those of them that are at rest */
     struct errand_list errands_waiting, leases_waiting; /* of any home: for our shard */
     struct errand *lease;                               /* to whom our shard is lent, or NULL */
 

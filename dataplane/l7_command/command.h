@@ -54,8 +54,8 @@ enum command_flag {
     COMMAND_PROTECTED = 1 << 19,
 
     /* Ours, not shown: how a command finds the shards of its data. */
-    COMMAND_ALL_SHARDS = 1 << 20,   /* without keys, over all of them at one moment */
-    COMMAND_ALL_WORKERS = 1 << 21,  /* `collect` runs on every worker before the handler */
+    COMMAND_ALL_SHARDS = 1 << 20,  /* without keys, over all of them at one moment */
+    COMMAND_ALL_WORKERS = 1 << 21, /* `collect` runs on every worker before the handler */
 };
 
 /* ACL categories, one bit each, in Redis' order. */
@@ -202,7 +202,7 @@ struct call {
     struct blob *large_value;      /* when the last bulk argument was received into a blob:
                                       arguments[large_value_index] shows its bytes */
     uint32_t large_value_index;
-    struct collected *collected;   /* COMMAND_ALL_WORKERS: what the workers have contributed */
+    struct collected *collected; /* COMMAND_ALL_WORKERS: what the workers have contributed */
     struct reply *reply;
     struct deferral deferral;
 };
@@ -226,7 +226,7 @@ struct command {
     /* COMMAND_ALL_WORKERS: adds to call->collected what this worker knows; call->context is that
      * worker's, call->client a copy. Arguments that the handler will refuse add nothing. */
     void (*collect)(struct call *call);
-    bool is_container;                     /* rows with .parent = this name exist */
+    bool is_container; /* rows with .parent = this name exist */
     const char *group, *since, *summary, *complexity;
     const char *key_specs; /* compact form, command_docs.c documents the grammar; "" none */
     const char *tips;      /* blank separated */

@@ -86,7 +86,8 @@ static enum command_verdict attempt(struct call *call, const struct observation 
     }
     byte_queue_clear(&tentative, call->reply->pool);
     call->reply->error_count = errors;
-    metric_subtract(metrics, METRIC_KEYSPACE_HITS, metric_read(metrics, METRIC_KEYSPACE_HITS) - hits);
+    metric_subtract(metrics, METRIC_KEYSPACE_HITS,
+                    metric_read(metrics, METRIC_KEYSPACE_HITS) - hits);
     metric_subtract(metrics, METRIC_KEYSPACE_MISSES,
                     metric_read(metrics, METRIC_KEYSPACE_MISSES) - misses);
     return COMMAND_TORN;
@@ -109,8 +110,8 @@ enum command_verdict command_run_shared(struct call *call)
         if (!observe(call, &observation)) {
             return COMMAND_TORN;
         }
-        verdict = observation.count == 1 ? call->command->handler(call)
-                                         : attempt(call, &observation);
+        verdict =
+            observation.count == 1 ? call->command->handler(call) : attempt(call, &observation);
     }
     return verdict;
 }

@@ -181,8 +181,8 @@ uint32_t command_key_count(const struct command *command, uint32_t argument_coun
 struct key command_key_at(const struct command *command, const struct slice *arguments,
                           uint32_t index)
 {
-    return key_hashed(arguments[(uint32_t)command->first_key +
-                                index * (uint32_t)command->key_step]);
+    return key_hashed(
+        arguments[(uint32_t)command->first_key + index * (uint32_t)command->key_step]);
 }
 
 static void insert_row(const struct command *command)

@@ -44,7 +44,8 @@ static bool transfer(struct call *call, const struct item *item, const struct pl
                      const struct place *to)
 {
     return put(call, item, to, true) &&
-           (shard_delete(call_shard(call, &from->key), from->database, &from->key, call->now), true);
+           (shard_delete(call_shard(call, &from->key), from->database, &from->key, call->now),
+            true);
 }
 
 enum command_verdict generic_rename(struct call *call)

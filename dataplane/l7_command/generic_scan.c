@@ -126,9 +126,9 @@ static uint64_t scan_on(struct call *call, uint64_t cursor, uint32_t count, stru
     if (number >= context->worker_count) {
         return 0; /* none of ours */
     }
-    uint64_t next = shard_scan(context_shard(context, (uint32_t)number), call->client->database,
-                               cursor & ((1ULL << CURSOR_SHARD_SHIFT) - 1), count, call->now,
-                               visit_item, walk);
+    uint64_t next =
+        shard_scan(context_shard(context, (uint32_t)number), call->client->database,
+                   cursor & ((1ULL << CURSOR_SHARD_SHIFT) - 1), count, call->now, visit_item, walk);
     if (next == 0) {
         return number + 1 < context->worker_count ? (number + 1) << CURSOR_SHARD_SHIFT : 0;
     }

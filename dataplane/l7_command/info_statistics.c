@@ -145,8 +145,8 @@ static struct keyspace sum_keyspace(const struct call *call, uint32_t database)
         sum.keys += shard_key_count(shard, database);
         sum.expiries += expiries;
         if (expiries > 0) {
-            weighted_ms += (double)expiries *
-                           (double)shard_expiry_average_ms(shard, database, call->now);
+            weighted_ms +=
+                (double)expiries * (double)shard_expiry_average_ms(shard, database, call->now);
         }
     }
     sum.average_ms = sum.expiries > 0 ? (uint64_t)(weighted_ms / (double)sum.expiries) : 0;
@@ -159,8 +159,7 @@ void info_print_keyspace(struct text *text, const struct call *call)
         struct keyspace sum = sum_keyspace(call, database);
         if (sum.keys > 0) {
             text_print(text,
-                       "db%" PRIu32 ":keys=%" PRIu64 ",expires=%" PRIu64 ",avg_ttl=%" PRIu64
-                       "\r\n",
+                       "db%" PRIu32 ":keys=%" PRIu64 ",expires=%" PRIu64 ",avg_ttl=%" PRIu64 "\r\n",
                        database, sum.keys, sum.expiries, sum.average_ms);
         }
     }

@@ -62,7 +62,8 @@ void memcache_count(struct memcache_call *call, enum metric metric)
 
 static void execute_delete(struct memcache_call *call)
 {
-    bool found = shard_delete(memcache_shard(call, 0), MEMCACHE_DATABASE, &call->keys[0], call->now);
+    bool found =
+        shard_delete(memcache_shard(call, 0), MEMCACHE_DATABASE, &call->keys[0], call->now);
     memcache_count(call, found ? METRIC_MEMCACHE_DELETE_HITS : METRIC_MEMCACHE_DELETE_MISSES);
     memcache_reply_line(call->reply, found ? "DELETED" : "NOT_FOUND");
 }

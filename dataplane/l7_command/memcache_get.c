@@ -26,7 +26,8 @@ bool memcache_touch(struct memcache_call *call, uint32_t index, const struct ite
 {
     uint64_t at_ms = memcache_expire_at_ms(call->request->exptime, call->now);
     if (at_ms == MEMCACHE_EXPIRED) {
-        (void)shard_delete(memcache_shard(call, index), MEMCACHE_DATABASE, &call->keys[index], call->now);
+        (void)shard_delete(memcache_shard(call, index), MEMCACHE_DATABASE, &call->keys[index],
+                           call->now);
         return true;
     }
     struct item_draft_options options = string_options_same_value(item);

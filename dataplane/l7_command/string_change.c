@@ -21,7 +21,8 @@ static struct item *draft_grown(struct call *call, const struct key *key, const 
     }
     if (value.size + growth > ITEM_INLINE_BYTES_MAX) {
         options.value_bytes = (uint32_t)(value.size + growth);
-        struct item *draft = shard_draft_grown(call_shard(call, key), old, (uint32_t)growth, &options);
+        struct item *draft =
+            shard_draft_grown(call_shard(call, key), old, (uint32_t)growth, &options);
         if (draft == NULL) {
             reply_error(call->reply, ERROR_OOM);
         }

@@ -113,8 +113,8 @@ struct item *string_draft_argument(struct call *call, const struct key *key, uin
     if (is_large_value(call, index) && value.size <= ITEM_VALUE_BYTES_MAX) {
         options.encoding = ENCODING_RAW;
         options.value_bytes = (uint32_t)value.size;
-        return answer_without_memory(
-            call, shard_draft_over_blob(call_shard(call, key), key->bytes, call->large_value, &options));
+        return answer_without_memory(call, shard_draft_over_blob(call_shard(call, key), key->bytes,
+                                                                 call->large_value, &options));
     }
     struct item *draft = string_draft_raw(call, key, value.size, options);
     if (draft != NULL && value.size != 0) {
@@ -126,8 +126,8 @@ struct item *string_draft_argument(struct call *call, const struct key *key, uin
 bool string_publish_again(struct call *call, const struct key *key, const struct item *item,
                           const struct item_draft_options *options)
 {
-    struct item *draft =
-        answer_without_memory(call, shard_draft_like(call_shard(call, key), key->bytes, item, options));
+    struct item *draft = answer_without_memory(
+        call, shard_draft_like(call_shard(call, key), key->bytes, item, options));
     if (draft == NULL) {
         return false;
     }

@@ -83,6 +83,12 @@ void blob_release(struct blob *blob)
 /* ---- drafts -----------------------------------------------------------------------------------
  */
 
+/* Grows in the home shard only; items of other shards, which show less, look at it too. */
+static uint32_t blob_used_bytes(const struct blob *blob)
+{
+    return __atomic_load_n(&blob->used_bytes, __ATOMIC_RELAXED);
+}
+
 /* What an item is made of, before its size is known. */
 struct shape {
     struct slice key;
@@ -159,8 +165,8 @@ static struct item *create_item_owning(struct shard *shard, const struct shape *
     struct item *item = create_item(shard, shape, options);
     if (item == NULL) {
         blob_release(shape->blob);
-    } else if (shape->blob->used_bytes < shape->value_bytes) {
-        shape->blob->used_bytes = shape->value_bytes;
+    } else if (blob_used_bytes(shape->blob) < shape->value_bytes) {
+        __atomic_store_n(&shape->blob->used_bytes, shape->value_bytes, __ATOMIC_RELAXED);
     }
     return item;
 }
@@ -196,7 +202,7 @@ uint8_t *draft_value(struct item *draft)
 struct item *shard_draft_over_blob(struct shard *shard, struct slice key, struct blob *blob,
                                    const struct item_draft_options *options)
 {
-    CHECK(blob->shard == shard && options->value_bytes <= blob->capacity_bytes);
+    CHECK(options->value_bytes <= blob->capacity_bytes);
     struct shape shape = {.key = key,
                           .type_encoding = compose_type(ITEM_STRING, ENCODING_RAW),
                           .value_bytes = options->value_bytes,
@@ -242,11 +248,13 @@ static struct blob *create_growing_blob(struct shard *shard, uint32_t total,
     return blob != NULL ? blob : create_blob(shard, total, limit);
 }
 
-/* Nobody was ever shown more than this item shows: what follows is free to be written. */
-static bool can_grow_in_place(const struct blob *blob, const struct item *item, uint32_t growth)
+/* Nobody was ever shown more than this item shows: what follows is free to be written. Only in the
+ * blob's own shard: items of others may share it, and their writers must not do the same. */
+static bool can_grow_in_place(const struct shard *shard, const struct blob *blob,
+                              const struct item *item, uint32_t growth)
 {
-    return blob != NULL && blob->used_bytes == item->value_bytes &&
-           blob->capacity_bytes - blob->used_bytes >= growth;
+    return blob != NULL && blob->shard == shard && blob_used_bytes(blob) == item->value_bytes &&
+           blob->capacity_bytes - blob_used_bytes(blob) >= growth;
 }
 
 static struct blob *copy_into_blob(struct shard *shard, struct slice value, uint32_t total,
@@ -290,7 +298,7 @@ struct item *shard_draft_grown(struct shard *shard, const struct item *item, uin
                           .type_encoding = compose_type(item_type(item), ENCODING_RAW),
                           .value_bytes = grown.value_bytes,
                           .blob = item_blob(item)};
-    if (can_grow_in_place(shape.blob, item, growth)) {
+    if (can_grow_in_place(shard, shape.blob, item, growth)) {
         blob_acquire(shape.blob);
     } else {
         shape.blob = copy_into_blob(shard, value, grown.value_bytes, &grown);

@@ -228,7 +228,8 @@ bool shard_delete(struct shard *shard, uint32_t database, const struct key *key,
     return true;
 }
 
-/* ---- writes that span shards ------------------------------------------------------------------ */
+/* ---- writes that span shards ------------------------------------------------------------------
+ */
 
 /* The odd version is stored before any item is published, which is a release: a reader that sees an
  * item of the joint write sees the odd version of each of its shards, or a later one. */

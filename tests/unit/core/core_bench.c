@@ -35,42 +35,76 @@ static struct instant instant_of(const struct core_bench *b)
     return (struct instant){.mono_us = b->now_us, .wall_ms = 1700000000000ULL + b->now_us / 1000};
 }
 
-static void create_core(struct core_bench *b)
+/* Of two messages, so that they are full now and then. */
+#define PEER_CHANNEL_CAPACITY 4
+
+static void connect_peers(struct core_bench *b)
+{
+    for (uint32_t from = 0; from < b->worker_count; from++) {
+        for (uint32_t to = 0; to < b->worker_count; to++) {
+            struct channel *channel = from == to ? NULL : channel_create(PEER_CHANNEL_CAPACITY);
+            CHECK(from == to || channel != NULL);
+            b->to_peers[from][to] = b->from_peers[to][from] = channel;
+        }
+    }
+}
+
+static struct metrics *metrics_of(struct core_bench *b, uint32_t worker)
+{
+    return worker == 0 ? &b->metrics : &b->more_metrics[worker - 1];
+}
+
+static void create_shard(struct core_bench *b, uint32_t worker)
+{
+    struct shard_options options = {.number = worker, .metrics = metrics_of(b, worker)};
+    b->shards[worker] = shard_create(&options);
+    CHECK(b->shards[worker] != NULL);
+    shard_attach_thread(b->shards[worker]);
+    b->all_metrics[worker] = metrics_of(b, worker);
+}
+
+/* Control's channels are the first core's. */
+static void create_core(struct core_bench *b, uint32_t worker)
 {
     struct config_error error = {{0}};
     struct instant now = instant_of(b);
     struct interface_config interface = {.driver = INTERFACE_SOCKET,
                                          .address = address_from_ipv4(INADDR_LOOPBACK)};
     struct core_options options = {
-        .worker_count = 1,
+        .number = worker,
+        .worker_count = b->worker_count,
         .config_slot = &b->config_slot,
         .interfaces = &interface,
         .interface_count = 1,
-        .shard = b->shard,
-        .all_shards = &b->shard,
-        .metrics = &b->metrics,
+        .shard = b->shards[worker],
+        .all_shards = b->shards,
+        .metrics = metrics_of(b, worker),
         .all_metrics = b->all_metrics,
-        .to_control = b->to_control,
-        .from_control = b->from_control,
+        .to_control = worker == 0 ? b->to_control : NULL,
+        .from_control = worker == 0 ? b->from_control : NULL,
+        .to_peers = b->to_peers[worker],
+        .from_peers = b->from_peers[worker],
         .status = &b->status,
         .control_wake_fd = -1,
         .seed = 7,
         .now = &now,
         .error = &error,
     };
-    b->core = core_create(&options);
-    CHECK(b->core != NULL);
+    b->cores[worker] = core_create(&options);
+    CHECK(b->cores[worker] != NULL);
 }
 
 struct core_bench *bench_create(void)
 {
+    return bench_create_workers(1);
+}
+
+struct core_bench *bench_create_workers(uint32_t count)
+{
     struct core_bench *b = calloc(1, sizeof(*b));
-    CHECK(b != NULL);
+    CHECK(b != NULL && count <= BENCH_WORKERS_MAX);
+    b->worker_count = count;
     b->now_us = 1000000;
-    struct shard_options shard_options = {.metrics = &b->metrics};
-    b->shard = shard_create(&shard_options);
-    CHECK(b->shard != NULL);
-    shard_attach_thread(b->shard);
     b->config = config_create_default();
     CHECK(b->config != NULL);
     b->ports[BENCH_REDIS] = free_port(SOCK_STREAM);
@@ -81,39 +115,70 @@ struct core_bench *bench_create(void)
     b->config->memcache_udp_port = b->ports[2];
     b->config->enable_debug_command = DEBUG_COMMAND_YES;
     b->config_slot = b->config;
-    b->all_metrics[0] = &b->metrics;
     b->to_control = channel_create(8);
     b->from_control = channel_create(8);
     CHECK(b->to_control != NULL && b->from_control != NULL);
-    create_core(b);
+    connect_peers(b);
+    for (uint32_t i = 0; i < count; i++) {
+        create_shard(b, i);
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        create_core(b, i);
+    }
+    cores_join(b->cores, count);
+    b->core = b->cores[0];
+    b->shard = b->shards[0];
     return b;
+}
+
+static void close_core(struct core_bench *b, uint32_t worker)
+{
+    struct core *core = b->cores[worker];
+    struct instant now = instant_of(b);
+    CHECK(core->batch.count == 0 && !core_shard_is_lent(core));
+    CHECK(core->errands_waiting.first == NULL && core->leases_waiting.first == NULL);
+    core_close_all(core, &now);
+    CHECK(core->clients.count == 0 && core->bytes.used_count == 0);
+    CHECK(metric_read(metrics_of(b, worker), METRIC_CONNECTIONS_CURRENT) == 0);
 }
 
 void bench_destroy(struct core_bench *b)
 {
-    struct instant now = instant_of(b);
     bench_pass(b, 3);
-    for (uint32_t database = 0; database < SHARD_DATABASE_COUNT; database++) {
-        shard_flush(b->shard, database);
+    for (uint32_t i = 0; i < b->worker_count; i++) {
+        for (uint32_t database = 0; database < SHARD_DATABASE_COUNT; database++) {
+            shard_flush(b->shards[i], database);
+        }
+        close_core(b, i);
     }
-    CHECK(b->core->batch.count == 0);
-    core_close_all(b->core, &now);
-    CHECK(b->core->clients.count == 0 && b->core->bytes.used_count == 0);
-    CHECK(metric_read(&b->metrics, METRIC_CONNECTIONS_CURRENT) == 0);
-    core_destroy(b->core);
+    for (uint32_t i = 0; i < b->worker_count; i++) {
+        core_destroy(b->cores[i]);
+    }
     CHECK(bench_item_bytes(b) == 0);
-    shard_destroy(b->shard);
+    for (uint32_t i = 0; i < b->worker_count; i++) {
+        shard_destroy(b->shards[i]);
+        for (uint32_t j = 0; j < b->worker_count; j++) {
+            channel_destroy(b->to_peers[i][j]);
+        }
+    }
     config_destroy(b->config);
     channel_destroy(b->to_control);
     channel_destroy(b->from_control);
     free(b);
 }
 
+void bench_pass_one(struct core_bench *b, uint32_t worker)
+{
+    struct instant now = instant_of(b);
+    core_pass(b->cores[worker], &now);
+}
+
 void bench_pass(struct core_bench *b, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
-        struct instant now = instant_of(b);
-        core_pass(b->core, &now);
+        for (uint32_t worker = 0; worker < b->worker_count; worker++) {
+            bench_pass_one(b, worker);
+        }
         b->now_us += 10;
     }
 }
@@ -127,11 +192,15 @@ void bench_advance(struct core_bench *b, uint64_t us)
 uint64_t bench_item_bytes(struct core_bench *b)
 {
     struct instant now = instant_of(b);
-    struct shard_memory memory;
-    for (int i = 0; i < 1000 && shard_maintain(b->shard, &now); i++) {
+    uint64_t bytes = 0;
+    for (uint32_t worker = 0; worker < b->worker_count; worker++) {
+        struct shard_memory memory;
+        for (int i = 0; i < 1000 && shard_maintain(b->shards[worker], &now); i++) {
+        }
+        shard_read_memory(b->shards[worker], &memory);
+        bytes += memory.item_bytes;
     }
-    shard_read_memory(b->shard, &memory);
-    return memory.item_bytes;
+    return bytes;
 }
 
 /* ---- clients -----------------------------------------------------------------------------------
@@ -148,6 +217,20 @@ int bench_connect(struct core_bench *b, enum bench_protocol protocol)
     CHECK(setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) == 0);
     bench_pass(b, 3);
     return fd;
+}
+
+int bench_connect_to(struct core_bench *b, enum bench_protocol protocol, uint32_t worker)
+{
+    for (int attempt = 0; attempt < 1000; attempt++) {
+        uint64_t before = b->cores[worker]->clients.count;
+        int client = bench_connect(b, protocol);
+        if (b->cores[worker]->clients.count > before) {
+            return client;
+        }
+        bench_close(b, client);
+    }
+    CHECK(!"the kernel gives that worker no connection");
+    return -1;
 }
 
 void bench_send_bytes(int client, const void *bytes, size_t size)
