@@ -55,7 +55,7 @@ static void reply_value(struct memcache_call *call, uint32_t index, const struct
     if (blob != NULL) {
         blob_acquire(blob);
     }
-    memcache_reply_value(call->reply, call->keys[index].bytes, item->client_flags, shows_cas,
+    memcache_reply_value(call->reply, call->keys[index].bytes, item_client_flags(item), shows_cas,
                          item_cas(item), value, blob != NULL ? &blob->owner : NULL);
 }
 

@@ -68,7 +68,7 @@ static bool exceeds_item_size(const struct memcache_call *call, const struct ite
                               uint64_t value_bytes)
 {
     uint64_t bytes = ITEM_OVERHEAD_BYTES + call->keys[0].bytes.size + value_bytes +
-                     (old->client_flags != 0 ? ITEM_FLAGS_BYTES : 0);
+                     (item_client_flags(old) != 0 ? ITEM_FLAGS_BYTES : 0);
     return bytes > (uint64_t)call->context->config->memcache_item_size_max;
 }
 

@@ -47,8 +47,8 @@ struct item_draft_options string_options_like(const struct item *old)
     struct item_draft_options options = {.encoding = ENCODING_RAW};
     if (old != NULL) {
         options.expire_at_ms = item_expire_at_ms(old);
-        options.client_flags = old->client_flags;
-        options.state = old->state;
+        options.client_flags = item_client_flags(old);
+        options.state = item_state(old);
     }
     return options;
 }
@@ -57,7 +57,7 @@ struct item_draft_options string_options_same_value(const struct item *old)
 {
     struct item_draft_options options = string_options_like(old);
     options.encoding = item_encoding(old);
-    options.value_bytes = old->value_bytes;
+    options.value_bytes = item_stored_bytes(old);
     options.cas = item_cas(old);
     options.ignore_maxmemory = true;
     return options;

@@ -32,7 +32,7 @@ bool item_value_int64(const struct item *item, int64_t *value)
         *value = integer_of(item);
         return true;
     }
-    return number_parse_int64(slice_of(item_value_bytes(item), item->value_bytes), value);
+    return number_parse_int64(slice_of(item_value_bytes(item), item_stored_bytes(item)), value);
 }
 
 /* ---- blobs ------------------------------------------------------------------------------------
@@ -92,7 +92,8 @@ static uint32_t blob_used_bytes(const struct blob *blob)
 /* What an item is made of, before its size is known. */
 struct shape {
     struct slice key;
-    uint8_t type_encoding;
+    enum item_type type;
+    enum item_encoding encoding;
     uint32_t value_bytes;
     struct blob *blob; /* NULL: the value is inline */
 };
@@ -102,44 +103,69 @@ static enum memory_limit limit_of(const struct item_draft_options *options)
     return options->ignore_maxmemory ? MEMORY_UNLIMITED : MEMORY_LIMITED;
 }
 
-static uint8_t *put_field(uint8_t *to, uint64_t value)
+static uint8_t *put_64(uint8_t *to, uint64_t value)
 {
     memcpy(to, &value, sizeof(value));
     return to + sizeof(value);
 }
 
+static uint8_t *put_32(uint8_t *to, uint32_t value)
+{
+    memcpy(to, &value, sizeof(value));
+    return to + sizeof(value);
+}
+
+/* The order of the drawing in item.h. */
 static void fill_fields(struct item *item, const struct shape *shape,
                         const struct item_draft_options *options)
 {
     uint8_t *to = (uint8_t *)(item + 1);
     if (options->expire_at_ms != 0) {
-        to = put_field(to, options->expire_at_ms);
+        to = put_64(to, options->expire_at_ms);
     }
     if (options->cas != 0) {
-        to = put_field(to, options->cas);
+        to = put_64(to, options->cas);
     }
     if (shape->blob != NULL) {
-        to = put_field(to, (uint64_t)(uintptr_t)shape->blob);
+        to = put_64(to, (uint64_t)(uintptr_t)shape->blob);
+        to = put_32(to, shape->value_bytes);
+    }
+    if (options->client_flags != 0) {
+        to = put_32(to, options->client_flags);
+    }
+    if (shape->key.size > ITEM_SHORT_KEY_BYTES_MAX) {
+        to = put_32(to, (uint32_t)shape->key.size);
     }
     if (shape->key.size > 0) {
         memcpy(to, shape->key.data, shape->key.size);
     }
 }
 
-static uint8_t layout_of(const struct shape *shape, const struct item_draft_options *options)
+static unsigned layout_of(const struct shape *shape, const struct item_draft_options *options)
 {
-    return (uint8_t)((options->expire_at_ms != 0 ? ITEM_HAS_EXPIRY : 0) |
-                     (options->cas != 0 ? ITEM_HAS_CAS : 0) |
-                     (shape->blob != NULL ? ITEM_HAS_BLOB : 0));
+    return (options->expire_at_ms != 0 ? ITEM_HAS_EXPIRY : 0) |
+           (options->cas != 0 ? ITEM_HAS_CAS : 0) | (shape->blob != NULL ? ITEM_HAS_BLOB : 0) |
+           (options->client_flags != 0 ? ITEM_HAS_CLIENT_FLAGS : 0) |
+           (shape->key.size > ITEM_SHORT_KEY_BYTES_MAX ? ITEM_HAS_LONG_KEY : 0);
+}
+
+static void fill_header(struct item *item, const struct shape *shape, unsigned layout,
+                        uint8_t state)
+{
+    item->kinds =
+        (uint16_t)((unsigned)shape->type | (unsigned)shape->encoding << ITEM_ENCODING_SHIFT |
+                   layout | (unsigned)state << ITEM_STATE_SHIFT);
+    item->inline_bytes = shape->blob != NULL ? 0 : (uint16_t)shape->value_bytes;
+    item->key_access = shape->key.size <= ITEM_SHORT_KEY_BYTES_MAX ? (uint32_t)shape->key.size : 0;
 }
 
 /* Key, fields and header; the value is the caller's to fill. Takes over no count on the blob. */
 static struct item *create_item(struct shard *shard, const struct shape *shape,
                                 const struct item_draft_options *options)
 {
-    uint8_t layout = layout_of(shape, options);
-    size_t bytes = sizeof(struct item) + (unsigned)__builtin_popcount(layout) * sizeof(uint64_t) +
-                   shape->key.size + (shape->blob != NULL ? 0 : shape->value_bytes);
+    unsigned layout = layout_of(shape, options);
+    size_t bytes = sizeof(struct item) + item_fields_bytes(layout) + shape->key.size +
+                   (shape->blob != NULL ? 0 : shape->value_bytes);
     bool refused = shape->key.size > ITEM_KEY_BYTES_MAX ||
                    shape->value_bytes > ITEM_VALUE_BYTES_MAX ||
                    (shard->services.starved && !options->ignore_maxmemory);
@@ -148,12 +174,7 @@ static struct item *create_item(struct shard *shard, const struct shape *shape,
         metric_add(shard->metrics, METRIC_STORE_OUT_OF_MEMORY, 1);
         return NULL;
     }
-    *item = (struct item){.type_encoding = shape->type_encoding,
-                          .layout = layout,
-                          .state = options->state,
-                          .key_bytes = (uint32_t)shape->key.size,
-                          .value_bytes = shape->value_bytes,
-                          .client_flags = options->client_flags};
+    fill_header(item, shape, layout, options->state);
     fill_fields(item, shape, options);
     return item;
 }
@@ -171,16 +192,12 @@ static struct item *create_item_owning(struct shard *shard, const struct shape *
     return item;
 }
 
-static uint8_t compose_type(enum item_type type, enum item_encoding encoding)
-{
-    return (uint8_t)((unsigned)type | (unsigned)encoding << 4);
-}
-
 struct item *shard_draft(struct shard *shard, struct slice key,
                          const struct item_draft_options *options)
 {
     struct shape shape = {.key = key,
-                          .type_encoding = compose_type(ITEM_STRING, options->encoding),
+                          .type = options->type,
+                          .encoding = options->encoding,
                           .value_bytes = options->encoding == ENCODING_INT ? sizeof(int64_t)
                                                                            : options->value_bytes};
     if (shape.value_bytes <= ITEM_INLINE_BYTES_MAX || shape.value_bytes > ITEM_VALUE_BYTES_MAX) {
@@ -204,7 +221,8 @@ struct item *shard_draft_over_blob(struct shard *shard, struct slice key, struct
 {
     CHECK(options->value_bytes <= blob->capacity_bytes);
     struct shape shape = {.key = key,
-                          .type_encoding = compose_type(ITEM_STRING, ENCODING_RAW),
+                          .type = options->type,
+                          .encoding = ENCODING_RAW,
                           .value_bytes = options->value_bytes,
                           .blob = blob};
     blob_acquire(blob);
@@ -215,8 +233,9 @@ struct item *shard_draft_like(struct shard *shard, struct slice key, const struc
                               const struct item_draft_options *options)
 {
     struct shape shape = {.key = key,
-                          .type_encoding = item->type_encoding,
-                          .value_bytes = item->value_bytes,
+                          .type = item_type(item),
+                          .encoding = item_encoding(item),
+                          .value_bytes = item_stored_bytes(item),
                           .blob = item_blob(item)};
     struct item *draft;
     if (shape.blob != NULL) {
@@ -225,11 +244,11 @@ struct item *shard_draft_like(struct shard *shard, struct slice key, const struc
     } else {
         draft = create_item(shard, &shape, options);
         if (draft != NULL) {
-            memcpy(draft_value(draft), item_value_bytes(item), item->value_bytes);
+            memcpy(draft_value(draft), item_value_bytes(item), shape.value_bytes);
         }
     }
     if (draft != NULL) {
-        draft->access = __atomic_load_n(&item->access, __ATOMIC_RELAXED);
+        item_set_access(draft, item_access(item));
     }
     return draft;
 }
@@ -253,7 +272,8 @@ static struct blob *create_growing_blob(struct shard *shard, uint32_t total,
 static bool can_grow_in_place(const struct shard *shard, const struct blob *blob,
                               const struct item *item, uint32_t growth)
 {
-    return blob != NULL && blob->shard == shard && blob_used_bytes(blob) == item->value_bytes &&
+    return blob != NULL && blob->shard == shard &&
+           blob_used_bytes(blob) == item_stored_bytes(item) &&
            blob->capacity_bytes - blob_used_bytes(blob) >= growth;
 }
 
@@ -295,7 +315,8 @@ struct item *shard_draft_grown(struct shard *shard, const struct item *item, uin
         return draft_grown_inline(shard, item, value, &grown);
     }
     struct shape shape = {.key = item_key(item),
-                          .type_encoding = compose_type(item_type(item), ENCODING_RAW),
+                          .type = item_type(item),
+                          .encoding = ENCODING_RAW,
                           .value_bytes = grown.value_bytes,
                           .blob = item_blob(item)};
     if (can_grow_in_place(shard, shape.blob, item, growth)) {

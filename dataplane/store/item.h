@@ -1,21 +1,28 @@
 /* An item: one key and its value, in one piece of the shard's memory.
  *
- * Layout (offsets in bytes; optional fields only where their layout bit is set, in this order):
+ * Layout (offsets in bytes):
  *
- *    0  type:4 encoding:4      ITEM_STRING ...; ENCODING_RAW, ENCODING_INT
- *    1  layout                 which optional fields follow
- *    2  access                 for eviction: written by any reader, relaxed
- *    3  state                  stale, win-token-sent, negative, soft-expired (memcached meta)
- *    4  key_bytes   (uint32)
- *    8  value_bytes (uint32)
- *   12  client_flags (uint32)  0 where a RESP command wrote it: memcached's 32-bit flags
- *   16  [expire_at_ms (uint64)] [cas (uint64)] [blob pointer]
+ *    0  kinds (uint16)         state:4 layout:5 encoding:4 type:3
+ *                              |       |        |          ITEM_STRING ...
+ *                              |       |        ENCODING_RAW, ENCODING_INT
+ *                              |       which optional fields follow (ITEM_HAS_...)
+ *                              stale, win-token-sent, negative, soft-expired (memcached meta)
+ *    2  inline_bytes (uint16)  of the value; 0 where it is in a blob
+ *    4  key_access (uint32)    access:24 key_bytes:8
+ *                              |         0 where the key is longer than 255 bytes
+ *                              for eviction: written by any reader, relaxed
+ *    8  optional fields, only where their layout bit is set, in this order:
+ *       [expire_at_ms 8] [cas 8] [blob pointer 8, shown_bytes 4] [client_flags 4] [key_bytes 4]
  *       key bytes, then value bytes (inline), unless the value is in a blob
+ *
+ * Fields are not aligned; the header is, by 8. client_flags are memcached's 32-bit flags.
  *
  * Invariants:
  *  1. A published item never changes but for `access`. Changing a value publishes a new item.
- *  2. value_bytes is what STRLEN says, for every encoding but INT, where the value is 8 bytes,
- *     an int64 in machine order.
+ *     The word of `access` is therefore read and written atomically, and its other bits never
+ *     change: two readers that write at once lose one of the two accesses and nothing else.
+ *  2. The stored bytes are what STRLEN counts, for every encoding but INT, where they are an int64
+ *     in machine order.
  *  3. A value of more than ITEM_INLINE_BYTES_MAX is in a blob. A blob is counted: items and
  *     replies on their way out share it, so a large value is never copied to be sent.
  *  4. An item gets a CAS value when somebody first asks for it (`gets`): caches that never use
@@ -31,25 +38,38 @@
 enum item_type { ITEM_STRING, ITEM_LIST, ITEM_SET, ITEM_ZSET, ITEM_HASH, ITEM_STREAM };
 enum item_encoding { ENCODING_RAW, ENCODING_INT };
 
-#define ITEM_HAS_EXPIRY 0x01
-#define ITEM_HAS_CAS    0x02
-#define ITEM_HAS_BLOB   0x04
+/* Bits of `kinds`. */
+#define ITEM_TYPE_MASK        0x0007U
+#define ITEM_ENCODING_SHIFT   3
+#define ITEM_ENCODING_MASK    0x000FU
+#define ITEM_HAS_EXPIRY       0x0080U
+#define ITEM_HAS_CAS          0x0100U
+#define ITEM_HAS_BLOB         0x0200U
+#define ITEM_HAS_CLIENT_FLAGS 0x0400U
+#define ITEM_HAS_LONG_KEY     0x0800U
+#define ITEM_STATE_SHIFT      12
+
+/* Each of these stands for 8 bytes; each of those for 4 (a blob for both). */
+#define ITEM_FIELDS_OF_8 (ITEM_HAS_EXPIRY | ITEM_HAS_CAS | ITEM_HAS_BLOB)
+#define ITEM_FIELDS_OF_4 (ITEM_HAS_BLOB | ITEM_HAS_CLIENT_FLAGS | ITEM_HAS_LONG_KEY)
+
+#define ITEM_SHORT_KEY_BYTES_MAX 255U
+#define ITEM_ACCESS_SHIFT        8
+#define ITEM_ACCESS_MAX          0xFFFFFFU
 
 #define ITEM_INLINE_BYTES_MAX 16384U
 #define ITEM_VALUE_BYTES_MAX  (512U << 20)
 #define ITEM_KEY_BYTES_MAX    (512U << 20)
 
 struct item {
-    uint8_t type_encoding; /* type in the low four bits */
-    uint8_t layout;
-    uint8_t access;
-    uint8_t state;
-    uint32_t key_bytes;
-    uint32_t value_bytes;
-    uint32_t client_flags;
+    uint16_t kinds;
+    uint16_t inline_bytes;
+    uint32_t key_access;
     /* optional fields, key, value */
 };
-_Static_assert(sizeof(struct item) == 16, "the drawing above");
+_Static_assert(sizeof(struct item) == 8, "the drawing above");
+_Static_assert(ITEM_INLINE_BYTES_MAX <= UINT16_MAX, "inline_bytes holds it");
+_Static_assert(ITEM_STREAM <= ITEM_TYPE_MASK, "three bits hold every type");
 
 /* The bytes of a large value. Capacity may exceed what any item shows of it: APPEND fills the rest
  * in place, because no published item can see those bytes. */
@@ -66,23 +86,44 @@ struct blob {
 
 static inline enum item_type item_type(const struct item *item)
 {
-    return (enum item_type)(item->type_encoding & 0x0F);
+    return (enum item_type)(item->kinds & ITEM_TYPE_MASK);
 }
 
 static inline enum item_encoding item_encoding(const struct item *item)
 {
-    return (enum item_encoding)(item->type_encoding >> 4);
+    return (enum item_encoding)(item->kinds >> ITEM_ENCODING_SHIFT & ITEM_ENCODING_MASK);
 }
 
-static inline uint64_t item_optional_field(const struct item *item, uint8_t bit)
+static inline uint8_t item_state(const struct item *item)
 {
-    if ((item->layout & bit) == 0) {
-        return 0;
+    return (uint8_t)(item->kinds >> ITEM_STATE_SHIFT);
+}
+
+/* What the fields of these layout bits take together. */
+static inline unsigned item_fields_bytes(unsigned layout)
+{
+    return 8 * (unsigned)__builtin_popcount(layout & ITEM_FIELDS_OF_8) +
+           4 * (unsigned)__builtin_popcount(layout & ITEM_FIELDS_OF_4);
+}
+
+/* Where the field of a layout bit is: behind the fields of the lower bits. */
+static inline const uint8_t *item_field(const struct item *item, unsigned bit)
+{
+    return (const uint8_t *)(item + 1) + item_fields_bytes(item->kinds & (bit - 1));
+}
+
+static inline uint64_t item_optional_field(const struct item *item, unsigned bit)
+{
+    uint64_t field = 0;
+    if ((item->kinds & bit) != 0) {
+        memcpy(&field, item_field(item, bit), sizeof(field));
     }
-    uint64_t field;
-    unsigned index = (unsigned)__builtin_popcount(item->layout & (bit - 1U));
-    memcpy(&field, (const uint8_t *)(item + 1) + index * sizeof(field), sizeof(field));
     return field;
+}
+
+static inline bool item_has_expiry(const struct item *item)
+{
+    return (item->kinds & ITEM_HAS_EXPIRY) != 0;
 }
 
 static inline uint64_t item_expire_at_ms(const struct item *item) /* Unix ms; 0: never */
@@ -100,28 +141,78 @@ static inline struct blob *item_blob(const struct item *item) /* NULL when inlin
     return (struct blob *)(uintptr_t)item_optional_field(item, ITEM_HAS_BLOB);
 }
 
+static inline uint32_t item_client_flags(const struct item *item)
+{
+    uint32_t flags = 0;
+    if ((item->kinds & ITEM_HAS_CLIENT_FLAGS) != 0) {
+        memcpy(&flags, item_field(item, ITEM_HAS_CLIENT_FLAGS), sizeof(flags));
+    }
+    return flags;
+}
+
+static inline uint32_t item_key_access(const struct item *item)
+{
+    return __atomic_load_n(&item->key_access, __ATOMIC_RELAXED);
+}
+
+/* ITEM_ACCESS_MAX at most; what it means is the eviction policy's. */
+static inline uint32_t item_access(const struct item *item)
+{
+    return item_key_access(item) >> ITEM_ACCESS_SHIFT;
+}
+
+/* Any thread that may read the item. Stores only what changes: a hot item's cache line stays
+ * shared. */
+static inline void item_set_access(const struct item *item, uint32_t access)
+{
+    uint32_t *word = (uint32_t *)(uintptr_t)&item->key_access;
+    uint32_t before = item_key_access(item);
+    uint32_t after = (before & ITEM_SHORT_KEY_BYTES_MAX) | access << ITEM_ACCESS_SHIFT;
+    if (after != before) {
+        __atomic_store_n(word, after, __ATOMIC_RELAXED);
+    }
+}
+
 static inline const uint8_t *item_key_bytes(const struct item *item)
 {
-    return (const uint8_t *)(item + 1) +
-           (unsigned)__builtin_popcount(item->layout) * sizeof(uint64_t);
+    return (const uint8_t *)(item + 1) + item_fields_bytes(item->kinds);
+}
+
+static inline uint32_t item_key_size(const struct item *item)
+{
+    uint32_t size = item_key_access(item) & ITEM_SHORT_KEY_BYTES_MAX;
+    if ((item->kinds & ITEM_HAS_LONG_KEY) != 0) {
+        memcpy(&size, item_field(item, ITEM_HAS_LONG_KEY), sizeof(size));
+    }
+    return size;
 }
 
 static inline struct slice item_key(const struct item *item)
 {
-    return slice_of(item_key_bytes(item), item->key_bytes);
+    return slice_of(item_key_bytes(item), item_key_size(item));
 }
 
 /* As Redis has it: an item expires in the millisecond after its time. */
 static inline bool item_is_expired(const struct item *item, uint64_t wall_ms)
 {
-    return (item->layout & ITEM_HAS_EXPIRY) != 0 && wall_ms > item_expire_at_ms(item);
+    return item_has_expiry(item) && wall_ms > item_expire_at_ms(item);
 }
 
 /* The stored bytes of the value, whatever they mean. */
 static inline const uint8_t *item_value_bytes(const struct item *item)
 {
     const struct blob *blob = item_blob(item);
-    return blob != NULL ? blob->bytes : item_key_bytes(item) + item->key_bytes;
+    return blob != NULL ? blob->bytes : item_key_bytes(item) + item_key_size(item);
+}
+
+/* How many they are; see invariant 2. */
+static inline uint32_t item_stored_bytes(const struct item *item)
+{
+    uint32_t bytes = item->inline_bytes;
+    if ((item->kinds & ITEM_HAS_BLOB) != 0) {
+        memcpy(&bytes, item_field(item, ITEM_HAS_BLOB) + sizeof(uint64_t), sizeof(bytes));
+    }
+    return bytes;
 }
 
 struct slice item_integer_text(const struct item *item, uint8_t scratch[NUMBER_TEXT_BYTES_MAX]);
@@ -133,17 +224,17 @@ static inline struct slice item_value(const struct item *item,
     if (item_encoding(item) == ENCODING_INT) {
         return item_integer_text(item, scratch);
     }
-    return slice_of(item_value_bytes(item), item->value_bytes);
+    return slice_of(item_value_bytes(item), item_stored_bytes(item));
 }
 
 size_t item_value_size(const struct item *item); /* as STRLEN says */
 /* True for an integer-encoded value, or a raw one that reads as one (Redis' getLongLong rules). */
 bool item_value_int64(const struct item *item, int64_t *value);
 
-static inline size_t item_bytes(const struct item *item) /* allocated size without the blob */
+static inline size_t item_bytes(const struct item *item) /* what it needs, without the blob */
 {
-    size_t value = (item->layout & ITEM_HAS_BLOB) != 0 ? 0 : item->value_bytes;
-    return (size_t)(item_key_bytes(item) - (const uint8_t *)item) + item->key_bytes + value;
+    return sizeof(*item) + item_fields_bytes(item->kinds) + item_key_size(item) +
+           item->inline_bytes;
 }
 
 /* One more / one less holder. The last release frees the blob into its shard. */

@@ -79,6 +79,7 @@ void shard_prefetch_bulk(struct shard *shard, uint32_t database, const struct ke
 /* ---- writing ------------------------------------------------------------------------------- */
 
 struct item_draft_options {
+    enum item_type type;
     enum item_encoding encoding; /* ENCODING_INT: value_bytes is ignored */
     uint64_t expire_at_ms;       /* 0: never */
     uint64_t cas;                /* 0: none (see item.h invariant 4) */

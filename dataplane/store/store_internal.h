@@ -53,11 +53,6 @@ static inline void counter_add(uint64_t *counter, uint64_t amount)
     __atomic_store_n(counter, *counter + amount, __ATOMIC_RELAXED);
 }
 
-static inline bool item_has_expiry(const struct item *item)
-{
-    return (item->layout & ITEM_HAS_EXPIRY) != 0;
-}
-
 /* shard.c */
 void shard_free_item(struct shard *shard, struct item *item);
 void shard_expire(struct shard *shard, uint32_t database, const struct key *key);

@@ -117,8 +117,8 @@ static void test_metadata_stays(void **state)
     SAY(d, "PERSIST k", ":1\r\n");
     SAY(d, "PEXPIREAT k 9000000000000", ":1\r\n");
     const struct item *item = find_item(d, "k");
-    assert_int_equal(item->client_flags, 7);
-    assert_int_equal(item->state, 1);
+    assert_int_equal(item_client_flags(item), 7);
+    assert_int_equal(item_state(item), 1);
     assert_int_equal(item_cas(item), 99);
     assert_int_equal(item_expire_at_ms(item), 9000000000000U);
 }

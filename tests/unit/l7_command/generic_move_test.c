@@ -95,8 +95,8 @@ static void test_metadata_travels(void **state)
     put_memcached_item(d, "a", "v", 7, 99, 1);
     SAY(d, "COPY a b", ":1\r\n");
     SAY(d, "RENAME a c", "+OK\r\n");
-    assert_int_equal(find_item(d, "b")->client_flags, 7);
-    assert_int_equal(find_item(d, "c")->client_flags, 7);
+    assert_int_equal(item_client_flags(find_item(d, "b")), 7);
+    assert_int_equal(item_client_flags(find_item(d, "c")), 7);
     assert_int_equal(item_cas(find_item(d, "b")), 0);
     assert_int_equal(item_cas(find_item(d, "c")), 0);
     put_list_item(d, "list");

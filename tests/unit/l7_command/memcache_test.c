@@ -321,7 +321,7 @@ static void test_large_values(void **state)
     blob_release(blob); /* the session's */
     assert_ptr_equal(item_blob(item_of("big")), blob);
     assert_int_equal(blob->reference_count, 1);
-    assert_int_equal(item_of("big")->value_bytes, LARGE_BYTES);
+    assert_int_equal(item_stored_bytes(item_of("big")), LARGE_BYTES);
 
     /* The reply refers to the blob; it survives the key. */
     send_bytes(SLICE_LITERAL("get big\r\n"));
@@ -367,7 +367,7 @@ static void test_append_to_large_values(void **state)
     expect_stored("big", LARGE_BYTES + 3, 'v', '!');
     expect("prepend big 0 0 1\r\n<\r\n", "STORED\r\n");
     expect_stored("big", LARGE_BYTES + 4, '<', '!');
-    assert_int_equal(item_of("big")->client_flags, 1);
+    assert_int_equal(item_client_flags(item_of("big")), 1);
 
     /* Numbers may stand at the front of a large one: the rest becomes blanks. */
     expect("prepend big 0 0 3\r\n41 \r\nincr big 1\r\n", "STORED\r\n42\r\n");
@@ -455,10 +455,9 @@ static void test_both_protocols_share_values(void **state)
 static void test_other_types(void **state)
 {
     struct key key = key_hashed(SLICE_LITERAL("list"));
-    const struct item_draft_options options = {.value_bytes = 1};
+    const struct item_draft_options options = {.type = ITEM_LIST, .value_bytes = 1};
     struct item *draft = shard_draft(dialogue->shard, key.bytes, &options);
     draft_value(draft)[0] = 'x';
-    draft->type_encoding = ITEM_LIST;
     shard_publish(dialogue->shard, 0, &key, draft);
     const char *error = "SERVER_ERROR the key holds a value that is not a string\r\n";
     expect("get list\r\n", error);

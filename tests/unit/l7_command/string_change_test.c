@@ -191,7 +191,7 @@ static void test_changes_keep_flags_and_drop_cas(void **state)
         struct slice reply = say_words(d, words, count);
         assert_int_not_equal(reply.data[0], '-');
         const struct item *item = find_item(d, "k");
-        assert_int_equal(item->client_flags, 7);
+        assert_int_equal(item_client_flags(item), 7);
         assert_int_equal(item_cas(item), 0);
     }
 }

@@ -73,14 +73,12 @@ const struct item *find_item(struct dialogue *dialogue, const char *key)
 }
 
 static void put_item(struct dialogue *dialogue, const char *key, const char *value,
-                     const struct item_draft_options *options, enum item_type type)
+                     const struct item_draft_options *options)
 {
     struct key hashed = key_hashed(slice_of_string(key));
     struct item *draft = shard_draft(dialogue->shard, hashed.bytes, options);
     CHECK(draft != NULL);
     memcpy(draft_value(draft), value, options->value_bytes);
-    draft->type_encoding = (uint8_t)((draft->type_encoding & 0xF0) | type);
-    CHECK(item_type(draft) == type);
     shard_publish(dialogue->shard, 0, &hashed, draft);
 }
 
@@ -91,11 +89,11 @@ void put_memcached_item(struct dialogue *dialogue, const char *key, const char *
                                          .cas = cas,
                                          .state = state,
                                          .value_bytes = (uint32_t)strlen(value)};
-    put_item(dialogue, key, value, &options, ITEM_STRING);
+    put_item(dialogue, key, value, &options);
 }
 
 void put_list_item(struct dialogue *dialogue, const char *key)
 {
-    struct item_draft_options options = {.value_bytes = 1};
-    put_item(dialogue, key, "x", &options, ITEM_LIST);
+    struct item_draft_options options = {.type = ITEM_LIST, .value_bytes = 1};
+    put_item(dialogue, key, "x", &options);
 }

@@ -64,8 +64,8 @@ static void test_getex_keeps_metadata(void **state)
     put_memcached_item(d, "k", "v", 7, 99, 1);
     SAY(d, "GETEX k EX 10", "$1\r\nv\r\n");
     const struct item *item = find_item(d, "k");
-    assert_int_equal(item->client_flags, 7);
-    assert_int_equal(item->state, 1);
+    assert_int_equal(item_client_flags(item), 7);
+    assert_int_equal(item_state(item), 1);
     assert_int_equal(item_cas(item), 99);
 }
 

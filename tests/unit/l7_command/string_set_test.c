@@ -230,8 +230,8 @@ static void test_set_clears_metadata(void **state)
     put_memcached_item(d, "k", "v", 7, 99, 1);
     SAY(d, "SET k v KEEPTTL", "+OK\r\n");
     const struct item *item = find_item(d, "k");
-    assert_int_equal(item->client_flags, 0);
-    assert_int_equal(item->state, 0);
+    assert_int_equal(item_client_flags(item), 0);
+    assert_int_equal(item_state(item), 0);
     assert_int_equal(item_cas(item), 0);
 }
 

@@ -52,10 +52,10 @@ static void check_read(struct world *world, uint32_t reader, uint64_t number)
     }
     uint64_t value[2];
     memcpy(value, item_value_bytes(item), sizeof(value));
-    bool right = item->value_bytes >= sizeof(value) && value[0] == number &&
+    bool right = item_stored_bytes(item) >= sizeof(value) && value[0] == number &&
                  slice_equal(item_key(item), key.key.bytes);
-    if (item->value_bytes > sizeof(value)) {
-        right = right && item_value_bytes(item)[item->value_bytes - 1] == (uint8_t)value[1];
+    if (item_stored_bytes(item) > sizeof(value)) {
+        right = right && item_value_bytes(item)[item_stored_bytes(item) - 1] == (uint8_t)value[1];
     }
     world->wrong[reader] += !right;
 }

@@ -38,37 +38,83 @@ static void fill_pattern(uint8_t *to, size_t size, uint8_t seed)
     }
 }
 
+static const uint32_t value_sizes[] = {
+    0, 1, 100, ITEM_INLINE_BYTES_MAX, ITEM_INLINE_BYTES_MAX + 1, 100000};
+static const uint32_t key_sizes[] = {0, 1, 7, 255, 256, 70000};
+
+static void check_layout(struct fixture *f, const struct item_draft_options *options,
+                         struct slice key, const uint8_t *pattern)
+{
+    struct item *draft = shard_draft(f->shard, key, options);
+    assert_non_null(draft);
+    memcpy(draft_value(draft), pattern, options->value_bytes);
+    item_set_access(draft, 0xABCDEF);
+    assert_int_equal(item_type(draft), options->type);
+    assert_int_equal(item_encoding(draft), ENCODING_RAW);
+    assert_int_equal(item_has_expiry(draft), options->expire_at_ms != 0);
+    assert_true(item_expire_at_ms(draft) == options->expire_at_ms);
+    assert_true(item_cas(draft) == options->cas);
+    assert_int_equal(item_client_flags(draft), options->client_flags);
+    assert_int_equal(item_state(draft), options->state);
+    assert_int_equal(item_access(draft), 0xABCDEF);
+    assert_true(slice_equal(item_key(draft), key));
+    assert_int_equal(item_blob(draft) != NULL, options->value_bytes > ITEM_INLINE_BYTES_MAX);
+    assert_int_equal(item_stored_bytes(draft), options->value_bytes);
+    assert_true(item_bytes(draft) <= memory_block_bytes(draft));
+    assert_value(draft, slice_of(pattern, options->value_bytes));
+    shard_discard_draft(f->shard, draft);
+}
+
 static void every_layout_keeps_its_fields(void **state)
 {
     struct fixture *f = *state;
-    const uint32_t sizes[] = {0, 1, 100, ITEM_INLINE_BYTES_MAX, ITEM_INLINE_BYTES_MAX + 1, 100000};
-    static uint8_t pattern[100000];
+    static uint8_t pattern[100000], key[100000];
     fill_pattern(pattern, sizeof(pattern), 7);
-    for (unsigned fields = 0; fields < 4; fields++) {
-        for (unsigned s = 0; s < 6; s++) {
-            struct item_draft_options options = {.expire_at_ms =
-                                                     (fields & 1) != 0 ? 12345678901 : 0,
-                                                 .cas = (fields & 2) != 0 ? 42 : 0,
-                                                 .client_flags = 0xCAFEBABE,
-                                                 .state = 5,
-                                                 .value_bytes = sizes[s]};
-            struct item *draft = shard_draft(f->shard, SLICE_LITERAL("the key"), &options);
-            assert_non_null(draft);
-            memcpy(draft_value(draft), pattern, sizes[s]);
-            assert_int_equal(item_type(draft), ITEM_STRING);
-            assert_int_equal(item_encoding(draft), ENCODING_RAW);
-            assert_true(item_expire_at_ms(draft) == options.expire_at_ms);
-            assert_true(item_cas(draft) == options.cas);
-            assert_int_equal(draft->client_flags, 0xCAFEBABE);
-            assert_int_equal(draft->state, 5);
-            assert_true(slice_equal(item_key(draft), SLICE_LITERAL("the key")));
-            assert_int_equal(item_blob(draft) != NULL, sizes[s] > ITEM_INLINE_BYTES_MAX);
-            assert_true(item_bytes(draft) <= memory_block_bytes(draft));
-            assert_value(draft, slice_of(pattern, sizes[s]));
-            shard_discard_draft(f->shard, draft);
+    fill_pattern(key, sizeof(key), 99);
+    for (unsigned fields = 0; fields < 8; fields++) {
+        for (unsigned s = 0; s < 36; s++) {
+            struct item_draft_options options = {
+                .type = fields % 2 == 0 ? ITEM_STRING : ITEM_STREAM,
+                .expire_at_ms = (fields & 1) != 0 ? 12345678901 : 0,
+                .cas = (fields & 2) != 0 ? UINT64_MAX : 0,
+                .client_flags = (fields & 4) != 0 ? 0xCAFEBABE : 0,
+                .state = (uint8_t)(fields * 2 + 1),
+                .value_bytes = value_sizes[s % 6]};
+            check_layout(f, &options, slice_of(key, key_sizes[s / 6]), pattern);
         }
     }
     assert_int_equal(memory_of(f).item_bytes, 0);
+}
+
+static void fields_cost_only_where_they_are(void **state)
+{
+    struct fixture *f = *state;
+    struct item_draft_options options = {.value_bytes = 100};
+    struct slice key = SLICE_LITERAL("0123456789abcdef");
+    const size_t expected[] = {8, 16, 24, 28};
+    for (unsigned i = 0; i < 4; i++) {
+        options.expire_at_ms = i >= 1 ? 1 : 0;
+        options.cas = i >= 2 ? 1 : 0;
+        options.client_flags = i >= 3 ? 1 : 0;
+        struct item *draft = shard_draft(f->shard, key, &options);
+        assert_int_equal(item_bytes(draft), expected[i] + 116);
+        shard_discard_draft(f->shard, draft);
+    }
+}
+
+static void access_is_kept_apart_from_the_key(void **state)
+{
+    struct fixture *f = *state;
+    struct item_draft_options options = {.value_bytes = 1};
+    struct item *item = shard_draft(f->shard, SLICE_LITERAL("key"), &options);
+    assert_int_equal(item_access(item), 0);
+    item_set_access(item, ITEM_ACCESS_MAX);
+    assert_int_equal(item_access(item), ITEM_ACCESS_MAX);
+    assert_int_equal(item_key_size(item), 3);
+    item_set_access(item, 1);
+    assert_int_equal(item_access(item), 1);
+    assert_int_equal(item_key_size(item), 3);
+    shard_discard_draft(f->shard, item);
 }
 
 static void integers_are_read_as_text_and_number(void **state)
@@ -140,12 +186,12 @@ static void like_copies_value_and_access(void **state)
     struct item_draft_options options = {.value_bytes = 3, .client_flags = 9};
     struct item *first = shard_draft(f->shard, SLICE_LITERAL("a"), &options);
     memcpy(draft_value(first), "abc", 3);
-    first->access = 77;
+    item_set_access(first, 77);
     struct item_draft_options other = {.cas = 5};
     struct item *second = shard_draft_like(f->shard, SLICE_LITERAL("longer"), first, &other);
     assert_value(second, SLICE_LITERAL("abc"));
-    assert_int_equal(second->access, 77);
-    assert_int_equal(second->client_flags, 0);
+    assert_int_equal(item_access(second), 77);
+    assert_int_equal(item_client_flags(second), 0);
     assert_true(item_cas(second) == 5);
     assert_true(slice_equal(item_key(second), SLICE_LITERAL("longer")));
     shard_discard_draft(f->shard, first);
@@ -264,6 +310,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define ROW(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
         ROW(every_layout_keeps_its_fields),
+        ROW(fields_cost_only_where_they_are),
+        ROW(access_is_kept_apart_from_the_key),
         ROW(integers_are_read_as_text_and_number),
         ROW(raw_text_reads_as_a_number_by_redis_rules),
         ROW(blob_filled_outside_is_shared_not_copied),

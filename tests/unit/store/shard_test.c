@@ -31,7 +31,7 @@ static void assert_holds(struct fixture *f, uint32_t database, const struct key 
         return;
     }
     assert_non_null(item);
-    assert_int_equal(item->value_bytes, strlen(text));
+    assert_int_equal(item_stored_bytes(item), strlen(text));
     assert_memory_equal(item_value_bytes(item), text, strlen(text));
 }
 

@@ -110,7 +110,7 @@ static inline uint64_t get_number(struct fixture *fixture, uint64_t number)
         return 0;
     }
     uint64_t value[2];
-    CHECK(item->value_bytes == sizeof(value));
+    CHECK(item_stored_bytes(item) == sizeof(value));
     memcpy(value, item_value_bytes(item), sizeof(value));
     CHECK(value[0] == number);
     return value[1];
