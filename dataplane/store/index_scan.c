@@ -151,7 +151,7 @@ static struct item *item_at(const struct index *index, uint64_t place)
         place -= segment->capacity;
         segment = segment->next;
     }
-    return segment->items[place];
+    return segment_item(segment, (int32_t)place);
 }
 
 struct item *index_random(const struct index *index, uint64_t *random_state,
