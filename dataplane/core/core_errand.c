@@ -1,10 +1,11 @@
 /* Errands: see core_errand.h.
  *
- *   home                         stops (owners, ascending)              home
- *   core_send_errand --------->  core_take_errand ... ---------------> core_take_errand_home
- *     copy, block                  RUN:   run, or wait for the shard      RUN:   deliver
- *                                  LEASE: lend, or wait for the shard     LEASE: run, give back,
- * deliver ROUND: collect                         ROUND: run, deliver
+ *   home                        stops (owners, ascending)                home
+ *   core_send_errand ---------> core_take_errand ... -----------------> core_take_errand_home
+ *     copy, block                 RUN: run, or wait for the shard         deliver
+ *                                 LEASE: lend, or wait for the shard      run the passengers, give
+ *                                                                         back, deliver
+ *                                 ROUND: collect                          run, deliver
  */
 #include "dataplane/core/core_errand.h"
 
@@ -14,6 +15,7 @@
 
 #define ERRAND_BYTES_KEPT 65536U /* a larger buffer is not kept for the next request */
 #define ERRAND_PAGES_KEPT 4U
+#define PASSENGERS_MAX    64U /* that run with one lease: what others wait for is bounded */
 
 /* ---- lists ----------------------------------------------------------------------------------- */
 
@@ -304,6 +306,27 @@ static void send_on(struct core *core, struct errand *errand)
     }
 }
 
+/* Sets an errand under way for all the shards that the first passengers need. */
+static void collect_leases(struct core *core)
+{
+    if (core->is_leasing || core->passengers.first == NULL) {
+        return;
+    }
+    struct errand *vehicle = acquire_errand(core);
+    vehicle->kind = ERRAND_LEASE;
+    vehicle->next_stop = 0;
+    vehicle->shards = (struct shard_set){{0}};
+    uint32_t count = 0;
+    for (const struct errand *passenger = core->passengers.first;
+         passenger != NULL && count < PASSENGERS_MAX; passenger = passenger->next) {
+        shard_set_add_all(&vehicle->shards, &passenger->shards);
+        count++;
+    }
+    core->is_leasing = true;
+    metric_add(core->metrics, METRIC_LEASES_TAKEN, 1);
+    send_on(core, vehicle);
+}
+
 static enum errand_kind kind_of(const struct route *route)
 {
     if (route->kind == ROUTE_ROUND) {
@@ -322,8 +345,14 @@ void core_send_errand(struct core *core, const struct batch_entry *entry)
     errand->shards = entry->route.shards;
     errand->next_stop = 0;
     copy_request(core, errand, entry);
-    metric_add(core->metrics, kind == ERRAND_LEASE ? METRIC_ERRANDS_LEASE : METRIC_ERRANDS_SENT, 1);
-    send_on(core, errand);
+    if (kind == ERRAND_LEASE) {
+        metric_add(core->metrics, METRIC_ERRANDS_LEASE, 1);
+        push(&core->passengers, errand);
+        collect_leases(core);
+    } else {
+        metric_add(core->metrics, METRIC_ERRANDS_SENT, 1);
+        send_on(core, errand);
+    }
 }
 
 /* ---- running --------------------------------------------------------------------------------- */
@@ -449,6 +478,25 @@ static void run_with_leases(struct core *core, struct errand *errand)
     }
 }
 
+/* Runs the first passengers whose shards the vehicle has, in their order, and puts them into
+ * `done`. Of one connection there is one passenger at most. */
+static void run_passengers(struct core *core, const struct errand *vehicle,
+                           struct errand_list *done)
+{
+    struct errand_list waiting = core->passengers;
+    core->passengers = (struct errand_list){0};
+    uint32_t count = 0;
+    for (struct errand *errand; (errand = pop(&waiting)) != NULL;) {
+        if (count < PASSENGERS_MAX && shard_set_covers(&vehicle->shards, &errand->shards)) {
+            run_with_leases(core, errand);
+            push(done, errand);
+            count++;
+        } else {
+            push(&core->passengers, errand);
+        }
+    }
+}
+
 /* ---- rounds ---------------------------------------------------------------------------------- */
 
 static void collect(struct core *core, struct errand *errand)
@@ -521,20 +569,37 @@ static void deliver_to_datagram(struct core *core, struct errand *errand)
     core_send_datagram_reply(core, &errand->datagram);
 }
 
-void core_take_errand_home(struct core *core, struct errand *errand)
+static void deliver(struct core *core, struct errand *errand)
 {
-    switch (errand->kind) {
-    case ERRAND_RUN: break;
-    case ERRAND_LEASE:
-        run_with_leases(core, errand);
-        give_leases_back(core, errand);
-        break;
-    case ERRAND_ROUND: run(core, errand, NULL); break;
-    }
     if (errand->conversation != NULL) {
         deliver_to_conversation(core, errand);
     } else if (errand->for_datagram) {
         deliver_to_datagram(core, errand);
     }
     release_errand(core, errand);
+}
+
+static void take_leases_home(struct core *core, struct errand *vehicle)
+{
+    struct errand_list done = {0};
+    run_passengers(core, vehicle, &done);
+    core->is_leasing = false;
+    give_leases_back(core, vehicle);
+    release_errand(core, vehicle);
+    for (struct errand *errand; (errand = pop(&done)) != NULL;) {
+        deliver(core, errand);
+    }
+    collect_leases(core);
+}
+
+void core_take_errand_home(struct core *core, struct errand *errand)
+{
+    switch (errand->kind) {
+    case ERRAND_RUN: deliver(core, errand); break;
+    case ERRAND_LEASE: take_leases_home(core, errand); break;
+    case ERRAND_ROUND:
+        run(core, errand, NULL);
+        deliver(core, errand);
+        break;
+    }
 }

@@ -5,8 +5,12 @@
  *
  *   ERRAND_RUN     one other shard: the owner runs the request and sends the reply home
  *   ERRAND_LEASE   several shards: visits their owners in ascending order, each of which lends its
- *                  shard; comes home, runs there on all of them, gives the leases back
+ *                  shard; comes home, where the requests that waited for it run on all of them, and
+ *                  gives the leases back
  *   ERRAND_ROUND   visits every worker, each of which adds what it knows; replies at home
+ *
+ * A worker has one errand under way for leases at most; requests that need leases meanwhile wait
+ * for it as its passengers, and run with it if it has the shards that they need.
  *
  * While its shard is lent (core->lease), a worker touches it neither for requests nor for upkeep:
  * who needs it waits, in the order of arrival. Leases are taken in ascending order and held only

@@ -46,6 +46,22 @@ static inline void shard_set_add(struct shard_set *set, uint32_t number)
     set->words[number / 64] |= 1ULL << number % 64;
 }
 
+static inline void shard_set_add_all(struct shard_set *set, const struct shard_set *more)
+{
+    for (size_t i = 0; i < sizeof(set->words) / sizeof(set->words[0]); i++) {
+        set->words[i] |= more->words[i];
+    }
+}
+
+static inline bool shard_set_covers(const struct shard_set *set, const struct shard_set *part)
+{
+    uint64_t missing = 0;
+    for (size_t i = 0; i < sizeof(set->words) / sizeof(set->words[0]); i++) {
+        missing |= part->words[i] & ~set->words[i];
+    }
+    return missing == 0;
+}
+
 static inline bool shard_set_has(const struct shard_set *set, uint32_t number)
 {
     return (set->words[number / 64] >> number % 64 & 1) != 0;
@@ -193,6 +209,8 @@ struct core {
     struct errand *free_errands;                        /* those of them that are at rest */
     struct errand_list errands_waiting, leases_waiting; /* of any home: for our shard */
     struct errand *lease;                               /* to whom our shard is lent, or NULL */
+    struct errand_list passengers;                      /* requests of ours that need leases */
+    bool is_leasing;                                    /* an errand of ours collects leases */
 
     struct core *const *peers; /* all cores by number, this one included; NULL: alone */
     struct outbox *outboxes;   /* by worker: messages that found their channel full */

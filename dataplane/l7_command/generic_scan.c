@@ -116,7 +116,13 @@ static bool parse_scan_options(struct call *call, struct key_walk *walk, uint32_
     return true;
 }
 
-/* Above the shard's own cursor stands which shard it is: they are walked one after the other. */
+static void visit_hashed_item(void *argument, const struct item *item, uint64_t hash)
+{
+    visit_item(argument, item);
+}
+
+/* Any worker may walk any shard. Above the shard's own cursor stands which shard it is: they are
+ * walked one after the other. */
 #define CURSOR_SHARD_SHIFT 56
 
 static uint64_t scan_on(struct call *call, uint64_t cursor, uint32_t count, struct key_walk *walk)
@@ -126,9 +132,9 @@ static uint64_t scan_on(struct call *call, uint64_t cursor, uint32_t count, stru
     if (number >= context->worker_count) {
         return 0; /* none of ours */
     }
-    uint64_t next =
-        shard_scan(context_shard(context, (uint32_t)number), call->client->database,
-                   cursor & ((1ULL << CURSOR_SHARD_SHIFT) - 1), count, call->now, visit_item, walk);
+    uint64_t next = shard_scan_shared(
+        context_shard(context, (uint32_t)number), call->client->database,
+        cursor & ((1ULL << CURSOR_SHARD_SHIFT) - 1), count, call->now, visit_hashed_item, walk);
     if (next == 0) {
         return number + 1 < context->worker_count ? (number + 1) << CURSOR_SHARD_SHIFT : 0;
     }
