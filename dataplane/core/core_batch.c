@@ -305,6 +305,10 @@ static void send_errand(struct core *core, struct batch_entry *entry, bool admit
 static void run_routed(struct core *core, struct batch_entry *entry)
 {
     struct route *route = &entry->route;
+    if (LIKELY(route->kind == ROUTE_HERE)) {
+        (void)run_entry(core, entry);
+        return;
+    }
     switch (route->kind) {
     case ROUTE_OWN:
         if (core_shard_is_lent(core) && route->only_reads) {

@@ -87,10 +87,11 @@ static void route_memcache(const struct core *core, struct batch_entry *entry)
 
 void core_route_entry(const struct core *core, struct batch_entry *entry)
 {
-    entry->route = (struct route){.kind = ROUTE_HERE};
-    if (core->options.worker_count == 1) {
+    if (LIKELY(core->options.worker_count == 1)) {
+        entry->route.kind = ROUTE_HERE; /* nobody looks at the rest */
         return;
     }
+    entry->route = (struct route){.kind = ROUTE_HERE};
     switch (entry->kind) {
     case ENTRY_RESP: route_resp(core, entry); break;
     case ENTRY_MEMCACHE: route_memcache(core, entry); break;

@@ -162,6 +162,76 @@ static void ask_redis_set(struct guard *guard, struct text *request, struct text
     set_key(draw_key(guard), request, reply);
 }
 
+/* ---- the same with two workers: keys of the shard whose connections these are, and of the other
+ */
+
+static uint32_t draw_key_of(struct guard *guard, uint32_t owner)
+{
+    for (;;) {
+        char name[KEY_BYTES + 1];
+        uint32_t number = draw_key(guard);
+        key_name(number, name);
+        struct key key = key_hashed(slice_of(name, KEY_BYTES));
+        if (key_owner(&key, 2) == owner) {
+            return number;
+        }
+    }
+}
+
+static void get_key_of(struct guard *guard, uint32_t owner, struct text *request,
+                       struct text *reply)
+{
+    char name[KEY_BYTES + 1];
+    uint32_t key = draw_key_of(guard, owner);
+    key_name(key, name);
+    append_format(request, "*2\r\n$3\r\nGET\r\n$%d\r\n%s\r\n", KEY_BYTES, name);
+    append_format(reply, "$%d\r\n", VALUE_BYTES);
+    append_value(reply, key);
+}
+
+static void ask_own_get(struct guard *guard, struct text *request, struct text *reply)
+{
+    get_key_of(guard, 0, request, reply);
+}
+
+static void ask_foreign_get(struct guard *guard, struct text *request, struct text *reply)
+{
+    get_key_of(guard, 1, request, reply);
+}
+
+static void ask_own_set(struct guard *guard, struct text *request, struct text *reply)
+{
+    set_key(draw_key_of(guard, 0), request, reply);
+}
+
+static void ask_foreign_set(struct guard *guard, struct text *request, struct text *reply)
+{
+    set_key(draw_key_of(guard, 1), request, reply);
+}
+
+static void set_two_keys(uint32_t first, uint32_t second, struct text *request, struct text *reply)
+{
+    append_format(request, "*5\r\n$4\r\nMSET\r\n");
+    for (int i = 0; i < 2; i++) {
+        char name[KEY_BYTES + 1];
+        uint32_t key = i == 0 ? first : second;
+        key_name(key, name);
+        append_format(request, "$%d\r\n%s\r\n$%d\r\n", KEY_BYTES, name, VALUE_BYTES);
+        append_value(request, key);
+    }
+    append_format(reply, "+OK\r\n");
+}
+
+static void ask_own_mset(struct guard *guard, struct text *request, struct text *reply)
+{
+    set_two_keys(draw_key_of(guard, 0), draw_key_of(guard, 0), request, reply);
+}
+
+static void ask_joint_mset(struct guard *guard, struct text *request, struct text *reply)
+{
+    set_two_keys(draw_key_of(guard, 0), draw_key_of(guard, 1), request, reply);
+}
+
 struct guard_case {
     const char *name;
     uint16_t port;
@@ -178,6 +248,16 @@ static const struct guard_case cases[] = {
     {"tcp_resp_set", REDIS_PORT, false, 1, 64, ask_redis_set},
     {"tcp_resp_get_pipelined", REDIS_PORT, false, PIPELINE, 16, ask_redis_get},
     {"tcp_multiget", MEMCACHE_PORT, false, 1, 16, ask_multiget},
+};
+
+/* Counted are the passes of both workers. */
+static const struct guard_case pair_cases[] = {
+    {"pair_own_get", REDIS_PORT, false, 1, 64, ask_own_get},
+    {"pair_foreign_get", REDIS_PORT, false, 1, 64, ask_foreign_get},
+    {"pair_own_set", REDIS_PORT, false, 1, 64, ask_own_set},
+    {"pair_foreign_set", REDIS_PORT, false, 1, 64, ask_foreign_set},
+    {"pair_own_mset_2", REDIS_PORT, false, 1, 64, ask_own_mset},
+    {"pair_joint_mset_2", REDIS_PORT, false, 1, 64, ask_joint_mset},
 };
 
 /* ---- the link -------------------------------------------------------------------------------- */
@@ -255,19 +335,30 @@ static void client_pass(struct guard *guard)
     } while (guard->from_server.count > 0);
 }
 
+/* With two workers each has two turns: what travels comes home in the second. */
+static void pass_all_cores(struct guard *guard, const struct instant *now)
+{
+    core_pass(guard->server.core, now);
+    if (guard->server.worker_count == 2) {
+        core_pass(guard->server.cores[1], now);
+        core_pass(guard->server.core, now);
+        core_pass(guard->server.cores[1], now);
+    }
+}
+
 static void server_pass(struct guard *guard)
 {
     struct instant now = instant_now(guard);
     guard->now_us += 100;
     if (!guard->counting) {
-        core_pass(guard->server.core, &now);
+        pass_all_cores(guard, &now);
         return;
     }
     uint64_t start = rte_rdtsc();
     CALLGRIND_TOGGLE_COLLECT;
-    core_pass(guard->server.core, &now);
+    pass_all_cores(guard, &now);
     CALLGRIND_TOGGLE_COLLECT;
-    guard->cycles[guard->rounds++] = rte_rdtsc() - start;
+    guard->cycles[guard->rounds] += rte_rdtsc() - start;
 }
 
 static void step(struct guard *guard)
@@ -348,11 +439,24 @@ static void send_request(struct guard *guard, struct connection *connection)
     connection->request.size = 0;
 }
 
-/* The client's acknowledgments travel with its next requests, those that wait so long. */
+static bool all_replied(const struct guard *guard)
+{
+    for (uint32_t i = 0; i < CONNECTIONS; i++) {
+        if (guard->connections[i].checked < guard->connections[i].reply.size) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The client's acknowledgments travel with its next requests, those that wait so long. One step is
+ * enough, but for a pipeline whose requests travel one after the other. */
 static void finish_round(struct guard *guard)
 {
-    step(guard);
-    client_pass(guard);
+    for (int i = 0; i < 20 && !all_replied(guard); i++) {
+        step(guard);
+        client_pass(guard);
+    }
     for (uint32_t i = 0; i < CONNECTIONS; i++) {
         struct connection *connection = &guard->connections[i];
         CHECK(connection->checked == connection->reply.size);
@@ -422,10 +526,10 @@ static void run_udp_round(struct guard *guard, const struct guard_case *one)
 
 /* ---- the server ------------------------------------------------------------------------------ */
 
-static void create_server(struct guard *guard)
+static void create_server(struct guard *guard, bool pair)
 {
     struct instant now = instant_now(guard);
-    simulated_server_init(&guard->server);
+    (pair ? simulated_server_init_pair : simulated_server_init)(&guard->server);
     guard->server.config->port = REDIS_PORT;
     guard->server.config->memcache_port = MEMCACHE_PORT;
     guard->server.config->memcache_udp_port = MEMCACHE_PORT;
@@ -437,15 +541,15 @@ static void create_server(struct guard *guard)
     simulated_server_start(&guard->server, &options);
 }
 
-static void create_guard(struct guard *guard)
+static void create_guard(struct guard *guard, const char *name, bool pair)
 {
     guard->now_us = 1000000;
     guard->random = 1;
     /* With a cache for this thread, as the server's own pool. */
-    guard->pool = rte_pktmbuf_pool_create("guard", POOL_MBUFS, 256, 0, 2048 + RTE_PKTMBUF_HEADROOM,
+    guard->pool = rte_pktmbuf_pool_create(name, POOL_MBUFS, 256, 0, 2048 + RTE_PKTMBUF_HEADROOM,
                                           SOCKET_ID_ANY);
     CHECK(guard->pool != NULL);
-    create_server(guard);
+    create_server(guard, pair);
     struct instant now = instant_now(guard);
     struct tcp_options options;
     tcp_default_options(&options);
@@ -468,7 +572,11 @@ static void load_keys(struct guard *guard)
         finish_round(guard);
     }
     close_connections(guard);
-    CHECK(shard_key_count(guard->server.shard, 0) == KEYS);
+    uint64_t count = 0;
+    for (uint32_t i = 0; i < guard->server.worker_count; i++) {
+        count += shard_key_count(guard->server.shards[i], 0);
+    }
+    CHECK(count == KEYS);
 }
 
 static int compare_cycles(const void *a, const void *b)
@@ -484,9 +592,11 @@ static void run_case(struct guard *guard, const struct guard_case *one)
     }
     guard->random = 1;
     guard->rounds = 0;
+    memset(guard->cycles, 0, sizeof(guard->cycles));
     for (uint32_t i = 0; i < WARM_UP_ROUNDS + one->rounds; i++) {
         guard->counting = i >= WARM_UP_ROUNDS;
         (one->udp ? run_udp_round : run_tcp_round)(guard, one);
+        guard->rounds += guard->counting ? 1 : 0;
     }
     guard->counting = false;
     CALLGRIND_DUMP_STATS_AT(one->name);
@@ -507,7 +617,7 @@ static void start_dpdk(void)
                                    "--no-huge",
                                    "--no-pci",
                                    "-m",
-                                   "128",
+                                   "320",
                                    "-l",
                                    "0",
                                    "--no-shconf",
@@ -522,20 +632,31 @@ static void start_dpdk(void)
     CHECK(rte_eal_init(COUNT, vector) >= 0);
 }
 
+/* All of them, or the one that is named. */
+static void run_cases(struct guard *guard, const struct guard_case *list, size_t count,
+                      const char *name)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (name == NULL || strcmp(name, list[i].name) == 0) {
+            run_case(guard, &list[i]);
+        }
+    }
+}
+
 int main(int argument_count, char **arguments)
 {
-    static struct guard guard;
+    static struct guard guard, pair;
+    const char *name = argument_count < 2 ? NULL : arguments[1];
     start_dpdk();
     command_table_setup();
     rcu_thread_register();
-    create_guard(&guard);
+    create_guard(&guard, "guard", false);
     load_keys(&guard);
+    create_guard(&pair, "pair", true);
+    load_keys(&pair);
     printf("build %s\n", GUARD_BUILD);
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        if (argument_count < 2 || strcmp(arguments[1], cases[i].name) == 0) {
-            run_case(&guard, &cases[i]);
-        }
-    }
+    run_cases(&guard, cases, sizeof(cases) / sizeof(cases[0]), name);
+    run_cases(&pair, pair_cases, sizeof(pair_cases) / sizeof(pair_cases[0]), name);
     rcu_thread_unregister();
     return 0;
 }

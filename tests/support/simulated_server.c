@@ -5,6 +5,7 @@
 
 #include "dataplane/base/check.h"
 #include "dataplane/base/rcu.h"
+#include "dataplane/channel/channel.h"
 #include "tests/support/simulated_host.h"
 
 #define MAINTAIN_PASSES_MAX 10000
@@ -16,48 +17,91 @@ void simulated_server_setup_process(void)
     rcu_thread_register();
 }
 
+static struct shard *create_shard(struct simulated_server *server, uint32_t number,
+                                  struct metrics *metrics)
+{
+    struct shard_options options = {.number = number, .metrics = metrics};
+    struct shard *shard = shard_create(&options);
+    CHECK(shard != NULL);
+    shard_attach_thread(shard);
+    server->shards[number] = shard;
+    server->all_metrics[number] = metrics;
+    return shard;
+}
+
+void simulated_server_init_pair(struct simulated_server *server)
+{
+    simulated_server_init(server);
+    server->worker_count = 2;
+    (void)create_shard(server, 1, &server->peer_metrics);
+    for (uint32_t from = 0; from < 2; from++) {
+        struct channel *channel = channel_create(256);
+        CHECK(channel != NULL);
+        server->to_peers[from][1 - from] = server->from_peers[1 - from][from] = channel;
+    }
+}
+
 void simulated_server_init(struct simulated_server *server)
 {
-    *server = (struct simulated_server){.core = NULL};
-    struct shard_options options = {.metrics = &server->metrics};
-    server->shard = shard_create(&options);
-    CHECK(server->shard != NULL);
-    shard_attach_thread(server->shard);
+    *server = (struct simulated_server){.worker_count = 1};
+    server->shard = create_shard(server, 0, &server->metrics);
     server->config = config_create_default();
     CHECK(server->config != NULL);
     server->config->protected_mode = false;
     server->config_slot = server->config;
-    server->all_metrics[0] = &server->metrics;
 }
 
-void simulated_server_start(struct simulated_server *server, const struct core_options *options)
+static struct core *create_core(struct simulated_server *server, const struct core_options *options,
+                                uint32_t number, struct metrics *metrics)
 {
     struct config_error error = {{0}};
     struct core_options all = *options;
-    all.worker_count = 1;
+    all.number = number;
+    all.worker_count = server->worker_count;
     all.config_slot = &server->config_slot;
-    all.shard = server->shard;
-    all.all_shards = &server->shard;
-    all.metrics = &server->metrics;
+    all.shard = server->shards[number];
+    all.all_shards = server->shards;
+    all.metrics = metrics;
+    all.to_peers = server->to_peers[number];
+    all.from_peers = server->from_peers[number];
     all.all_metrics = server->all_metrics;
     all.status = &server->status;
     all.control_wake_fd = -1;
     all.error = &error;
-    server->core = core_create(&all);
-    if (server->core == NULL) {
+    struct core *core = core_create(&all);
+    if (core == NULL) {
         (void)fprintf(stderr, "core: %s\n", error.text);
         abort();
+    }
+    server->cores[number] = core;
+    return core;
+}
+
+void simulated_server_start(struct simulated_server *server, const struct core_options *options)
+{
+    server->core = create_core(server, options, 0, &server->metrics);
+    if (server->worker_count == 2) {
+        struct core_options peer = {.seed = options->seed, .now = options->now};
+        (void)create_core(server, &peer, 1, &server->peer_metrics);
+        cores_join(server->cores, 2);
     }
 }
 
 void simulated_server_deinit(struct simulated_server *server, const struct instant *now)
 {
-    core_close_all(server->core, now);
-    CHECK(metric_read(&server->metrics, METRIC_CONNECTIONS_CURRENT) == 0);
-    core_destroy(server->core);
-    for (int i = 0; i < MAINTAIN_PASSES_MAX && shard_maintain(server->shard, now); i++) {
+    for (uint32_t i = 0; i < server->worker_count; i++) {
+        core_close_all(server->cores[i], now);
+        CHECK(metric_read(server->all_metrics[i], METRIC_CONNECTIONS_CURRENT) == 0);
     }
-    shard_destroy(server->shard);
+    for (uint32_t i = 0; i < server->worker_count; i++) {
+        core_destroy(server->cores[i]);
+    }
+    for (uint32_t i = 0; i < server->worker_count; i++) {
+        for (int j = 0; j < MAINTAIN_PASSES_MAX && shard_maintain(server->shards[i], now); j++) {
+        }
+        shard_destroy(server->shards[i]);
+        channel_destroy(server->to_peers[i][server->worker_count - 1 - i]);
+    }
     config_destroy(server->config);
 }
 
