@@ -21,6 +21,10 @@ enum message_type {
     /* worker -> control: please have index segments ready; control -> worker: here is one */
     MESSAGE_SEGMENT_WANTED,
     MESSAGE_SEGMENT_READY,
+    /* worker -> reclaimer: please put memory behind a chunk, or take it away; and back, done:
+     * `pointer` is a struct memory, words[0] the chunk */
+    MESSAGE_MEMORY_WANTED,
+    MESSAGE_MEMORY_READY,
 };
 
 struct message {

@@ -43,16 +43,19 @@ static void release_owner(struct byte_owner *owner)
     blob_release((struct blob *)owner);
 }
 
+/* A run of its own in any case: only items are in spans, and can be moved (shard_defrag.c). */
 static struct blob *create_blob(struct shard *shard, uint32_t capacity_bytes,
                                 enum memory_limit limit)
 {
-    struct blob *blob = memory_allocate(
-        &shard->memory, offsetof(struct blob, bytes) + (size_t)capacity_bytes, limit);
+    size_t bytes = offsetof(struct blob, bytes) + (size_t)capacity_bytes;
+    bytes = bytes > MEMORY_SMALL_BYTES_MAX ? bytes : MEMORY_SMALL_BYTES_MAX + 1;
+    struct blob *blob = memory_allocate(&shard->memory, bytes, limit);
     if (blob != NULL) {
         *blob = (struct blob){.owner = {release_owner},
                               .shard = shard,
                               .reference_count = 1,
                               .capacity_bytes = capacity_bytes};
+        memory_note_blob(&shard->memory, (int64_t)memory_block_bytes(&shard->memory, blob));
     }
     return blob;
 }
@@ -68,20 +71,68 @@ struct blob *shard_create_blob(struct shard *shard, uint32_t capacity_bytes)
 
 void blob_acquire(struct blob *blob)
 {
-    CHECK(blob->reference_count < UINT32_MAX);
-    blob->reference_count++;
+    uint32_t before = __atomic_fetch_add(&blob->reference_count, 1, __ATOMIC_RELAXED);
+    CHECK(before > 0 && before < UINT32_MAX);
+}
+
+/* True: that was the last count. */
+static bool count_down(struct blob *blob)
+{
+    uint32_t before = __atomic_fetch_sub(&blob->reference_count, 1, __ATOMIC_ACQ_REL);
+    CHECK(before > 0);
+    return before == 1;
 }
 
 void blob_release(struct blob *blob)
 {
-    CHECK(blob->reference_count > 0);
-    if (--blob->reference_count == 0) {
-        memory_free(&blob->shard->memory, blob);
+    if (!count_down(blob)) {
+        return;
     }
+    struct blob **stack = &blob->shard->returned_blobs;
+    struct blob *first = __atomic_load_n(stack, __ATOMIC_RELAXED);
+    do {
+        blob->next_returned = first;
+    } while (!__atomic_compare_exchange_n(stack, &first, blob, true, __ATOMIC_RELEASE,
+                                          __ATOMIC_RELAXED));
+}
+
+static void free_blob(struct shard *shard, struct blob *blob)
+{
+    memory_note_blob(&shard->memory, -(int64_t)memory_block_bytes(&shard->memory, blob));
+    memory_free(&shard->memory, blob);
+}
+
+void shard_release_blob(struct shard *shard, struct blob *blob)
+{
+    if (blob->shard != shard) {
+        blob_release(blob);
+    } else if (count_down(blob)) {
+        free_blob(shard, blob);
+    }
+}
+
+bool shard_free_returned_blobs(struct shard *shard)
+{
+    if (__atomic_load_n(&shard->returned_blobs, __ATOMIC_RELAXED) == NULL) {
+        return false;
+    }
+    struct blob *blob = __atomic_exchange_n(&shard->returned_blobs, NULL, __ATOMIC_ACQUIRE);
+    while (blob != NULL) {
+        struct blob *next = blob->next_returned;
+        free_blob(shard, blob);
+        blob = next;
+    }
+    return true;
 }
 
 /* ---- drafts -----------------------------------------------------------------------------------
  */
+
+/* Grows in the home shard only; items of other shards, which show less, look at it too. */
+static uint32_t blob_used_bytes(const struct blob *blob)
+{
+    return __atomic_load_n(&blob->used_bytes, __ATOMIC_RELAXED);
+}
 
 /* What an item is made of, before its size is known. */
 struct shape {
@@ -179,9 +230,9 @@ static struct item *create_item_owning(struct shard *shard, const struct shape *
 {
     struct item *item = create_item(shard, shape, options);
     if (item == NULL) {
-        blob_release(shape->blob);
-    } else if (shape->blob->used_bytes < shape->value_bytes) {
-        shape->blob->used_bytes = shape->value_bytes;
+        shard_release_blob(shard, shape->blob);
+    } else if (blob_used_bytes(shape->blob) < shape->value_bytes) {
+        __atomic_store_n(&shape->blob->used_bytes, shape->value_bytes, __ATOMIC_RELAXED);
     }
     return item;
 }
@@ -213,7 +264,7 @@ uint8_t *draft_value(struct item *draft)
 struct item *shard_draft_over_blob(struct shard *shard, struct slice key, struct blob *blob,
                                    const struct item_draft_options *options)
 {
-    CHECK(blob->shard == shard && options->value_bytes <= blob->capacity_bytes);
+    CHECK(options->value_bytes <= blob->capacity_bytes);
     struct shape shape = {.key = key,
                           .type = options->type,
                           .encoding = ENCODING_RAW,
@@ -261,11 +312,14 @@ static struct blob *create_growing_blob(struct shard *shard, uint32_t total,
     return blob != NULL ? blob : create_blob(shard, total, limit);
 }
 
-/* Nobody was ever shown more than this item shows: what follows is free to be written. */
-static bool can_grow_in_place(const struct blob *blob, const struct item *item, uint32_t growth)
+/* Nobody was ever shown more than this item shows: what follows is free to be written. Only in the
+ * blob's own shard: items of others may share it, and their writers must not do the same. */
+static bool can_grow_in_place(const struct shard *shard, const struct blob *blob,
+                              const struct item *item, uint32_t growth)
 {
-    return blob != NULL && blob->used_bytes == item_stored_bytes(item) &&
-           blob->capacity_bytes - blob->used_bytes >= growth;
+    return blob != NULL && blob->shard == shard &&
+           blob_used_bytes(blob) == item_stored_bytes(item) &&
+           blob->capacity_bytes - blob_used_bytes(blob) >= growth;
 }
 
 static struct blob *copy_into_blob(struct shard *shard, struct slice value, uint32_t total,
@@ -310,7 +364,7 @@ struct item *shard_draft_grown(struct shard *shard, const struct item *item, uin
                           .encoding = ENCODING_RAW,
                           .value_bytes = grown.value_bytes,
                           .blob = item_blob(item)};
-    if (can_grow_in_place(shape.blob, item, growth)) {
+    if (can_grow_in_place(shard, shape.blob, item, growth)) {
         blob_acquire(shape.blob);
     } else {
         shape.blob = copy_into_blob(shard, value, grown.value_bytes, &grown);

@@ -22,7 +22,6 @@ void simulated_server_init(struct simulated_server *server)
     struct shard_options options = {.metrics = &server->metrics};
     server->shard = shard_create(&options);
     CHECK(server->shard != NULL);
-    shard_attach_thread(server->shard);
     server->config = config_create_default();
     CHECK(server->config != NULL);
     server->config->protected_mode = false;

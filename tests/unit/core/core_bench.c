@@ -70,7 +70,6 @@ struct core_bench *bench_create(void)
     struct shard_options shard_options = {.metrics = &b->metrics};
     b->shard = shard_create(&shard_options);
     CHECK(b->shard != NULL);
-    shard_attach_thread(b->shard);
     b->config = config_create_default();
     CHECK(b->config != NULL);
     b->ports[BENCH_REDIS] = free_port(SOCK_STREAM);
