@@ -340,6 +340,9 @@ static int setup_channels(struct server *server)
 
 static void teardown_shards(struct server *server)
 {
+    for (uint32_t i = 0; i < server->worker_count && server->shards[i] != NULL; i++) {
+        shard_clear(server->shards[i]);
+    }
     for (uint32_t i = 0; i < server->worker_count; i++) {
         if (server->shards[i] != NULL) {
             shard_destroy(server->shards[i]);
@@ -347,14 +350,32 @@ static void teardown_shards(struct server *server)
     }
 }
 
+/* The memory node of a CPU; -1: there is only one, or nobody knows. */
+static int numa_node_of(uint32_t cpu)
+{
+    char path[64];
+    for (int node = 0; node < 64 && access("/sys/devices/system/node/node1", F_OK) == 0; node++) {
+        snprintf(path, sizeof(path), "/sys/devices/system/cpu/cpu%" PRIu32 "/node%d", cpu, node);
+        if (access(path, F_OK) == 0) {
+            return node;
+        }
+    }
+    return -1;
+}
+
+/* With hugepages: EAL has what it will need by now, so the rest may go to the data. */
 static int setup_shards(struct server *server)
 {
+    uint32_t cpus[CONFIG_WORKERS_MAX];
+    uint32_t cpu_count = config_worker_cpus(server->config, cpus, CONFIG_WORKERS_MAX);
     for (uint32_t i = 0; i < server->worker_count; i++) {
         struct shard_options options = {
             .number = i,
             .maxmemory_bytes = (uint64_t)server->config->maxmemory / server->worker_count,
             .metrics = &server->metrics[i],
             .to_reclaimer = server->to_reclaimer[i],
+            .use_hugepages = eal_uses_hugepages(),
+            .numa_node = i < cpu_count ? numa_node_of(cpus[i]) : -1,
         };
         server->shards[i] = shard_create(&options);
         if (server->shards[i] == NULL) {

@@ -26,6 +26,10 @@ enum message_type {
     MESSAGE_ERRAND_DONE,
     /* worker -> worker: the lease of the receiver's shard is given back */
     MESSAGE_LEASE_RETURNED,
+    /* worker -> reclaimer: please put memory behind a chunk, or take it away; and back, done:
+     * `pointer` is a struct memory, words[0] the chunk */
+    MESSAGE_MEMORY_WANTED,
+    MESSAGE_MEMORY_READY,
 };
 
 struct message {

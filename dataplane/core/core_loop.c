@@ -130,14 +130,16 @@ static void take_message(struct core *core, const struct message *message)
     switch (message->type) {
     case MESSAGE_CONTROL_REPLY: core_take_control_reply(core, message->pointer); break;
     case MESSAGE_RECLAIMED_BATCH:
-    case MESSAGE_SEGMENT_READY: shard_take_message(core->shard, message); break;
+    case MESSAGE_SEGMENT_READY:
+    case MESSAGE_MEMORY_READY: shard_take_message(core->shard, message); break;
     case MESSAGE_NONE:
     case MESSAGE_ERRAND: core_take_errand(core, message->pointer); break;
     case MESSAGE_ERRAND_DONE: core_take_errand_home(core, message->pointer); break;
     case MESSAGE_LEASE_RETURNED: core_take_lease_back(core); break;
     case MESSAGE_RECLAIM_BATCH:
     case MESSAGE_CONTROL_REQUEST:
-    case MESSAGE_SEGMENT_WANTED: break;
+    case MESSAGE_SEGMENT_WANTED:
+    case MESSAGE_MEMORY_WANTED: break;
     }
 }
 
@@ -311,7 +313,6 @@ static bool may_sleep(struct core *core, const struct instant *now, bool did_wor
 void core_run(struct core *core)
 {
     struct instant now;
-    shard_attach_thread(core->shard);
     while (!stopping(core)) {
         clock_read(&now);
         bool did_work = core_pass(core, &now);

@@ -7,12 +7,6 @@
 #include "config/config.h"
 #include "dataplane/l7_command/info_internal.h"
 
-#ifdef NICACHED_MIMALLOC
-#define ALLOCATOR_NAME "mimalloc"
-#else
-#define ALLOCATOR_NAME "libc"
-#endif
-
 static const struct control_status no_status;
 
 static const struct control_status *status_of(const struct call *call)
@@ -117,19 +111,25 @@ static double percent(uint64_t part, uint64_t whole)
     return whole == 0 ? 0.0 : (double)part * 100.0 / (double)whole;
 }
 
+static uint32_t shard_count(const struct command_context *context)
+{
+    return context->all_shards == NULL ? 1 : context->worker_count;
+}
+
+static struct shard_memory memory_of_shard(const struct command_context *context, uint32_t number)
+{
+    struct shard_memory memory;
+    shard_read_memory(context->all_shards == NULL ? context->shard : context->all_shards[number],
+                      &memory);
+    return memory;
+}
+
 static struct shard_memory sum_memory(const struct call *call)
 {
-    struct shard_memory sum = {0}, part;
-    const struct command_context *context = call->context;
-    uint32_t count = context->all_shards == NULL ? 1 : context->worker_count;
-    for (uint32_t i = 0; i < count; i++) {
-        shard_read_memory(context->all_shards == NULL ? context->shard : context->all_shards[i],
-                          &part);
-        sum.used_bytes += part.used_bytes;
-        sum.item_bytes += part.item_bytes;
-        sum.index_bytes += part.index_bytes;
-        sum.retired_bytes += part.retired_bytes;
-        sum.peak_bytes += part.peak_bytes;
+    struct shard_memory sum = {0};
+    for (uint32_t i = 0; i < shard_count(call->context); i++) {
+        struct shard_memory part = memory_of_shard(call->context, i);
+        shard_add_memory(&sum, &part);
     }
     return sum;
 }
@@ -139,20 +139,90 @@ static void print_policy(void *argument, const char *name, const char *value)
     text_print(argument, "maxmemory_policy:%s\r\n", value);
 }
 
+/* Overhead as Redis has it: what is allocated but is neither a key nor a value. The index, the
+ * allocator's bookkeeping, and what connections hold. */
 static void print_used_memory(struct text *text, const struct shard_memory *memory,
-                              uint64_t resident)
+                              uint64_t resident, uint64_t buffers)
 {
+    uint64_t overhead = memory->index_bytes + memory->overhead_bytes + buffers;
     print_bytes(text, "used_memory", memory->used_bytes);
     print_bytes(text, "used_memory_rss", resident);
     print_bytes(text, "used_memory_peak", memory->peak_bytes);
     text_print(text,
                "used_memory_peak_perc:%.2f%%\r\nused_memory_overhead:%" PRIu64
                "\r\nused_memory_startup:0\r\nused_memory_dataset:%" PRIu64
-               "\r\nused_memory_dataset_perc:%.2f%%\r\nused_memory_retired:%" PRIu64 "\r\n",
-               percent(memory->used_bytes, memory->peak_bytes), memory->index_bytes,
-               memory->item_bytes, percent(memory->item_bytes, memory->used_bytes),
-               memory->retired_bytes);
-    text_print(text, "allocator_allocated:%" PRIu64 "\r\n", memory->used_bytes);
+               "\r\nused_memory_dataset_perc:%.2f%%\r\n",
+               percent(memory->used_bytes, memory->peak_bytes), overhead, memory->item_bytes,
+               percent(memory->item_bytes, memory->used_bytes));
+    text_print(text,
+               "used_memory_index:%" PRIu64 "\r\nused_memory_values_apart:%" PRIu64
+               "\r\nused_memory_retired:%" PRIu64 "\r\n",
+               memory->index_bytes, memory->blob_bytes, memory->retired_bytes);
+}
+
+static double ratio(uint64_t part, uint64_t whole)
+{
+    return percent(part, whole) / 100;
+}
+
+/* The pages of items and values; the index has its memory from DPDK. */
+static void print_allocator(struct text *text, const struct shard_memory *memory, uint64_t resident)
+{
+    text_print(text,
+               "allocator_allocated:%" PRIu64 "\r\nallocator_active:%" PRIu64
+               "\r\nallocator_resident:%" PRIu64 "\r\nallocator_overhead:%" PRIu64 "\r\n",
+               memory->item_bytes, memory->active_bytes, memory->resident_bytes,
+               memory->overhead_bytes);
+    text_print(text,
+               "allocator_frag_ratio:%.2f\r\nallocator_frag_bytes:%" PRId64
+               "\r\nallocator_rss_ratio:%.2f\r\nallocator_rss_bytes:%" PRId64
+               "\r\nrss_overhead_ratio:%.2f\r\nrss_overhead_bytes:%" PRId64 "\r\n",
+               ratio(memory->active_bytes, memory->item_bytes),
+               (int64_t)(memory->active_bytes - memory->item_bytes),
+               ratio(memory->resident_bytes, memory->active_bytes),
+               (int64_t)(memory->resident_bytes - memory->active_bytes),
+               ratio(resident, memory->resident_bytes),
+               (int64_t)(resident - memory->resident_bytes));
+}
+
+static void print_books(struct text *text, const char *owner, uint32_t number,
+                        const struct shard_memory *memory)
+{
+    static const char *const types[ITEM_TYPE_COUNT] = {
+        [ITEM_STRING] = "string", [ITEM_LIST] = "list", [ITEM_SET] = "set",
+        [ITEM_ZSET] = "zset",     [ITEM_HASH] = "hash", [ITEM_STREAM] = "stream",
+    };
+    text_print(text,
+               "%s%" PRIu32 ":used=%" PRIu64 ",items=%" PRIu64 ",values_apart=%" PRIu64
+               ",index=%" PRIu64 ",retired=%" PRIu64 ",active=%" PRIu64 ",resident=%" PRIu64
+               ",headroom=%" PRIu64 "\r\n",
+               owner, number, memory->used_bytes, memory->item_bytes, memory->blob_bytes,
+               memory->index_bytes, memory->retired_bytes, memory->active_bytes,
+               memory->resident_bytes, memory->headroom_bytes);
+    for (uint32_t i = 0; i < ITEM_TYPE_COUNT; i++) {
+        if (memory->types[i].count > 0) {
+            text_print(text, "%s%" PRIu32 "_%s:items=%" PRIu64 ",bytes=%" PRIu64 "\r\n", owner,
+                       number, types[i], memory->types[i].count, memory->types[i].bytes);
+        }
+    }
+}
+
+static void print_shards(struct text *text, const struct call *call)
+{
+    for (uint32_t i = 0; i < shard_count(call->context); i++) {
+        struct shard_memory memory = memory_of_shard(call->context, i);
+        print_books(text, "shard", i, &memory);
+    }
+}
+
+static void print_reclaim(struct text *text, const struct shard_memory *memory)
+{
+    uint64_t average =
+        memory->grace_periods == 0 ? 0 : memory->grace_us_sum / memory->grace_periods;
+    text_print(text,
+               "reclaim_batches_in_flight:%" PRIu64 "\r\nreclaim_grace_periods:%" PRIu64
+               "\r\nreclaim_grace_us_average:%" PRIu64 "\r\nreclaim_grace_us_max:%" PRIu64 "\r\n",
+               memory->reclaim_batches, memory->grace_periods, average, memory->grace_us_max);
 }
 
 void info_print_memory(struct text *text, const struct call *call)
@@ -160,7 +230,9 @@ void info_print_memory(struct text *text, const struct call *call)
     const struct config *config = call->context->config;
     struct shard_memory memory = sum_memory(call);
     uint64_t resident = load(&status_of(call)->resident_bytes);
-    print_used_memory(text, &memory, resident);
+    uint64_t buffers = measure_buffers(call).total;
+    print_used_memory(text, &memory, resident, buffers);
+    print_allocator(text, &memory, resident);
     print_bytes(text, "total_system_memory", call->context->system_memory_bytes);
     text_print(text, "used_memory_lua:0\r\nused_memory_vm_eval:0\r\nused_memory_lua_human:0B\r\n"
                      "used_memory_scripts_eval:0\r\nnumber_of_cached_scripts:0\r\n"
@@ -172,15 +244,16 @@ void info_print_memory(struct text *text, const struct call *call)
     struct slice policy = SLICE_LITERAL("maxmemory-policy");
     config_visit(config, 1, &policy, print_policy, text);
     text_print(text, "mem_fragmentation_ratio:%.2f\r\nmem_fragmentation_bytes:%" PRId64 "\r\n",
-               percent(resident, memory.used_bytes) / 100,
-               (int64_t)resident - (int64_t)memory.used_bytes);
+               ratio(resident, memory.used_bytes), (int64_t)resident - (int64_t)memory.used_bytes);
     text_print(text,
                "mem_not_counted_for_evict:0\r\nmem_replication_backlog:0\r\n"
                "mem_total_replication_buffers:0\r\nmem_clients_slaves:0\r\n"
                "mem_clients_normal:%" PRIu64 "\r\nmem_cluster_links:0\r\nmem_aof_buffer:0\r\n"
-               "mem_allocator:" ALLOCATOR_NAME "\r\nactive_defrag_running:0\r\n"
+               "mem_allocator:nicached\r\nactive_defrag_running:0\r\n"
                "lazyfree_pending_objects:0\r\nlazyfreed_objects:0\r\n",
-               measure_buffers(call).total);
+               buffers);
+    print_reclaim(text, &memory);
+    print_shards(text, call);
 }
 
 /* ---- what does not exist in this version -------------------------------------------------------

@@ -142,9 +142,7 @@ enum command_verdict server_memory_usage(struct call *call)
         reply_null(call->reply);
         return COMMAND_DONE;
     }
-    const struct blob *blob = item_blob(item);
-    size_t blob_bytes = blob == NULL ? 0 : sizeof(*blob) + blob->capacity_bytes;
-    reply_integer(call->reply, (int64_t)(item_bytes(item) + blob_bytes));
+    reply_integer(call->reply, (int64_t)shard_item_bytes(call->shard, item));
     return COMMAND_DONE;
 }
 

@@ -43,16 +43,19 @@ static void release_owner(struct byte_owner *owner)
     blob_release((struct blob *)owner);
 }
 
+/* A run of its own in any case: only items are in spans, and can be moved (shard_defrag.c). */
 static struct blob *create_blob(struct shard *shard, uint32_t capacity_bytes,
                                 enum memory_limit limit)
 {
-    struct blob *blob = memory_allocate(
-        &shard->memory, offsetof(struct blob, bytes) + (size_t)capacity_bytes, limit);
+    size_t bytes = offsetof(struct blob, bytes) + (size_t)capacity_bytes;
+    bytes = bytes > MEMORY_SMALL_BYTES_MAX ? bytes : MEMORY_SMALL_BYTES_MAX + 1;
+    struct blob *blob = memory_allocate(&shard->memory, bytes, limit);
     if (blob != NULL) {
         *blob = (struct blob){.owner = {release_owner},
                               .shard = shard,
                               .reference_count = 1,
                               .capacity_bytes = capacity_bytes};
+        memory_note_blob(&shard->memory, (int64_t)memory_block_bytes(&shard->memory, blob));
     }
     return blob;
 }
@@ -68,16 +71,58 @@ struct blob *shard_create_blob(struct shard *shard, uint32_t capacity_bytes)
 
 void blob_acquire(struct blob *blob)
 {
-    CHECK(blob->reference_count < UINT32_MAX);
-    blob->reference_count++;
+    uint32_t before = __atomic_fetch_add(&blob->reference_count, 1, __ATOMIC_RELAXED);
+    CHECK(before > 0 && before < UINT32_MAX);
+}
+
+/* True: that was the last count. */
+static bool count_down(struct blob *blob)
+{
+    uint32_t before = __atomic_fetch_sub(&blob->reference_count, 1, __ATOMIC_ACQ_REL);
+    CHECK(before > 0);
+    return before == 1;
 }
 
 void blob_release(struct blob *blob)
 {
-    CHECK(blob->reference_count > 0);
-    if (--blob->reference_count == 0) {
-        memory_free(&blob->shard->memory, blob);
+    if (!count_down(blob)) {
+        return;
     }
+    struct blob **stack = &blob->shard->returned_blobs;
+    struct blob *first = __atomic_load_n(stack, __ATOMIC_RELAXED);
+    do {
+        blob->next_returned = first;
+    } while (!__atomic_compare_exchange_n(stack, &first, blob, true, __ATOMIC_RELEASE,
+                                          __ATOMIC_RELAXED));
+}
+
+static void free_blob(struct shard *shard, struct blob *blob)
+{
+    memory_note_blob(&shard->memory, -(int64_t)memory_block_bytes(&shard->memory, blob));
+    memory_free(&shard->memory, blob);
+}
+
+void shard_release_blob(struct shard *shard, struct blob *blob)
+{
+    if (blob->shard != shard) {
+        blob_release(blob);
+    } else if (count_down(blob)) {
+        free_blob(shard, blob);
+    }
+}
+
+bool shard_free_returned_blobs(struct shard *shard)
+{
+    if (__atomic_load_n(&shard->returned_blobs, __ATOMIC_RELAXED) == NULL) {
+        return false;
+    }
+    struct blob *blob = __atomic_exchange_n(&shard->returned_blobs, NULL, __ATOMIC_ACQUIRE);
+    while (blob != NULL) {
+        struct blob *next = blob->next_returned;
+        free_blob(shard, blob);
+        blob = next;
+    }
+    return true;
 }
 
 /* ---- drafts -----------------------------------------------------------------------------------
@@ -185,7 +230,7 @@ static struct item *create_item_owning(struct shard *shard, const struct shape *
 {
     struct item *item = create_item(shard, shape, options);
     if (item == NULL) {
-        blob_release(shape->blob);
+        shard_release_blob(shard, shape->blob);
     } else if (blob_used_bytes(shape->blob) < shape->value_bytes) {
         __atomic_store_n(&shape->blob->used_bytes, shape->value_bytes, __ATOMIC_RELAXED);
     }

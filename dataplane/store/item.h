@@ -35,7 +35,15 @@
 #include "dataplane/base/bytes.h"
 #include "dataplane/base/number.h"
 
-enum item_type { ITEM_STRING, ITEM_LIST, ITEM_SET, ITEM_ZSET, ITEM_HASH, ITEM_STREAM };
+enum item_type {
+    ITEM_STRING,
+    ITEM_LIST,
+    ITEM_SET,
+    ITEM_ZSET,
+    ITEM_HASH,
+    ITEM_STREAM,
+    ITEM_TYPE_COUNT
+};
 enum item_encoding { ENCODING_RAW, ENCODING_INT };
 
 /* Bits of `kinds`. */
@@ -72,12 +80,33 @@ _Static_assert(ITEM_INLINE_BYTES_MAX <= UINT16_MAX, "inline_bytes holds it");
 _Static_assert(ITEM_STREAM <= ITEM_TYPE_MASK, "three bits hold every type");
 
 /* The bytes of a large value. Capacity may exceed what any item shows of it: APPEND fills the rest
- * in place, because no published item can see those bytes. */
+ * in place, because no published item can see those bytes.
+ *
+ * The life of a blob:
+ *
+ *   created --> held by items, sessions, replies --> last release --> freed into its shard
+ *               (also of other workers)                |  by the shard's holder: at once
+ *                                                      +- by anybody else: through the shard's
+ *                                                         stack of returned blobs, at its next pass
+ *
+ * Who may touch what: `reference_count` and `next_returned` are atomic; `used_bytes` is written by
+ * the holder of its shard (items of other shards may show it, too); the rest does not change. Why
+ * nobody counts up from 0, and nobody reads what has been freed: A. A holder counts up for another
+ * one while it holds a count itself. A reader of another worker does so between finding the item
+ * and its next quiescent state: the item is freed a grace period after it was unlinked, so until
+ * then it holds its own count. So counting up needs no order (relaxed), and a count that was 0 is a
+ * CHECK. B. Counting down releases: what this holder read of the bytes comes before it. Who arrives
+ * at 0 also acquires: the reads of all others come before what it does next. One operation,
+ * ACQ_REL. C. The stack of returned blobs has many who push and one who takes. A push is a
+ * compare-exchange with release: it hands on what B acquired. The holder takes all of it by one
+ * exchange with acquire; so a blob is never taken while another is compared with it, and there is
+ * no ABA. */
 struct blob {
     struct byte_owner owner; /* first: a byte queue releases through it */
     struct shard *shard;
-    uint32_t reference_count; /* owning core only */
-    uint32_t used_bytes;      /* bytes that some item shows */
+    struct blob *next_returned;
+    uint32_t reference_count;
+    uint32_t used_bytes; /* bytes that some item shows */
     uint32_t capacity_bytes;
     uint8_t bytes[];
 };
@@ -237,8 +266,13 @@ static inline size_t item_bytes(const struct item *item) /* what it needs, witho
            item->inline_bytes;
 }
 
-/* One more / one less holder. The last release frees the blob into its shard. */
+/* One more / one less holder; any thread. */
 void blob_acquire(struct blob *blob);
 void blob_release(struct blob *blob);
+
+static inline uint32_t blob_reference_count(const struct blob *blob)
+{
+    return __atomic_load_n(&blob->reference_count, __ATOMIC_RELAXED);
+}
 
 #endif

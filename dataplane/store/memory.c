@@ -1,89 +1,157 @@
 #include "dataplane/store/memory.h"
 
+#include <string.h>
+#include <unistd.h>
+
 #include "dataplane/base/check.h"
+#include "dataplane/store/memory_internal.h"
+#include "dataplane/store/memory_poison.h"
 
-#ifdef NICACHED_MIMALLOC
-
-#include <mimalloc.h>
-#include <pthread.h>
-
-static void *block_allocate(struct memory *memory, size_t bytes)
-{
-    if (UNLIKELY(memory->heap == NULL)) {
-        memory_attach_thread(memory);
-    }
-    return mi_heap_malloc(memory->heap, bytes);
-}
-
-static void block_free(void *block)
-{
-    mi_free(block);
-}
-
-size_t memory_block_bytes(void *block)
-{
-    return mi_usable_size(block);
-}
-
-void memory_attach_thread(struct memory *memory)
-{
-    CHECK(memory->heap == NULL);
-    memory->heap = mi_heap_new();
-    CHECK(memory->heap != NULL);
-    memory->thread = (uint64_t)pthread_self();
-}
-
-/* mimalloc deletes the heaps of a thread that ends; then the heap is not ours to touch any more. */
-void memory_deinit(struct memory *memory)
-{
-    if (memory->heap != NULL && memory->thread == (uint64_t)pthread_self()) {
-        mi_heap_delete(memory->heap);
-    }
-    memory->heap = NULL;
-}
-
-#else
-
-#include <malloc.h>
-#include <stdlib.h>
-
-static void *block_allocate(struct memory *memory, size_t bytes)
-{
-    return malloc(bytes);
-}
-
-static void block_free(void *block)
-{
-    free(block);
-}
-
-size_t memory_block_bytes(void *block)
-{
-    return malloc_usable_size(block);
-}
-
-void memory_attach_thread(struct memory *memory)
-{
-}
-
-void memory_deinit(struct memory *memory)
-{
-}
-
-#endif
+#define SMALL_STEPS       62U /* classes of 16, 24, ... 504 */
+#define STEPS_PER_DOUBLE  16U
+#define LINEAR_BYTES_MAX  512U
+#define SPAN_UNITS_MIN    8U
+#define SPAN_BLOCKS_MIN   4U
+#define TASKS_PENDING_MAX 8U
+#define AHEAD_CHUNKS_MAX  16U
+#define SPARE_CHUNKS      3U
+#define HOLES_SHARE       16U
+#define PATIENCE          10000U
 
 static void store_relaxed(uint64_t *counter, uint64_t value)
 {
     __atomic_store_n(counter, value, __ATOMIC_RELAXED);
 }
 
-static void note_peak(struct memory *memory)
+/* ---- classes ----------------------------------------------------------------------------------
+ */
+
+/* 512 bytes are the last of the linear classes and the first of the others. */
+static uint32_t class_bytes(uint32_t class)
 {
-    uint64_t used = memory_used_bytes(memory);
-    if (used > memory->peak_bytes) {
-        store_relaxed(&memory->peak_bytes, used);
+    if (class <= SMALL_STEPS) {
+        return 16 + class * 8;
+    }
+    uint32_t step = class - SMALL_STEPS;
+    uint32_t doubling = step / STEPS_PER_DOUBLE, part = step % STEPS_PER_DOUBLE;
+    return (LINEAR_BYTES_MAX + LINEAR_BYTES_MAX / STEPS_PER_DOUBLE * part) << doubling;
+}
+
+static uint32_t class_of(size_t bytes)
+{
+    if (bytes <= LINEAR_BYTES_MAX) {
+        return bytes <= 16 ? 0 : (uint32_t)(bytes - 9) / 8;
+    }
+    uint32_t last = (uint32_t)bytes - 1;
+    uint32_t doubling = 31 - (uint32_t)__builtin_clz(last) - 9;
+    return SMALL_STEPS + doubling * STEPS_PER_DOUBLE + (last >> (doubling + 5)) - STEPS_PER_DOUBLE +
+           1;
+}
+
+/* The shortest span that loses little at its end. */
+static uint32_t choose_span_units(uint32_t block_bytes)
+{
+    uint32_t best = SPAN_UNITS_MAX, best_lost = UINT32_MAX;
+    for (uint32_t units = SPAN_UNITS_MIN; units <= SPAN_UNITS_MAX; units++) {
+        uint32_t bytes = units * REGION_UNIT_BYTES;
+        uint32_t lost = bytes % block_bytes * 1024 / units;
+        if (bytes / block_bytes >= SPAN_BLOCKS_MIN && lost < best_lost) {
+            best = units;
+            best_lost = lost;
+            if (lost <= REGION_UNIT_BYTES * 1024 / 64) {
+                break;
+            }
+        }
+    }
+    return best;
+}
+
+static void init_classes(struct memory *memory)
+{
+    for (uint32_t i = 0; i < MEMORY_CLASSES; i++) {
+        struct size_class *class = &memory->classes[i];
+        class->block_bytes = class_bytes(i);
+        class->span_units = (uint16_t)choose_span_units(class->block_bytes);
+        class->capacity = (uint16_t)(class->span_units * REGION_UNIT_BYTES / class->block_bytes);
+        for (uint32_t bin = 0; bin < MEMORY_BINS; bin++) {
+            class->first[bin] = REGION_NONE;
+        }
+    }
+    CHECK(memory->classes[MEMORY_CLASSES - 1].block_bytes == MEMORY_SMALL_BYTES_MAX);
+}
+
+/* ---- spans ------------------------------------------------------------------------------------
+ */
+
+static void mark_class(struct memory *memory, uint32_t bin, uint32_t class, bool present)
+{
+    uint64_t bit = UINT64_C(1) << class % 64;
+    uint64_t *word = &memory->class_bits[bin][class / 64];
+    *word = present ? *word | bit : *word & ~bit;
+}
+
+void memory_unlink_span(struct memory *memory, uint32_t number)
+{
+    struct span *span = region_span(&memory->region, number);
+    if (span->bin >= MEMORY_BINS) {
+        return;
+    }
+    uint32_t *first = &memory->classes[span->class].first[span->bin];
+    if (span->previous != REGION_NONE) {
+        region_span(&memory->region, span->previous)->next = span->next;
+    } else {
+        *first = span->next;
+        if (*first == REGION_NONE) {
+            mark_class(memory, span->bin, span->class, false);
+        }
+    }
+    if (span->next != REGION_NONE) {
+        region_span(&memory->region, span->next)->previous = span->previous;
     }
 }
+
+/* Bin b holds the spans with at least b quarters of their blocks in use. */
+static uint16_t bin_floor(const struct span *span, uint32_t bin)
+{
+    return (uint16_t)((span->capacity * bin + MEMORY_BINS - 1) / MEMORY_BINS);
+}
+
+static uint8_t bin_of(const struct span *span)
+{
+    uint8_t bin = 0;
+    while (bin < BIN_FULL && span->used >= bin_floor(span, bin + 1U)) {
+        bin++;
+    }
+    return bin;
+}
+
+void memory_link_span(struct memory *memory, uint32_t number)
+{
+    struct span *span = region_span(&memory->region, number);
+    span->bin = bin_of(span);
+    span->bin_floor = bin_floor(span, span->bin);
+    span->bin_ceiling = span->bin == BIN_FULL ? UINT16_MAX : bin_floor(span, span->bin + 1U);
+    if (span->bin == BIN_FULL) {
+        return;
+    }
+    uint32_t *first = &memory->classes[span->class].first[span->bin];
+    span->previous = REGION_NONE;
+    span->next = *first;
+    if (*first != REGION_NONE) {
+        region_span(&memory->region, *first)->previous = number;
+    }
+    *first = number;
+    mark_class(memory, span->bin, span->class, true);
+}
+
+static void change_bin(struct memory *memory, uint32_t number)
+{
+    memory_unlink_span(memory, number);
+    memory_link_span(memory, number);
+}
+
+/* ---- limits -----------------------------------------------------------------------------------
+ */
 
 /* Written so that no sum can overflow. */
 static bool fits(const struct memory *memory, uint64_t bytes)
@@ -93,36 +161,294 @@ static bool fits(const struct memory *memory, uint64_t bytes)
            (used <= memory->limit_bytes && bytes <= memory->limit_bytes - used);
 }
 
-void memory_init(struct memory *memory, uint64_t limit_bytes)
+/* How many units may be in use, and how many chunks may have memory behind them. */
+static uint64_t units_max(const struct memory *memory)
 {
-    *memory = (struct memory){.limit_bytes = limit_bytes};
+    uint64_t most = (uint64_t)memory->region.chunk_count * REGION_CHUNK_UNITS;
+    if (memory->limit_bytes == 0) {
+        return most;
+    }
+    uint64_t other = memory->index_bytes + memory->region.backed_chunks * REGION_CHUNK_OVERHEAD;
+    uint64_t bytes = memory->limit_bytes > other ? memory->limit_bytes - other : 0;
+    uint64_t units = bytes / REGION_UNIT_BYTES;
+    units = units > MEMORY_UNITS_MIN ? units : MEMORY_UNITS_MIN;
+    return units < most ? units : most;
+}
+
+static uint32_t chunks_max(const struct memory *memory)
+{
+    return (uint32_t)((units_max(memory) + REGION_CHUNK_UNITS - 1) / REGION_CHUNK_UNITS);
+}
+
+bool memory_is_oversized(const struct memory *memory)
+{
+    return memory->region.backed_chunks > chunks_max(memory);
+}
+
+static uint32_t take_units(struct memory *memory, uint32_t units, enum memory_limit limit)
+{
+    uint32_t backed_max = memory->region.chunk_count;
+    if (limit == MEMORY_LIMITED) {
+        if (memory->region.used_units + (uint64_t)units > units_max(memory)) {
+            memory->short_of_pages = true;
+            return REGION_NONE;
+        }
+        backed_max = chunks_max(memory);
+    }
+    uint32_t unit = region_take(&memory->region, units, backed_max);
+    memory->short_of_pages |= unit == REGION_NONE;
+    return unit;
+}
+
+/* ---- blocks of a class ------------------------------------------------------------------------
+ */
+
+static uint32_t find_span(const struct size_class *class)
+{
+    for (uint32_t bin = MEMORY_BINS; bin > 0; bin--) {
+        if (class->first[bin - 1] != REGION_NONE) {
+            return class->first[bin - 1];
+        }
+    }
+    return REGION_NONE;
+}
+
+static uint32_t create_span(struct memory *memory, uint32_t class_number, enum memory_limit limit)
+{
+    const struct size_class *class = &memory->classes[class_number];
+    uint32_t unit = take_units(memory, class->span_units, limit);
+    if (unit == REGION_NONE) {
+        return REGION_NONE;
+    }
+    uint32_t number = region_span_number(unit);
+    *region_span(&memory->region, number) =
+        (struct span){.units = class->span_units,
+                      .start = (uint16_t)(unit % REGION_CHUNK_UNITS),
+                      .capacity = class->capacity,
+                      .free_first = NO_BLOCK,
+                      .class = (uint8_t)class_number};
+    uint64_t bytes = (uint64_t) class->span_units * REGION_UNIT_BYTES;
+    store_relaxed(&memory->span_bytes, memory->span_bytes + bytes);
+    memory->classes[class_number].free_blocks += class->capacity;
+    memory_poison(region_address(&memory->region, unit), bytes);
+    memory_link_span(memory, number);
+    return number;
+}
+
+static void destroy_span(struct memory *memory, uint32_t number)
+{
+    struct span *span = region_span(&memory->region, number);
+    uint64_t bytes = (uint64_t)span->units * REGION_UNIT_BYTES;
+    if (span->bin == BIN_EVACUATING) {
+        memory->evacuating_spans--;
+        memory->evacuating_bytes -= bytes;
+    } else {
+        memory->classes[span->class].free_blocks -= span->capacity;
+    }
+    memory_unlink_span(memory, number);
+    span->bin = BIN_FULL; /* no longer to be evacuated */
+    store_relaxed(&memory->span_bytes, memory->span_bytes - bytes);
+    region_give(&memory->region, memory_span_unit(span, number), span->units);
+}
+
+static uint8_t *span_address(const struct memory *memory, uint32_t number)
+{
+    const struct span *span = region_span(&memory->region, number);
+    return region_address(&memory->region, memory_span_unit(span, number));
+}
+
+#if MEMORY_CHECKING
+static void fill_freed(uint8_t *block, uint32_t bytes)
+{
+    memset(block + sizeof(uint16_t), MEMORY_PATTERN, bytes - sizeof(uint16_t));
+}
+
+static void check_freed(const uint8_t *block, uint32_t bytes)
+{
+    for (uint32_t i = sizeof(uint16_t); i < bytes; i++) {
+        CHECK(block[i] == MEMORY_PATTERN); /* somebody wrote to freed memory */
+    }
+}
+#else
+static void fill_freed(uint8_t *block, uint32_t bytes)
+{
+}
+
+static void check_freed(const uint8_t *block, uint32_t bytes)
+{
+}
+#endif
+
+static uint8_t *take_block(struct memory *memory, uint32_t number)
+{
+    struct span *span = region_span(&memory->region, number);
+    uint32_t bytes = memory->classes[span->class].block_bytes;
+    uint8_t *block = span_address(memory, number);
+    if (span->free_first != NO_BLOCK) {
+        block += (uint32_t)span->free_first * BLOCK_STEP;
+        memory_unpoison(block, bytes);
+        memcpy(&span->free_first, block, sizeof(span->free_first));
+        check_freed(block, bytes);
+    } else {
+        block += (uint64_t)span->fresh++ * bytes;
+        memory_unpoison(block, bytes);
+    }
+    span->used++;
+    memory->classes[span->class].free_blocks--;
+    if (span->used >= span->bin_ceiling) {
+        change_bin(memory, number);
+    }
+    return block;
+}
+
+static void give_block(struct memory *memory, uint32_t number, uint8_t *block)
+{
+    struct span *span = region_span(&memory->region, number);
+    uint32_t bytes = memory->classes[span->class].block_bytes;
+    uint64_t offset = (uint64_t)(block - span_address(memory, number));
+    DEBUG_CHECK(offset % bytes == 0);
+    CHECK(span->used > 0);
+    fill_freed(block, bytes);
+    memcpy(block, &span->free_first, sizeof(span->free_first));
+    memory_poison(block, bytes);
+    span->free_first = (uint16_t)(offset / BLOCK_STEP);
+    span->used--;
+    memory->classes[span->class].free_blocks += span->bin != BIN_EVACUATING;
+    if (span->used == 0) {
+        destroy_span(memory, number);
+    } else if (span->used < span->bin_floor && span->bin != BIN_EVACUATING) {
+        change_bin(memory, number);
+    }
+}
+
+/* No page can be had: a free block of a larger class, up to twice the size, will do. */
+static uint32_t find_larger_span(const struct memory *memory, uint32_t class)
+{
+    uint32_t bytes_max = memory->classes[class].block_bytes * 2;
+    while (++class < MEMORY_CLASSES && memory->classes[class].block_bytes <= bytes_max) {
+        uint32_t number = find_span(&memory->classes[class]);
+        if (number != REGION_NONE) {
+            return number;
+        }
+    }
+    return REGION_NONE;
+}
+
+/* ---- runs -------------------------------------------------------------------------------------
+ */
+
+static void *allocate_run(struct memory *memory, size_t bytes, enum memory_limit limit)
+{
+    uint32_t units = (uint32_t)((bytes + REGION_UNIT_BYTES - 1) / REGION_UNIT_BYTES);
+    uint32_t unit = take_units(memory, units, limit);
+    if (unit == REGION_NONE) {
+        return NULL;
+    }
+    /* A slot for each chunk that it reaches into: who walks a chunk sees it there. */
+    for (uint32_t i = 0; i < units; i += REGION_CHUNK_UNITS) {
+        *region_span(&memory->region, region_span_number(unit + i)) =
+            (struct span){.class = CLASS_RUN, .bin = BIN_FULL, .units = units - i};
+    }
+    uint8_t *block = region_address(&memory->region, unit);
+    memory_unpoison(block, (uint64_t)units * REGION_UNIT_BYTES);
+    return block;
+}
+
+static void free_run(struct memory *memory, struct span *span, uint8_t *block)
+{
+    uint32_t units = span->units;
+#if MEMORY_CHECKING
+    memset(block, MEMORY_PATTERN, (uint64_t)units * REGION_UNIT_BYTES);
+#endif
+    memory_poison(block, (uint64_t)units * REGION_UNIT_BYTES);
+    region_give(&memory->region, region_unit(&memory->region, block), units);
+}
+
+/* ---- the face ---------------------------------------------------------------------------------
+ */
+
+static void note_peak(struct memory *memory)
+{
+    uint64_t used = memory_used_bytes(memory);
+    if (used > memory->peak_bytes) {
+        store_relaxed(&memory->peak_bytes, used);
+    }
+}
+
+static void note_allocated(struct memory *memory, uint64_t bytes)
+{
+    store_relaxed(&memory->item_bytes, memory->item_bytes + bytes);
+    note_peak(memory);
+}
+
+static void *allocate_large(struct memory *memory, size_t bytes, enum memory_limit limit)
+{
+    uint64_t given = (bytes + REGION_UNIT_BYTES - 1) / REGION_UNIT_BYTES * REGION_UNIT_BYTES;
+    if (limit == MEMORY_LIMITED && !fits(memory, given)) {
+        return NULL;
+    }
+    void *block = allocate_run(memory, bytes, limit);
+    if (block != NULL) {
+        store_relaxed(&memory->run_bytes, memory->run_bytes + given);
+        note_allocated(memory, given);
+    }
+    return block;
 }
 
 void *memory_allocate(struct memory *memory, size_t bytes, enum memory_limit limit)
 {
-    if (UNLIKELY(limit == MEMORY_LIMITED && !fits(memory, bytes))) {
+    if (UNLIKELY(bytes > MEMORY_SMALL_BYTES_MAX)) {
+        return allocate_large(memory, bytes, limit);
+    }
+    uint32_t class = class_of(bytes);
+    if (UNLIKELY(limit == MEMORY_LIMITED && !fits(memory, memory->classes[class].block_bytes))) {
         return NULL;
     }
-    void *block = block_allocate(memory, bytes);
-    if (UNLIKELY(block == NULL)) {
-        return NULL;
+    uint32_t number = find_span(&memory->classes[class]);
+    if (UNLIKELY(number == REGION_NONE)) {
+        number = create_span(memory, class, limit);
+        number = number != REGION_NONE ? number : find_larger_span(memory, class);
+        if (number == REGION_NONE) {
+            return NULL;
+        }
     }
-    size_t given = memory_block_bytes(block);
-    if (UNLIKELY(limit == MEMORY_LIMITED && !fits(memory, given))) {
-        block_free(block);
-        return NULL;
-    }
-    store_relaxed(&memory->item_bytes, memory->item_bytes + given);
-    note_peak(memory);
-    return block;
+    uint64_t given = memory->classes[region_span(&memory->region, number)->class].block_bytes;
+    note_allocated(memory, given);
+    return take_block(memory, number);
+}
+
+static uint32_t span_of(const struct memory *memory, const void *block)
+{
+    const struct region *region = &memory->region;
+    uint32_t unit = region_unit(region, block);
+    CHECK(unit / REGION_CHUNK_UNITS < region->frontier);
+    return region_span_number(region_run_start(region, unit));
+}
+
+static uint64_t bytes_of(const struct memory *memory, const struct span *span)
+{
+    return span->class == CLASS_RUN ? (uint64_t)span->units * REGION_UNIT_BYTES
+                                    : memory->classes[span->class].block_bytes;
 }
 
 void memory_free(struct memory *memory, void *block)
 {
-    size_t given = memory_block_bytes(block);
-    DEBUG_CHECK(memory->item_bytes >= given);
+    uint32_t number = span_of(memory, block);
+    struct span *span = region_span(&memory->region, number);
+    uint64_t given = bytes_of(memory, span);
+    CHECK(memory->item_bytes >= given);
     store_relaxed(&memory->item_bytes, memory->item_bytes - given);
-    block_free(block);
+    if (UNLIKELY(span->class == CLASS_RUN)) {
+        store_relaxed(&memory->run_bytes, memory->run_bytes - given);
+        free_run(memory, span, block);
+    } else {
+        give_block(memory, number, block);
+    }
+}
+
+size_t memory_block_bytes(const struct memory *memory, const void *block)
+{
+    return bytes_of(memory, region_span(&memory->region, span_of(memory, block)));
 }
 
 bool memory_reserve_index(struct memory *memory, uint64_t bytes, enum memory_limit limit)
@@ -150,4 +476,172 @@ void memory_note_reclaimed(struct memory *memory, uint64_t bytes)
 {
     CHECK(memory->retired_bytes >= bytes);
     store_relaxed(&memory->retired_bytes, memory->retired_bytes - bytes);
+}
+
+void memory_note_blob(struct memory *memory, int64_t bytes)
+{
+    store_relaxed(&memory->blob_bytes, memory->blob_bytes + (uint64_t)bytes);
+}
+
+static uint64_t small_bytes(const struct memory *memory)
+{
+    uint64_t items = __atomic_load_n(&memory->item_bytes, __ATOMIC_RELAXED);
+    uint64_t runs = __atomic_load_n(&memory->run_bytes, __ATOMIC_RELAXED);
+    return items > runs ? items - runs : 0;
+}
+
+uint64_t memory_hole_bytes(const struct memory *memory)
+{
+    uint64_t spans = __atomic_load_n(&memory->span_bytes, __ATOMIC_RELAXED);
+    uint64_t used = small_bytes(memory);
+    return spans > used ? spans - used : 0;
+}
+
+void memory_publish_figures(struct memory *memory)
+{
+    const struct region *region = &memory->region;
+    store_relaxed(&memory->active_bytes, (uint64_t)region->used_units * REGION_UNIT_BYTES);
+    store_relaxed(&memory->resident_bytes, region->backed_chunks * REGION_CHUNK_BYTES);
+    store_relaxed(&memory->overhead_bytes, region->backed_chunks * REGION_CHUNK_OVERHEAD);
+    uint64_t most = units_max(memory), used = region->used_units;
+    store_relaxed(&memory->free_page_bytes, most > used ? (most - used) * REGION_UNIT_BYTES : 0);
+}
+
+uint64_t memory_huge_bytes(const struct memory *memory)
+{
+    return __atomic_load_n(&memory->region.huge_chunks, __ATOMIC_RELAXED) * REGION_CHUNK_BYTES;
+}
+
+/* Holes count only beyond a share of the spans: nobody can be sure to find one of the right size.
+ */
+uint64_t memory_headroom_bytes(const struct memory *memory)
+{
+    uint64_t limit = __atomic_load_n(&memory->limit_bytes, __ATOMIC_RELAXED);
+    if (limit == 0) {
+        return UINT64_MAX;
+    }
+    uint64_t used = memory_used_bytes(memory), holes = memory_hole_bytes(memory);
+    uint64_t share = __atomic_load_n(&memory->span_bytes, __ATOMIC_RELAXED) / HOLES_SHARE;
+    uint64_t pages = __atomic_load_n(&memory->free_page_bytes, __ATOMIC_RELAXED) +
+                     (holes > share ? holes - share : 0);
+    uint64_t left = limit > used ? limit - used : 0;
+    return pages < left ? pages : left;
+}
+
+/* ---- chunks ahead of use, and back to the machine ---------------------------------------------
+ */
+
+/* Without a limit a few are kept ready; with one, all that the index leaves. */
+static bool wants_chunk(const struct memory *memory)
+{
+    const struct region *region = &memory->region;
+    uint32_t ready = region->free_chunks + region->pending_chunks, most = chunks_max(memory);
+    if (region->backed_chunks >= most || region->wanted_chunks > 0) {
+        return false;
+    }
+    if (memory->limit_bytes != 0) {
+        return ready == 0 || region->backed_chunks < most - most / 8;
+    }
+    uint32_t ahead = region_used_chunks(region) / 16 + 1;
+    return ready < (ahead < AHEAD_CHUNKS_MAX ? ahead : AHEAD_CHUNKS_MAX);
+}
+
+static bool can_spare_chunk(const struct memory *memory)
+{
+    const struct region *region = &memory->region;
+    if (region->wanted_chunks + region->backed_chunks > chunks_max(memory)) {
+        return true; /* also when the limit was lowered, or the index grew */
+    }
+    return memory->limit_bytes == 0 &&
+           region->free_chunks > SPARE_CHUNKS + region_used_chunks(region) / 16;
+}
+
+/* Who wanted a large run may have given up. */
+static void lose_patience(struct memory *memory)
+{
+    if (memory->region.wanted_chunks == 0) {
+        memory->patience = PATIENCE;
+    } else if (--memory->patience == 0) {
+        memory->region.wanted_chunks = 0;
+    }
+}
+
+bool memory_next_task(struct memory *memory, struct memory_task *task)
+{
+    struct region *region = &memory->region;
+    lose_patience(memory);
+    if (region->pending_chunks >= TASKS_PENDING_MAX) {
+        return false;
+    }
+    uint32_t chunk = REGION_NONE;
+    if (can_spare_chunk(memory)) {
+        chunk = region_begin_release(region);
+    } else if (wants_chunk(memory)) {
+        chunk = region_begin_prepare(region);
+    }
+    if (chunk != REGION_NONE) {
+        *task = (struct memory_task){memory, chunk};
+    }
+    return chunk != REGION_NONE;
+}
+
+void memory_serve(const struct memory_task *task)
+{
+    region_serve(&task->memory->region, task->chunk);
+}
+
+void memory_finish(const struct memory_task *task)
+{
+    region_finish(&task->memory->region, task->chunk);
+}
+
+static void finish_tasks(struct memory *memory)
+{
+    struct memory_task task;
+    while (memory_next_task(memory, &task)) {
+        memory_serve(&task);
+        memory_finish(&task);
+    }
+}
+
+/* ---- life -------------------------------------------------------------------------------------
+ */
+
+static uint64_t machine_bytes(void)
+{
+    return (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static uint64_t whole_chunks(uint64_t bytes)
+{
+    return (bytes + REGION_CHUNK_BYTES - 1) / REGION_CHUNK_BYTES * REGION_CHUNK_BYTES;
+}
+
+bool memory_init(struct memory *memory, const struct memory_options *options)
+{
+    *memory = (struct memory){
+        .limit_bytes = options->limit_bytes, .draining_chunk = REGION_NONE, .patience = PATIENCE};
+    struct region_options region = {
+        .bytes_min = whole_chunks(options->limit_bytes) + REGION_CHUNK_BYTES,
+        .bytes_max = whole_chunks(machine_bytes()),
+        .use_hugepages = options->use_hugepages,
+        .numa_node = options->numa_node,
+    };
+    if (!region_init(&memory->region, &region)) {
+        return false;
+    }
+    init_classes(memory);
+    finish_tasks(memory);
+    memory_publish_figures(memory);
+    return true;
+}
+
+void memory_deinit(struct memory *memory)
+{
+    region_deinit(&memory->region);
+}
+
+void memory_set_limit(struct memory *memory, uint64_t bytes)
+{
+    store_relaxed(&memory->limit_bytes, bytes);
 }

@@ -1,9 +1,22 @@
-/* The allocator face of one shard: where items and blobs come from, and the books.
+/* The allocator of one shard: where items and blobs come from, and the books.
  *
- * Thread: the owning worker allocates and frees; any thread may read the figures (relaxed).
- * Memory: with NICACHED_MIMALLOC a heap of its own, bound to the owning thread; otherwise the
- * system allocator. Failure: NULL when the limit or the machine has no more. Books are exact: what
- * the allocator really gave (the usable size of the block) is what counts.
+ *   up to 16 KiB   a block of a size class, in a span: a run of units that is full of such blocks
+ *   beyond         a run of its own
+ *
+ *   classes        step 8 bytes from 16 to 512; then 16 steps for each doubling (6.25 % at most)
+ *   bins           each class keeps its spans that have room by how full they are, in quarters. The
+ *                  fullest is taken from, so that the emptiest become empty, and their pages go to
+ *                  whoever needs some: any class, or the machine.
+ *
+ *   region.h has the pages. Limits: `limit_bytes` bounds what is allocated and the index together;
+ *   and the units in use, the index and the bookkeeping together, which is what the machine loses.
+ *   Smaller limits than MEMORY_UNITS_MIN units are kept by the first bound only.
+ *
+ * Thread: whoever holds the shard: its owner, or the holder of its lease. It is bound to no thread,
+ * and takes no lock: a hand-over by message (release, acquire) is all that it takes. Any thread may
+ * read the figures (relaxed). Time: bounded. System calls: none; chunks are prepared and released
+ * by memory_serve, on the reclaimer thread. Failure: NULL when the limit or the machine has no
+ * more. Books are exact: what a block takes, not what was asked for, is what counts.
  */
 #ifndef NICACHED_STORE_MEMORY_H
 #define NICACHED_STORE_MEMORY_H
@@ -12,24 +25,58 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "dataplane/store/region.h"
+
 enum memory_limit { MEMORY_LIMITED, MEMORY_UNLIMITED };
 
-struct memory {
-    void *heap;           /* mi_heap_t; NULL until a thread is attached */
-    uint64_t thread;      /* which one */
-    uint64_t limit_bytes; /* 0: none */
-    /* Written by the owner with relaxed stores. */
-    uint64_t item_bytes, index_bytes, retired_bytes, peak_bytes;
+#define MEMORY_SMALL_BYTES_MAX 16384U
+#define MEMORY_CLASSES         143
+#define MEMORY_BINS            4
+#define MEMORY_UNITS_MIN       256U
+
+struct size_class {
+    uint32_t block_bytes;
+    uint16_t span_units;
+    uint16_t capacity;    /* blocks of a span */
+    uint32_t free_blocks; /* in spans that are not being evacuated */
+    uint32_t first[MEMORY_BINS];
 };
 
-void memory_init(struct memory *memory, uint64_t limit_bytes);
-void memory_attach_thread(struct memory *memory);
-/* Every block has been freed. */
+struct memory {
+    struct region region;
+    uint64_t limit_bytes;                                         /* 0: none */
+    uint64_t class_bits[MEMORY_BINS][(MEMORY_CLASSES + 63) / 64]; /* classes that have such spans */
+    struct size_class classes[MEMORY_CLASSES];
+    uint32_t patience;   /* how often memory_next_task still looks after region.wanted_chunks */
+    bool short_of_pages; /* an allocation failed for want of pages; cleared by who looks */
+    uint32_t evacuating_spans;
+    uint64_t evacuating_bytes;
+    uint32_t draining_chunk, draining_unit; /* the chunk whose spans are victims, and from where */
+    uint32_t victim_class, scatter_chunk;   /* where the search goes on */
+    /* Written by the holder with relaxed stores. */
+    uint64_t item_bytes, blob_bytes, index_bytes, retired_bytes, peak_bytes;
+    uint64_t span_bytes; /* units of spans; what is not allocated of them is holes */
+    uint64_t run_bytes;  /* part of item_bytes: not in spans */
+    /* As of memory_publish_figures: units in use; chunks that are not BARE; bookkeeping. */
+    uint64_t active_bytes, resident_bytes, overhead_bytes, free_page_bytes;
+};
+
+struct memory_options {
+    uint64_t limit_bytes; /* so much is put behind the addresses at once, but for the share that
+                             the index will need; 0: a little, and more when it is used */
+    bool use_hugepages;
+    int numa_node; /* -1: any */
+};
+
+bool memory_init(struct memory *memory, const struct memory_options *options);
+/* What is still allocated is gone, too. */
 void memory_deinit(struct memory *memory);
+void memory_set_limit(struct memory *memory, uint64_t bytes);
 
 void *memory_allocate(struct memory *memory, size_t bytes, enum memory_limit limit);
 void memory_free(struct memory *memory, void *block);
-size_t memory_block_bytes(void *block);
+/* What a block takes. */
+size_t memory_block_bytes(const struct memory *memory, const void *block);
 
 /* Index memory is allocated elsewhere (EAL, partly by another thread); only the books are here.
  * Reserving comes first and fails over the limit. */
@@ -39,11 +86,48 @@ void memory_release_index(struct memory *memory, uint64_t bytes);
 /* Items that wait for a grace period: still counted in item_bytes. */
 void memory_note_retired(struct memory *memory, uint64_t bytes);
 void memory_note_reclaimed(struct memory *memory, uint64_t bytes);
+void memory_note_blob(struct memory *memory, int64_t bytes); /* part of item_bytes */
 
 static inline uint64_t memory_used_bytes(const struct memory *memory)
 {
     return __atomic_load_n(&memory->item_bytes, __ATOMIC_RELAXED) +
            __atomic_load_n(&memory->index_bytes, __ATOMIC_RELAXED);
 }
+
+/* ---- chunks ahead of use, and back to the machine ---------------------------------------------
+ */
+
+struct memory_task {
+    struct memory *memory;
+    uint32_t chunk;
+};
+/* What the reclaimer should do next; false: nothing. */
+bool memory_next_task(struct memory *memory, struct memory_task *task);
+/* Makes system calls; any one thread at a time. Then the holder says memory_finish. */
+void memory_serve(const struct memory_task *task);
+void memory_finish(const struct memory_task *task);
+
+/* ---- moving blocks together -------------------------------------------------------------------
+ *
+ * memory_choose_victim says which span should become empty; nothing is allocated from it any more.
+ * The caller moves its blocks (allocates others, frees these), and the span vanishes with its last
+ * block. memory_give_up takes it back into use. */
+
+/* REGION_NONE: no span whose emptying is worth its cost. */
+uint32_t memory_choose_victim(struct memory *memory);
+/* The blocks in use of a span: calls `visit` for each until it returns false, from the block at
+ * `*position` on; true when all have been visited. */
+bool memory_visit_blocks(struct memory *memory, uint32_t span, uint32_t *position,
+                         bool (*visit)(void *argument, void *block), void *argument);
+/* The span is still there and to become empty. */
+bool memory_is_evacuating(const struct memory *memory, uint32_t span);
+void memory_give_up(struct memory *memory, uint32_t span);
+
+uint64_t memory_hole_bytes(const struct memory *memory); /* free, in spans */
+/* What can still be allocated without moving anything; UINT64_MAX: there is no limit. */
+uint64_t memory_headroom_bytes(const struct memory *memory);
+uint64_t memory_huge_bytes(const struct memory *memory); /* of reserved hugepages */
+/* Brings the figures up to date that others may read but that are not kept block by block. */
+void memory_publish_figures(struct memory *memory);
 
 #endif

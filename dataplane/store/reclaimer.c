@@ -18,6 +18,7 @@
 
 #include "dataplane/base/rcu.h"
 #include "dataplane/channel/channel.h"
+#include "dataplane/store/memory.h"
 #include "dataplane/store/segment.h"
 
 #define ROUND_MESSAGES 64
@@ -65,6 +66,10 @@ static void serve(struct message *message)
     } else if (message->type == MESSAGE_SEGMENT_WANTED) {
         message->pointer = segment_create((uint32_t)message->words[0]);
         message->type = MESSAGE_SEGMENT_READY;
+    } else if (message->type == MESSAGE_MEMORY_WANTED) {
+        struct memory_task task = {message->pointer, (uint32_t)message->words[0]};
+        memory_serve(&task);
+        message->type = MESSAGE_MEMORY_READY;
     }
 }
 

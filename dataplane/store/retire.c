@@ -7,6 +7,11 @@
 
 #define POOL_BATCHES_MAX 64
 
+static void store_relaxed(uint64_t *figure, uint64_t value)
+{
+    __atomic_store_n(figure, value, __ATOMIC_RELAXED);
+}
+
 static struct reclaim_batch *acquire_batch(struct retire_queue *queue)
 {
     struct reclaim_batch *batch = queue->pool;
@@ -118,16 +123,29 @@ void retire_send(struct retire_queue *queue, struct channel *to_reclaimer, uint3
             continue;
         }
         struct message message = {.type = MESSAGE_RECLAIM_BATCH, .from = from, .pointer = batch};
+        batch->sent_us = now_us;
         if (!channel_send(to_reclaimer, &message)) {
             return; /* full: again in a later pass */
         }
         push_batch(&queue->in_flight, pop_batch(&queue->outgoing));
+        store_relaxed(&queue->in_flight_count, queue->in_flight_count + 1);
     }
 }
 
-void retire_accept(struct retire_queue *queue, struct reclaim_batch *batch)
+static void note_grace_period(struct retire_queue *queue, uint64_t us)
+{
+    store_relaxed(&queue->in_flight_count, queue->in_flight_count - 1);
+    store_relaxed(&queue->returned_count, queue->returned_count + 1);
+    store_relaxed(&queue->grace_us_sum, queue->grace_us_sum + us);
+    if (us > queue->grace_us_max) {
+        store_relaxed(&queue->grace_us_max, us);
+    }
+}
+
+void retire_accept(struct retire_queue *queue, struct reclaim_batch *batch, uint64_t now_us)
 {
     CHECK(queue->in_flight.first == batch);
+    note_grace_period(queue, now_us - batch->sent_us);
     push_batch(&queue->returned, pop_batch(&queue->in_flight));
 }
 

@@ -34,10 +34,11 @@ struct retired {
     uint32_t extra;
 };
 
-#define RECLAIM_BATCH_ENTRIES 254
+#define RECLAIM_BATCH_ENTRIES 253
 
 struct reclaim_batch {
     struct reclaim_batch *next;
+    uint64_t sent_us;
     uint32_t count, done;
     struct retired entries[RECLAIM_BATCH_ENTRIES];
 };
@@ -51,6 +52,9 @@ struct retire_queue {
     struct batch_list outgoing, in_flight, returned;
     struct reclaim_batch *pool;
     uint32_t pool_count;
+    /* Figures, relaxed: batches that wait for their grace period; those that have come back, and
+     * how long that took, from handing over to coming back. */
+    uint64_t in_flight_count, returned_count, grace_us_sum, grace_us_max;
     uint64_t current_since_us; /* when the oldest entry of `current` was noticed; 0: empty */
 };
 
@@ -65,7 +69,7 @@ void retire_add(struct retire_queue *queue, enum retired_kind kind, void *pointe
 void retire_send(struct retire_queue *queue, struct channel *to_reclaimer, uint32_t from,
                  uint64_t now_us);
 /* A batch came back from the reclaimer. */
-void retire_accept(struct retire_queue *queue, struct reclaim_batch *batch);
+void retire_accept(struct retire_queue *queue, struct reclaim_batch *batch, uint64_t now_us);
 /* The next entry whose grace period has passed; false when there is none. */
 bool retire_next_returned(struct retire_queue *queue, struct retired *entry);
 /* Teardown: no reader is left, so everything counts as returned. */

@@ -22,7 +22,13 @@ struct shard *shard_create(const struct shard_options *options)
     shard->number = options->number;
     shard->metrics = options->metrics;
     shard->random_state = 0x9E3779B97F4A7C15ULL + options->number;
-    memory_init(&shard->memory, options->maxmemory_bytes);
+    struct memory_options memory = {.limit_bytes = options->maxmemory_bytes,
+                                    .use_hugepages = options->use_hugepages,
+                                    .numa_node = options->numa_node};
+    if (!memory_init(&shard->memory, &memory)) {
+        free(shard);
+        return NULL;
+    }
     retire_init(&shard->retire);
     shard->services = (struct index_services){.memory = &shard->memory,
                                               .retire = &shard->retire,
@@ -33,9 +39,12 @@ struct shard *shard_create(const struct shard_options *options)
     return shard;
 }
 
-void shard_attach_thread(struct shard *shard)
+void shard_clear(struct shard *shard)
 {
-    memory_attach_thread(&shard->memory);
+    for (uint32_t i = 0; i < SHARD_DATABASE_COUNT; i++) {
+        shard_flush(shard, i);
+    }
+    shard_free_everything(shard);
 }
 
 void shard_destroy(struct shard *shard)
@@ -43,10 +52,7 @@ void shard_destroy(struct shard *shard)
     if (shard == NULL) {
         return;
     }
-    for (uint32_t i = 0; i < SHARD_DATABASE_COUNT; i++) {
-        shard_flush(shard, i);
-    }
-    shard_free_everything(shard);
+    shard_clear(shard);
     CHECK(shard->memory.item_bytes == 0); /* a draft or a blob is still out there */
     retire_deinit(&shard->retire);
     memory_deinit(&shard->memory);
@@ -55,7 +61,7 @@ void shard_destroy(struct shard *shard)
 
 void shard_set_maxmemory(struct shard *shard, uint64_t bytes)
 {
-    shard->memory.limit_bytes = bytes;
+    memory_set_limit(&shard->memory, bytes);
 }
 
 struct key key_hashed(struct slice bytes)
@@ -110,14 +116,29 @@ void shard_free_item(struct shard *shard, struct item *item)
 {
     struct blob *blob = item_blob(item);
     if (blob != NULL) {
-        blob_release(blob);
+        shard_release_blob(shard, blob);
     }
     memory_free(&shard->memory, item);
 }
 
-static void retire_item(struct shard *shard, struct item *item)
+void shard_note_published(struct shard *shard, const struct item *item)
 {
-    size_t bytes = memory_block_bytes(item);
+    struct type_book *book = &shard->types[item_type(item)];
+    counter_add(&book->count, 1);
+    counter_add(&book->bytes, memory_block_bytes(&shard->memory, item));
+}
+
+void shard_note_unpublished(struct shard *shard, const struct item *item, size_t bytes)
+{
+    struct type_book *book = &shard->types[item_type(item)];
+    counter_add(&book->count, 0U - 1ULL);
+    counter_add(&book->bytes, 0U - (uint64_t)bytes);
+}
+
+void shard_retire_item(struct shard *shard, struct item *item)
+{
+    size_t bytes = memory_block_bytes(&shard->memory, item);
+    shard_note_unpublished(shard, item, bytes);
     memory_note_retired(&shard->memory, bytes);
     retire_add(&shard->retire, RETIRED_ITEM, item, (uint32_t)bytes);
     metric_add(shard->metrics, METRIC_STORE_RETIRED_OBJECTS, 1);
@@ -181,13 +202,14 @@ void shard_publish(struct shard *shard, uint32_t database, const struct key *key
     struct database *to = database_at(shard, database);
     DEBUG_CHECK(slice_equal(item_key(draft), key->bytes));
     counter_add(&to->expiry_count, item_has_expiry(draft));
+    shard_note_published(shard, draft);
     struct item *old = index_store(index_for_writing(shard, to), key, draft);
     if (old == NULL) {
         counter_add(&to->key_count, 1);
         return;
     }
     counter_add(&to->expiry_count, 0U - (uint64_t)item_has_expiry(old));
-    retire_item(shard, old);
+    shard_retire_item(shard, old);
 }
 
 /* NULL: nothing there. The item is retired, but valid until the end of the pass. */
@@ -203,7 +225,7 @@ static const struct item *remove_key(struct shard *shard, uint32_t database, con
     if (item != NULL) {
         counter_add(&from->key_count, 0U - 1ULL);
         counter_add(&from->expiry_count, 0U - (uint64_t)item_has_expiry(item));
-        retire_item(shard, item);
+        shard_retire_item(shard, item);
     }
     return item;
 }

@@ -31,16 +31,20 @@ struct shard_options {
     struct metrics *metrics;      /* of the owning worker */
     struct channel *to_reclaimer; /* NULL: no concurrent reader; retired items are freed by
                                      shard_maintain at once (tests) */
+    bool use_hugepages;           /* reserved ones, as long as there are some */
+    int numa_node;                /* -1: any */
 };
 
-/* EAL must be up (--no-huge will do). NULL when out of memory. The creating thread may differ from
- * the owning one as long as it does not touch the shard afterwards; shard_attach_thread must be
- * called first on the owning thread (the allocator heap is bound to it). */
+/* EAL must be up (--no-huge will do). With a limit, memory is put behind most of it here, which
+ * takes a quarter of a second per GiB. NULL when out of memory. Any thread may create it; from then
+ * on one at a time holds it, and a hand-over is a message. */
 struct shard *shard_create(const struct shard_options *options);
-void shard_attach_thread(struct shard *shard);
 /* The worker has stopped, no reader is left, replies that hold blobs are gone, and the reclaimer is
  * destroyed (it may still hold batches: their content is freed here). */
 void shard_destroy(struct shard *shard);
+/* The first half of it. Where items of one shard may show values of another, it comes for all
+ * shards before the first is destroyed. */
+void shard_clear(struct shard *shard);
 void shard_set_maxmemory(struct shard *shard, uint64_t bytes);
 
 /* ---- look-up ------------------------------------------------------------------------------- */
@@ -195,18 +199,39 @@ bool shard_is_waiting(const struct shard *shard);
  * moment finds more room. */
 bool shard_will_free(const struct shard *shard);
 
-/* Messages of types MESSAGE_RECLAIMED_BATCH and MESSAGE_SEGMENT_READY for this shard. */
+/* Messages of types MESSAGE_RECLAIMED_BATCH, MESSAGE_SEGMENT_READY and MESSAGE_MEMORY_READY for
+ * this shard. */
 struct message;
 void shard_take_message(struct shard *shard, const struct message *message);
+
+/* What items of one type take, blobs apart. */
+struct type_book {
+    uint64_t count, bytes;
+};
 
 struct shard_memory {
     uint64_t used_bytes; /* items, blobs and index: what maxmemory bounds */
     uint64_t item_bytes; /* items and blobs as allocated */
+    uint64_t blob_bytes; /* part of item_bytes */
     uint64_t index_bytes;
     uint64_t retired_bytes; /* waiting for a grace period; part of item_bytes */
     uint64_t peak_bytes;
+    uint64_t hole_bytes;     /* free, but in pages that are in use */
+    uint64_t active_bytes;   /* pages in use: items, blobs and holes */
+    uint64_t resident_bytes; /* memory behind our addresses: pages in use, and free ones */
+    uint64_t overhead_bytes; /* the allocator's bookkeeping */
+    uint64_t headroom_bytes; /* what can still be allocated without waiting: an estimate, below what
+                                maxmemory leaves where free memory lies in holes; UINT64_MAX without
+                                a limit */
+    uint64_t reclaim_batches; /* of retired things, that wait for a grace period */
+    uint64_t grace_periods, grace_us_sum, grace_us_max; /* that batches have waited for */
+    struct type_book types[ITEM_TYPE_COUNT];
 };
+/* What an item of this shard takes, a blob included, also one that others show too. */
+uint64_t shard_item_bytes(const struct shard *shard, const struct item *item);
 /* Any thread may read; figures are as of some recent moment. */
 void shard_read_memory(const struct shard *shard, struct shard_memory *memory);
+/* Adds the figures of a shard to those of others; grace_us_max is the greatest. */
+void shard_add_memory(struct shard_memory *sum, const struct shard_memory *part);
 
 #endif

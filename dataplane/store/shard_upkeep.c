@@ -10,6 +10,7 @@
 
 #define FREES_PER_PASS      512
 #define DISMANTLED_PER_PASS 256
+#define FIGURES_PERIOD_US   1000
 
 static void queue_dismantling(struct shard *shard, struct index *index)
 {
@@ -52,7 +53,9 @@ static void free_returned(struct shard *shard, uint32_t budget)
 
 static void free_dismantled_item(void *argument, struct item *item, uint64_t hash)
 {
-    shard_free_item(argument, item);
+    struct shard *shard = argument;
+    shard_note_unpublished(shard, item, memory_block_bytes(&shard->memory, item));
+    shard_free_item(shard, item);
 }
 
 static void dismantle(struct shard *shard, uint32_t budget)
@@ -91,6 +94,58 @@ static void run_delayed_flushes(struct shard *shard, uint64_t wall_ms)
     }
 }
 
+/* Chunks to prepare or to release: the reclaimer makes the system calls. */
+static void send_memory_tasks(struct shard *shard)
+{
+    struct memory_task *task = &shard->unsent_task;
+    while (task->memory != NULL || memory_next_task(&shard->memory, task)) {
+        struct message message = {.type = MESSAGE_MEMORY_WANTED,
+                                  .from = shard->number,
+                                  .pointer = task->memory,
+                                  .words = {task->chunk}};
+        if (shard->services.to_reclaimer == NULL) {
+            memory_serve(task);
+            memory_finish(task);
+        } else if (!channel_send(shard->services.to_reclaimer, &message)) {
+            return; /* full: again in a later pass */
+        }
+        task->memory = NULL;
+    }
+}
+
+static void set_gauge(struct shard *shard, enum metric metric, uint64_t value)
+{
+    metric_add(shard->metrics, metric, value - metric_read(shard->metrics, metric));
+}
+
+static void publish_figures(struct shard *shard, uint64_t now_us)
+{
+    const struct memory *memory = &shard->memory;
+    if (now_us - shard->figures_us < FIGURES_PERIOD_US) {
+        return;
+    }
+    shard->figures_us = now_us;
+    memory_publish_figures(&shard->memory);
+    set_gauge(shard, METRIC_STORE_PAGES_ACTIVE, memory->active_bytes);
+    set_gauge(shard, METRIC_STORE_PAGES_RESIDENT, memory->resident_bytes);
+    set_gauge(shard, METRIC_STORE_PAGES_HOLES, memory_hole_bytes(memory));
+    set_gauge(shard, METRIC_STORE_PAGES_HUGE, memory_huge_bytes(memory));
+    set_gauge(shard, METRIC_STORE_PAGES_UNPREPARED, memory->region.faulting_takes);
+    set_gauge(shard, METRIC_STORE_RETIRED_BYTES, memory->retired_bytes);
+    set_gauge(shard, METRIC_STORE_RECLAIM_BATCHES, shard->retire.in_flight_count);
+    set_gauge(shard, METRIC_STORE_GRACE_PERIODS, shard->retire.returned_count);
+    set_gauge(shard, METRIC_STORE_GRACE_US, shard->retire.grace_us_sum);
+}
+
+static bool maintain_memory(struct shard *shard, const struct instant *now)
+{
+    bool more = shard_defragment(shard, now);
+    (void)shard_free_returned_blobs(shard);
+    send_memory_tasks(shard);
+    publish_figures(shard, now->mono_us);
+    return more;
+}
+
 bool shard_maintain(struct shard *shard, const struct instant *now)
 {
     shard->services.pass++;
@@ -101,6 +156,7 @@ bool shard_maintain(struct shard *shard, const struct instant *now)
     retire_send(&shard->retire, shard->services.to_reclaimer, shard->number, now->mono_us);
     free_returned(shard, FREES_PER_PASS);
     dismantle(shard, DISMANTLED_PER_PASS);
+    more |= maintain_memory(shard, now);
     return more || retire_has_returned(&shard->retire) || shard->dismantling_first != NULL;
 }
 
@@ -111,15 +167,21 @@ bool shard_is_waiting(const struct shard *shard)
 
 bool shard_will_free(const struct shard *shard)
 {
-    return shard->dismantling_first != NULL || retire_is_busy(&shard->retire);
+    return shard->dismantling_first != NULL || retire_is_busy(&shard->retire) ||
+           shard->defrag.is_moving ||
+           __atomic_load_n(&shard->returned_blobs, __ATOMIC_RELAXED) != NULL;
 }
 
 void shard_take_message(struct shard *shard, const struct message *message)
 {
     if (message->type == MESSAGE_RECLAIMED_BATCH) {
-        retire_accept(&shard->retire, message->pointer);
+        retire_accept(&shard->retire, message->pointer, shard->services.now_us);
     } else if (message->type == MESSAGE_SEGMENT_READY) {
         segments_take_ready(&shard->services, message->pointer, (uint32_t)message->words[0]);
+    } else if (message->type == MESSAGE_MEMORY_READY) {
+        const struct memory_task task = {message->pointer, (uint32_t)message->words[0]};
+        CHECK(task.memory == &shard->memory);
+        memory_finish(&task);
     }
 }
 
@@ -132,14 +194,79 @@ void shard_free_everything(struct shard *shard)
         dismantle(shard, UINT32_MAX);
     }
     segments_teardown(&shard->services);
+    (void)shard_free_returned_blobs(shard);
+}
+
+/* ---- the books --------------------------------------------------------------------------------
+ */
+
+static uint64_t load(const uint64_t *figure)
+{
+    return __atomic_load_n(figure, __ATOMIC_RELAXED);
+}
+
+uint64_t shard_item_bytes(const struct shard *shard, const struct item *item)
+{
+    const struct blob *blob = item_blob(item);
+    uint64_t bytes = memory_block_bytes(&shard->memory, item);
+    return blob == NULL ? bytes : bytes + memory_block_bytes(&blob->shard->memory, blob);
+}
+
+static void read_pages(const struct memory *of, struct shard_memory *memory)
+{
+    memory->hole_bytes = memory_hole_bytes(of);
+    memory->active_bytes = load(&of->active_bytes);
+    memory->resident_bytes = load(&of->resident_bytes);
+    memory->overhead_bytes = load(&of->overhead_bytes);
+    memory->headroom_bytes = memory_headroom_bytes(of);
+}
+
+static void read_reclaim(const struct retire_queue *of, struct shard_memory *memory)
+{
+    memory->reclaim_batches = load(&of->in_flight_count);
+    memory->grace_periods = load(&of->returned_count);
+    memory->grace_us_sum = load(&of->grace_us_sum);
+    memory->grace_us_max = load(&of->grace_us_max);
 }
 
 void shard_read_memory(const struct shard *shard, struct shard_memory *memory)
 {
     const struct memory *of = &shard->memory;
-    memory->item_bytes = __atomic_load_n(&of->item_bytes, __ATOMIC_RELAXED);
-    memory->index_bytes = __atomic_load_n(&of->index_bytes, __ATOMIC_RELAXED);
+    memory->item_bytes = load(&of->item_bytes);
+    memory->index_bytes = load(&of->index_bytes);
     memory->used_bytes = memory->item_bytes + memory->index_bytes;
-    memory->retired_bytes = __atomic_load_n(&of->retired_bytes, __ATOMIC_RELAXED);
-    memory->peak_bytes = __atomic_load_n(&of->peak_bytes, __ATOMIC_RELAXED);
+    memory->blob_bytes = load(&of->blob_bytes);
+    memory->retired_bytes = load(&of->retired_bytes);
+    memory->peak_bytes = load(&of->peak_bytes);
+    read_pages(of, memory);
+    read_reclaim(&shard->retire, memory);
+    for (uint32_t i = 0; i < ITEM_TYPE_COUNT; i++) {
+        memory->types[i].count = load(&shard->types[i].count);
+        memory->types[i].bytes = load(&shard->types[i].bytes);
+    }
+}
+
+void shard_add_memory(struct shard_memory *sum, const struct shard_memory *part)
+{
+    sum->used_bytes += part->used_bytes;
+    sum->item_bytes += part->item_bytes;
+    sum->index_bytes += part->index_bytes;
+    sum->blob_bytes += part->blob_bytes;
+    sum->retired_bytes += part->retired_bytes;
+    sum->peak_bytes += part->peak_bytes;
+    sum->hole_bytes += part->hole_bytes;
+    sum->active_bytes += part->active_bytes;
+    sum->resident_bytes += part->resident_bytes;
+    sum->overhead_bytes += part->overhead_bytes;
+    sum->headroom_bytes += part->headroom_bytes;
+    sum->reclaim_batches += part->reclaim_batches;
+    sum->grace_periods += part->grace_periods;
+    sum->grace_us_sum += part->grace_us_sum;
+    if (part->grace_us_max > sum->grace_us_max) {
+        sum->grace_us_max = part->grace_us_max;
+    }
+    for (uint32_t i = 0; i < ITEM_TYPE_COUNT; i++) {
+        sum->types[i].count += part->types[i].count;
+        sum->types[i].bytes += part->types[i].bytes;
+    }
 }

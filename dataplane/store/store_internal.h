@@ -21,6 +21,19 @@ struct expiry_sweep {
     bool found_many;   /* the last slice was worth its cost: go on at once */
 };
 
+/* Spans that are being emptied: see shard_defrag.c. */
+#define DEFRAG_SPANS_MAX 64
+struct defrag_entry {
+    uint32_t span;
+    uint64_t since_us;
+};
+struct defrag {
+    uint32_t position;     /* in the newest entry: blocks before it have been looked at */
+    bool is_moving;        /* the newest entry still has blocks to look at */
+    uint32_t first, count; /* a ring */
+    struct defrag_entry entries[DEFRAG_SPANS_MAX];
+};
+
 /* A flushed index on its way out. */
 struct dismantling {
     struct dismantling *next;
@@ -45,6 +58,11 @@ struct shard {
     uint64_t random_state;
     struct dismantling *dismantling_first, *dismantling_last;
     struct expiry_sweep sweep;
+    struct defrag defrag;
+    uint64_t figures_us;                     /* when they were last brought up to date */
+    struct memory_task unsent_task;          /* memory NULL: none */
+    struct type_book types[ITEM_TYPE_COUNT]; /* owner writes, anybody reads, relaxed */
+    struct blob *returned_blobs; /* see item.h: pushed by anybody, taken by the holder */
     struct database databases[SHARD_DATABASE_COUNT];
 };
 
@@ -55,9 +73,19 @@ static inline void counter_add(uint64_t *counter, uint64_t amount)
 
 /* shard.c */
 void shard_free_item(struct shard *shard, struct item *item);
+void shard_retire_item(struct shard *shard, struct item *item);
+/* The books by type; `bytes` is what the item's block takes. */
+void shard_note_published(struct shard *shard, const struct item *item);
+void shard_note_unpublished(struct shard *shard, const struct item *item, size_t bytes);
 void shard_expire(struct shard *shard, uint32_t database, const struct key *key);
+/* item.c: for the holder of the shard, which may free at once */
+void shard_release_blob(struct shard *shard, struct blob *blob);
+/* Those whose last count somebody else gave back; true: there were some. */
+bool shard_free_returned_blobs(struct shard *shard);
 /* shard_expiry.c: true when the next pass should go on */
 bool shard_sweep_expired(struct shard *shard, const struct instant *now);
+/* shard_defrag.c: true when the next pass should go on */
+bool shard_defragment(struct shard *shard, const struct instant *now);
 /* shard_upkeep.c */
 void shard_free_everything(struct shard *shard);
 

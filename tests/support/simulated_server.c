@@ -23,7 +23,6 @@ static struct shard *create_shard(struct simulated_server *server, uint32_t numb
     struct shard_options options = {.number = number, .metrics = metrics};
     struct shard *shard = shard_create(&options);
     CHECK(shard != NULL);
-    shard_attach_thread(shard);
     server->shards[number] = shard;
     server->all_metrics[number] = metrics;
     return shard;

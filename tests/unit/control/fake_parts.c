@@ -96,6 +96,11 @@ void eal_teardown(void)
     trace("-eal");
 }
 
+bool eal_uses_hugepages(void)
+{
+    return false;
+}
+
 int eal_thread_register(void)
 {
     return fails("thread") ? -ENOMEM : 0;
@@ -155,6 +160,11 @@ struct shard *shard_create(const struct shard_options *options)
     CHECK(options->to_reclaimer != NULL);
     trace("+shard");
     return fails("shard") ? NULL : calloc(1, sizeof(struct shard));
+}
+
+void shard_clear(struct shard *shard)
+{
+    (void)shard;
 }
 
 void shard_destroy(struct shard *shard)

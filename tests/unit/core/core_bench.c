@@ -59,7 +59,6 @@ static void create_shard(struct core_bench *b, uint32_t worker)
     struct shard_options options = {.number = worker, .metrics = metrics_of(b, worker)};
     b->shards[worker] = shard_create(&options);
     CHECK(b->shards[worker] != NULL);
-    shard_attach_thread(b->shards[worker]);
     b->all_metrics[worker] = metrics_of(b, worker);
 }
 

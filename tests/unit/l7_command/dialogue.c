@@ -39,7 +39,6 @@ struct dialogue *dialogue_create(void)
     struct shard_options options = {.metrics = &dialogue->metrics};
     dialogue->shard = shard_create(&options);
     CHECK(dialogue->config != NULL && dialogue->shard != NULL);
-    shard_attach_thread(dialogue->shard);
 
     struct command_context *context = command_context_create();
     CHECK(context != NULL);

@@ -320,15 +320,15 @@ static void test_large_values(void **state)
     expect_reply("STORED\r\n");
     blob_release(blob); /* the session's */
     assert_ptr_equal(item_blob(item_of("big")), blob);
-    assert_int_equal(blob->reference_count, 1);
+    assert_int_equal(blob_reference_count(blob), 1);
     assert_int_equal(item_stored_bytes(item_of("big")), LARGE_BYTES);
 
     /* The reply refers to the blob; it survives the key. */
     send_bytes(SLICE_LITERAL("get big\r\n"));
-    assert_int_equal(blob->reference_count, 2);
+    assert_int_equal(blob_reference_count(blob), 2);
     send_bytes(SLICE_LITERAL("delete big\r\n"));
     maintain();
-    assert_int_equal(blob->reference_count, 1);
+    assert_int_equal(blob_reference_count(blob), 1);
     size_t size;
     char *reply = take_reply(&size);
     assert_int_equal(size, strlen("VALUE big 1 20000\r\n") + LARGE_BYTES +
@@ -344,7 +344,7 @@ static void test_large_values(void **state)
     assert_ptr_equal(item_blob(item_of("big")), blob);
     byte_queue_clear(&out, &dialogue->pool);
     maintain();
-    assert_int_equal(blob->reference_count, 1);
+    assert_int_equal(blob_reference_count(blob), 1);
     expect("incr big 1\r\n", "CLIENT_ERROR cannot increment or decrement non-numeric value\r\n");
 }
 

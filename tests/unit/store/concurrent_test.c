@@ -192,10 +192,10 @@ static void write_for_long(struct world *world)
     }
 }
 
-static void create_world(struct world *world)
+static void create_world(struct world *world, uint64_t maxmemory_bytes)
 {
     *world = (struct world){.from = channel_create(256), .to = channel_create(1024)};
-    world->fixture = create_fixture(0, world->from);
+    world->fixture = create_fixture(maxmemory_bytes, world->from);
     world->shard = world->fixture->shard;
     world->reclaimer = reclaimer_create(&world->from, &world->to, 1);
     assert_non_null(world->reclaimer);
@@ -212,7 +212,7 @@ static void destroy_world(struct world *world)
 static void readers_see_only_what_is_right(void **state)
 {
     struct world world;
-    create_world(&world);
+    create_world(&world, 0);
     rcu_thread_register();
     for (uint64_t i = 0; i < STABLE_KEYS; i++) {
         write_number(&world, i, 1);
@@ -269,7 +269,7 @@ static bool everything_came_back(struct world *world)
 static void what_is_retired_comes_back(void **state)
 {
     struct world world;
-    create_world(&world);
+    create_world(&world, 0);
     rcu_thread_register();
     for (uint64_t i = 0; i < 200000; i++) {
         write_number(&world, i % 50000, i);
@@ -289,12 +289,244 @@ static void what_is_retired_comes_back(void **state)
     destroy_world(&world);
 }
 
+/* ---- large values are held by replies of other workers ----------------------------------------
+ */
+
+#define BLOB_KEYS  64U
+#define BLOB_BYTES 30000U
+#define HELD       8U
+#ifdef __SANITIZE_THREAD__
+#define BLOB_STEPS 6000U
+#else
+#define BLOB_STEPS 60000U
+#endif
+
+static void write_blob(struct world *world, uint64_t number, uint64_t version)
+{
+    static uint8_t bytes[BLOB_BYTES];
+    struct numbered_key key;
+    memset(bytes, (int)(version % 251), sizeof(bytes));
+    memcpy(bytes, &number, sizeof(number));
+    assert_true(put(world->fixture, 0, number_key(&key, number), slice_of(bytes, BLOB_BYTES), 0));
+}
+
+/* All bytes are of one version, whoever overwrote the key meanwhile. */
+static bool is_whole(const struct blob *blob, uint64_t number)
+{
+    uint64_t stored;
+    memcpy(&stored, blob->bytes, sizeof(stored));
+    bool right = stored == number;
+    for (uint32_t i = sizeof(stored); i < BLOB_BYTES; i += 997) {
+        right = right && blob->bytes[i] == blob->bytes[BLOB_BYTES - 1];
+    }
+    return right;
+}
+
+struct held_blob {
+    struct blob *blob;
+    uint64_t number;
+};
+
+static void drop_blob(struct world *world, uint32_t reader, struct held_blob *held)
+{
+    if (held->blob != NULL) {
+        world->wrong[reader] += !is_whole(held->blob, held->number);
+        blob_release(held->blob);
+        held->blob = NULL;
+    }
+}
+
+/* Takes a count as a reply would, and keeps it over many quiescent states. */
+static void *hold_blobs(void *argument)
+{
+    const struct reader *reader = argument;
+    struct world *world = reader->world;
+    struct held_blob held[HELD] = {0};
+    uint64_t random = reader->number + 17;
+    rcu_thread_register();
+    while (!__atomic_load_n(&world->stop, __ATOMIC_ACQUIRE)) {
+        struct held_blob *slot = &held[random_next(&random) % HELD];
+        drop_blob(world, reader->number, slot);
+        struct numbered_key key;
+        struct instant now = {.wall_ms = 1000};
+        slot->number = random_next(&random) % BLOB_KEYS;
+        const struct item *item =
+            shard_find_shared(world->shard, 0, number_key(&key, slot->number), &now);
+        world->reads[reader->number]++;
+        world->missed[reader->number] += item == NULL;
+        if (item != NULL) {
+            slot->blob = item_blob(item);
+            blob_acquire(slot->blob);
+        }
+        rcu_quiescent();
+    }
+    for (uint32_t i = 0; i < HELD; i++) {
+        drop_blob(world, reader->number, &held[i]);
+    }
+    rcu_thread_unregister();
+    return NULL;
+}
+
+static void blobs_outlive_their_items(void **state)
+{
+    struct world world;
+    create_world(&world, 0);
+    rcu_thread_register();
+    for (uint64_t i = 0; i < BLOB_KEYS; i++) {
+        write_blob(&world, i, i);
+    }
+    pthread_t threads[READERS];
+    struct reader readers[READERS];
+    for (uint32_t i = 0; i < READERS; i++) {
+        readers[i] = (struct reader){&world, i};
+        assert_int_equal(pthread_create(&threads[i], NULL, hold_blobs, &readers[i]), 0);
+    }
+    uint64_t random = 3;
+    for (uint64_t step = 0; step < BLOB_STEPS; step++) {
+        write_blob(&world, random_next(&random) % BLOB_KEYS, step);
+        if (step % 8 == 0) {
+            write_pass(&world);
+        }
+    }
+    __atomic_store_n(&world.stop, true, __ATOMIC_RELEASE);
+    rcu_thread_unregister();
+    for (uint32_t i = 0; i < READERS; i++) {
+        pthread_join(threads[i], NULL);
+        assert_true(world.reads[i] > 100);
+        assert_int_equal(world.wrong[i], 0);
+        assert_int_equal(world.missed[i], 0);
+    }
+    assert_true(shard_will_free(world.shard));
+    rcu_thread_register();
+    shard_flush(world.shard, 0);
+    for (uint32_t i = 0; i < 20000 && !everything_came_back(&world); i++) {
+        write_pass(&world);
+        usleep(100);
+    }
+    assert_true(everything_came_back(&world));
+    assert_int_equal(memory_of(world.fixture).blob_bytes, 0);
+    rcu_thread_unregister();
+    destroy_world(&world);
+}
+
+/* ---- a reader that does not come to a quiescent state -----------------------------------------
+ */
+
+#define STALL_LIMIT (UINT64_C(16) << 20)
+#define STALL_KEYS  20000U
+
+struct staller {
+    struct world *world;
+    bool holds, resume;
+    bool was_right;
+};
+
+static void *stall(void *argument)
+{
+    struct staller *staller = argument;
+    struct numbered_key key;
+    struct instant now = {.wall_ms = 1000};
+    rcu_thread_register();
+    const struct item *item =
+        shard_find_shared(staller->world->shard, 0, number_key(&key, 0), &now);
+    __atomic_store_n(&staller->holds, true, __ATOMIC_RELEASE);
+    while (!__atomic_load_n(&staller->resume, __ATOMIC_ACQUIRE)) {
+        usleep(100);
+    }
+    /* Overwritten long ago, and still what it was. */
+    uint64_t value[2];
+    memcpy(value, item_value_bytes(item), sizeof(value));
+    staller->was_right = value[0] == 0 && value[1] == 1;
+    rcu_quiescent();
+    rcu_thread_unregister();
+    return NULL;
+}
+
+static bool try_write(struct world *world, uint64_t number, uint64_t version)
+{
+    struct numbered_key key;
+    uint8_t bytes[100] = {0};
+    uint64_t value[2] = {number, version};
+    memcpy(bytes, value, sizeof(value));
+    return put(world->fixture, 0, number_key(&key, number), slice_of(bytes, sizeof(bytes)), 0);
+}
+
+/* Overwrites until nothing can be had any more; returns how often it could. */
+static uint64_t write_until_refused(struct world *world, uint64_t version)
+{
+    uint64_t written = 0;
+    while (try_write(world, written % STALL_KEYS, version)) {
+        if (++written % 32 == 0) {
+            write_pass(world);
+        }
+        assert_true(memory_of(world->fixture).used_bytes <= STALL_LIMIT);
+    }
+    return written;
+}
+
+static void a_stalled_reader_delays_memory_only(void **state)
+{
+    struct world world;
+    create_world(&world, STALL_LIMIT);
+    rcu_thread_register();
+    for (uint64_t i = 0; i < STALL_KEYS; i++) {
+        assert_true(try_write(&world, i, 1));
+    }
+    write_pass(&world);
+    struct staller staller = {.world = &world};
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, stall, &staller), 0);
+    while (!__atomic_load_n(&staller.holds, __ATOMIC_ACQUIRE)) {
+        usleep(100);
+    }
+    /* Writers go on until maxmemory is full of what waits for the reader; then they are told so. */
+    uint64_t written = write_until_refused(&world, 2);
+    assert_true(written > STALL_KEYS);
+    usleep(20000);
+    write_pass(&world);
+    assert_false(try_write(&world, 0, 3));
+    struct shard_memory memory = memory_of(world.fixture);
+    assert_true(memory.retired_bytes > STALL_LIMIT / 4);
+    assert_true(memory.reclaim_batches > 10);
+    assert_true(shard_will_free(world.shard));
+    /* Reads are served meanwhile. */
+    struct numbered_key key;
+    for (uint64_t i = 0; i < STALL_KEYS; i++) {
+        assert_non_null(shard_find(world.shard, 0, number_key(&key, i), &world.fixture->now));
+    }
+    __atomic_store_n(&staller.resume, true, __ATOMIC_RELEASE);
+    pthread_join(thread, NULL);
+    assert_true(staller.was_right);
+    for (uint32_t i = 0; i < 20000 && memory_of(world.fixture).retired_bytes > 0; i++) {
+        write_pass(&world);
+        usleep(100);
+    }
+    memory = memory_of(world.fixture);
+    assert_int_equal(memory.retired_bytes, 0);
+    assert_int_equal(memory.reclaim_batches, 0);
+    assert_true(memory.grace_us_max >= 20000);
+    assert_true(memory.grace_us_sum >= memory.grace_us_max && memory.grace_periods > 10);
+    for (uint64_t i = 0; i < STALL_KEYS; i++) {
+        while (!try_write(&world, i, 4)) {
+            write_pass(&world);
+            usleep(100);
+        }
+        if (i % 32 == 0) {
+            write_pass(&world);
+        }
+    }
+    rcu_thread_unregister();
+    destroy_world(&world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(readers_see_only_what_is_right),
         cmocka_unit_test(a_foreign_walk_sees_every_stable_key),
         cmocka_unit_test(what_is_retired_comes_back),
+        cmocka_unit_test(blobs_outlive_their_items),
+        cmocka_unit_test(a_stalled_reader_delays_memory_only),
     };
     return cmocka_run_group_tests_name("concurrent", tests, setup_eal, NULL);
 }

@@ -45,7 +45,6 @@ static inline struct fixture *create_fixture(uint64_t maxmemory_bytes, struct ch
                                     .to_reclaimer = to_reclaimer};
     fixture->shard = shard_create(&options);
     CHECK(fixture->shard != NULL);
-    shard_attach_thread(fixture->shard);
     return fixture;
 }
 

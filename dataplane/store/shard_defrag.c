@@ -1,0 +1,134 @@
+/* Moves items together, so that memory which lies scattered becomes whole pages again.
+ *
+ *   memory_choose_victim --> move its items, a few each pass --> wait until the span has vanished
+ *                            copy, publish, retire the old one      (a grace period later)
+ *
+ * memory_evacuate.c decides which span should become empty, and when that is worth it. Only items
+ * are in spans; one is moved when a database still has it under its key. Others are drafts, or
+ * retired already and on their way. To readers a move is an overwrite by an equal value.
+ *
+ * Thread: the holder. Bounded: MOVES_PER_PASS, more when somebody could not get a page. Failure:
+ * without memory for a copy it goes on in a later pass; a span that does not become empty in time
+ * is taken back into use. */
+#include "dataplane/base/check.h"
+#include "dataplane/base/hash.h"
+#include "dataplane/store/store_internal.h"
+
+#define MOVES_PER_PASS       8
+#define MOVES_PER_PASS_SHORT 256
+#define GIVE_UP_US           1000000U
+
+struct move_call {
+    struct shard *shard;
+    uint32_t budget;
+};
+
+static struct item *copy_item(struct shard *shard, const struct item *item)
+{
+    size_t bytes = item_bytes(item);
+    struct item *copy = memory_allocate(&shard->memory, bytes, MEMORY_LIMITED);
+    if (copy != NULL) {
+        *copy = (struct item){.kinds = item->kinds,
+                              .inline_bytes = item->inline_bytes,
+                              .key_access = item_key_access(item)};
+        memcpy(copy + 1, item + 1, bytes - sizeof(*item));
+    }
+    if (copy != NULL && item_blob(copy) != NULL) {
+        blob_acquire(item_blob(copy));
+    }
+    return copy;
+}
+
+static struct index *find_index(struct shard *shard, const struct key *key, const struct item *item)
+{
+    for (uint32_t i = 0; i < SHARD_DATABASE_COUNT; i++) {
+        struct index *index = shard->databases[i].index;
+        if (index != NULL && index_read(index, key) == item) {
+            return index;
+        }
+    }
+    return NULL;
+}
+
+/* False: not now, or enough for this pass. */
+static bool move_item(void *argument, void *block)
+{
+    struct move_call *call = argument;
+    struct shard *shard = call->shard;
+    if (call->budget == 0) {
+        return false;
+    }
+    call->budget--;
+    const struct item *item = block;
+    struct key key = key_hashed(item_key(item));
+    struct index *index = find_index(shard, &key, item);
+    if (index == NULL) {
+        return true;
+    }
+    struct item *copy = copy_item(shard, item);
+    if (copy == NULL) {
+        return false;
+    }
+    shard_note_published(shard, copy);
+    struct item *old = index_store(index, &key, copy);
+    CHECK(old == item);
+    shard_retire_item(shard, old);
+    metric_add(shard->metrics, METRIC_STORE_MOVED_ITEMS, 1);
+    return true;
+}
+
+static struct defrag_entry *entry_at(struct defrag *defrag, uint32_t index)
+{
+    return &defrag->entries[(defrag->first + index) % DEFRAG_SPANS_MAX];
+}
+
+/* In the order in which they were begun. */
+static void forget_finished(struct shard *shard, uint64_t now_us)
+{
+    struct defrag *defrag = &shard->defrag;
+    while (defrag->count > 0) {
+        const struct defrag_entry *oldest = entry_at(defrag, 0);
+        bool there = memory_is_evacuating(&shard->memory, oldest->span);
+        if (there && now_us - oldest->since_us < GIVE_UP_US) {
+            return;
+        }
+        if (there) {
+            memory_give_up(&shard->memory, oldest->span);
+        }
+        defrag->is_moving &= defrag->count > 1; /* it may have been the one in work */
+        defrag->first = (defrag->first + 1) % DEFRAG_SPANS_MAX;
+        defrag->count--;
+    }
+}
+
+static bool begin_span(struct shard *shard, uint64_t now_us)
+{
+    struct defrag *defrag = &shard->defrag;
+    uint32_t span =
+        defrag->count < DEFRAG_SPANS_MAX ? memory_choose_victim(&shard->memory) : REGION_NONE;
+    if (span == REGION_NONE) {
+        return false;
+    }
+    *entry_at(defrag, defrag->count++) = (struct defrag_entry){span, now_us};
+    defrag->position = 0;
+    defrag->is_moving = true;
+    return true;
+}
+
+bool shard_defragment(struct shard *shard, const struct instant *now)
+{
+    struct defrag *defrag = &shard->defrag;
+    bool is_short = shard->memory.short_of_pages;
+    struct move_call call = {shard, is_short ? MOVES_PER_PASS_SHORT : MOVES_PER_PASS};
+    forget_finished(shard, now->mono_us);
+    while (call.budget > 0 && (defrag->is_moving || begin_span(shard, now->mono_us))) {
+        uint32_t span = entry_at(defrag, defrag->count - 1)->span;
+        bool all = !memory_is_evacuating(&shard->memory, span) ||
+                   memory_visit_blocks(&shard->memory, span, &defrag->position, move_item, &call);
+        defrag->is_moving = !all;
+        if (!all) {
+            break;
+        }
+    }
+    return defrag->is_moving && call.budget == 0;
+}

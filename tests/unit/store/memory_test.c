@@ -1,0 +1,359 @@
+/* The allocator alone: blocks do not overlap, books are exact, pages come and go, limits hold. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "dataplane/base/check.h"
+#include "dataplane/base/hash.h"
+#include "dataplane/store/memory.h"
+
+#define MEBIBYTE (UINT64_C(1) << 20)
+#define BLOCKS   4000U
+
+struct block {
+    uint8_t *data;
+    size_t bytes;
+    uint8_t mark;
+};
+
+struct world {
+    struct memory memory;
+    uint64_t random, allocated;
+    struct block blocks[BLOCKS];
+};
+
+static struct world *create_world(uint64_t limit_bytes)
+{
+    struct world *world = calloc(1, sizeof(*world));
+    struct memory_options options = {.limit_bytes = limit_bytes, .numa_node = -1};
+    world->random = 42;
+    assert_true(memory_init(&world->memory, &options));
+    return world;
+}
+
+static void destroy_world(struct world *world)
+{
+    memory_deinit(&world->memory);
+    free(world);
+}
+
+/* What the reclaimer does. */
+static void serve_tasks(struct world *world)
+{
+    struct memory_task task;
+    while (memory_next_task(&world->memory, &task)) {
+        memory_serve(&task);
+        memory_finish(&task);
+    }
+    memory_publish_figures(&world->memory);
+}
+
+static bool fill_block(struct world *world, struct block *block, size_t bytes)
+{
+    block->data = memory_allocate(&world->memory, bytes, MEMORY_LIMITED);
+    if (block->data == NULL) {
+        return false;
+    }
+    block->bytes = bytes;
+    block->mark = (uint8_t)random_next(&world->random);
+    memset(block->data, block->mark, bytes);
+    world->allocated += memory_block_bytes(&world->memory, block->data);
+    return true;
+}
+
+static void empty_block(struct world *world, struct block *block)
+{
+    for (size_t i = 0; i < block->bytes; i += 1 + block->bytes / 64) {
+        assert_int_equal(block->data[i], block->mark);
+    }
+    assert_int_equal(block->data[block->bytes - 1], block->mark);
+    world->allocated -= memory_block_bytes(&world->memory, block->data);
+    memory_free(&world->memory, block->data);
+    block->data = NULL;
+}
+
+static void empty_all(struct world *world)
+{
+    for (uint32_t i = 0; i < BLOCKS; i++) {
+        if (world->blocks[i].data != NULL) {
+            empty_block(world, &world->blocks[i]);
+        }
+    }
+}
+
+static void rounding_stays_within_its_steps(void **state)
+{
+    struct world *world = create_world(0);
+    size_t before = 0;
+    for (size_t bytes = 1; bytes <= 300000; bytes += bytes < 20000 ? 1 : 997) {
+        void *block = memory_allocate(&world->memory, bytes, MEMORY_LIMITED);
+        size_t given = memory_block_bytes(&world->memory, block);
+        assert_true(given >= bytes && given >= before);
+        assert_int_equal((uintptr_t)block % 8, 0);
+        if (bytes > 8 && bytes <= 512) {
+            assert_true(given < bytes + 8);
+        } else if (bytes > 512 && bytes <= MEMORY_SMALL_BYTES_MAX) {
+            assert_true(given <= bytes + bytes / 16);
+        } else if (bytes > MEMORY_SMALL_BYTES_MAX) {
+            assert_true(given < bytes + REGION_UNIT_BYTES);
+        }
+        before = given;
+        memory_free(&world->memory, block);
+    }
+    assert_int_equal(world->memory.item_bytes, 0);
+    assert_int_equal(world->memory.region.used_units, 0);
+    destroy_world(world);
+}
+
+static size_t random_bytes(struct world *world)
+{
+    uint64_t choice = random_next(&world->random);
+    switch (choice >> 60) {
+    case 0: return choice % (3 * MEBIBYTE) + 1;
+    case 1: return choice % 100000 + 1;
+    case 2:
+    case 3: return choice % 20000 + 1;
+    default: return choice % 600 + 1;
+    }
+}
+
+static void blocks_never_overlap_and_books_are_exact(void **state)
+{
+    struct world *world = create_world(0);
+    for (uint32_t step = 0; step < 60000; step++) {
+        struct block *block = &world->blocks[random_next(&world->random) % BLOCKS];
+        if (block->data != NULL) {
+            empty_block(world, block);
+        } else {
+            assert_true(fill_block(world, block, random_bytes(world)));
+        }
+        assert_true(world->memory.item_bytes == world->allocated);
+        if (step % 1000 == 0) {
+            serve_tasks(world);
+            assert_true(world->memory.active_bytes >= world->allocated);
+            assert_true(world->memory.resident_bytes >= world->memory.active_bytes);
+        }
+    }
+    empty_all(world);
+    assert_int_equal(world->memory.item_bytes, 0);
+    assert_int_equal(world->memory.span_bytes, 0);
+    assert_int_equal(world->memory.region.used_units, 0);
+    serve_tasks(world);
+    assert_true(world->memory.resident_bytes <= 16 * REGION_CHUNK_BYTES);
+    destroy_world(world);
+}
+
+static void the_limit_bounds_pages_too(void **state)
+{
+    const uint64_t limit = 24 * MEBIBYTE;
+    struct world *world = create_world(limit);
+    /* Most of it is there from the start. */
+    assert_in_range(world->memory.resident_bytes, 20 * MEBIBYTE, limit);
+    uint32_t refused = 0;
+    for (uint32_t step = 0; step < 100000; step++) {
+        struct block *block = &world->blocks[random_next(&world->random) % BLOCKS];
+        if (block->data != NULL) {
+            empty_block(world, block);
+        } else {
+            refused += !fill_block(world, block, random_next(&world->random) % 30000 + 1);
+        }
+        assert_true(memory_used_bytes(&world->memory) <= limit);
+        assert_true(world->memory.region.used_units * (uint64_t)REGION_UNIT_BYTES <= limit);
+        if (step % 100 == 0) {
+            serve_tasks(world);
+            assert_true(world->memory.resident_bytes <= limit + REGION_CHUNK_BYTES);
+        }
+    }
+    assert_true(refused > 1000);
+    assert_true(world->memory.peak_bytes > limit - limit / 10);
+    /* What the index takes is not there for items. */
+    empty_all(world);
+    assert_true(memory_reserve_index(&world->memory, 16 * MEBIBYTE, MEMORY_LIMITED));
+    assert_false(memory_reserve_index(&world->memory, 16 * MEBIBYTE, MEMORY_LIMITED));
+    assert_null(memory_allocate(&world->memory, 9 * MEBIBYTE, MEMORY_LIMITED));
+    serve_tasks(world);
+    assert_true(world->memory.resident_bytes <= limit - 16 * MEBIBYTE + REGION_CHUNK_BYTES);
+    memory_release_index(&world->memory, 16 * MEBIBYTE);
+    destroy_world(world);
+}
+
+static void the_limit_changes_live(void **state)
+{
+    struct world *world = create_world(16 * MEBIBYTE);
+    uint32_t filled = 0;
+    while (fill_block(world, &world->blocks[filled], 30000)) {
+        filled++;
+    }
+    assert_in_range(filled, 400, 560);
+    memory_set_limit(&world->memory, 64 * MEBIBYTE);
+    serve_tasks(world);
+    assert_true(world->memory.resident_bytes >= 50 * MEBIBYTE);
+    while (filled < 1500) {
+        assert_true(fill_block(world, &world->blocks[filled++], 30000));
+    }
+    memory_set_limit(&world->memory, 8 * MEBIBYTE);
+    assert_null(memory_allocate(&world->memory, 100, MEMORY_LIMITED));
+    while (filled > 100) {
+        empty_block(world, &world->blocks[--filled]);
+    }
+    serve_tasks(world);
+    assert_true(world->memory.resident_bytes <= 8 * MEBIBYTE + REGION_CHUNK_BYTES);
+    assert_true(fill_block(world, &world->blocks[filled++], 100));
+    empty_all(world);
+    destroy_world(world);
+}
+
+/* Free chunks that do not lie together become one large block by way of the machine. */
+static void large_blocks_find_room_among_scattered_chunks(void **state)
+{
+    struct world *world = create_world(64 * MEBIBYTE);
+    for (uint32_t i = 0; i < 30; i++) {
+        assert_true(fill_block(world, &world->blocks[i], REGION_CHUNK_BYTES));
+    }
+    for (uint32_t i = 0; i < 30; i += 2) {
+        empty_block(world, &world->blocks[i]);
+    }
+    bool found = fill_block(world, &world->blocks[0], 20 * MEBIBYTE);
+    for (uint32_t i = 0; i < 10 && !found; i++) {
+        serve_tasks(world);
+        found = fill_block(world, &world->blocks[0], 20 * MEBIBYTE);
+    }
+    assert_true(found);
+    serve_tasks(world);
+    assert_true(world->memory.resident_bytes <= 64 * MEBIBYTE);
+    empty_all(world);
+    assert_int_equal(world->memory.region.used_units, 0);
+    destroy_world(world);
+}
+
+static void pages_go_from_class_to_class(void **state)
+{
+    struct world *world = create_world(32 * MEBIBYTE);
+    for (uint32_t round = 0; round < 20; round++) {
+        size_t bytes = 600 + 450 * (size_t)round;
+        uint32_t count = (uint32_t)(28 * MEBIBYTE / bytes * 15 / 16);
+        uint8_t **blocks = calloc(count, sizeof(*blocks));
+        for (uint32_t i = 0; i < count; i++) {
+            blocks[i] = memory_allocate(&world->memory, bytes, MEMORY_LIMITED);
+            assert_non_null(blocks[i]);
+        }
+        for (uint32_t i = 0; i < count; i++) {
+            memory_free(&world->memory, blocks[(i * 7919ULL) % count]);
+            blocks[(i * 7919ULL) % count] = NULL;
+        }
+        for (uint32_t i = 0; i < count; i++) {
+            if (blocks[i] != NULL) {
+                memory_free(&world->memory, blocks[i]);
+            }
+        }
+        free(blocks);
+    }
+    assert_int_equal(world->memory.item_bytes, 0);
+    assert_int_equal(world->memory.span_bytes, 0);
+    destroy_world(world);
+}
+
+/* ---- moving blocks together ------------------------------------------------------------------ */
+
+struct move {
+    struct world *world;
+    uint32_t moved;
+};
+
+static bool move_block(void *argument, void *data)
+{
+    struct move *move = argument;
+    uint32_t number;
+    memcpy(&number, data, sizeof(number));
+    struct block *block = &move->world->blocks[number];
+    assert_ptr_equal(block->data, data);
+    block->data = memory_allocate(&move->world->memory, block->bytes, MEMORY_LIMITED);
+    memcpy(block->data, data, block->bytes);
+    memory_free(&move->world->memory, data);
+    move->moved++;
+    return true;
+}
+
+static void fill_numbered(struct world *world, size_t bytes)
+{
+    for (uint32_t i = 0; i < BLOCKS; i++) {
+        struct block *block = &world->blocks[i];
+        block->data = memory_allocate(&world->memory, bytes, MEMORY_LIMITED);
+        block->bytes = bytes;
+        memcpy(block->data, &i, sizeof(i));
+    }
+}
+
+static void spans_become_empty_by_moving(void **state)
+{
+    struct world *world = create_world(0);
+    fill_numbered(world, 1000);
+    uint64_t before = world->memory.span_bytes;
+    for (uint32_t i = 0; i < BLOCKS; i++) {
+        if (i % 3 != 0) {
+            memory_free(&world->memory, world->blocks[i].data);
+            world->blocks[i].data = NULL;
+        }
+    }
+    assert_true(world->memory.span_bytes > before - before / 8);
+    struct move move = {.world = world};
+    for (uint32_t span; (span = memory_choose_victim(&world->memory)) != REGION_NONE;) {
+        uint32_t position = 0;
+        assert_true(memory_is_evacuating(&world->memory, span));
+        assert_true(memory_visit_blocks(&world->memory, span, &position, move_block, &move));
+        assert_false(memory_is_evacuating(&world->memory, span));
+    }
+    assert_in_range(move.moved, 100, BLOCKS);
+    assert_true(world->memory.item_bytes * 100 >= world->memory.span_bytes * 85);
+    assert_int_equal(world->memory.evacuating_spans, 0);
+    for (uint32_t i = 0; i < BLOCKS; i += 3) {
+        uint32_t number;
+        memcpy(&number, world->blocks[i].data, sizeof(number));
+        assert_int_equal(number, i);
+        memory_free(&world->memory, world->blocks[i].data);
+    }
+    assert_int_equal(world->memory.span_bytes, 0);
+    destroy_world(world);
+}
+
+static void a_span_can_be_taken_back(void **state)
+{
+    struct world *world = create_world(0);
+    fill_numbered(world, 500);
+    for (uint32_t i = 0; i < BLOCKS; i++) {
+        if (i % 4 != 0) {
+            memory_free(&world->memory, world->blocks[i].data);
+            world->blocks[i].data = NULL;
+        }
+    }
+    uint32_t span = memory_choose_victim(&world->memory);
+    assert_true(span != REGION_NONE);
+    memory_give_up(&world->memory, span);
+    assert_false(memory_is_evacuating(&world->memory, span));
+    assert_int_equal(world->memory.evacuating_bytes, 0);
+    for (uint32_t i = 0; i < BLOCKS; i += 4) {
+        memory_free(&world->memory, world->blocks[i].data);
+    }
+    assert_int_equal(world->memory.span_bytes, 0);
+    destroy_world(world);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(rounding_stays_within_its_steps),
+        cmocka_unit_test(blocks_never_overlap_and_books_are_exact),
+        cmocka_unit_test(the_limit_bounds_pages_too),
+        cmocka_unit_test(the_limit_changes_live),
+        cmocka_unit_test(large_blocks_find_room_among_scattered_chunks),
+        cmocka_unit_test(pages_go_from_class_to_class),
+        cmocka_unit_test(spans_become_empty_by_moving),
+        cmocka_unit_test(a_span_can_be_taken_back),
+    };
+    return cmocka_run_group_tests_name("memory", tests, NULL, NULL);
+}
