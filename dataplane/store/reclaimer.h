@@ -11,9 +11,9 @@ struct reclaimer;
 struct channel;
 
 /* One pair of channels per worker: from[i] carries MESSAGE_RECLAIM_BATCH and MESSAGE_SEGMENT_WANTED
- * (with words[0] the order of a segment to make, or with a retired segment to destroy as pointer),
- * to[i] the answers; nothing else travels in them. The thread starts at once. NULL when out of
- * memory or threads. */
+ * (with words[0] the entries of a segment to make, or with a retired segment to destroy as
+ * pointer), to[i] the answers; nothing else travels in them. The thread starts at once. NULL when
+ * out of memory or threads. */
 struct reclaimer *reclaimer_create(struct channel **from, struct channel **to, uint32_t count);
 /* The workers have stopped. Segments that still wait in the channels are freed; batches are left to
  * shard_destroy, which comes later and frees what they hold. */
