@@ -11,23 +11,16 @@
  */
 #include <stdlib.h>
 
-#include <rte_prefetch.h>
-
 #include "dataplane/base/check.h"
 #include "dataplane/store/index_internal.h"
 
 struct place {
     struct segment *segment; /* NULL: in the overflow list, or nowhere */
-    int32_t position;
+    uint32_t position;
     struct overflow *overflow;
     struct item *item; /* NULL: nowhere */
     bool collided;     /* another key has the fingerprint */
 };
-
-static struct hint *hint_slot(struct index *index, uint64_t hash)
-{
-    return &index->hints[(hash >> 32) % INDEX_HINTS];
-}
 
 static bool has_key(const struct item *item, const struct key *key)
 {
@@ -40,11 +33,11 @@ static void locate_in_segments(const struct index *index, const struct key *key,
     struct segment *segment = index_root(index, key->hash);
     while (segment != NULL) {
         int32_t position = segment_find(segment, &key->hash);
-        struct item *item = position >= 0 ? segment_item(segment, position) : NULL;
+        struct item *item = position >= 0 ? segment_item(segment, (uint32_t)position) : NULL;
         if (item != NULL) {
             if (has_key(item, key)) {
                 place->segment = segment;
-                place->position = position;
+                place->position = (uint32_t)position;
                 place->item = item;
             } else {
                 place->collided = true;
@@ -81,7 +74,7 @@ static void locate(const struct index *index, const struct key *key, struct plac
 /* The owner's way: the hint of the prefetch stage first. */
 static void locate_hinted(struct index *index, const struct key *key, struct place *place)
 {
-    const struct hint *hint = hint_slot(index, key->hash);
+    const struct hint *hint = index_hint(index, key->hash);
     if (hint->hash == key->hash && hint->pass == index->services->pass) {
         struct item *item = segment_item(hint->segment, hint->position);
         if (item != NULL && has_key(item, key)) {
@@ -105,82 +98,6 @@ struct item *index_find(struct index *index, const struct key *key)
     struct place place;
     locate_hinted(index, key, &place);
     return place.item;
-}
-
-/* ---- prefetch ------------------------------------------------------------------------------- */
-
-struct probe {
-    uint32_t count;
-    uint64_t hashes[SHARD_LOOKUP_BURST];
-    struct segment *segments[SHARD_LOOKUP_BURST]; /* where to look next; NULL: done */
-    int32_t positions[SHARD_LOOKUP_BURST];
-};
-
-/* One bulk look-up for all keys of the segment that `first` is in; they are taken off `pending`. */
-static uint32_t probe_group(struct probe *probe, uint32_t first, uint32_t pending)
-{
-    struct segment *segment = probe->segments[first];
-    const void *keys[SHARD_LOOKUP_BURST];
-    hash_sig_t signatures[SHARD_LOOKUP_BURST];
-    uint32_t members[SHARD_LOOKUP_BURST], count = 0;
-    for (uint32_t i = first; i < probe->count; i++) {
-        if ((pending >> i & 1) != 0 && probe->segments[i] == segment) {
-            keys[count] = &probe->hashes[i];
-            signatures[count] = (hash_sig_t)probe->hashes[i];
-            members[count++] = i;
-            pending &= ~(1U << i);
-        }
-    }
-    int32_t positions[SHARD_LOOKUP_BURST];
-    (void)rte_hash_lookup_with_hash_bulk(segment->hash, keys, signatures, count, positions);
-    for (uint32_t i = 0; i < count; i++) {
-        probe->positions[members[i]] = positions[i];
-    }
-    return pending;
-}
-
-/* Prefetches the item of one key, or sends the key on to the child. True: go on looking. */
-static bool settle_probe(struct index *index, struct probe *probe, uint32_t i)
-{
-    struct segment *segment = probe->segments[i];
-    int32_t position = probe->positions[i];
-    struct item *item = position >= 0 ? segment_item(segment, position) : NULL;
-    if (item == NULL) {
-        probe->segments[i] = segment_child(segment, probe->hashes[i]);
-        return probe->segments[i] != NULL;
-    }
-    rte_prefetch0(item);
-    rte_prefetch0((const uint8_t *)item + 64);
-    *hint_slot(index, probe->hashes[i]) =
-        (struct hint){probe->hashes[i], segment, position, index->services->pass};
-    return false;
-}
-
-void index_prefetch_bulk(struct index *index, const struct key *const *keys, uint32_t count)
-{
-    CHECK(count <= SHARD_LOOKUP_BURST);
-    struct probe probe = {.count = count};
-    uint32_t pending = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        probe.hashes[i] = keys[i]->hash;
-        probe.segments[i] = index_root(index, keys[i]->hash);
-        if (probe.segments[i] != NULL) {
-            pending |= 1U << i;
-        }
-    }
-    while (pending != 0) {
-        uint32_t asked = pending, next = 0;
-        while (pending != 0) {
-            pending = probe_group(&probe, (uint32_t)__builtin_ctz(pending), pending);
-        }
-        for (; asked != 0; asked &= asked - 1) {
-            uint32_t i = (uint32_t)__builtin_ctz(asked);
-            if (settle_probe(index, &probe, i)) {
-                next |= 1U << i;
-            }
-        }
-        pending = next;
-    }
 }
 
 /* ---- changes -------------------------------------------------------------------------------- */
@@ -216,9 +133,6 @@ static void insert(struct index *index, const struct key *key, struct item *item
     }
 }
 
-/* A write pays for a few entries of the segments that are moving out. */
-#define MOVES_PER_WRITE 4
-
 struct item *index_store(struct index *index, const struct key *key, struct item *item)
 {
     struct place place;
@@ -229,21 +143,21 @@ struct item *index_store(struct index *index, const struct key *key, struct item
         (void)RCU_EXCHANGE(&place.overflow->item, item);
     } else {
         insert(index, key, item, place.collided);
-    }
-    if (index->moving_first != NULL) {
-        index_move_entries(index, MOVES_PER_WRITE);
+        if (index->moving_first != NULL) {
+            index_pay_for_insert(index);
+        }
     }
     return place.item;
 }
 
 /* In a segment that is moving out the emptied word is enough: rte_hash goes as a whole. */
-static void remove_from_segment(struct index *index, struct segment *segment, int32_t position,
+static void remove_from_segment(struct index *index, struct segment *segment, uint32_t position,
                                 uint64_t hash)
 {
     RCU_PUBLISH(&segment->slots[position].item, NULL);
     if (segment->children[0] == NULL) {
         segment_remove(segment, hash, position);
-        retire_add(index->services->retire, RETIRED_POSITION, segment, (uint32_t)position);
+        retire_add(index->services->retire, RETIRED_POSITION, segment, position);
     }
 }
 
@@ -255,9 +169,6 @@ struct item *index_remove(struct index *index, const struct key *key)
         remove_from_segment(index, place.segment, place.position, key->hash);
     } else if (place.overflow != NULL) {
         remove_from_overflow(index, place.overflow);
-    }
-    if (index->moving_first != NULL) {
-        index_move_entries(index, MOVES_PER_WRITE);
     }
     return place.item;
 }

@@ -34,12 +34,16 @@ struct index_services {
     struct channel *to_reclaimer; /* NULL: segments are made on the spot */
     uint32_t number;              /* of the worker */
     struct segment *ready;        /* made beforehand, not yet used */
+    struct segment *doomed;       /* to be destroyed by the reclaimer, whose channel was full */
     uint32_t outstanding;         /* asked for, not yet here */
     uint32_t hungry_count;        /* segments that wait for children */
+    uint32_t moves_left;          /* that writes of this pass pay for in full */
+    bool refused;                 /* no memory for the segment that was wanted last */
     bool starved;                 /* a segment is nearly full and no memory for another is left */
     uint64_t retry_at_us;         /* not before: EAL had no memory */
     uint64_t now_us;              /* of this pass */
     uint64_t pass;                /* from 1 on; hints of an earlier one are void */
+    uint64_t growth_cycles;       /* spent in this pass on segments and moves */
 };
 
 typedef void index_visitor(void *argument, struct item *item, uint64_t hash);
@@ -70,10 +74,11 @@ uint64_t index_scan(const struct index *index, uint64_t cursor, uint32_t count,
 struct item *index_random(const struct index *index, uint64_t *random_state,
                           bool (*accept)(void *argument, const struct item *item), void *argument);
 
-/* Segments come and go. */
-void segments_take_ready(struct index_services *services, struct segment *segment, uint32_t order);
+/* Segments come and go: index_supply.c. */
+void segments_take_ready(struct index_services *services, struct segment *segment,
+                         uint32_t entries);
 void segments_dispose(struct index_services *services, struct segment *segment);
-/* Gives back segments that nobody wants any more. */
+/* Once per pass: gives back segments that nobody wants any more. */
 void segments_trim(struct index_services *services);
 void segments_teardown(struct index_services *services);
 

@@ -1,176 +1,200 @@
-/* How the index grows: from one small segment on, without a pause and without a key count.
+/* How the index grows and shrinks: from one small segment on and back, without a pause and without
+ * a key count.
  *
- *   NORMAL --- 65 % full ---> HUNGRY --- 75 %, children there ---> MOVING ---> retired
- *                 |             |                                    |
- *                 |             |  children come ready-made from the reclaimer thread; from 90 %
- * on, |             |  or when there is none, the owner makes them itself |             +-- fell
- * below again: NORMAL
- *                 +-- asks for children                              +-- a few entries per write
- * and per pass go to the children
+ *            97 % full, or         child there,
+ *   NORMAL ------------> HUNGRY ---------------> MOVING ---> (neighbour done too) ---> retired
+ *     ^    below 55 %      |    plan still good    |
+ *     |                    |                       +-- index_move.c
+ *     +-- fell below, or filled up meanwhile
  *
- * Up to 2^SEGMENT_ORDER_MAX entries a segment is followed by a larger one: the bulk look-up hides
- * cache misses only among keys of the same segment, so few large ones are better than many small.
- * Beyond, it is followed by two of its size, and the directory gets a bit more where it has to.
+ * Sizes. A segment of n entries costs 16 n + 12 (next power of two) bytes, so sizes go from 0.5 to
+ * 0.9 of a power of two (0.9: beyond, rte_hash finds no place in its buckets), in three steps for
+ * each doubling. All segments fill at the same pace, because hashes are even; so that they do not
+ * all grow at the same moment, each has its own ladder of sizes, shifted by a fraction of a step:
+ * `phase`, from the low bits of its range. Only one in many exists twice at any moment.
  *
- * Only the first segment of the queue moves entries: its children may be moving already or fill up
- * meanwhile, entries go to the end of the walk in any case.
+ * Up to 2^SPREAD_DEPTH segments the index divides early, so that there are several to be out of
+ * step; then segments grow to the size that suits their number, and divide beyond (depth_limit).
+ * Two neighbours that have become small share a child again.
  *
- * Failure: without memory for children a segment goes on to about 94 %; beyond 90 % `starved` makes
- * the shard refuse drafts. What comes in nevertheless finds its place in the overflow list.
+ * The reclaimer makes the larger ones: index_supply.c. Failure: without memory for a child a
+ * segment goes on to the last position; in the last hundredth `starved` makes the shard refuse
+ * drafts. What comes in nevertheless finds its place in the overflow list.
  */
-#include <stdlib.h>
 #include <string.h>
 
 #include "dataplane/base/check.h"
-#include "dataplane/channel/channel.h"
 #include "dataplane/store/index_internal.h"
 
-#define HUNGRY_PERCENT    65
-#define SPLIT_PERCENT     75
-#define EMERGENCY_PERCENT 90
+#define SHRINK_PERCENT  55
+#define FILLED_PERCENT  80 /* of a child, by what moves in */
+#define FORCE_PERCENT   50
+#define HUNGRY_PER_PASS 4
 
-/* Smaller ones are made faster than asked for (2^14: about 30 us). */
-#define INLINE_ORDER_MAX 14
-#define RETRY_US         100000
-#define MOVES_PER_PASS   16
-#define HUNGRY_PER_PASS  4
+/* ---- sizes ----------------------------------------------------------------------------------- */
 
-static bool is_filled(const struct segment *segment, uint32_t percent)
-{
-    return (uint64_t)segment->used * 100 >= (uint64_t)segment->capacity * percent;
-}
+#define SPREAD_DEPTH 3
+#define PHASES       8
+#define STEPS        3 /* of the ladder, per doubling */
 
-/* ---- supply --------------------------------------------------------------------------------- */
-
-void segments_take_ready(struct index_services *services, struct segment *segment, uint32_t order)
-{
-    CHECK(services->outstanding > 0);
-    services->outstanding--;
-    if (segment == NULL) {
-        memory_release_index(services->memory, segment_bytes(order));
-        return;
-    }
-    segment->queue_next = services->ready;
-    services->ready = segment;
-    metric_add(services->metrics, METRIC_STORE_SEGMENTS, 1);
-}
-
-/* The reclaimer destroys it: giving the memory back to EAL clears it first, and takes that long. */
-void segments_dispose(struct index_services *services, struct segment *segment)
-{
-    memory_release_index(services->memory, segment_bytes(segment->order));
-    metric_subtract(services->metrics, METRIC_STORE_SEGMENTS, 1);
-    struct message message = {
-        .type = MESSAGE_SEGMENT_WANTED, .from = services->number, .pointer = segment};
-    if (segment->order <= INLINE_ORDER_MAX || services->to_reclaimer == NULL ||
-        !channel_send(services->to_reclaimer, &message)) {
-        segment_destroy(segment);
-    }
-}
-
-void segments_trim(struct index_services *services)
-{
-    if (services->ready != NULL && services->hungry_count == 0 && services->outstanding == 0) {
-        struct segment *segment = services->ready;
-        services->ready = segment->queue_next;
-        segments_dispose(services, segment);
-    }
-}
-
-void segments_teardown(struct index_services *services)
-{
-    services->to_reclaimer = NULL;
-    while (services->ready != NULL) {
-        struct segment *segment = services->ready;
-        services->ready = segment->queue_next;
-        segments_dispose(services, segment);
-    }
-}
-
-static uint32_t count_ready(const struct index_services *services, uint32_t order)
-{
-    uint32_t count = 0;
-    for (const struct segment *s = services->ready; s != NULL; s = s->queue_next) {
-        count += s->order == order;
-    }
-    return count;
-}
-
-static struct segment *take_ready(struct index_services *services, uint32_t order)
-{
-    struct segment **link = &services->ready;
-    while (*link != NULL && (*link)->order != order) {
-        link = &(*link)->queue_next;
-    }
-    struct segment *segment = *link;
-    if (segment != NULL) {
-        *link = segment->queue_next;
-        segment->queue_next = NULL;
-    }
-    return segment;
-}
-
-/* Makes one on the spot and puts it with the ready ones. */
-static bool make_ready(struct index_services *services, uint32_t order)
-{
-    if (services->now_us < services->retry_at_us ||
-        !memory_reserve_index(services->memory, segment_bytes(order), MEMORY_LIMITED)) {
-        return false;
-    }
-    services->outstanding++;
-    struct segment *segment = segment_create(order);
-    segments_take_ready(services, segment, order);
-    if (segment == NULL) {
-        services->retry_at_us = services->now_us + RETRY_US;
-    }
-    return segment != NULL;
-}
-
-static bool request(struct index_services *services, uint32_t order)
-{
-    if (!memory_reserve_index(services->memory, segment_bytes(order), MEMORY_LIMITED)) {
-        return false;
-    }
-    struct message message = {
-        .type = MESSAGE_SEGMENT_WANTED, .from = services->number, .words = {order}};
-    if (!channel_send(services->to_reclaimer, &message)) {
-        memory_release_index(services->memory, segment_bytes(order));
-        return false;
-    }
-    services->outstanding++;
-    return true;
-}
-
-/* ---- children ------------------------------------------------------------------------------- */
-
-struct plan {
-    uint32_t order, count;
+/* 65536 * 2^(k / (PHASES * STEPS)) */
+static const uint32_t fractions[PHASES * STEPS] = {
+    65536, 67456, 69432, 71467,  73561,  75717,  77935,  80219,  82570,  84989,  87480,  90043,
+    92681, 95397, 98193, 101070, 104031, 107080, 110217, 113447, 116771, 120193, 123715, 127340,
 };
 
-static struct plan plan_children(const struct segment *segment)
+/* All positions of a segment can be used only if its buckets are not full. */
+static uint32_t fit_into_buckets(uint64_t entries)
 {
-    if (segment->order < 16) {
-        return (struct plan){segment->order + 2U, 1};
+    uint64_t power = 64;
+    while (power < entries) {
+        power *= 2;
     }
-    if (segment->order < SEGMENT_ORDER_MAX) {
-        return (struct plan){segment->order + 1U, 1};
-    }
-    return (struct plan){segment->order, segment->depth < DIRECTORY_DEPTH_MAX ? 2 : 0};
+    uint64_t most = power * 9 / 10;
+    return (uint32_t)(entries < most ? entries : most);
 }
 
-static void link_segment(struct index *index, struct segment *segment, uint64_t start,
-                         uint32_t depth)
+/* The smallest size on the ladder that has room for so many. */
+static uint32_t ladder_entries(uint32_t phase, uint64_t wanted)
 {
-    CHECK(segment != NULL);
-    segment->id = ++index->next_segment_id & 0xFFFFFF;
-    segment->start = start;
-    segment->depth = (uint8_t)depth;
-    segment->previous = NULL;
-    segment->next = index->segments;
-    if (index->segments != NULL) {
-        index->segments->previous = segment;
+    uint32_t entries = 0;
+    for (uint32_t rung = phase; entries < wanted || entries < SEGMENT_ENTRIES_MIN; rung += PHASES) {
+        uint64_t fraction = fractions[rung % (PHASES * STEPS)];
+        entries = fit_into_buckets((fraction << (rung / (PHASES * STEPS))) >> 16);
     }
-    index->segments = segment;
+    return entries;
+}
+
+static uint32_t phase_of(uint64_t start, uint32_t depth)
+{
+    return depth == 0 ? 0 : (uint32_t)(start >> (64 - depth)) % PHASES;
+}
+
+/* The largest segment at a depth; one that outgrows it divides. */
+static uint32_t depth_limit(uint32_t depth)
+{
+    uint32_t order = depth < SPREAD_DEPTH ? 11 : 13 + depth;
+    return fit_into_buckets(order < 20 ? 1ULL << order : SEGMENT_ENTRIES_MAX);
+}
+
+static uint64_t with_room(uint64_t used)
+{
+    return used * 100 / FILLED_PERCENT;
+}
+
+/* A few per cent before the end for a small one; for a large one that is long enough, too. */
+static uint32_t growth_threshold(uint32_t entries)
+{
+    return entries - entries / 32;
+}
+
+static bool is_nearly_full(const struct segment *segment)
+{
+    return segment->capacity - segment->used <= segment->capacity / 128;
+}
+
+/* ---- plans ----------------------------------------------------------------------------------- */
+
+static uint64_t start_of_upper_half(const struct segment *segment)
+{
+    return segment->start | 1ULL << (63 - segment->depth);
+}
+
+/* Count 0: it cannot grow any more. */
+static struct succession plan_growth(const struct segment *segment)
+{
+    uint64_t wanted = segment->capacity + segment->capacity / 6;
+    uint32_t larger = ladder_entries(phase_of(segment->start, segment->depth), wanted);
+    if (larger <= depth_limit(segment->depth)) {
+        return (struct succession){.capacities = {larger, larger}, .count = 1};
+    }
+    if (segment->depth == DIRECTORY_DEPTH_MAX) {
+        return (struct succession){.count = 0};
+    }
+    uint32_t depth = segment->depth + 1U;
+    uint64_t half = with_room(segment->used / 2);
+    struct succession plan = {.count = 2};
+    plan.capacities[0] = ladder_entries(phase_of(segment->start, depth), half);
+    plan.capacities[1] = ladder_entries(phase_of(start_of_upper_half(segment), depth), half);
+    return plan;
+}
+
+static bool is_at_rest(const struct segment *segment)
+{
+    return segment->children[0] == NULL && !segment->hungry && segment->sources == 0;
+}
+
+/* The neighbour with which the lower half of a range can become one; NULL when there is none. */
+static struct segment *upper_neighbour(const struct index *index, const struct segment *segment)
+{
+    if (segment->depth == 0) {
+        return NULL;
+    }
+    uint64_t start = segment->start | 1ULL << (64 - segment->depth);
+    struct segment *upper = index_root(index, start);
+    bool found = start != segment->start && upper->start == start && upper->depth == segment->depth;
+    return found ? upper : NULL;
+}
+
+static struct succession plan_merger(const struct index *index, const struct segment *segment)
+{
+    struct segment *upper = upper_neighbour(index, segment);
+    if (upper == NULL || !is_at_rest(upper)) {
+        return (struct succession){.count = 0};
+    }
+    uint32_t depth = segment->depth - 1U;
+    uint64_t wanted = with_room((uint64_t)segment->used + upper->used);
+    if (wanted > depth_limit(depth) * 6ULL / 10) {
+        return (struct succession){.count = 0};
+    }
+    uint32_t entries = ladder_entries(phase_of(segment->start, depth), wanted);
+    return (struct succession){.capacities = {entries, entries}, .count = 1, .partner = upper};
+}
+
+static struct succession plan_shrinking(const struct segment *segment)
+{
+    if ((uint64_t)segment->used * 100 >= (uint64_t)segment->capacity * SHRINK_PERCENT) {
+        return (struct succession){.count = 0};
+    }
+    uint32_t entries =
+        ladder_entries(phase_of(segment->start, segment->depth), with_room(segment->used));
+    bool pays = entries <= segment->capacity - segment->capacity / 8;
+    return (struct succession){.capacities = {entries, entries}, .count = pays ? 1 : 0};
+}
+
+static bool plans_to_shrink(const struct segment *segment)
+{
+    const struct succession *plan = &segment->plan;
+    return plan->partner != NULL || (plan->count == 1 && plan->capacities[0] < segment->capacity);
+}
+
+/* What came and went meanwhile may have made it pointless. */
+static bool is_plan_good(const struct segment *segment)
+{
+    const struct succession *plan = &segment->plan;
+    if (!plans_to_shrink(segment)) {
+        return segment->used * 10ULL > segment->capacity * 9ULL;
+    }
+    uint64_t used = segment->used;
+    if (plan->partner != NULL) {
+        if (!is_at_rest(plan->partner)) {
+            return false;
+        }
+        used += plan->partner->used;
+    }
+    return used * 10 < plan->capacities[0] * 9ULL;
+}
+
+/* ---- the list of those that want children ---------------------------------------------------- */
+
+static void make_hungry(struct index *index, struct segment *segment, const struct succession *plan)
+{
+    segment->plan = *plan;
+    segment->hungry = true;
+    segment->requested = 0;
+    segment->queue_next = index->hungry;
+    index->hungry = segment;
+    index->services->hungry_count++;
 }
 
 static void drop_hungry(struct index *index, struct segment *segment)
@@ -182,14 +206,31 @@ static void drop_hungry(struct index *index, struct segment *segment)
     *link = segment->queue_next;
     segment->queue_next = NULL;
     segment->hungry = false;
-    segment->requested = 0;
     index->services->hungry_count--;
+}
+
+static void link_segment(struct index *index, struct segment *segment, uint64_t start,
+                         uint32_t depth)
+{
+    segment->id = ++index->next_segment_id & 0xFFFFFF;
+    segment->start = start;
+    segment->depth = (uint8_t)depth;
+    segment->grow_at = growth_threshold(segment->capacity);
+    segment->previous = NULL;
+    segment->next = index->segments;
+    if (index->segments != NULL) {
+        index->segments->previous = segment;
+    }
+    index->segments = segment;
 }
 
 void index_unlink_segment(struct index *index, struct segment *segment)
 {
     if (segment->hungry) {
         drop_hungry(index, segment);
+    }
+    if (index->inspected == segment) {
+        index->inspected = segment->next;
     }
     if (segment->previous != NULL) {
         segment->previous->next = segment->next;
@@ -201,230 +242,155 @@ void index_unlink_segment(struct index *index, struct segment *segment)
     }
 }
 
-static void begin_moving(struct index *index, struct segment *segment, const struct plan *plan)
+/* ---- children -------------------------------------------------------------------------------- */
+
+static void publish_children(struct segment *segment, struct segment *lower, struct segment *upper)
 {
-    struct segment *children[2];
-    uint32_t depth = segment->depth + plan->count - 1;
-    for (uint32_t i = 0; i < plan->count; i++) {
-        children[i] = take_ready(index->services, plan->order);
-        uint64_t bit = i == 0 ? 0 : 1ULL << (63 - segment->depth);
-        link_segment(index, children[i], segment->start | bit, depth);
-    }
-    if (segment->hungry) {
-        drop_hungry(index, segment);
-    }
+    segment->torn = segment->sources > 0;
+    lower->sources++;
+    upper->sources += upper != lower;
     /* The second first: the first one is what says that there are children. */
-    RCU_PUBLISH(&segment->children[1], children[plan->count - 1]);
-    RCU_PUBLISH(&segment->children[0], children[0]);
-    if (index->moving_last == NULL) {
-        index->moving_first = segment;
-    } else {
-        index->moving_last->queue_next = segment;
+    RCU_PUBLISH(&segment->children[1], upper);
+    RCU_PUBLISH(&segment->children[0], lower);
+}
+
+static void begin_moving(struct index *index, struct segment *segment)
+{
+    struct succession plan = segment->plan;
+    struct segment *children[2];
+    uint32_t depth = segment->depth + plan.count - 1 - (plan.partner != NULL);
+    for (uint32_t i = 0; i < plan.count; i++) {
+        children[i] = segments_take(index->services, plan.capacities[i]);
+        link_segment(index, children[i], i == 0 ? segment->start : start_of_upper_half(segment),
+                     depth);
     }
-    index->moving_last = segment;
+    drop_hungry(index, segment);
+    if (plan.partner != NULL) {
+        /* A walk goes lower, upper, child; entries of the upper one move first, so that what such a
+         * walk has still to see is always the beginning of the child. */
+        RCU_PUBLISH(&segment->walk_next, plan.partner);
+        publish_children(plan.partner, children[0], children[0]);
+        index_queue_move(index, plan.partner);
+    }
+    publish_children(segment, children[0], children[plan.count - 1]);
+    index_queue_move(index, segment);
     metric_add(index->services->metrics, METRIC_STORE_SEGMENT_SPLITS, 1);
 }
 
-/* Gets the children made, or asked for. `must`: now. True when they are there. */
-static bool provide_children(struct index *index, struct segment *segment, const struct plan *plan,
-                             bool must)
+static bool has_children_ready(const struct index_services *services, const struct succession *plan)
 {
-    struct index_services *services = index->services;
-    bool inline_made = services->to_reclaimer == NULL || plan->order <= INLINE_ORDER_MAX;
-    while (count_ready(services, plan->order) < plan->count) {
-        if (!inline_made && !must) {
-            while (segment->requested < plan->count && request(services, plan->order)) {
-                segment->requested++;
-            }
+    bool same = plan->count == 2 && plan->capacities[0] == plan->capacities[1];
+    for (uint32_t i = 0; i < plan->count; i++) {
+        if (segments_count_ready(services, plan->capacities[i]) < (same ? 2U : 1U)) {
             return false;
-        }
-        if (!make_ready(services, plan->order)) {
-            return false;
-        }
-        if (!inline_made) {
-            metric_add(services->metrics, METRIC_STORE_SEGMENT_EMERGENCIES, 1);
         }
     }
     return true;
 }
 
-/* True when the segment is moving out afterwards. */
+/* Asks the reclaimer; again, when it could not make one. */
+static void request_children(struct index_services *services, struct segment *segment)
+{
+    if (segment->requested == segment->plan.count && services->outstanding == 0) {
+        segment->requested = 0;
+    }
+    while (segment->requested < segment->plan.count &&
+           segments_request(services, segment->plan.capacities[segment->requested])) {
+        segment->requested++;
+    }
+}
+
+static void make_children(struct index_services *services, const struct segment *segment)
+{
+    while (!has_children_ready(services, &segment->plan)) {
+        uint32_t i = 0;
+        if (segment->plan.count == 2 &&
+            segments_count_ready(services, segment->plan.capacities[0]) > 0) {
+            i = 1;
+        }
+        if (!segments_make(services, segment->plan.capacities[i])) {
+            return;
+        }
+        if (!segments_are_made_inline(services, segment->plan.capacities[i])) {
+            metric_add(services->metrics, METRIC_STORE_SEGMENT_EMERGENCIES, 1);
+        }
+    }
+}
+
+/* `must`: the segment is full. True when it is moving out afterwards. */
 static bool feed(struct index *index, struct segment *segment, bool must)
 {
-    struct plan plan = plan_children(segment);
-    bool inline_made = index->services->to_reclaimer == NULL || plan.order <= INLINE_ORDER_MAX;
-    if (inline_made && !must && !is_filled(segment, SPLIT_PERCENT)) {
-        return false; /* made when it is time */
+    struct index_services *services = index->services;
+    const struct succession *plan = &segment->plan;
+    services->refused = plan->count == 0;
+    if (plan->count > 0 && !has_children_ready(services, plan)) {
+        if (must || (segments_are_made_inline(services, plan->capacities[0]) &&
+                     segments_are_made_inline(services, plan->capacities[1]))) {
+            make_children(services, segment);
+        } else {
+            request_children(services, segment);
+        }
     }
-    must = must || is_filled(segment, EMERGENCY_PERCENT);
-    bool provided = plan.count > 0 && provide_children(index, segment, &plan, must);
-    if (provided && (must || is_filled(segment, SPLIT_PERCENT))) {
-        begin_moving(index, segment, &plan);
+    if (plan->count > 0 && has_children_ready(services, plan)) {
+        begin_moving(index, segment);
         return true;
     }
-    if (!provided && is_filled(segment, EMERGENCY_PERCENT)) {
-        index->services->starved = true;
-    }
+    services->starved |= services->refused && is_nearly_full(segment);
     return false;
+}
+
+static void begin_growth(struct index *index, struct segment *segment)
+{
+    /* One that was about to shrink grows instead. */
+    if (segment->hungry && plans_to_shrink(segment)) {
+        drop_hungry(index, segment);
+    }
+    if (!segment->hungry) {
+        struct succession plan = plan_growth(segment);
+        make_hungry(index, segment, &plan);
+    }
 }
 
 void index_note_growth(struct index *index, struct segment *segment)
 {
-    if (!segment->hungry) {
-        if (!is_filled(segment, HUNGRY_PERCENT)) {
-            return;
-        }
-        segment->hungry = true;
-        segment->queue_next = index->hungry;
-        index->hungry = segment;
-        index->services->hungry_count++;
-        (void)feed(index, segment, false);
-    } else if (is_filled(segment, SPLIT_PERCENT)) {
+    if (UNLIKELY(segment->used >= segment->grow_at)) {
+        begin_growth(index, segment);
         (void)feed(index, segment, false);
     }
 }
 
-/* rte_hash found no room though the segment is not full: a larger one would not help. */
-#define FORCE_PERCENT 50
-
+/* rte_hash found no room. If the segment is not full either, a larger one would not help. */
 bool index_force_growth(struct index *index, struct segment *segment)
 {
-    return is_filled(segment, FORCE_PERCENT) && feed(index, segment, true);
+    if ((uint64_t)segment->used * 100 < (uint64_t)segment->capacity * FORCE_PERCENT) {
+        return false;
+    }
+    begin_growth(index, segment);
+    return feed(index, segment, true);
 }
-
-/* ---- entries -------------------------------------------------------------------------------- */
 
 bool index_create_first_segment(struct index *index)
 {
+    uint32_t entries = ladder_entries(0, SEGMENT_ENTRIES_MIN);
     struct index_services *services = index->services;
-    if (count_ready(services, SEGMENT_ORDER_MIN) == 0 && !make_ready(services, SEGMENT_ORDER_MIN)) {
+    if (segments_count_ready(services, entries) == 0 && !segments_make(services, entries)) {
         services->starved = true;
         return false;
     }
-    struct segment *segment = take_ready(services, SEGMENT_ORDER_MIN);
+    struct segment *segment = segments_take(services, entries);
     link_segment(index, segment, 0, 0);
     RCU_PUBLISH(&index->directory->entries[0], segment);
     return true;
 }
 
-static struct segment *last_segment(const struct index *index, uint64_t hash)
-{
-    struct segment *segment = index_root(index, hash);
-    for (struct segment *child = segment; child != NULL; child = segment_child(child, hash)) {
-        segment = child;
-    }
-    return segment;
-}
-
-/* Bounded: each turn but the last made the walk longer by one. */
-#define ADD_ATTEMPTS_MAX 3
-
-bool index_add_to_segment(struct index *index, uint64_t hash, struct item *item)
-{
-    for (uint32_t attempt = 0; attempt < ADD_ATTEMPTS_MAX; attempt++) {
-        struct segment *segment = last_segment(index, hash);
-        if (segment == NULL) {
-            if (!index_create_first_segment(index)) {
-                return false;
-            }
-        } else if (segment_add(segment, hash, item) >= 0) {
-            index_note_growth(index, segment);
-            return true;
-        } else if (!index_force_growth(index, segment)) {
-            return false;
-        }
-    }
-    return false;
-}
-
-/* ---- moving --------------------------------------------------------------------------------- */
-
-static void double_directory(struct index *index)
-{
-    struct directory *old = index->directory;
-    size_t count = (size_t)1 << old->depth;
-    struct directory *new = malloc(directory_bytes(old->depth + 1));
-    CHECK(new != NULL);
-    (void)memory_reserve_index(index->services->memory, directory_bytes(old->depth + 1),
-                               MEMORY_UNLIMITED);
-    new->depth = old->depth + 1;
-    for (size_t i = 0; i < count; i++) {
-        new->entries[2 * i] = old->entries[i];
-        new->entries[2 * i + 1] = old->entries[i];
-    }
-    RCU_PUBLISH(&index->directory, new);
-    retire_add(index->services->retire, RETIRED_BLOCK, old, directory_bytes(old->depth));
-}
-
-/* The children take the place of the segment in the directory. Not at once, but a reader finds its
- * way from either. */
-static void replace_in_directory(struct index *index, struct segment *segment)
-{
-    if (segment->children[0]->depth > index->directory->depth) {
-        double_directory(index);
-    }
-    struct directory *directory = index->directory;
-    uint32_t depth = directory->depth;
-    uint64_t first = (segment->start >> 1) >> (63 - depth);
-    uint64_t count = 1ULL << (depth - segment->depth);
-    for (uint64_t i = 0; i < count; i++) {
-        uint64_t hash = depth == 0 ? 0 : (first + i) << (64 - depth);
-        RCU_PUBLISH(&directory->entries[first + i], segment_child(segment, hash));
-    }
-}
-
-static void finish_moving(struct index *index, struct segment *segment)
-{
-    replace_in_directory(index, segment);
-    index->moving_first = segment->queue_next;
-    if (index->moving_first == NULL) {
-        index->moving_last = NULL;
-    }
-    segment->queue_next = NULL;
-    index_unlink_segment(index, segment);
-    retire_add(index->services->retire, RETIRED_SEGMENT, segment, 0);
-}
-
-/* False: no room in the children now; it stays, and is tried again later. */
-static bool move_entry(struct index *index, struct segment *segment, uint32_t position)
-{
-    struct item *item = segment->slots[position].item;
-    if (item != NULL) {
-        if (!index_add_to_segment(index, segment_hash_at(segment, position), item)) {
-            return false;
-        }
-        /* Pairs with the acquire in segment_item: who sees NULL here sees the child's entry. */
-        RCU_PUBLISH(&segment->slots[position].item, NULL);
-        metric_add(index->services->metrics, METRIC_STORE_SEGMENT_MOVES, 1);
-    }
-    return true;
-}
-
-void index_move_entries(struct index *index, uint32_t count)
-{
-    struct segment *segment = index->moving_first;
-    while (count-- > 0 && segment != NULL) {
-        if (segment->move_position + 8 < segment->capacity) {
-            __builtin_prefetch(&segment->slots[segment->move_position + 8]);
-        }
-        if (!move_entry(index, segment, segment->move_position)) {
-            return;
-        }
-        if (++segment->move_position == segment->capacity) {
-            finish_moving(index, segment);
-            segment = index->moving_first;
-        }
-    }
-}
-
-/* ---- upkeep --------------------------------------------------------------------------------- */
+/* ---- upkeep ---------------------------------------------------------------------------------- */
 
 static void feed_hungry(struct index *index)
 {
     struct segment *segment = index->hungry;
     for (uint32_t i = 0; i < HUNGRY_PER_PASS && segment != NULL; i++) {
         struct segment *next = segment->queue_next;
-        if (!is_filled(segment, HUNGRY_PERCENT - 10)) {
+        if (!is_plan_good(segment)) {
             drop_hungry(index, segment);
         } else {
             (void)feed(index, segment, false);
@@ -433,13 +399,34 @@ static void feed_hungry(struct index *index)
     }
 }
 
+/* One segment with each pass: is it too large by now, or too small to be alone? */
+static void inspect_next(struct index *index)
+{
+    struct segment *segment = index->inspected != NULL ? index->inspected : index->segments;
+    index->inspected = segment->next;
+    if (!is_at_rest(segment)) {
+        return;
+    }
+    struct succession plan = plan_merger(index, segment);
+    if (plan.count == 0) {
+        plan = plan_shrinking(segment);
+    }
+    if (plan.count > 0) {
+        make_hungry(index, segment, &plan);
+    }
+}
+
+#define MOVES_PER_PASS 64
+
 bool index_maintain(struct index *index)
 {
-    if (index->segments == NULL) {
-        (void)index_create_first_segment(index);
+    if (index->segments == NULL && !index_create_first_segment(index)) {
+        return false;
     }
     if (index->hungry != NULL) {
         feed_hungry(index);
+    } else if (index->moving_first == NULL) {
+        inspect_next(index);
     }
     if (index->moving_first != NULL) {
         index_move_entries(index, MOVES_PER_PASS);

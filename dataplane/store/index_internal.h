@@ -32,7 +32,7 @@ struct overflow {
 struct hint {
     uint64_t hash;
     struct segment *segment;
-    int32_t position;
+    uint32_t position;
     uint64_t pass;
 };
 /* Far more than one batch looks up: two keys of a batch in one slot cost a second look-up. */
@@ -43,11 +43,18 @@ struct index {
     struct overflow *overflow;   /* published */
     struct index_services *services;
     uint32_t next_segment_id;
+    uint32_t moves_due;                         /* that writes have not paid for yet */
     struct segment *segments;                   /* all of them */
+    struct segment *inspected;                  /* the next to be looked at: too large by now? */
     struct segment *hungry;                     /* those that want children */
     struct segment *moving_first, *moving_last; /* those moving out, in the order they began */
     struct hint hints[INDEX_HINTS];
 };
+
+static inline struct hint *index_hint(struct index *index, uint64_t hash)
+{
+    return &index->hints[(hash >> 32) % INDEX_HINTS];
+}
 
 /* The directory's segment for a hash; NULL before the first one. */
 static inline struct segment *index_root(const struct index *index, uint64_t hash)
@@ -64,13 +71,26 @@ static inline struct segment *segment_child(const struct segment *segment, uint6
     return RCU_READ(&segment->children[(hash << segment->depth) >> 63]);
 }
 
+/* index_supply.c: how many of that size are ready; one of them; make or ask for one more (false: no
+ * memory, or no room in the channel). */
+uint32_t segments_count_ready(const struct index_services *services, uint32_t entries);
+struct segment *segments_take(struct index_services *services, uint32_t entries);
+bool segments_make(struct index_services *services, uint32_t entries);
+bool segments_request(struct index_services *services, uint32_t entries);
+bool segments_are_made_inline(const struct index_services *services, uint32_t entries);
+
 /* index_growth.c: after an insert; and when a segment had no room at all (true: try again). */
 void index_note_growth(struct index *index, struct segment *segment);
 bool index_force_growth(struct index *index, struct segment *segment);
 bool index_create_first_segment(struct index *index);
+void index_unlink_segment(struct index *index, struct segment *segment);
+
+/* index_move.c: puts segments with children into the queue (the upper neighbour first); moves so
+ * many entries; a write pays its share. */
+void index_queue_move(struct index *index, struct segment *segment);
 void index_move_entries(struct index *index, uint32_t count);
+void index_pay_for_insert(struct index *index);
 /* Puts an item that is in no segment yet into the one where it belongs; false: no room. */
 bool index_add_to_segment(struct index *index, uint64_t hash, struct item *item);
-void index_unlink_segment(struct index *index, struct segment *segment);
 
 #endif

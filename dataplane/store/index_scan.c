@@ -6,20 +6,26 @@
  *   | 0 | prefix (10) | segment's id (31)   | position (22) |
  *
  * An item keeps its position as long as it is in its segment. The walk goes through a segment from
- * position 0 to the end, then through its children if it is moving out, then on to the segment that
- * begins where its range ends. When the segment of a cursor is gone, the walk begins anew with what
- * now covers the prefix. So a key that is there from the first call to the last is seen:
+ * the end down to position 0 (the cursor says: below this), then through the upper neighbour if
+ * both are being joined, then through its children if it is moving out, then on to the segment that
+ * begins where its range ends. So a key that is there from the first call to the last is seen:
  *   - it stays in its segment: when the walk passes its position;
- *   - it moves to a child before the walk has come to it: the child is walked afterwards, all of
- * it;
- *   - the segment is replaced while the walk is in it: its successors are walked, all of them.
+ *   - it moves to a child before the walk has come to it: the walk, coming down, meets the place to
+ *     which moving has come up, leaves the segment there, and goes through the child, all of it;
+ *   - the segment is replaced while the walk is in it: what the walk had still to see is the
+ *     beginning of the child, because entries move in the order of their positions and positions
+ *     are given out in that order. How far it goes is in the child's list of ancestors; a cursor
+ *     whose segment is not in it begins with what now covers its prefix, from the end.
  * The overflow list is visited in the last call, as a whole; items never move out of it.
  *
+ * A walk ends, also when more is inserted than it visits: new entries come in behind it, and of a
+ * segment's child it visits what was still to be seen.
+ *
  * Thread: index_scan for any registered RCU reader; it may see the owner at work between any two of
- * its steps. Of a segment it reads what never changes once it is published, the words of items, and
- * the children; a segment that is replaced under a walk keeps its children, which outlive it by one
- * grace period at least, because segments finish moving in the order in which they began.
- * index_random is the owner's.
+ * its steps. Of a segment it reads what never changes once it is published, the words of items, the
+ * children, the neighbour and the ancestors; a segment that is replaced under a walk keeps its
+ * children, which outlive it by one grace period at least, because segments finish moving in the
+ * order in which they began. index_random is the owner's.
  */
 #include "dataplane/base/check.h"
 #include "dataplane/base/hash.h"
@@ -29,7 +35,7 @@
 #define CURSOR_ID_BITS       24
 #define CURSOR_PREFIX_SHIFT  (CURSOR_POSITION_BITS + CURSOR_ID_BITS)
 
-_Static_assert(SEGMENT_ORDER_MAX <= CURSOR_POSITION_BITS, "a position fits");
+_Static_assert(SEGMENT_ENTRIES_MAX < 1U << CURSOR_POSITION_BITS, "a position fits");
 _Static_assert(DIRECTORY_DEPTH_MAX + CURSOR_PREFIX_SHIFT <= 56, "SCAN puts the shard above it");
 
 static uint64_t compose_cursor(const struct segment *segment, uint32_t position)
@@ -54,30 +60,51 @@ static struct segment *segment_that_starts(const struct index *index, uint64_t h
 
 static struct segment *next_segment(const struct index *index, const struct segment *segment)
 {
+    /* The children first: whoever sees them sees the neighbour. */
     struct segment *child = RCU_READ(&segment->children[0]);
+    struct segment *neighbour = RCU_READ(&segment->walk_next);
     if (child != NULL) {
-        return child;
+        return neighbour != NULL ? neighbour : child;
     }
     uint64_t size = segment->depth == 0 ? 0 : 1ULL << (64 - segment->depth);
     uint64_t end = segment->start + size;
     return end == 0 ? NULL : segment_that_starts(index, end);
 }
 
-/* Where to go on; a cursor may be anything, clients send what they like. */
+static const struct ancestor *find_ancestor(const struct segment *segment, uint32_t id)
+{
+    uint32_t count = RCU_READ(&segment->ancestor_count);
+    for (uint32_t i = 0; i < count; i++) {
+        if (segment->ancestors[i].id == id) {
+            return &segment->ancestors[i];
+        }
+    }
+    return NULL;
+}
+
+/* Where to go on, and below which position; a cursor may be anything, clients send what they like.
+ */
 static struct segment *resume(const struct index *index, uint64_t cursor, uint32_t *position)
 {
     uint64_t prefix = (cursor >> CURSOR_PREFIX_SHIFT) & ((1U << DIRECTORY_DEPTH_MAX) - 1);
     uint64_t hash = prefix << (64 - DIRECTORY_DEPTH_MAX);
     uint32_t id = (cursor >> CURSOR_POSITION_BITS) & ((1U << CURSOR_ID_BITS) - 1);
+    uint32_t below = (uint32_t)(cursor & ((1U << CURSOR_POSITION_BITS) - 1));
     for (struct segment *segment = index_root(index, hash); segment != NULL;
          segment = segment_child(segment, hash)) {
         if (segment->id == id) {
-            *position = (uint32_t)(cursor & ((1U << CURSOR_POSITION_BITS) - 1));
+            *position = below < segment->capacity ? below : segment->capacity;
+            return segment;
+        }
+        const struct ancestor *ancestor = find_ancestor(segment, id);
+        if (ancestor != NULL) {
+            *position = trail_follow(&ancestor->trail, ancestor->capacity, below);
             return segment;
         }
     }
-    *position = 0;
-    return segment_that_starts(index, hash);
+    struct segment *segment = segment_that_starts(index, hash);
+    *position = segment != NULL ? segment_end(segment) : 0;
+    return segment;
 }
 
 struct walk {
@@ -88,19 +115,29 @@ struct walk {
 
 #define PREFETCH_DISTANCE 8
 
+/* What was at an empty position, and all below it, is in the children now. */
+static bool has_moved_on(const struct segment *segment, uint32_t position)
+{
+    return position < RCU_READ(&segment->move_position);
+}
+
+/* Visits what is below a position, from there down; returns where it stopped, 0 when the segment
+ * has no more. */
 static uint32_t walk_segment(struct walk *walk, const struct segment *segment, uint32_t position)
 {
-    while (position < segment->capacity && walk->items_left > 0 && walk->positions_left > 0) {
-        if (position + PREFETCH_DISTANCE < segment->capacity) {
-            __builtin_prefetch(segment_item(segment, (int32_t)(position + PREFETCH_DISTANCE)));
+    while (position > 0 && walk->items_left > 0 && walk->positions_left > 0) {
+        position--;
+        if (position >= PREFETCH_DISTANCE) {
+            __builtin_prefetch(segment_item(segment, position - PREFETCH_DISTANCE));
         }
-        struct item *item = segment_item(segment, (int32_t)position);
+        struct item *item = segment_item(segment, position);
         if (item != NULL) {
             walk->visit(walk->argument, item, segment_hash_at(segment, position));
             walk->items_left--;
+        } else if (has_moved_on(segment, position)) {
+            return 0;
         }
         walk->positions_left--;
-        position++;
     }
     return position;
 }
@@ -120,11 +157,11 @@ uint64_t index_scan(const struct index *index, uint64_t cursor, uint32_t count,
     const struct segment *segment = resume(index, cursor, &position);
     while (segment != NULL) {
         position = walk_segment(&walk, segment, position);
-        if (position < segment->capacity) {
+        if (position > 0) {
             return compose_cursor(segment, position);
         }
         segment = next_segment(index, segment);
-        position = 0;
+        position = segment != NULL ? segment_end(segment) : 0;
     }
     for (const struct overflow *node = RCU_READ(&index->overflow); node != NULL;
          node = RCU_READ(&node->next)) {
@@ -151,7 +188,7 @@ static struct item *item_at(const struct index *index, uint64_t place)
         place -= segment->capacity;
         segment = segment->next;
     }
-    return segment_item(segment, (int32_t)place);
+    return segment_item(segment, (uint32_t)place);
 }
 
 struct item *index_random(const struct index *index, uint64_t *random_state,

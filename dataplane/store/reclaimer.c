@@ -64,7 +64,11 @@ static void serve(struct message *message)
         segment_destroy(message->pointer);
         message->type = MESSAGE_NONE;
     } else if (message->type == MESSAGE_SEGMENT_WANTED) {
-        message->pointer = segment_create((uint32_t)message->words[0]);
+        struct segment *segment = segment_create((uint32_t)message->words[0]);
+        if (segment != NULL) {
+            segment_touch(segment);
+        }
+        message->pointer = segment;
         message->type = MESSAGE_SEGMENT_READY;
     } else if (message->type == MESSAGE_MEMORY_WANTED) {
         struct memory_task task = {message->pointer, (uint32_t)message->words[0]};

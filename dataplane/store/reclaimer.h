@@ -11,7 +11,7 @@ struct reclaimer;
 struct channel;
 
 /* One pair of channels per worker: from[i] carries MESSAGE_RECLAIM_BATCH, MESSAGE_SEGMENT_WANTED
- * (with words[0] the order of a segment to make, or with a retired segment to destroy as pointer)
+ * (with words[0] the entries of a segment to make, or with a retired segment to destroy as pointer)
  * and MESSAGE_MEMORY_WANTED, to[i] the answers; nothing else travels in them. The thread starts at
  * once. NULL when out of memory or threads. */
 struct reclaimer *reclaimer_create(struct channel **from, struct channel **to, uint32_t count);

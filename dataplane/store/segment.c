@@ -4,6 +4,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include <rte_malloc.h>
+#include <rte_memory.h>
+#include <rte_ring_elem.h>
+
 #include "dataplane/base/check.h"
 
 /* One load instead of a call to memcmp. The stored fingerprint may belong to a writer that is just
@@ -21,14 +25,14 @@ static uint32_t low_bits(const void *key, uint32_t key_bytes, uint32_t seed)
     return (uint32_t) * (const uint64_t *)key;
 }
 
-static struct rte_hash *create_hash(uint32_t order)
+static struct rte_hash *create_hash(uint32_t entries)
 {
     static uint32_t serial; /* names are unique in the process */
     char name[RTE_HASH_NAMESIZE];
     snprintf(name, sizeof(name), "segment%u", __atomic_fetch_add(&serial, 1, __ATOMIC_RELAXED));
     struct rte_hash_parameters parameters = {
         .name = name,
-        .entries = (1U << order) - 1, /* 2^k - 1: what its ring and buckets are rounded up to */
+        .entries = entries,
         .key_len = sizeof(uint64_t),
         .hash_func = low_bits,
         .socket_id = SOCKET_ID_ANY,
@@ -50,9 +54,53 @@ static uint64_t *key_address(const struct rte_hash *hash, uint32_t position)
     return key;
 }
 
+/* ---- buckets, for prefetching -----------------------------------------------------------------
+ */
+
+static uint32_t bucket_bytes(uint32_t entries)
+{
+    return rte_align32pow2(entries) / 8 * (uint32_t)sizeof(struct bucket);
+}
+
+/* A block of EAL's heap that is as large as the buckets are. */
+static bool looks_like_buckets(const void *block, uint32_t bytes)
+{
+    size_t size = 0;
+    return block != NULL && (uintptr_t)block % RTE_CACHE_LINE_SIZE == 0 &&
+           rte_mem_virt2memseg_list(block) != NULL && rte_malloc_validate(block, &size) == 0 &&
+           size >= bytes && size < bytes + 2 * RTE_CACHE_LINE_SIZE;
+}
+
+/* rte_hash does not say where its buckets are: the one pointer in it that leads to a block of their
+ * size does. NULL when there is none. */
+static const struct bucket *find_buckets(const struct rte_hash *hash, uint32_t entries)
+{
+    size_t size = 0;
+    if (rte_malloc_validate(hash, &size) != 0) {
+        return NULL;
+    }
+    const void *const *words = (const void *const *)hash;
+    for (size_t i = 0; i < size / sizeof(void *); i++) {
+        if (looks_like_buckets(words[i], bucket_bytes(entries))) {
+            return words[i];
+        }
+    }
+    return NULL;
+}
+
+static bool bucket_holds(const struct bucket *bucket, uint64_t hash, int32_t position)
+{
+    return bucket->signatures[0] == (uint16_t)((uint32_t)hash >> 16) &&
+           bucket->slot_numbers[0] == (uint32_t)position + 1;
+}
+
+/* ---- the layout, checked ----------------------------------------------------------------------
+ */
+
 /* That the data word of a key lies before it: what is put there by address is what rte_hash finds,
- * and what rte_hash puts there is found by address. */
-static void check_data_word(const struct segment *segment)
+ * and what rte_hash puts there is found by address. The same key tells whether the buckets are what
+ * we take them for. */
+static void check_layout(struct segment *segment)
 {
     uint64_t key = 0x6E69636163686564ULL;
     struct item *mark = (struct item *)(uintptr_t)0x1000, *other = (struct item *)(uintptr_t)0x2000;
@@ -66,6 +114,9 @@ static void check_data_word(const struct segment *segment)
     CHECK(rte_hash_lookup_with_hash_data(segment->hash, &key, (uint32_t)key, &found) == position);
     CHECK(found == other);
     slot->item = NULL;
+    if (segment->buckets != NULL && !bucket_holds(segment_bucket(segment, key), key, position)) {
+        segment->buckets = NULL;
+    }
     CHECK(rte_hash_del_key_with_hash(segment->hash, &key, (uint32_t)key) == position);
     CHECK(rte_hash_free_key_with_position(segment->hash, position) == 0);
 }
@@ -80,46 +131,74 @@ static void find_slots(struct segment *segment)
     CHECK((uintptr_t)segment->slots % sizeof(struct slot) == 0);
     CHECK(key_address(segment->hash, 1) == &segment->slots[1].hash);
     CHECK(key_address(segment->hash, last) == &segment->slots[last].hash);
-    check_data_word(segment);
 }
 
-struct segment *segment_create(uint32_t order)
+/* ---- life -------------------------------------------------------------------------------------
+ */
+
+struct segment *segment_create(uint32_t entries)
 {
-    CHECK(order >= SEGMENT_ORDER_MIN && order <= SEGMENT_ORDER_MAX);
+    CHECK(entries >= SEGMENT_ENTRIES_MIN && entries <= SEGMENT_ENTRIES_MAX);
     struct segment *segment = calloc(1, sizeof(*segment));
     if (segment == NULL) {
         return NULL;
     }
-    segment->order = (uint8_t)order;
-    segment->capacity = (1U << order) - 1;
-    segment->hash = create_hash(order);
+    segment->capacity = entries;
+    segment->hash = create_hash(entries);
     if (segment->hash == NULL) {
-        segment_destroy(segment);
+        free(segment);
         return NULL;
     }
     find_slots(segment);
+    segment->bucket_mask = rte_align32pow2(entries) / 8 - 1;
+    segment->buckets = find_buckets(segment->hash, entries);
+    check_layout(segment);
     return segment;
 }
 
 void segment_destroy(struct segment *segment)
 {
-    if (segment != NULL) {
-        rte_hash_free(segment->hash);
-        free(segment);
+    rte_hash_free(segment->hash);
+    free(segment);
+}
+
+#define PAGE_BYTES 4096
+
+void segment_touch(struct segment *segment)
+{
+    for (uint32_t i = 0; i < segment->capacity; i += PAGE_BYTES / sizeof(struct slot)) {
+        __atomic_store_n(&segment->slots[i].hash, 0, __ATOMIC_RELAXED);
+    }
+    for (uint32_t i = 0; segment->buckets != NULL && i <= segment->bucket_mask;
+         i += PAGE_BYTES / sizeof(struct bucket)) {
+        /* Zero already; the first write is what makes the page. */
+        *(volatile uint8_t *)(uintptr_t)&segment->buckets[i].flags[0] = 0;
     }
 }
 
-/* Per entry: 8 of a bucket, 16 of a key slot, 4 in the ring of free slots. */
-uint64_t segment_bytes(uint32_t order)
+/* What rte_hash and EAL need for a segment of any size, next to what is counted below. */
+#define FIXED_BYTES 1344
+
+/* Per position 16 bytes; per power of two 8 in the buckets and 4 in the ring of free slots. */
+uint64_t segment_bytes(uint32_t entries)
 {
-    return (28ULL << order) + 2048;
+    uint64_t slots = ((uint64_t)entries + 1) * sizeof(struct slot);
+    uint64_t ring = (uint64_t)rte_ring_get_memsize_elem(4, rte_align32pow2(entries + 1));
+    return RTE_ALIGN_CEIL(slots, (uint64_t)RTE_CACHE_LINE_SIZE) + bucket_bytes(entries) + ring +
+           FIXED_BYTES + sizeof(struct segment);
 }
+
+/* ---- entries ----------------------------------------------------------------------------------
+ */
 
 int32_t segment_add(struct segment *segment, uint64_t hash, struct item *item)
 {
     int32_t position = rte_hash_add_key_with_hash(segment->hash, &hash, (uint32_t)hash);
+    __atomic_store_n(&segment->given_out, segment->given_out + 1, __ATOMIC_RELAXED);
     if (position >= 0) {
         segment->used++;
+        DEBUG_CHECK(segment->given_out >= segment->capacity ||
+                    position == (int32_t)segment->given_out);
         /* Until now a reader that found the position read NULL there. rte_hash is not given the
          * item: it would leave it in the free slot when it finds no place in a bucket. */
         RCU_PUBLISH(&segment->slots[position].item, item);
@@ -127,14 +206,14 @@ int32_t segment_add(struct segment *segment, uint64_t hash, struct item *item)
     return position;
 }
 
-void segment_remove(struct segment *segment, uint64_t hash, int32_t position)
+void segment_remove(struct segment *segment, uint64_t hash, uint32_t position)
 {
     int32_t removed = rte_hash_del_key_with_hash(segment->hash, &hash, (uint32_t)hash);
-    CHECK(removed == position);
+    CHECK(removed == (int32_t)position);
 }
 
-void segment_free_position(struct segment *segment, int32_t position)
+void segment_free_position(struct segment *segment, uint32_t position)
 {
-    CHECK(rte_hash_free_key_with_position(segment->hash, position) == 0);
+    CHECK(rte_hash_free_key_with_position(segment->hash, (int32_t)position) == 0);
     segment->used--;
 }

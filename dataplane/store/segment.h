@@ -7,9 +7,14 @@
  * Overwriting a key is one atomic exchange of that word and never enters rte_hash (which would lose
  * the old item). An empty word means "not here", also while rte_hash still knows the fingerprint.
  *
- * Growing: a full segment gets one child twice as large, or two children that divide its range by
- * the next bit of the hash. Its entries move over one by one: first published in the child, then
- * emptied here. So a reader that looks here first and then follows the child never misses a key.
+ * A segment that is replaced gets one child of another size, or two children that divide its range
+ * by the next bit of the hash, or shares a child with its neighbour. Its entries move over one by
+ * one: first published in the child, then emptied here. So a reader that looks here first and then
+ * follows the child never misses a key.
+ *
+ * Positions are given out in ascending order until every one has been used once; so what moves over
+ * keeps its order, and a walk that goes down from the end can go on in the child (`trail`,
+ * `ancestors`: index_scan.c).
  *
  * Thread: created and destroyed by any one thread; written by the shard's owner; read by any
  * registered RCU reader (rte_hash in lock-free mode). Memory: EAL's. Failure: NULL, -ENOSPC.
@@ -26,8 +31,8 @@
 
 struct item;
 
-#define SEGMENT_ORDER_MIN 10 /* log2 of the entries */
-#define SEGMENT_ORDER_MAX 20
+#define SEGMENT_ENTRIES_MIN 900U
+#define SEGMENT_ENTRIES_MAX (1U << 20)
 
 /* As rte_hash lays out a slot with a key of 8 bytes; checked when a segment is made. */
 struct slot {
@@ -36,28 +41,76 @@ struct slot {
 };
 _Static_assert(sizeof(struct slot) == 16, "never across two cache lines");
 
+/* As rte_hash 22.11 lays out a bucket. Only ever looked into to know what to prefetch, and never
+ * trusted: see segment_buckets. */
+struct bucket {
+    uint16_t signatures[8];
+    uint32_t slot_numbers[8]; /* position + 1; 0: empty */
+    uint8_t flags[8];
+    void *next;
+};
+_Static_assert(sizeof(struct bucket) == 64, "one cache line");
+
+/* Where the positions of a segment went that has been replaced: what was below the n-th part of its
+ * capacity is below bounds[n] here. */
+#define TRAIL_PARTS   32
+#define ANCESTORS_MAX 6
+struct trail {
+    uint32_t bounds[TRAIL_PARTS + 1];
+};
+struct ancestor {
+    uint32_t id, capacity;
+    struct trail trail;
+};
+
+/* What is to take the place of a segment. */
+struct succession {
+    uint32_t capacities[2];  /* of the children */
+    uint32_t count;          /* children; 0: no plan */
+    struct segment *partner; /* the upper neighbour, that shares the child; or NULL */
+};
+
 struct segment {
     /* Read by every look-up. */
     struct rte_hash *hash;
-    struct slot *slots;          /* the one of position 0, inside rte_hash */
-    struct segment *children[2]; /* set while it moves out; the same one twice when it grows */
-    uint64_t start;              /* the first hash of its range */
+    struct slot *slots;           /* the one of position 0, inside rte_hash */
+    const struct bucket *buckets; /* NULL: not recognised, nothing is prefetched */
+    struct segment *children[2];  /* set while it moves out; the same one twice if there is one */
+    struct segment *walk_next;    /* the upper neighbour, while both move into one child */
+    uint64_t start;               /* the first hash of its range */
+    uint32_t bucket_mask;
     uint32_t capacity;
-    uint8_t order, depth; /* depth: how many top bits of the hash are fixed in its range */
+    uint32_t id;   /* unique in the index; part of SCAN's cursors */
+    uint8_t depth; /* how many top bits of the hash are fixed in its range */
+
+    /* Written by the owner, read by any thread. */
+    uint32_t given_out;     /* positions ever taken */
+    uint32_t move_position; /* the next one to move out: below, all have */
 
     /* Owner only. */
-    bool hungry;                /* on the index's list of those that want children */
-    uint8_t requested;          /* segments asked for on its behalf */
-    uint32_t id;                /* unique in the index; part of SCAN's cursors */
-    uint32_t used;              /* positions taken, those waiting for a grace period included */
-    uint32_t move_position;     /* the next one to move out */
-    struct segment *queue_next; /* hungry list, or queue of those moving out, or ready list */
+    bool hungry;       /* on the index's list of those that want children */
+    bool emptied;      /* moved out, and waits for its neighbour */
+    bool torn;         /* began to move before all had come in: its trail leads nowhere */
+    uint8_t requested; /* segments asked for on its behalf */
+    uint32_t grow_at;  /* so many positions used: time for children */
+    uint32_t sources;  /* segments that still move in */
+    uint32_t used;     /* positions taken, those waiting for a grace period included */
+    struct succession plan;
+    struct segment *queue_next;      /* hungry list, or queue of those moving out, or ready list */
     struct segment *previous, *next; /* all segments of the index */
+    struct trail trails[2];          /* into each child, while it moves out */
+
+    /* Written by the owner, appended only; any thread reads `ancestor_count` first. */
+    uint32_t ancestor_count;
+    struct ancestor ancestors[ANCESTORS_MAX];
 };
 
-struct segment *segment_create(uint32_t order);
+/* Entries: not above 0.9 of the next power of two, so that every position can be used. */
+struct segment *segment_create(uint32_t entries);
 void segment_destroy(struct segment *segment);
-uint64_t segment_bytes(uint32_t order); /* what it costs */
+/* Writes to every page of it, so that the owner meets no page fault. Before it is published. */
+void segment_touch(struct segment *segment);
+uint64_t segment_bytes(uint32_t entries); /* what it costs: exact, tested against EAL's books */
 
 /* The position of a fingerprint, or a negative number. Any thread. */
 static inline int32_t segment_find(const struct segment *segment, const uint64_t *hash)
@@ -65,7 +118,7 @@ static inline int32_t segment_find(const struct segment *segment, const uint64_t
     return rte_hash_lookup_with_hash(segment->hash, hash, (uint32_t)*hash);
 }
 
-static inline struct item *segment_item(const struct segment *segment, int32_t position)
+static inline struct item *segment_item(const struct segment *segment, uint32_t position)
 {
     return RCU_READ(&segment->slots[position].item);
 }
@@ -76,11 +129,36 @@ static inline uint64_t segment_hash_at(const struct segment *segment, uint32_t p
     return __atomic_load_n(&segment->slots[position].hash, __ATOMIC_RELAXED);
 }
 
+/* The two buckets in which rte_hash keeps a fingerprint; `buckets` is not NULL. */
+static inline const struct bucket *segment_bucket(const struct segment *segment, uint64_t hash)
+{
+    return &segment->buckets[(uint32_t)hash & segment->bucket_mask];
+}
+static inline const struct bucket *segment_other_bucket(const struct segment *segment,
+                                                        uint64_t hash)
+{
+    return &segment->buckets[((uint32_t)hash ^ ((uint32_t)hash >> 16)) & segment->bucket_mask];
+}
+
+/* Below it are all positions that have an item, or had one. */
+static inline uint32_t segment_end(const struct segment *segment)
+{
+    uint32_t end = __atomic_load_n(&segment->given_out, __ATOMIC_RELAXED) + 1;
+    return end < segment->capacity ? end : segment->capacity;
+}
+
 /* A position for a fingerprint that is not in it; the item is in place before this returns.
  * Negative when rte_hash finds no room. */
 int32_t segment_add(struct segment *segment, uint64_t hash, struct item *item);
 /* Takes the fingerprint out of rte_hash. The position must be retired and then freed. */
-void segment_remove(struct segment *segment, uint64_t hash, int32_t position);
-void segment_free_position(struct segment *segment, int32_t position);
+void segment_remove(struct segment *segment, uint64_t hash, uint32_t position);
+void segment_free_position(struct segment *segment, uint32_t position);
+
+/* A position of an ancestor, as one of this segment: all that was below it is below. */
+static inline uint32_t trail_follow(const struct trail *trail, uint32_t capacity, uint32_t position)
+{
+    uint64_t part = ((uint64_t)position * TRAIL_PARTS + capacity - 1) / capacity;
+    return trail->bounds[part < TRAIL_PARTS ? part : TRAIL_PARTS];
+}
 
 #endif

@@ -11,6 +11,7 @@
 #define FREES_PER_PASS      512
 #define DISMANTLED_PER_PASS 256
 #define FIGURES_PERIOD_US   1000
+#define MOVES_PER_PASS_MAX  512 /* that the writes of one pass pay for in full */
 
 static void queue_dismantling(struct shard *shard, struct index *index)
 {
@@ -33,7 +34,7 @@ static void free_retired(struct shard *shard, const struct retired *entry)
         shard_free_item(shard, entry->pointer);
         metric_add(shard->metrics, METRIC_STORE_RECLAIMED_OBJECTS, 1);
         break;
-    case RETIRED_POSITION: segment_free_position(entry->pointer, (int32_t)entry->extra); break;
+    case RETIRED_POSITION: segment_free_position(entry->pointer, entry->extra); break;
     case RETIRED_SEGMENT: segments_dispose(&shard->services, entry->pointer); break;
     case RETIRED_INDEX: queue_dismantling(shard, entry->pointer); break;
     case RETIRED_BLOCK:
@@ -151,6 +152,7 @@ bool shard_maintain(struct shard *shard, const struct instant *now)
     shard->services.pass++;
     shard->services.now_us = now->mono_us;
     run_delayed_flushes(shard, now->wall_ms);
+    shard->services.moves_left = MOVES_PER_PASS_MAX;
     bool more = maintain_indexes(shard);
     more |= shard_sweep_expired(shard, now);
     retire_send(&shard->retire, shard->services.to_reclaimer, shard->number, now->mono_us);
