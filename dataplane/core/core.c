@@ -252,8 +252,8 @@ void core_destroy(struct core *core)
 
 void cores_join(struct core *const *cores, uint32_t count)
 {
-    struct command_context *contexts[CONFIG_WORKERS_MAX];
-    CHECK(count <= CONFIG_WORKERS_MAX);
+    CHECK(count > 0 && count <= CONFIG_WORKERS_MAX);
+    struct command_context **contexts = cores[0]->contexts;
     for (uint32_t i = 0; i < count; i++) {
         CHECK(cores[i]->options.number == i && cores[i]->options.worker_count == count);
         cores[i]->peers = cores;

@@ -146,6 +146,7 @@ struct core {
     struct socket_datagram socket_datagrams[CORE_DATAGRAMS_MAX];
     struct core_datagram core_datagrams[CORE_DATAGRAMS_MAX];
 
+    struct command_context *contexts[CONFIG_WORKERS_MAX]; /* of all cores; kept by number 0 */
     struct core *const *peers; /* all cores by number, this one included; NULL: alone */
     struct outbox *outboxes;   /* by worker: messages that found their channel full */
 
