@@ -26,6 +26,9 @@ enum message_type {
     MESSAGE_ERRAND_DONE,
     /* worker -> worker: the lease of the receiver's shard is given back */
     MESSAGE_LEASE_RETURNED,
+    /* worker -> worker: words[0] is the descriptor of a connection to serve, words[1] its listener
+     */
+    MESSAGE_CONNECTION,
 };
 
 struct message {

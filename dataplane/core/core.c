@@ -165,6 +165,7 @@ static int create_sockets(struct core *core, struct config_error *error)
         .metrics = core->metrics,
         .backlog = (uint32_t)core->config->tcp_backlog,
         .keepalive_s = (uint32_t)core->config->tcp_keepalive,
+        .hands_out_unix = core->options.worker_count > 1,
     };
     core->sockets = socket_transport_create(&options);
     core->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);

@@ -85,6 +85,8 @@ static void receive_sockets(struct core *core)
         .event_count_max = CORE_EVENTS_MAX,
         .datagrams = core->socket_datagrams,
         .datagram_count_max = CORE_DATAGRAMS_MAX,
+        .accepted = core->accepted,
+        .accepted_count_max = CORE_ACCEPTED_MAX,
     };
     core_enter_stage(core, STAGE_SOCKET_INPUT);
     socket_input(core->sockets, &core->now, &input);
@@ -93,6 +95,10 @@ static void receive_sockets(struct core *core)
         core->stages.packets += input.event_count + input.datagram_count;
         core_take_events(core, input.events, input.event_count);
         core_take_socket_datagrams(core, input.datagrams, input.datagram_count);
+    }
+    if (input.accepted_count > 0) {
+        core->did_work = true;
+        core_place_connections(core, core->accepted, input.accepted_count);
     }
 }
 
@@ -156,6 +162,9 @@ static void take_message(struct core *core, const struct message *message)
 {
     switch (message->type) {
     case MESSAGE_CONTROL_REPLY: core_take_control_reply(core, message->pointer); break;
+    case MESSAGE_CONNECTION:
+        core_adopt_connection(core, (int)message->words[0], (uint32_t)message->words[1]);
+        break;
     case MESSAGE_RECLAIMED_BATCH:
     case MESSAGE_SEGMENT_READY: shard_take_message(core->shard, message); break;
     case MESSAGE_NONE:

@@ -102,6 +102,36 @@ bool core_flush_outboxes(struct core *core)
     return empty;
 }
 
+/* ---- connections that one worker accepts for all --------------------------------------------- */
+
+void core_adopt_connection(struct core *core, int fd, uint32_t listener)
+{
+    struct stream *stream = socket_adopt(core->sockets, fd, listener);
+    if (stream != NULL) {
+        struct stream_event event = {.stream = stream, .type = STREAM_OPENED};
+        core_take_events(core, &event, 1);
+    }
+}
+
+void core_place_connections(struct core *core, const struct socket_accepted *accepted,
+                            uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t to = core->next_placed;
+        core->next_placed = (to + 1) % core->options.worker_count;
+        if (to == core->options.number || core->peers == NULL) {
+            core_adopt_connection(core, accepted[i].fd, accepted[i].listener);
+            continue;
+        }
+        struct message message = {.type = MESSAGE_CONNECTION,
+                                  .from = core->options.number,
+                                  .words = {(uint64_t)accepted[i].fd, accepted[i].listener}};
+        core_send(core, to, &message);
+    }
+}
+
+/* ---- before a sleep -------------------------------------------------------------------------- */
+
 static bool has_messages(const struct core *core)
 {
     for (uint32_t i = 0; i < core->options.worker_count; i++) {
