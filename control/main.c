@@ -23,10 +23,12 @@
 #include "dataplane/base/log.h"
 #include "dataplane/channel/channel.h"
 #include "dataplane/core/core.h"
+#include "dataplane/core/core_distributor.h"
 #include "dataplane/l7_command/command.h"
 #include "dataplane/store/reclaimer.h"
 #include "dataplane/store/shard.h"
 #include "drivers/port.h"
+#include "drivers/port_rss.h"
 
 #define CONTROL_CHANNEL_CAPACITY   256
 #define RECLAIMER_CHANNEL_CAPACITY 1024
@@ -45,6 +47,9 @@ struct server {
     struct port port_storage[CONFIG_INTERFACES_MAX];
     uint32_t interface_count;
     struct rte_mempool *pool;
+    struct port_rss rss;
+    /* Of the ports, when there are several workers. */
+    struct distributor *distributors[CONFIG_INTERFACES_MAX];
 
     struct metrics *metrics;
     const struct metrics *all_metrics[CONFIG_WORKERS_MAX];
@@ -177,14 +182,22 @@ static bool has_pci(const struct config *config)
     return false;
 }
 
+/* The pool of frames, and for each worker a small one of large buffers and its rings. */
+static uint64_t packet_bytes(const struct config *config)
+{
+    uint32_t workers = (uint32_t)config->workers, ports = count_ports(config);
+    uint64_t least = UINT64_C(256) << 20;
+    uint64_t needed = port_packet_pool_bytes(workers, ports) + (workers + 1) * (UINT64_C(32) << 20);
+    return ports == 0 ? UINT64_C(64) << 20 : needed > least ? needed : least;
+}
+
 /* Packets, and the index of the data: with the smallest items it takes up to half of maxmemory. */
 static uint64_t eal_memory_bytes(const struct config *config)
 {
     uint64_t physical = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
     uint64_t data = config->maxmemory != 0 ? (uint64_t)config->maxmemory : physical / 4;
-    uint64_t packets = count_ports(config) == 0 ? UINT64_C(64) << 20 : UINT64_C(256) << 20;
     uint64_t index = data / 2 < physical / 2 ? data / 2 : physical / 2;
-    return packets + index;
+    return packet_bytes(config) + index;
 }
 
 static int setup_eal(struct server *server)
@@ -235,8 +248,8 @@ static int setup_interface(struct server *server, const struct interface_config 
     struct port *port = NULL;
     if (interface->driver != INTERFACE_SOCKET) {
         port = &server->port_storage[at];
-        int result =
-            port_setup(port, interface, server->worker_count, server->pool, &server->error);
+        int result = port_setup(port, interface, server->worker_count, &server->rss, server->pool,
+                                &server->error);
         if (result != 0) {
             return result;
         }
@@ -250,6 +263,7 @@ static int setup_interface(struct server *server, const struct interface_config 
 static int setup_ports(struct server *server)
 {
     const struct config *config = server->config;
+    port_rss_init_random(&server->rss);
     for (uint32_t i = 0; i < config->interface_count; i++) {
         int result = setup_interface(server, &config->interfaces[i]);
         if (result != 0 && !config->interfaces[i].optional) {
@@ -398,11 +412,68 @@ static void teardown_reclaimer(struct server *server)
     reclaimer_destroy(server->reclaimer);
 }
 
+/* ---- ports shared by workers ----------------------------------------------------------------- */
+
+static void teardown_distributors(struct server *server)
+{
+    for (uint32_t i = 0; i < server->interface_count; i++) {
+        distributor_destroy(server->distributors[i]);
+        server->distributors[i] = NULL;
+    }
+}
+
+static void wake_worker(void *argument, uint32_t worker)
+{
+    struct server *server = argument;
+    core_wake_if_asleep(server->cores[worker]);
+}
+
+static struct distributor *create_distributor(struct server *server, struct port *port)
+{
+    static struct core_link queues[CONFIG_WORKERS_MAX]; /* large; distributor_create copies them */
+    uint32_t queue_count = port->capabilities.queue_count;
+    for (uint32_t i = 0; i < queue_count; i++) {
+        core_link_to_port(&queues[i], port, i);
+    }
+    struct distributor_options options = {
+        .queues = queues,
+        .queue_count = queue_count,
+        .worker_count = server->worker_count,
+        .port_spreads = port->capabilities.rss && queue_count == server->worker_count,
+        .rss = &server->rss,
+        .pool = server->pool,
+        .metrics = server->metrics,
+        .wake = wake_worker,
+        .argument = server,
+    };
+    return distributor_create(&options);
+}
+
+static int setup_distributors(struct server *server)
+{
+    for (uint32_t i = 0; i < server->interface_count && server->worker_count > 1; i++) {
+        if (server->ports[i] == NULL) {
+            continue;
+        }
+        server->distributors[i] = create_distributor(server, server->ports[i]);
+        if (server->distributors[i] == NULL) {
+            teardown_distributors(server);
+            return fail(server, -ENOMEM, "rings between workers");
+        }
+    }
+    return 0;
+}
+
 /* ---- cores and their threads
  * --------------------------------------------------------------------- */
 
 static void teardown_cores(struct server *server)
 {
+    for (uint32_t i = 0; i < server->interface_count; i++) {
+        if (server->distributors[i] != NULL) {
+            distributor_flush(server->distributors[i]);
+        }
+    }
     for (uint32_t i = 0; i < server->worker_count; i++) {
         if (server->cores[i] != NULL) {
             core_destroy(server->cores[i]);
@@ -415,7 +486,9 @@ static uint32_t link_ports(struct server *server, uint32_t number, struct core_l
 {
     uint32_t count = 0;
     for (uint32_t i = 0; i < server->interface_count; i++) {
-        if (server->ports[i] != NULL) {
+        if (server->distributors[i] != NULL) {
+            distributor_link(server->distributors[i], number, &links[count++]);
+        } else if (server->ports[i] != NULL) {
             core_link_to_port(&links[count++], server->ports[i], number);
         }
     }
@@ -521,6 +594,7 @@ static const struct step steps[] = {
     {"channels", setup_channels, teardown_channels},
     {"shards", setup_shards, teardown_shards},
     {"reclaimer", setup_reclaimer, teardown_reclaimer},
+    {"distributors", setup_distributors, teardown_distributors},
     {"cores", setup_cores, teardown_cores},
     {"workers", setup_workers, teardown_workers},
 };

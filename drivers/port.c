@@ -25,6 +25,7 @@
 #include "dataplane/base/check.h"
 #include "drivers/kernel_interface.h"
 #include "drivers/port_internal.h"
+#include "drivers/port_rss.h"
 
 #define MBUF_CACHE 256U
 #define RX_OFFLOADS_CHECKSUM                                                                       \
@@ -38,6 +39,7 @@
 #define MTU_MAX              (RTE_MBUF_DEFAULT_DATAROOM - LINK_OVERHEAD)
 #define MTU_MIN              576U
 #define DESCRIPTORS_SEEN_MAX 4096
+#define RETA_ENTRIES_MAX     RTE_ETH_RSS_RETA_SIZE_512
 
 static const struct port_driver *const drivers[] = {
     &port_driver_tap,   &port_driver_af_xdp, &port_driver_af_packet,
@@ -81,10 +83,12 @@ static int refuse_step(const struct port *port, struct config_error *error, int 
 /* ---- packet pool ----------------------------------------------------------------------------- */
 
 /* For each worker: full receive and transmit rings and one pass of output on every port, its cache,
- * and what TCP may hold (out-of-order segments, fragments, packets waiting for a neighbour). */
+ * and what TCP may hold (out-of-order segments, fragments, packets waiting for a neighbour). With
+ * several, also what is on its way from one to another: to it, and from it to be sent. */
 static uint32_t packet_count(uint32_t workers, uint32_t ports)
 {
-    return workers * (ports * (1024U + 1024U + 1024U) + 2 * MBUF_CACHE + 4096U) + 1024U;
+    uint32_t handed_on = workers > 1 ? 2 * 1024U : 0;
+    return workers * (ports * (3 * 1024U + handed_on) + 2 * MBUF_CACHE + 4096U) + 1024U;
 }
 
 uint64_t port_packet_pool_bytes(uint32_t workers, uint32_t ports)
@@ -302,14 +306,56 @@ static void choose_capabilities(struct port *port, const struct rte_eth_dev_info
     can->rx_checksum = rx != 0 || port->unfinished_checksums;
     conf->txmode.offloads = tx;
     conf->rxmode.offloads = rx;
-    uint64_t spread =
-        info->flow_type_rss_offloads & (RTE_ETH_RSS_IP | RTE_ETH_RSS_TCP | RTE_ETH_RSS_UDP);
-    can->rss = has_quirk(port, PORT_QUIRK_KERNEL_SPREADS);
-    if (!can->rss && can->queue_count > 1 && spread != 0) {
-        can->rss = true;
-        conf->rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
-        conf->rx_adv_conf.rss_conf.rss_hf = spread;
+}
+
+/* Whether the device can be made to agree with port_rss.h: TCP by ports is what matters. */
+static bool takes_rss(const struct rte_eth_dev_info *info)
+{
+    return (info->flow_type_rss_offloads & RTE_ETH_RSS_NONFRAG_IPV4_TCP) != 0 &&
+           info->hash_key_size >= PORT_RSS_KEY_BYTES_MIN &&
+           info->hash_key_size <= PORT_RSS_KEY_BYTES && info->reta_size <= RETA_ENTRIES_MAX &&
+           info->reta_size >= PORT_RSS_TABLE_ENTRIES &&
+           info->reta_size % PORT_RSS_TABLE_ENTRIES == 0;
+}
+
+/* Our key where the device takes it; its own, for balance alone, where it does not. */
+static void choose_rss(struct port *port, const struct rte_eth_dev_info *info, struct port_rss *rss,
+                       struct rte_eth_conf *conf)
+{
+    uint64_t types = info->flow_type_rss_offloads &
+                     (RTE_ETH_RSS_IPV4 | RTE_ETH_RSS_FRAG_IPV4 | RTE_ETH_RSS_NONFRAG_IPV4_TCP |
+                      RTE_ETH_RSS_NONFRAG_IPV4_UDP | RTE_ETH_RSS_NONFRAG_IPV4_OTHER);
+    struct rte_eth_rss_conf *to = &conf->rx_adv_conf.rss_conf;
+    if (!has_quirk(port, PORT_QUIRK_HARDWARE_RSS) || port->capabilities.queue_count == 1 ||
+        types == 0) {
+        return;
     }
+    conf->rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
+    to->rss_hf = types;
+    port->capabilities.rss = rss != NULL && takes_rss(info);
+    if (port->capabilities.rss) {
+        to->rss_key = rss->key;
+        to->rss_key_len = info->hash_key_size;
+    }
+}
+
+/* A device that refuses spreads as it likes: then the workers hand frames on. */
+static void set_rss_table(struct port *port)
+{
+    struct rte_eth_dev_info info;
+    struct rte_eth_rss_reta_entry64 table[RETA_ENTRIES_MAX / RTE_ETH_RETA_GROUP_SIZE] = {0};
+    if (!port->capabilities.rss) {
+        return;
+    }
+    int result = rte_eth_dev_info_get(port->dpdk_port, &info);
+    for (uint32_t i = 0; result == 0 && i < info.reta_size; i++) {
+        struct rte_eth_rss_reta_entry64 *group = &table[i / RTE_ETH_RETA_GROUP_SIZE];
+        group->mask = UINT64_MAX;
+        group->reta[i % RTE_ETH_RETA_GROUP_SIZE] =
+            (uint16_t)port_rss_worker(i, port->capabilities.queue_count);
+    }
+    port->capabilities.rss =
+        result == 0 && rte_eth_dev_rss_reta_update(port->dpdk_port, table, info.reta_size) == 0;
 }
 
 /* The configured MTU, else the kernel interface's, else Ethernet's; never beyond one mbuf. */
@@ -346,8 +392,8 @@ static int setup_queues(struct port *port, const struct rte_eth_dev_info *info,
     return result;
 }
 
-static int configure_device(struct port *port, uint32_t queue_count, struct rte_mempool *pool,
-                            struct config_error *error)
+static int configure_device(struct port *port, uint32_t queue_count, struct port_rss *rss,
+                            struct rte_mempool *pool, struct config_error *error)
 {
     struct rte_eth_dev_info info;
     int result = rte_eth_dev_info_get(port->dpdk_port, &info);
@@ -356,6 +402,7 @@ static int configure_device(struct port *port, uint32_t queue_count, struct rte_
     }
     struct rte_eth_conf conf = {0};
     choose_capabilities(port, &info, queue_count, &conf);
+    choose_rss(port, &info, rss, &conf);
     result = choose_mtu(port, error);
     if (result < 0) {
         return result;
@@ -418,6 +465,7 @@ static int start_device(struct port *port, struct config_error *error)
         return refuse_step(port, error, result, "start the device");
     }
     port->started = true;
+    set_rss_table(port);
     result = rte_eth_macaddr_get(port->dpdk_port, &port->mac);
     if (result < 0) {
         return refuse_step(port, error, result, "read the device's address");
@@ -425,8 +473,8 @@ static int start_device(struct port *port, struct config_error *error)
     return driver->after_start != NULL ? driver->after_start(port, error) : 0;
 }
 
-static int setup_device(struct port *port, uint32_t queue_count, struct rte_mempool *pool,
-                        struct config_error *error)
+static int setup_device(struct port *port, uint32_t queue_count, struct port_rss *rss,
+                        struct rte_mempool *pool, struct config_error *error)
 {
     descriptor_predicate *predicate = port->driver->is_queue_descriptor;
     struct descriptor_set before;
@@ -435,7 +483,7 @@ static int setup_device(struct port *port, uint32_t queue_count, struct rte_memp
     }
     int result = create_device(port, &queue_count, error);
     if (result == 0) {
-        result = configure_device(port, queue_count, pool, error);
+        result = configure_device(port, queue_count, rss, pool, error);
     }
     if (result == 0 && predicate != NULL) {
         keep_new_descriptors(port, &before);
@@ -447,7 +495,7 @@ static int setup_device(struct port *port, uint32_t queue_count, struct rte_memp
 }
 
 int port_setup(struct port *port, const struct interface_config *config, uint32_t queue_count,
-               struct rte_mempool *pool, struct config_error *error)
+               struct port_rss *rss, struct rte_mempool *pool, struct config_error *error)
 {
     CHECK(queue_count > 0 && pool != NULL);
     *port = (struct port){.config = *config, .rx_fd = -1, .kernel_up_before = true};
@@ -462,7 +510,7 @@ int port_setup(struct port *port, const struct interface_config *config, uint32_
         result = prepare_kernel_interface(port, error);
     }
     if (result == 0) {
-        result = setup_device(port, queue_count, pool, error);
+        result = setup_device(port, queue_count, rss, pool, error);
     }
     if (result < 0) {
         port_teardown(port);

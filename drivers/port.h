@@ -13,6 +13,7 @@
 #include "config/config.h"
 
 struct config_error;
+struct port_rss;
 struct port_driver; /* one row of the table of drivers, port_internal.h */
 
 /* ---- EAL (eal.c) ---------------------------------------------------------------------------- */
@@ -38,7 +39,7 @@ void eal_thread_unregister(void);
 struct port_capabilities {
     bool tx_ipv4_checksum, tx_tcp_checksum, tx_udp_checksum; /* hardware does it */
     bool rx_checksum; /* mbuf flags tell good/bad; "unknown" is always verified */
-    bool rss;         /* spreads flows over queues itself */
+    bool rss;         /* spreads flows over queues as port_rss.h says: queue = worker */
     bool tx_multi_segment;
     bool rx_interrupt; /* rx_fd below works */
     uint16_t queue_count;
@@ -72,10 +73,11 @@ struct rte_mempool *port_create_packet_pool(uint32_t workers, uint32_t ports);
 uint64_t port_packet_pool_bytes(uint32_t workers, uint32_t ports);
 
 /* Creates the vdev or binds the device, configures `queue_count` queue pairs (fewer if it has
- * fewer), starts it. For tap: creates the host interface, sets its address and brings it up. 0 or a
- * negative errno with a one-line reason that names the interface. */
+ * fewer), starts it. `rss` (may be NULL) is given to a device that can spread by it. For tap:
+ * creates the host interface, sets its address and brings it up. 0 or a negative errno with a
+ * one-line reason that names the interface. */
 int port_setup(struct port *port, const struct interface_config *config, uint32_t queue_count,
-               struct rte_mempool *pool, struct config_error *error);
+               struct port_rss *rss, struct rte_mempool *pool, struct config_error *error);
 void port_teardown(struct port *port);
 
 /* For a sleeping worker: readable when packets wait on this queue, or -1. Level-triggered; the

@@ -2,7 +2,8 @@
  *
  * - The interface's address is ours: frames to its MAC come in, no promiscuous mode. The kernel
  * sees the same frames; give it no IP address there.
- * - Several queues are packet sockets in one fan-out group by flow hash: the kernel spreads.
+ * - Several queues are packet sockets in one fan-out group by flow hash. A full one rolls over into
+ * the next, so where a frame comes in says nothing about its owner: core/core_distributor.h.
  * - The socket also sees what the host itself sends out of the interface; that is switched off
  * here.
  * - VLAN tags come beside the frame and are put back (PORT_QUIRK_VLAN_STRIPPED).
@@ -50,7 +51,7 @@ const struct port_driver port_driver_af_packet = {
     .driver = INTERFACE_AF_PACKET,
     .bus = "vdev",
     .pmd = "net_af_packet",
-    .quirks = PORT_QUIRK_KERNEL_SPREADS | PORT_QUIRK_KERNEL_INTERFACE | PORT_QUIRK_VLAN_STRIPPED,
+    .quirks = PORT_QUIRK_KERNEL_INTERFACE | PORT_QUIRK_VLAN_STRIPPED,
     .rx_descriptors = 1024,
     .tx_descriptors = 1024,
     .queue_count_max = PORT_QUEUES_MAX,

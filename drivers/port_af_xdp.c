@@ -5,7 +5,8 @@
  * have more queues than the interface has combined channels, and with fewer the rest goes to the
  * kernel
  * (`ethtool -L NAME combined N` to match `workers`; an interface with separate receive and transmit
- * channels must have one of each). The NIC's RSS spreads. Checksums of virtual devices:
+ * channels must have one of each). How the NIC spreads flows is the kernel's affair: workers hand
+ * frames on by the hash of ours (core/core_distributor.h). Checksums of virtual devices:
  * port_checksum.c.
  */
 #include <dlfcn.h>
@@ -72,7 +73,7 @@ const struct port_driver port_driver_af_xdp = {
     .driver = INTERFACE_AF_XDP,
     .bus = "vdev",
     .pmd = "net_af_xdp",
-    .quirks = PORT_QUIRK_KERNEL_SPREADS | PORT_QUIRK_KERNEL_INTERFACE,
+    .quirks = PORT_QUIRK_KERNEL_INTERFACE,
     .rx_descriptors = 1024,
     .tx_descriptors = 1024,
     .queue_count_max = PORT_QUEUES_MAX,

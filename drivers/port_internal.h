@@ -11,14 +11,14 @@
 
 /* The PMD announces offloads that it computes in software with an extra copy: ours is cheaper. */
 #define PORT_QUIRK_EMULATED_OFFLOADS (1U << 0)
-/* The kernel spreads flows over our queues (tun flow table, packet fan-out, the NIC behind XDP). */
-#define PORT_QUIRK_KERNEL_SPREADS (1U << 1)
 /* rte_eth_dev_rx_intr_ctl_q_get_fd gives a descriptor that is simply readable: nothing to arm. */
-#define PORT_QUIRK_INTERRUPT_FD (1U << 2)
+#define PORT_QUIRK_INTERRUPT_FD (1U << 1)
 /* A kernel interface of the configured name must exist; it is brought up and put back after. */
-#define PORT_QUIRK_KERNEL_INTERFACE (1U << 3)
+#define PORT_QUIRK_KERNEL_INTERFACE (1U << 2)
 /* The kernel takes the VLAN tag out of the frame; layer 2 expects it in place. */
-#define PORT_QUIRK_VLAN_STRIPPED (1U << 4)
+#define PORT_QUIRK_VLAN_STRIPPED (1U << 3)
+/* Spreads flows over queues by itself, and can be told how. */
+#define PORT_QUIRK_HARDWARE_RSS (1U << 4)
 
 #define PORT_DEVICE_TEXT_BYTES_MAX 512
 

@@ -3,8 +3,12 @@
  * One side is the server and listens on the socket; the other, the client, connects, owns the
  * memory and says how many queues there are. An appliance is the server; the load generator, or an
  * appliance behind a switch that listens, is the client. Until both are there, and after one left,
- * bursts move nothing. The peer chooses the queue for each frame: there is no RSS. No receive
- * descriptor: memif masks its interrupt while it is polled, so a worker sleeps with a timeout.
+ * bursts move nothing. No receive descriptor: memif masks its interrupt while it is polled, so a
+ * worker sleeps with a timeout.
+ *
+ * One queue pair, however many workers (core/core_distributor.h): how many are really there is
+ * agreed anew with each peer, net_memif does not tell, and a queue that the peer has not got reads
+ * and writes the first one's ring.
  *
  * Known fault of DPDK 22.11: when a peer connects and goes within the same millisecond, net_memif
  * closes the descriptor before it has taken it out of EAL's interrupt thread, which then aborts the
@@ -52,7 +56,7 @@ const struct port_driver port_driver_memif = {
     .pmd = "net_memif",
     .rx_descriptors = 1024,
     .tx_descriptors = 1024,
-    .queue_count_max = UINT8_MAX,
+    .queue_count_max = 1,
     .compose_arguments = compose_memif_arguments,
     .after_teardown = remove_memif_socket,
 };

@@ -1,9 +1,9 @@
 /* pci: a NIC bound to vfio-pci or uio, or a bifurcated one, by whichever PMD claims it.
  *
  * The argument is its address, "0000:41:00.0", and after a comma what the PMD understands. EAL was
- * started with nothing allowed; plugging the device in allows this one. RSS and offloads are taken
- * from what the device announces (port.c). No receive descriptor: queue interrupts of NICs would
- * have to be armed before each sleep.
+ * started with nothing allowed; plugging the device in allows this one. Offloads are taken from
+ * what the device announces, and RSS is set to our key and table where it takes them (port.c). No
+ * receive descriptor: queue interrupts of NICs would have to be armed before each sleep.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -34,6 +34,7 @@ static int compose_pci_arguments(const struct interface_config *config, uint32_t
 const struct port_driver port_driver_pci = {
     .driver = INTERFACE_PCI,
     .bus = "pci",
+    .quirks = PORT_QUIRK_HARDWARE_RSS,
     .rx_descriptors = 1024,
     .tx_descriptors = 1024,
     .queue_count_max = CONFIG_WORKERS_MAX,

@@ -12,6 +12,8 @@
  * queue; signals would interrupt every system call of the process, and when too many are queued the
  * kernel sends plain SIGIO, which kills. We take the signal off before the interface comes up; the
  * PMD, having never seen one, then reads at every poll.
+ * - Several queues: the kernel sends a flow's frames to the queue on which we last sent one of it,
+ * so that soon each worker reads its own.
  * - One receive descriptor: net_tap's descriptors are the segments of one packet.
  * - Closing the descriptors removes the interface, also when we are killed.
  */
@@ -119,7 +121,7 @@ const struct port_driver port_driver_tap = {
     .driver = INTERFACE_TAP,
     .bus = "vdev",
     .pmd = "net_tap",
-    .quirks = PORT_QUIRK_EMULATED_OFFLOADS | PORT_QUIRK_KERNEL_SPREADS | PORT_QUIRK_INTERRUPT_FD,
+    .quirks = PORT_QUIRK_EMULATED_OFFLOADS | PORT_QUIRK_INTERRUPT_FD,
     .rx_descriptors = 1,
     .tx_descriptors = 1024,
     .queue_count_max = PORT_QUEUES_MAX,

@@ -172,14 +172,48 @@ static bool open_stream(struct socket_transport *transport, const struct socket_
     return true;
 }
 
+static bool hands_out(const struct socket_transport *transport,
+                      const struct socket_listener *listener)
+{
+    return listener->is_unix && transport->options.hands_out_unix;
+}
+
+static bool has_room(const struct socket_transport *transport,
+                     const struct socket_listener *listener, const struct socket_input *input)
+{
+    return hands_out(transport, listener) ? input->accepted_count < input->accepted_count_max
+                                          : socket_input_has_event_room(input);
+}
+
+struct stream *socket_adopt(struct socket_transport *transport, int fd, uint32_t listener)
+{
+    struct socket_stream *stream = socket_stream_acquire(transport);
+    if (stream == NULL) {
+        close(fd);
+        return NULL;
+    }
+    stream->handle.fd = stream->stream.socket_fd = fd;
+    stream->stream.listener = listener;
+    if (socket_handle_register(transport, &stream->handle,
+                               EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDHUP) < 0) {
+        socket_stream_close(transport, stream, true); /* closed in the next pass */
+    }
+    return &stream->stream;
+}
+
 void socket_listener_accept(struct socket_transport *transport, struct socket_listener *listener,
                             const struct instant *now, struct socket_input *input)
 {
-    for (uint32_t i = 0; i < SOCKET_ACCEPT_BURST && socket_input_has_event_room(input); i++) {
+    for (uint32_t i = 0; i < SOCKET_ACCEPT_BURST && has_room(transport, listener, input); i++) {
         struct sockaddr_storage peer = {0};
         socklen_t size = sizeof(peer);
         int fd = accept4(listener->handle.fd, (struct sockaddr *)&peer, &size,
                          SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd >= 0 && hands_out(transport, listener)) {
+            input->accepted[input->accepted_count++] =
+                (struct socket_accepted){fd, listener->listener};
+            continue;
+        }
         if (fd >= 0) {
             if (!open_stream(transport, listener, fd, &peer, input)) {
                 pause_accepting(transport, listener, now);

@@ -1,7 +1,8 @@
 /* The `socket` driver: kernel TCP and Unix sockets as streams, kernel UDP as datagrams; epoll.
  *
  * One instance per worker. Listening sockets use SO_REUSEPORT so that the kernel spreads
- * connections over workers.
+ * connections over workers. A Unix socket has no such thing: one worker accepts, and hands the
+ * connections out for each in turn.
  *
  * Edge-triggered: a descriptor is registered once, for everything, and never changed again. What
  * the kernel has reported stays in a flag until a call says "would block", and sockets with work
@@ -28,6 +29,8 @@ struct socket_options {
     struct metrics *metrics;
     uint32_t backlog;     /* tcp-backlog */
     uint32_t keepalive_s; /* tcp-keepalive */
+    /* Connections to Unix sockets are not served here but handed out, to be adopted by any. */
+    bool hands_out_unix;
 };
 
 struct socket_transport *socket_transport_create(const struct socket_options *options);
@@ -48,6 +51,10 @@ int socket_open_udp(struct socket_transport *transport, struct endpoint *endpoin
  * once: no descriptor, no memory, no route. */
 struct stream *socket_connect(struct socket_transport *transport, const struct endpoint *peer);
 
+/* Serves a connection to a Unix socket that some instance has handed out. The stream is open: no
+ * STREAM_OPENED follows. NULL without memory; the descriptor is closed then. */
+struct stream *socket_adopt(struct socket_transport *transport, int fd, uint32_t listener);
+
 /* Whether somebody holds this endpoint: 0 or -EADDRINUSE. With SO_REUSEPORT a second process of the
  * same user would join a port without notice, so ask once before the workers listen. */
 int socket_probe_endpoint(const struct endpoint *endpoint);
@@ -60,11 +67,19 @@ struct socket_datagram {
     int socket_fd;
 };
 
+/* A connection for whoever adopts it. */
+struct socket_accepted {
+    int fd;
+    uint32_t listener;
+};
+
 struct socket_input {
     struct stream_event *events;
     uint32_t event_count, event_count_max;
     struct socket_datagram *datagrams;
     uint32_t datagram_count, datagram_count_max;
+    struct socket_accepted *accepted; /* only with hands_out_unix */
+    uint32_t accepted_count, accepted_count_max;
 };
 
 /* Polls without waiting: accepts, reads, notices closes, until the arrays are full or nothing is

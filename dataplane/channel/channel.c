@@ -1,6 +1,9 @@
 #include "dataplane/channel/channel.h"
 
+#include <errno.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include <rte_ring.h>
 #include <rte_ring_elem.h>
@@ -8,7 +11,57 @@
 /* The ring lives on the heap, not in a memzone: channels need no names and no EAL memory. */
 struct channel {
     struct rte_ring *ring;
+    struct doorbell *doorbell;
 };
+
+/* ---- doorbell -------------------------------------------------------------------------------- */
+
+int doorbell_init(struct doorbell *doorbell)
+{
+    *doorbell = (struct doorbell){.fd = eventfd(0, EFD_CLOEXEC)};
+    return doorbell->fd < 0 ? -errno : 0;
+}
+
+void doorbell_deinit(struct doorbell *doorbell)
+{
+    close(doorbell->fd);
+}
+
+void doorbell_may_wait(struct doorbell *doorbell)
+{
+    __atomic_store_n(&doorbell->asleep, true, __ATOMIC_RELAXED);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST); /* B: see channel.h */
+}
+
+void doorbell_wait(struct doorbell *doorbell)
+{
+    uint64_t rings;
+    ssize_t got = read(doorbell->fd, &rings, sizeof(rings));
+    (void)got; /* interrupted: the caller looks, and waits again */
+}
+
+void doorbell_awake(struct doorbell *doorbell)
+{
+    __atomic_store_n(&doorbell->asleep, false, __ATOMIC_RELAXED);
+}
+
+void doorbell_ring(struct doorbell *doorbell)
+{
+    uint64_t one = 1;
+    ssize_t written = write(doorbell->fd, &one, sizeof(one));
+    (void)written;
+}
+
+static void ring_if_asleep(struct doorbell *doorbell)
+{
+    __atomic_thread_fence(__ATOMIC_SEQ_CST); /* A: see channel.h */
+    if (__atomic_load_n(&doorbell->asleep, __ATOMIC_RELAXED) &&
+        __atomic_exchange_n(&doorbell->asleep, false, __ATOMIC_RELAXED)) {
+        doorbell_ring(doorbell);
+    }
+}
+
+/* ---- channel --------------------------------------------------------------------------------- */
 
 struct channel *channel_create(uint32_t capacity)
 {
@@ -27,6 +80,7 @@ struct channel *channel_create(uint32_t capacity)
         return NULL;
     }
     channel->ring = ring;
+    channel->doorbell = NULL;
     return channel;
 }
 
@@ -38,10 +92,19 @@ void channel_destroy(struct channel *channel)
     }
 }
 
+void channel_set_doorbell(struct channel *channel, struct doorbell *doorbell)
+{
+    channel->doorbell = doorbell;
+}
+
 bool channel_send(struct channel *channel, const struct message *message)
 {
     struct message copy = *message;
-    return rte_ring_sp_enqueue_elem(channel->ring, &copy, sizeof(copy)) == 0;
+    bool sent = rte_ring_sp_enqueue_elem(channel->ring, &copy, sizeof(copy)) == 0;
+    if (sent && channel->doorbell != NULL) {
+        ring_if_asleep(channel->doorbell);
+    }
+    return sent;
 }
 
 uint32_t channel_receive_burst(struct channel *channel, struct message *messages,

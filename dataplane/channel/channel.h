@@ -3,6 +3,16 @@
  * Thin over rte_ring (single producer, single consumer, 32-byte elements). Messages are small
  * values; what they point at changes hands with them. A full channel refuses, and the sender
  * keeps the message and tries again in a later pass: nobody ever waits.
+ *
+ * A receiver that has nothing else to look at may wait for a doorbell that all of its channels
+ * ring:
+ *
+ *   doorbell_may_wait; all channels empty? -> doorbell_wait; in either case doorbell_awake
+ *
+ * Why no message is missed: the sender puts it into the channel and then reads `asleep`; the
+ * receiver writes `asleep` and then looks into its channels. Between the two steps of each stands a
+ * full fence (A in channel_send, B in doorbell_may_wait), so at least one of them sees what the
+ * other did. A sender makes a system call only if the receiver waits.
  */
 #ifndef NICACHED_CHANNEL_CHANNEL_H
 #define NICACHED_CHANNEL_CHANNEL_H
@@ -30,6 +40,9 @@ enum message_type {
      * `pointer` is a struct memory, words[0] the chunk */
     MESSAGE_MEMORY_WANTED,
     MESSAGE_MEMORY_READY,
+    /* worker -> worker: words[0] is the descriptor of a connection to serve, words[1] its listener
+     */
+    MESSAGE_CONNECTION,
 };
 
 struct message {
@@ -44,10 +57,26 @@ _Static_assert(sizeof(struct message) == 32, "a message is one ring element");
 
 struct channel;
 
+struct doorbell {
+    int fd; /* eventfd */
+    bool asleep;
+};
+
+/* 0 or a negative errno. */
+int doorbell_init(struct doorbell *doorbell);
+void doorbell_deinit(struct doorbell *doorbell);
+void doorbell_may_wait(struct doorbell *doorbell);
+void doorbell_wait(struct doorbell *doorbell);
+void doorbell_awake(struct doorbell *doorbell);
+/* Ends a wait, also from another thread than the senders'. */
+void doorbell_ring(struct doorbell *doorbell);
+
 /* `capacity` is a power of two; the channel holds capacity - 1 messages. NULL when out of memory.
  */
 struct channel *channel_create(uint32_t capacity);
 void channel_destroy(struct channel *channel);
+/* While nobody sends. NULL: nobody waits for this channel. */
+void channel_set_doorbell(struct channel *channel, struct doorbell *doorbell);
 bool channel_send(struct channel *channel, const struct message *message);
 uint32_t channel_receive_burst(struct channel *channel, struct message *messages,
                                uint32_t count_max);

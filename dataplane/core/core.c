@@ -165,6 +165,7 @@ static int create_sockets(struct core *core, struct config_error *error)
         .metrics = core->metrics,
         .backlog = (uint32_t)core->config->tcp_backlog,
         .keepalive_s = (uint32_t)core->config->tcp_keepalive,
+        .hands_out_unix = core->options.worker_count > 1,
     };
     core->sockets = socket_transport_create(&options);
     core->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
@@ -253,8 +254,8 @@ void core_destroy(struct core *core)
 
 void cores_join(struct core *const *cores, uint32_t count)
 {
-    struct command_context *contexts[CONFIG_WORKERS_MAX];
-    CHECK(count <= CONFIG_WORKERS_MAX);
+    CHECK(count > 0 && count <= CONFIG_WORKERS_MAX);
+    struct command_context **contexts = cores[0]->contexts;
     for (uint32_t i = 0; i < count; i++) {
         CHECK(cores[i]->options.number == i && cores[i]->options.worker_count == count);
         cores[i]->peers = cores;

@@ -20,7 +20,8 @@ struct config_error;
 struct core;
 struct port;
 
-/* One port as a core sees it: a receive and a transmit queue, and the addresses it serves there. */
+/* One port as a core sees it: a receive and a transmit queue, and the addresses it serves there.
+ * The functions that may be NULL are those of a port that workers share (core_distributor.h). */
 struct core_link {
     void *context;
     uint16_t queue;
@@ -28,7 +29,16 @@ struct core_link {
                         uint16_t count_max);
     /* Takes over the packets; returns how many of them it had no room for and dropped. */
     uint16_t (*transmit)(void *context, uint16_t queue, struct rte_mbuf **packets, uint16_t count);
-    int wait_fd; /* readable when packets wait, or -1: the worker then looks every millisecond */
+    /* Before receive, in every pass: between the port's queue and other workers. True when anything
+     * was moved. May be NULL. */
+    bool (*exchange)(void *context, uint16_t queue);
+    /* After `asleep` was set: whether another worker has put something here. May be NULL. */
+    bool (*has_frames)(void *context, uint16_t queue);
+    /* A TCP segment made whole from fragments: true when it belongs to another worker and was taken
+     * over. May be NULL. */
+    bool (*hand_on)(void *context, uint16_t queue, struct ip_datagram *datagram);
+    int wait_fd; /* readable when packets wait, or -1 */
+    bool wakes;  /* packets end a sleep; otherwise the worker looks from time to time */
     struct net_interface interface; /* addresses, MAC, what the port does in hardware */
 };
 
@@ -81,6 +91,9 @@ void core_run(struct core *core);
 void core_request_stop(struct core *core);
 /* Ends a sleep early: there is a message for it. */
 void core_wake(struct core *core);
+/* The same for other workers, which have put something where it looks before it sleeps; a system
+ * call only if it sleeps. */
+void core_wake_if_asleep(struct core *core);
 
 /* One pass. True when there was anything to do, or will be in a moment. */
 bool core_pass(struct core *core, const struct instant *now);

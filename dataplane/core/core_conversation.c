@@ -69,9 +69,19 @@ bool core_is_protected_from(const struct core *core, const struct endpoint *peer
            !address_is_loopback(&peer->address);
 }
 
+/* Of all workers. Each counts a new one before it looks, with a fence between: when two come at
+ * once and there is room for one, both may be refused, but never both served. */
 static uint64_t served_count(const struct core *core)
 {
-    return core->clients.count - core->refused_count;
+    const struct core_options *options = &core->options;
+    uint64_t count = 0;
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    for (uint32_t i = 0; i < options->worker_count; i++) {
+        const struct metrics *metrics =
+            options->all_metrics != NULL ? options->all_metrics[i] : core->metrics;
+        count += metric_read(metrics, METRIC_CONNECTIONS_CURRENT);
+    }
+    return count;
 }
 
 static const char *refusal(const struct core *core, const struct conversation *conversation)
@@ -96,7 +106,7 @@ static const char *refusal(const struct core *core, const struct conversation *c
 static void leave_count(struct core *core, struct conversation *conversation)
 {
     conversation->refused = true;
-    core->refused_count++;
+    metric_subtract(core->metrics, METRIC_CONNECTIONS_CURRENT, 1);
 }
 
 static void refuse(struct core *core, struct conversation *conversation, const char *text)
@@ -175,8 +185,9 @@ static void close_conversation(struct core *core, struct conversation *conversat
     deinit_parser(conversation);
     session_detach(&conversation->session);
     client_close(&core->clients, &conversation->client);
-    core->refused_count -= conversation->refused ? 1 : 0;
-    metric_subtract(core->metrics, METRIC_CONNECTIONS_CURRENT, 1);
+    if (!conversation->refused) {
+        metric_subtract(core->metrics, METRIC_CONNECTIONS_CURRENT, 1);
+    }
     conversation->free_next = core->free_conversations;
     core->free_conversations = conversation;
 }

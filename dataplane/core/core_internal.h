@@ -28,6 +28,7 @@
 #define CORE_BATCH_SLICES   1024U
 #define CORE_BATCH_KEYS     1024U
 #define CORE_DATAGRAMS_MAX  64U
+#define CORE_ACCEPTED_MAX   64U
 
 /* A peer with this much output waiting is not served further until it has read most of it. */
 #define CORE_OUTPUT_PAUSE_BYTES  (1024U * 1024U)
@@ -189,7 +190,6 @@ struct core {
     struct session *touched; /* sessions with a view in this pass */
     struct conversation *deferred;
     struct conversation *free_conversations;
-    uint64_t refused_count;      /* of conversations that were refused and are not closed yet */
     uint64_t clients_checked_us; /* when idle clients were last looked for */
 
     struct client datagram_client; /* who speaks in datagrams: nobody in particular */
@@ -202,6 +202,8 @@ struct core {
     struct udp_datagram udp_datagrams[CORE_RX_BURST];
     struct socket_datagram socket_datagrams[CORE_DATAGRAMS_MAX];
     struct core_datagram core_datagrams[CORE_DATAGRAMS_MAX];
+    struct socket_accepted accepted[CORE_ACCEPTED_MAX];
+    uint32_t next_placed; /* worker that gets the next of these */
 
     /* Other workers' shards: core_errand.h. */
     struct errand *errands;                             /* all that were made here */
@@ -212,6 +214,7 @@ struct core {
     struct errand_list passengers;                      /* requests of ours that need leases */
     bool is_leasing;                                    /* an errand of ours collects leases */
 
+    struct command_context *contexts[CONFIG_WORKERS_MAX]; /* of all cores; kept by number 0 */
     struct core *const *peers; /* all cores by number, this one included; NULL: alone */
     struct outbox *outboxes;   /* by worker: messages that found their channel full */
 
@@ -303,6 +306,10 @@ void core_peers_destroy(struct core *core);
 void core_send(struct core *core, uint32_t to, const struct message *message);
 /* Tries again what waits; false while anything still does. */
 bool core_flush_outboxes(struct core *core);
+/* Connections accepted here for all workers: each in turn gets one. */
+void core_place_connections(struct core *core, const struct socket_accepted *accepted,
+                            uint32_t count);
+void core_adopt_connection(struct core *core, int fd, uint32_t listener);
 /* Tells peers that this one is about to sleep; false when a message has come in between. */
 bool core_peers_may_sleep(struct core *core);
 void core_peers_awake(struct core *core);

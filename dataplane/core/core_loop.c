@@ -10,17 +10,40 @@
  */
 #include "dataplane/core/core_internal.h"
 
+#include <netinet/in.h>
 #include <unistd.h>
 
+#include "dataplane/base/check.h"
 #include "dataplane/base/rcu.h"
 
 /* How long a worker without work goes on looking before it sleeps, and for how long at most. */
 #define SPIN_US           50U
 #define SLEEP_MS_MAX      100
-#define SLEEP_MS_POLLING  1 /* a port without a descriptor to wait on */
 #define MESSAGES_PER_PASS 16U
+/* With a port that cannot wake it, a worker looks after 1/64 of the time it has been idle for. */
+#define SLEEP_MS_POLLING_MAX 10U
+#define SLEEP_US_PER_MS_IDLE (1000U * 64U)
 
 /* ---- receive --------------------------------------------------------------------------------- */
+
+/* Fragments came in by their addresses; the connection may be another worker's. */
+static uint32_t hand_on_segments(struct core *core, const struct core_link *link, uint32_t count)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        struct ip_datagram *datagram = &core->datagrams[i];
+        if (UNLIKELY(datagram->reassembled) && link->hand_on != NULL &&
+            datagram->protocol == IPPROTO_TCP &&
+            link->hand_on(link->context, link->queue, datagram)) {
+            continue;
+        }
+        if (kept != i) {
+            core->datagrams[kept] = *datagram;
+        }
+        kept++;
+    }
+    return kept;
+}
 
 static void take_frames(struct core *core, uint32_t link, uint32_t count)
 {
@@ -28,6 +51,7 @@ static void take_frames(struct core *core, uint32_t link, uint32_t count)
     core_enter_stage(core, STAGE_LINK_IP);
     uint32_t datagrams = net_input_batch(core->net, core->interfaces[link], core->frames, count,
                                          &core->now, core->datagrams);
+    datagrams = hand_on_segments(core, &core->links[link], datagrams);
     core_enter_stage(core, STAGE_UDP_INPUT);
     uint32_t udp_count =
         udp_input_batch(core->udp, core->datagrams, datagrams, &core->now, core->udp_datagrams);
@@ -42,6 +66,9 @@ static void receive_links(struct core *core)
     for (uint32_t i = 0; i < core->options.link_count; i++) {
         const struct core_link *link = &core->links[i];
         core_enter_stage(core, STAGE_RECEIVE);
+        if (link->exchange != NULL) {
+            core->did_work |= link->exchange(link->context, link->queue);
+        }
         uint16_t count = link->receive(link->context, link->queue, core->frames, CORE_RX_BURST);
         if (count > 0) {
             core->did_work = true;
@@ -58,6 +85,8 @@ static void receive_sockets(struct core *core)
         .event_count_max = CORE_EVENTS_MAX,
         .datagrams = core->socket_datagrams,
         .datagram_count_max = CORE_DATAGRAMS_MAX,
+        .accepted = core->accepted,
+        .accepted_count_max = CORE_ACCEPTED_MAX,
     };
     core_enter_stage(core, STAGE_SOCKET_INPUT);
     socket_input(core->sockets, &core->now, &input);
@@ -66,6 +95,10 @@ static void receive_sockets(struct core *core)
         core->stages.packets += input.event_count + input.datagram_count;
         core_take_events(core, input.events, input.event_count);
         core_take_socket_datagrams(core, input.datagrams, input.datagram_count);
+    }
+    if (input.accepted_count > 0) {
+        core->did_work = true;
+        core_place_connections(core, core->accepted, input.accepted_count);
     }
 }
 
@@ -129,6 +162,9 @@ static void take_message(struct core *core, const struct message *message)
 {
     switch (message->type) {
     case MESSAGE_CONTROL_REPLY: core_take_control_reply(core, message->pointer); break;
+    case MESSAGE_CONNECTION:
+        core_adopt_connection(core, (int)message->words[0], (uint32_t)message->words[1]);
+        break;
     case MESSAGE_RECLAIMED_BATCH:
     case MESSAGE_SEGMENT_READY:
     case MESSAGE_MEMORY_READY: shard_take_message(core->shard, message); break;
@@ -260,16 +296,22 @@ static bool stopping(const struct core *core)
 static bool must_poll(const struct core *core)
 {
     for (uint32_t i = 0; i < core->options.link_count; i++) {
-        if (core->links[i].wait_fd < 0) {
+        if (!core->links[i].wakes) {
             return true;
         }
     }
     return false;
 }
 
+static int polling_ms(const struct core *core)
+{
+    uint64_t ms = 1 + (core->now.mono_us - core->idle_since_us) / SLEEP_US_PER_MS_IDLE;
+    return (int)(ms < SLEEP_MS_POLLING_MAX ? ms : SLEEP_MS_POLLING_MAX);
+}
+
 static int sleep_ms(const struct core *core)
 {
-    int longest = must_poll(core) ? SLEEP_MS_POLLING : SLEEP_MS_MAX;
+    int longest = must_poll(core) ? polling_ms(core) : SLEEP_MS_MAX;
     if (core->next_timer_us == UINT64_MAX) {
         return longest;
     }

@@ -5,8 +5,9 @@
  *
  * Why no wake-up is lost: the sender puts the message into the channel and then reads `asleep`; the
  * receiver writes `asleep` and then looks into its channels once more. Between the two steps of
- * each stands a full fence (A in core_send, B in core_peers_may_sleep), so at least one of them
- * sees what the other did.
+ * each stands a full fence (A in core_wake_if_asleep, B in core_peers_may_sleep), so at least one
+ * of them sees what the other did. The same holds for frames that a distributor puts into its
+ * rings.
  *
  * Thread: the owning worker, but for `asleep`. Memory: outboxes grow by doubling, on the heap; they
  * are empty but under overload. Failure: none (a failing heap is a CHECK).
@@ -59,7 +60,7 @@ static void keep(struct outbox *outbox, const struct message *message)
     outbox->messages[(outbox->first + outbox->count++) % outbox->capacity] = *message;
 }
 
-static void wake_if_asleep(struct core *peer)
+void core_wake_if_asleep(struct core *peer)
 {
     __atomic_thread_fence(__ATOMIC_SEQ_CST); /* A: see above */
     if (__atomic_load_n(&peer->asleep, __ATOMIC_RELAXED) &&
@@ -74,7 +75,7 @@ void core_send(struct core *core, uint32_t to, const struct message *message)
     if (outbox->count > 0 || !channel_send(core->options.to_peers[to], message)) {
         keep(outbox, message);
     }
-    wake_if_asleep(core->peers[to]);
+    core_wake_if_asleep(core->peers[to]);
 }
 
 static void flush_outbox(struct core *core, uint32_t to)
@@ -88,7 +89,7 @@ static void flush_outbox(struct core *core, uint32_t to)
         outbox->first = (outbox->first + 1) % outbox->capacity;
         outbox->count--;
     }
-    wake_if_asleep(core->peers[to]);
+    core_wake_if_asleep(core->peers[to]);
 }
 
 bool core_flush_outboxes(struct core *core)
@@ -101,6 +102,59 @@ bool core_flush_outboxes(struct core *core)
     return empty;
 }
 
+/* ---- connections that one worker accepts for all --------------------------------------------- */
+
+void core_adopt_connection(struct core *core, int fd, uint32_t listener)
+{
+    struct stream *stream = socket_adopt(core->sockets, fd, listener);
+    if (stream != NULL) {
+        struct stream_event event = {.stream = stream, .type = STREAM_OPENED};
+        core_take_events(core, &event, 1);
+    }
+}
+
+void core_place_connections(struct core *core, const struct socket_accepted *accepted,
+                            uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t to = core->next_placed;
+        core->next_placed = (to + 1) % core->options.worker_count;
+        if (to == core->options.number || core->peers == NULL) {
+            core_adopt_connection(core, accepted[i].fd, accepted[i].listener);
+            continue;
+        }
+        struct message message = {.type = MESSAGE_CONNECTION,
+                                  .from = core->options.number,
+                                  .words = {(uint64_t)accepted[i].fd, accepted[i].listener}};
+        core_send(core, to, &message);
+    }
+}
+
+/* ---- before a sleep -------------------------------------------------------------------------- */
+
+static bool has_messages(const struct core *core)
+{
+    for (uint32_t i = 0; i < core->options.worker_count; i++) {
+        struct channel *from =
+            core->options.from_peers != NULL ? core->options.from_peers[i] : NULL;
+        if (from != NULL && !channel_is_empty(from)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool has_frames(const struct core *core)
+{
+    for (uint32_t i = 0; i < core->options.link_count; i++) {
+        const struct core_link *link = &core->links[i];
+        if (link->has_frames != NULL && link->has_frames(link->context, link->queue)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool core_peers_may_sleep(struct core *core)
 {
     if (core->peers == NULL) {
@@ -108,13 +162,9 @@ bool core_peers_may_sleep(struct core *core)
     }
     __atomic_store_n(&core->asleep, true, __ATOMIC_RELAXED);
     __atomic_thread_fence(__ATOMIC_SEQ_CST); /* B: see above */
-    for (uint32_t i = 0; i < core->options.worker_count; i++) {
-        struct channel *from =
-            core->options.from_peers != NULL ? core->options.from_peers[i] : NULL;
-        if (from != NULL && !channel_is_empty(from)) {
-            core_peers_awake(core);
-            return false;
-        }
+    if (has_messages(core) || has_frames(core)) {
+        core_peers_awake(core);
+        return false;
     }
     return true;
 }

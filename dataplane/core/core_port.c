@@ -23,6 +23,7 @@ void core_link_to_port(struct core_link *link, struct port *port, uint32_t numbe
         .receive = receive,
         .transmit = transmit,
         .wait_fd = port_queue_fd(port, (uint16_t)number),
+        .wakes = port_queue_fd(port, (uint16_t)number) >= 0,
         .interface = {.mac = port->mac,
                       .address = config->address,
                       .prefix_length = config->prefix_length,

@@ -100,14 +100,31 @@ static void arp_accept_reply(struct net_interface *interface, const struct arp_m
     }
 }
 
+/* The worker that took it in answers it, defends our address and counts it. */
+static void arp_overhear(struct net_interface *interface, const struct arp_message *message,
+                         const struct instant *now)
+{
+    enum neighbour_evidence evidence = message->operation != ARP_REQUEST    ? NEIGHBOUR_ANSWER
+                                       : message->target == interface->ipv4 ? NEIGHBOUR_CLAIM
+                                                                            : NEIGHBOUR_HEARSAY;
+    if (message->sender != 0 && message->sender != interface->ipv4) {
+        neighbour_note(interface, message->sender, &message->sender_mac, evidence, now);
+    }
+}
+
 void arp_input(struct net_interface *interface, struct rte_mbuf *mbuf,
                const struct rte_ether_addr *frame_source, const struct instant *now)
 {
     struct arp_message message;
+    bool overheard = packet_is_overheard(mbuf);
     bool valid =
         wire_arp_parse(slice_of(rte_pktmbuf_mtod(mbuf, uint8_t *), mbuf->data_len), &message);
     rte_pktmbuf_free(mbuf);
-    if (!valid) {
+    if (overheard) {
+        if (valid && arp_sender_is_possible(interface, &message, frame_source)) {
+            arp_overhear(interface, &message, now);
+        }
+    } else if (!valid) {
         link_count(interface, METRIC_NET_DROP_ARP_MALFORMED);
     } else if (!arp_sender_is_possible(interface, &message, frame_source)) {
         link_count(interface, METRIC_NET_DROP_ARP_SENDER);
@@ -122,6 +139,8 @@ void arp_input(struct net_interface *interface, struct rte_mbuf *mbuf,
 
 void link_announce(struct net_interface *interface, const struct instant *now)
 {
-    arp_send_request(interface, interface->ipv4, NULL);
+    if (!interface->quiet) {
+        arp_send_request(interface, interface->ipv4, NULL);
+    }
     neighbour_ask_gateway(interface, now);
 }

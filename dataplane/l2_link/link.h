@@ -38,6 +38,7 @@ struct net_interface {
     bool tx_ipv4_checksum, tx_tcp_checksum, tx_udp_checksum, rx_checksum;
     /* A replayed capture was taken at some other station: any unicast destination is ours. */
     bool any_station;
+    bool quiet; /* another worker announces our address */
     /* Frames to send in this pass, complete with Ethernet header. The loop (or a test) takes them.
      */
     struct rte_mbuf *tx[NET_TX_QUEUE];
@@ -83,7 +84,7 @@ void link_output_to_neighbour(struct net_interface *interface, uint32_t ipv4, st
 void link_note_traffic(struct net_interface *interface, uint32_t ipv4,
                        const struct rte_ether_addr *station, const struct instant *now);
 
-/* Tells everybody our address (RFC 5227 announcement) and asks for the gateway's. */
+/* Tells everybody our address (RFC 5227 announcement; not if quiet) and asks for the gateway's. */
 void link_announce(struct net_interface *interface, const struct instant *now);
 
 /* Retries and timeouts of ARP. Returns the next due time (mono_us) or UINT64_MAX. */

@@ -17,7 +17,8 @@
  *  2. The gateway's entry is not in the table: it cannot be evicted.
  *  3. At most one packet waits per entry; the newest wins (RFC 1122 2.3.2.2).
  *  4. While probing, the known MAC goes on being used; and if traffic from that MAC goes on, it
- * stays even without an answer. With several workers the answer may land in another one's queue.
+ * stays even without an answer. With several workers each asks for itself, and every ARP message
+ * reaches all of them (core/core_distributor.h).
  */
 #ifndef NICACHED_L2_LINK_NEIGHBOUR_H
 #define NICACHED_L2_LINK_NEIGHBOUR_H

@@ -37,4 +37,20 @@ static inline void packet_clear_offloads(struct rte_mbuf *mbuf)
     mbuf->packet_type = 0;
 }
 
+/* A copy of a frame that another worker answers: to learn from, not to answer. Marked as a rule in
+ * a NIC would mark it; we set no such rules, so no frame comes in with it. */
+#define PACKET_MARK_OVERHEARD 1U
+
+static inline void packet_mark_overheard(struct rte_mbuf *mbuf)
+{
+    mbuf->ol_flags |= RTE_MBUF_F_RX_FDIR | RTE_MBUF_F_RX_FDIR_ID;
+    mbuf->hash.fdir.hi = PACKET_MARK_OVERHEARD;
+}
+
+static inline bool packet_is_overheard(const struct rte_mbuf *mbuf)
+{
+    return (mbuf->ol_flags & RTE_MBUF_F_RX_FDIR_ID) != 0 &&
+           mbuf->hash.fdir.hi == PACKET_MARK_OVERHEARD;
+}
+
 #endif

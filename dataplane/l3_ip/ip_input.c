@@ -137,8 +137,8 @@ static bool ip_input_packet(struct net *net, struct net_interface *interface,
     ip_address_set(&datagram->destination, header.destination);
     rte_ether_addr_copy(&packet->source, &datagram->source_mac);
     datagram->protocol = header.protocol;
-    if (UNLIKELY((header.fragment & (IPV4_MORE_FRAGMENTS | IPV4_OFFSET_MASK)) != 0) &&
-        !fragment_accept(net, datagram, &header, now)) {
+    datagram->reassembled = (header.fragment & (IPV4_MORE_FRAGMENTS | IPV4_OFFSET_MASK)) != 0;
+    if (UNLIKELY(datagram->reassembled) && !fragment_accept(net, datagram, &header, now)) {
         return false;
     }
     return ip_dispatch(net, datagram, now);

@@ -36,6 +36,7 @@ struct ip_datagram {
     struct net_interface *interface;
     struct address source, destination;
     struct rte_ether_addr source_mac;
+    bool reassembled; /* from fragments, which came in by their addresses alone */
     uint8_t protocol; /* IPPROTO_TCP, IPPROTO_UDP; others are answered or dropped below */
 };
 

@@ -1,8 +1,9 @@
 /* INFO [section ...]: which sections are asked for, and in which order they come.
  *
- * The last five are ours: every counter of docs/metrics.md, for who asks for them by name or for
- * everything. Only what is true is shown. A field of something that does not exist here (a replica,
- * a snapshot) has the value that Redis shows when that thing is off, because monitoring reads it.
+ * The last six are ours: every counter of docs/metrics.md, and the workers side by side, for who
+ * asks for them by name or for everything. Only what is true is shown. A field of something that
+ * does not exist here (a replica, a snapshot) has the value that Redis shows when that thing is
+ * off, because monitoring reads it.
  */
 #include "dataplane/l7_command/handlers_server.h"
 #include "dataplane/l7_command/info_internal.h"
@@ -33,6 +34,7 @@ static const struct info_section sections[] = {
     {"requests", "Requests", false, false, info_print_requests},
     {"store", "Store", false, false, info_print_store},
     {"stages", "Stages", false, false, info_print_stages},
+    {"workers", "Workers", false, false, info_print_workers},
 };
 
 static bool names_section(const struct call *call, uint32_t index,

@@ -22,6 +22,7 @@ void info_print_net(struct text *text, const struct call *call);
 void info_print_loop(struct text *text, const struct call *call);
 void info_print_requests(struct text *text, const struct call *call);
 void info_print_store(struct text *text, const struct call *call);
+void info_print_workers(struct text *text, const struct call *call);
 void info_print_stages(struct text *text, const struct call *call);
 
 #endif

@@ -296,18 +296,18 @@ void info_print_cluster(struct text *text, const struct call *call)
     text_print(text, "cluster_enabled:0\r\n");
 }
 
-/* A polling worker always burns its whole CPU: the busy ratio, passes of the loop that had
- * something to do against all passes, says how much of it was work. */
+/* A polling worker always burns its whole CPU: the busy ratio, cycles of passes that had something
+ * to do against all of the workers' time, asleep or not, says how much of it was work. */
 void info_print_cpu(struct text *text, const struct call *call)
 {
     const struct control_status *status = status_of(call);
     uint64_t system_us = load(&status->cpu_system_us), user_us = load(&status->cpu_user_us);
-    uint64_t passes = statistics_metric(call->context, METRIC_LOOP_PASSES);
-    uint64_t busy = statistics_metric(call->context, METRIC_LOOP_PASSES_BUSY);
+    uint64_t total = statistics_metric(call->context, METRIC_LOOP_CYCLES);
+    uint64_t busy = statistics_metric(call->context, METRIC_LOOP_BUSY_CYCLES);
     text_print(text,
                "used_cpu_sys:%" PRIu64 ".%06" PRIu64 "\r\nused_cpu_user:%" PRIu64 ".%06" PRIu64
                "\r\nused_cpu_sys_children:0.000000\r\nused_cpu_user_children:0.000000\r\n"
                "busy_ratio:%.4f\r\n",
                system_us / 1000000, system_us % 1000000, user_us / 1000000, user_us % 1000000,
-               percent(busy, passes) / 100);
+               percent(busy, total) / 100);
 }

@@ -4,6 +4,9 @@
  *                            |
  *                            +--> segments made or destroyed, as wanted
  *
+ * Between rounds it sleeps, longer while nothing comes; after SLEEP_US_MAX without anything it
+ * waits for the doorbell of the channels.
+ *
  * It looks into no batch. Thread: its own; not an RCU reader. Memory: the rounds, fixed at the
  * start. Failure: an answer that finds its channel full waits here, and nothing more is taken from
  * that worker; a segment that cannot be made is answered with NULL.
@@ -33,6 +36,7 @@ struct reclaim_round {
 
 struct reclaimer {
     pthread_t thread;
+    struct doorbell doorbell;
     bool stopping;
     uint32_t count;
     struct channel **from, **to;
@@ -107,17 +111,44 @@ static bool run_round(struct reclaimer *reclaimer)
     return busy;
 }
 
+static bool is_stopping(const struct reclaimer *reclaimer)
+{
+    return __atomic_load_n(&reclaimer->stopping, __ATOMIC_ACQUIRE);
+}
+
+static bool has_messages(const struct reclaimer *reclaimer)
+{
+    for (uint32_t i = 0; i < reclaimer->count; i++) {
+        if (!channel_is_empty(reclaimer->from[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The last round was empty: no answer is left to send. */
+static void wait_for_messages(struct reclaimer *reclaimer)
+{
+    doorbell_may_wait(&reclaimer->doorbell);
+    if (!has_messages(reclaimer) && !is_stopping(reclaimer)) {
+        doorbell_wait(&reclaimer->doorbell);
+    }
+    doorbell_awake(&reclaimer->doorbell);
+}
+
 static void *run(void *argument)
 {
     struct reclaimer *reclaimer = argument;
     useconds_t sleep_us = SLEEP_US_MIN;
-    while (!__atomic_load_n(&reclaimer->stopping, __ATOMIC_ACQUIRE)) {
+    while (!is_stopping(reclaimer)) {
         bool busy = run_round(reclaimer);
         sleep_us = busy ? SLEEP_US_MIN : sleep_us * 2;
-        if (sleep_us > SLEEP_US_MAX) {
-            sleep_us = SLEEP_US_MAX;
+        if (sleep_us <= SLEEP_US_MAX) {
+            usleep(sleep_us);
+        } else {
+            wait_for_messages(reclaimer);
+            sleep_us = SLEEP_US_MIN;
         }
-        usleep(sleep_us);
     }
     return NULL;
 }
@@ -131,6 +162,9 @@ static bool start_thread(struct reclaimer *reclaimer)
     bool started = pthread_create(&reclaimer->thread, NULL, run, reclaimer) == 0;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (started) {
+        for (uint32_t i = 0; i < reclaimer->count; i++) {
+            channel_set_doorbell(reclaimer->from[i], &reclaimer->doorbell);
+        }
         pthread_setname_np(reclaimer->thread, "reclaimer");
     }
     return started;
@@ -150,6 +184,7 @@ static void free_reclaimer(struct reclaimer *reclaimer)
     free(reclaimer->from);
     free(reclaimer->to);
     free(reclaimer->rounds);
+    doorbell_deinit(&reclaimer->doorbell);
     free(reclaimer);
 }
 
@@ -157,6 +192,10 @@ struct reclaimer *reclaimer_create(struct channel **from, struct channel **to, u
 {
     struct reclaimer *reclaimer = calloc(1, sizeof(*reclaimer));
     if (reclaimer == NULL) {
+        return NULL;
+    }
+    if (doorbell_init(&reclaimer->doorbell) < 0) {
+        free(reclaimer);
         return NULL;
     }
     reclaimer->count = count;
@@ -195,12 +234,14 @@ void reclaimer_destroy(struct reclaimer *reclaimer)
         return;
     }
     __atomic_store_n(&reclaimer->stopping, true, __ATOMIC_RELEASE);
+    doorbell_ring(&reclaimer->doorbell);
     pthread_join(reclaimer->thread, NULL);
     for (uint32_t i = 0; i < reclaimer->count; i++) {
         struct reclaim_round *round = &reclaimer->rounds[i];
         for (; round->answered < round->count; round->answered++) {
             destroy_segment_of(&round->messages[round->answered]);
         }
+        channel_set_doorbell(reclaimer->from[i], NULL);
         drain(reclaimer->from[i]);
         drain(reclaimer->to[i]);
     }

@@ -183,7 +183,7 @@ static int setup_port(struct stack_side *side, const struct interface_config *in
         snprintf(error->text, sizeof(error->text), "no memory for packets");
         return -ENOMEM;
     }
-    code = port_setup(&side->port, interface, 1, side->packets, error);
+    code = port_setup(&side->port, interface, 1, NULL, side->packets, error);
     side->port_is_up = code == 0;
     return code;
 }

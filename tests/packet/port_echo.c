@@ -269,7 +269,7 @@ static int run(struct host *host, const struct interface_config *config)
     int status = 1;
     if (pool == NULL) {
         fprintf(stderr, "no memory for packets\n");
-    } else if (port_setup(&host->port, config, host->queues, pool, &error) < 0) {
+    } else if (port_setup(&host->port, config, host->queues, NULL, pool, &error) < 0) {
         fprintf(stderr, "%s\n", error.text);
     } else {
         print_ready(host);

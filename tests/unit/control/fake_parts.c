@@ -18,9 +18,11 @@
 #include "dataplane/base/rcu.h"
 #include "dataplane/channel/channel.h"
 #include "dataplane/core/core.h"
+#include "dataplane/core/core_distributor.h"
 #include "dataplane/store/reclaimer.h"
 #include "dataplane/store/shard.h"
 #include "drivers/port.h"
+#include "drivers/port_rss.h"
 
 int fake_request_count;
 
@@ -128,7 +130,7 @@ void rte_mempool_free(struct rte_mempool *pool)
 }
 
 int port_setup(struct port *port, const struct interface_config *config, uint32_t queue_count,
-               struct rte_mempool *pool, struct config_error *error)
+               struct port_rss *rss, struct rte_mempool *pool, struct config_error *error)
 {
     (void)queue_count;
     CHECK(pool != NULL);
@@ -282,6 +284,51 @@ void core_destroy(struct core *core)
     trace("-core");
     close(core->wake_fd);
     free(core);
+}
+
+void cores_join(struct core *const *cores, uint32_t count)
+{
+    (void)cores;
+    (void)count;
+}
+
+void core_wake_if_asleep(struct core *core)
+{
+    core_wake(core);
+}
+
+uint64_t port_packet_pool_bytes(uint32_t workers, uint32_t ports)
+{
+    return (uint64_t)workers * ports;
+}
+
+void port_rss_init_random(struct port_rss *rss)
+{
+    (void)rss;
+}
+
+/* Several workers are tried with the real parts, by tests/integration. */
+struct distributor *distributor_create(const struct distributor_options *options)
+{
+    (void)options;
+    return NULL;
+}
+
+void distributor_flush(struct distributor *distributor)
+{
+    (void)distributor;
+}
+
+void distributor_destroy(struct distributor *distributor)
+{
+    (void)distributor;
+}
+
+void distributor_link(struct distributor *distributor, uint32_t worker, struct core_link *link)
+{
+    (void)distributor;
+    (void)worker;
+    (void)link;
 }
 
 void core_link_to_port(struct core_link *link, struct port *port, uint32_t number)

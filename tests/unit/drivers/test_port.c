@@ -215,7 +215,7 @@ static void run_pcap_port(struct rte_mempool *pool, const char *in, const char *
     struct port port;
     struct interface_config config = {.name = "p0", .driver = INTERFACE_PCAP};
     snprintf(config.argument, sizeof(config.argument), "%s,%s", in, out);
-    assert_int_equal(port_setup(&port, &config, 4, pool, &error), 0);
+    assert_int_equal(port_setup(&port, &config, 4, NULL, pool, &error), 0);
     assert_int_equal(port.capabilities.queue_count, 1);
     assert_int_equal(port.rx_fd, -1);
     assert_true(port.config.mtu >= 1500);
@@ -250,7 +250,7 @@ static void test_eal_and_pcap_port(void **state)
     run_pcap_port(pool, in, out, true);
     struct port port;
     struct interface_config config = {.name = "x0", .driver = INTERFACE_SOCKET};
-    assert_true(port_setup(&port, &config, 1, pool, &error) < 0);
+    assert_true(port_setup(&port, &config, 1, NULL, pool, &error) < 0);
     assert_non_null(strstr(error.text, "'x0'"));
     assert_int_equal(rte_mempool_avail_count(pool), pool->size);
     rte_mempool_free(pool);

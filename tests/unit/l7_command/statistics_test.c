@@ -223,9 +223,9 @@ static void test_info_sections(void **state)
 {
     struct dialogue *d = *state;
     static const char *const titles[] = {
-        "Server",   "Clients", "Memory",       "Persistence", "Stats",        "Replication",
-        "CPU",      "Modules", "Commandstats", "Errorstats",  "Latencystats", "Cluster",
-        "Keyspace", "Net",     "Loop",         "Requests",    "Store"};
+        "Server",  "Clients",      "Memory",     "Persistence",  "Stats",   "Replication", "CPU",
+        "Modules", "Commandstats", "Errorstats", "Latencystats", "Cluster", "Keyspace",    "Net",
+        "Loop",    "Requests",     "Store",      "Stages",       "Workers"};
     strcpy(d->status.run_id, "0123456789012345678901234567890123456789");
     d->status.start_wall_ms = d->now.wall_ms - 90061000;
     dialogue_expect(d, "SET k v EX 100", "+OK\r\n");
@@ -249,6 +249,7 @@ static void test_info_sections(void **state)
     assert_non_null(strstr(d->reply, "\r\nloading:0\r\n"));
     assert_non_null(strstr(d->reply, "\r\nmaxmemory_policy:noeviction\r\n"));
     assert_non_null(strstr(d->reply, "\r\nbusy_ratio:0.0000\r\n"));
+    assert_non_null(strstr(d->reply, "\r\nworker0:connections=0,connections_received=0,"));
     assert_non_null(strstr(d->reply, "db0:keys=1,expires=1,avg_ttl="));
 
     dialogue_expect(d, "INFO nope", "$0\r\n\r\n");

@@ -1,0 +1,39 @@
+/* The hash by which flows are spread over workers: Toeplitz, over addresses and ports.
+ *
+ * One key per process, drawn at start, so that nobody can aim flows at one worker. A NIC that takes
+ * the key and our table of 128 entries (port.c: capabilities.rss) finds the worker by itself; for
+ * every other port the worker that owns a queue works the same number out (core_distributor.h). So
+ * the owner of a connection can always be told from its addresses and ports, whoever asks.
+ *
+ *   worker = (hash mod 128) mod number of workers
+ */
+#ifndef NICACHED_DRIVERS_PORT_RSS_H
+#define NICACHED_DRIVERS_PORT_RSS_H
+
+#include <stdint.h>
+
+#define PORT_RSS_KEY_BYTES_MIN 40U
+#define PORT_RSS_KEY_BYTES     64U /* NICs take 40 or 52; addresses and ports use the first 16 */
+#define PORT_RSS_TABLE_ENTRIES 128U
+#define PORT_RSS_NIBBLES       24U /* of two addresses and two ports */
+
+struct port_rss {
+    uint8_t key[PORT_RSS_KEY_BYTES];
+    /* The hash is linear: that of a tuple is the exclusive or of those of its half bytes. */
+    uint32_t nibbles[PORT_RSS_NIBBLES][16];
+};
+
+void port_rss_init(struct port_rss *rss, const uint8_t key[PORT_RSS_KEY_BYTES]);
+void port_rss_init_random(struct port_rss *rss);
+
+/* Addresses and ports in host order; of a packet that comes in: the peer is the source. */
+uint32_t port_rss_hash_addresses(const struct port_rss *rss, uint32_t source, uint32_t destination);
+uint32_t port_rss_hash_flow(const struct port_rss *rss, uint32_t source, uint32_t destination,
+                            uint16_t source_port, uint16_t destination_port);
+
+static inline uint32_t port_rss_worker(uint32_t hash, uint32_t worker_count)
+{
+    return hash % PORT_RSS_TABLE_ENTRIES % worker_count;
+}
+
+#endif
