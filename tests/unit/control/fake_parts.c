@@ -286,12 +286,6 @@ void core_destroy(struct core *core)
     free(core);
 }
 
-void cores_join(struct core *const *cores, uint32_t count)
-{
-    (void)cores;
-    (void)count;
-}
-
 void core_wake_if_asleep(struct core *core)
 {
     core_wake(core);

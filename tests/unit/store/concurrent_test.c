@@ -240,7 +240,7 @@ static void readers_see_only_what_is_right(void **state)
 static void a_foreign_walk_sees_every_stable_key(void **state)
 {
     struct world world;
-    create_world(&world);
+    create_world(&world, 0);
     rcu_thread_register();
     for (uint64_t i = 0; i < STABLE_KEYS; i++) {
         write_number(&world, i, 1);
