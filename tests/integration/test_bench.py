@@ -186,9 +186,9 @@ class WrongServer(socketserver.ThreadingTCPServer):
     allow_reuse_address = True
     daemon_threads = True
 
-    def __init__(self, fault):
+    def __init__(self, fault, port=0):
         self.fault, self.values, self.first, self.writes = fault, {}, {}, 0
-        super().__init__(("127.0.0.1", 0), WrongHandler)
+        super().__init__(("127.0.0.1", port), WrongHandler)
 
     def get(self, key):
         value = self.values.get(key)

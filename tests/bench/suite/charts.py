@@ -3,7 +3,9 @@
 import math
 from html import escape
 
-COLOURS = ("#1f6fb2", "#d1602f", "#3d8f4d", "#8457a8", "#7a7a7a")
+COLOURS = {"nicached": "#1f6fb2", "nicached, poll-mode busy": "#7fb4e0", "redis-server": "#d1602f",
+           "memcached": "#3d8f4d", "testpmd 5tswap": "#8457a8"}
+OTHER_COLOUR = "#8a8a8a"
 FONT = 'font-family="sans-serif" font-size="12"'
 PERCENTILES = (0, 0.5, 0.9, 0.99, 0.999, 0.9999)
 PERCENTILE_RANGE = 4.0     # decades of 1 / (1 - q)
@@ -55,13 +57,13 @@ class _Decades:
         return [10.0 ** exponent for exponent in range(self.low, self.high + 1)]
 
 
-def _bar(axis, y, name, values, colour, unit):
+def _bar(axis, y, name, values):
     middle = sorted(values)[len(values) // 2]
     low, high = axis.at(min(values)), axis.at(max(values))
     return [f'<rect x="{LEFT}" y="{y}" width="{max(axis.at(middle) - LEFT, 1):.1f}" height="{BAR - 2}" '
-            f'fill="{colour}"/>',
+            f'fill="{COLOURS.get(name, OTHER_COLOUR)}"/>',
             _line(low, y + BAR / 2 - 1, high, y + BAR / 2 - 1, "black", 1.5),
-            _text(max(axis.at(middle), high) + 6, y + BAR - 3, f"{name} {_short(middle)}{unit}", more='font-size="10"')]
+            _text(max(axis.at(middle), high) + 6, y + BAR - 3, f"{name} {_short(middle)}", more='font-size="10"')]
 
 
 def throughput(groups):
@@ -74,14 +76,14 @@ def throughput(groups):
         bars = [("nicached", [line.ours for line in each.lines])]
         bars += [(name, [line.peers[name] for line in each.lines]) for name in each.first.peers]
         bars += [(f"{name}, published", [value]) for name, value in each.first.bars.items()]
-        for index, (name, figures) in enumerate(bars):
-            parts += _bar(axis, y, name, figures, COLOURS[min(index, len(COLOURS) - 1)], "")
+        for name, figures in bars:
+            parts += _bar(axis, y, name, figures)
             y += BAR
         y += GAP
     grid = [_line(axis.at(tick), 32, axis.at(tick), y) for tick in axis.ticks()]
     grid += [_text(axis.at(tick), 28, _short(tick), "middle") for tick in axis.ticks()]
-    grid.append(_text(LEFT, 14, "requests, packets, keys or bytes a second (busy core, CPU, or clock second: see the "
-                      "report); median, and smallest to largest"))
+    grid.append(_text(8, 14, "requests, packets, keys or bytes a second (of a busy core, of CPU, or by the clock: see "
+                             "the report); median, smallest to largest"))
     return _document(LEFT + WIDTH + RIGHT, y + 10, grid + parts)
 
 
@@ -97,9 +99,9 @@ def _panel(x, title, curves, axis):
     for tick in axis.ticks():
         parts += [_line(x, axis.at(tick), x + PANEL_WIDTH, axis.at(tick)),
                   _text(x - 5, axis.at(tick) + 4, _short(tick), "end", 'font-size="10"')]
-    for index, (_, points) in enumerate(curves.items()):
+    for name, points in curves.items():
         path = " ".join(f"{across(position):.1f},{axis.at(value):.1f}" for position, value in points)
-        parts.append(f'<polyline points="{path}" fill="none" stroke="{COLOURS[index]}" stroke-width="1.8"/>')
+        parts.append(f'<polyline points="{path}" fill="none" stroke="{COLOURS.get(name, OTHER_COLOUR)}" stroke-width="1.8"/>')
     return parts
 
 
@@ -110,12 +112,12 @@ def latency(panels):
     axis = _Decades(values, bottom, 30 - bottom)
     parts, x = [], MARGIN
     for title, curves in panels.items():
-        parts += _panel(x, f"{title}", curves, axis)
+        parts += _panel(x, title, curves, axis)
         x += PANEL_WIDTH + MARGIN
     names = list(next(iter(panels.values())))
     for index, name in enumerate(names):
-        place = MARGIN + index * 150
-        parts += [_line(place, bottom + 38, place + 22, bottom + 38, COLOURS[index], 2), _text(place + 28, bottom + 42,
-                                                                                               name)]
+        place = MARGIN + index * 190
+        parts += [_line(place, bottom + 38, place + 22, bottom + 38, COLOURS.get(name, OTHER_COLOUR), 2),
+                  _text(place + 28, bottom + 42, name)]
     parts.append(_text(x - MARGIN, bottom + 42, "latency in us by percentile", "end"))
     return _document(x, bottom + 56, parts)

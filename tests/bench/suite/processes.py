@@ -8,6 +8,7 @@ import contextlib
 import ctypes
 import os
 import pathlib
+import re
 import resource
 import signal
 import subprocess
@@ -98,6 +99,17 @@ class Process:
                 found.append(((task / "comm").read_text().strip(), int(on_cpu) / 1e9, int(waited) / 1e9))
         return found
 
+    def cpu_seconds(self):
+        return sum(on_cpu for _, on_cpu, _ in self.threads())
+
+    def wake_ups(self):
+        """Of all threads: how often they gave the CPU up of themselves."""
+        count = 0
+        for task in pathlib.Path(f"/proc/{self.pid}/task").glob("*"):
+            with contextlib.suppress(OSError):
+                count += int(re.search(r"^voluntary_ctxt_switches:\s*(\d+)", (task / "status").read_text(), re.M)[1])
+        return count
+
     def resident_bytes(self):
         """Resident memory and hugepages."""
         kib = 0
@@ -118,7 +130,7 @@ def own_cpu_seconds():
     for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN):
         usage = resource.getrusage(who)
         total += usage.ru_utime + usage.ru_stime
-    return total + sum(on_cpu for process in _running for _, on_cpu, _ in process.threads())
+    return total + sum(process.cpu_seconds() for process in _running)
 
 
 def raise_descriptor_limit():

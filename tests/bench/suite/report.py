@@ -205,7 +205,7 @@ def row_section(row, meanings):
         return [*lines, f"**Not measured**: {row.failure}"]
     lines += [f"Against {row.goal.against}: {row.verdict()}. {rounds_sentence(row)}", "", *row_table(row), ""]
     for each in row.groups:
-        sentence = where(each.samples(), meanings)
+        sentence = where(each.samples(), meanings) or each.lines[-1].note
         if sentence:
             lines.append(f"- {each.name}: {sentence}")
     more = more_figures(row)

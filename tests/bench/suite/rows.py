@@ -40,6 +40,7 @@ class Line:
     sample: Sample = None
     spread: dict = field(default_factory=dict)  # more of ours, for the report
     curves: dict = field(default_factory=dict)
+    note: str = ""             # where the cycles or bytes go, when it is not INFO stages that says so
 
 
 class Laboratory:
@@ -78,7 +79,7 @@ class Laboratory:
         return ["--cpu", self.settings.client_cpu, "-r", self.settings.keys, "--key-size", KEY_BYTES, "-d",
                 VALUE_BYTES]
 
-    def _sockets(self, server, text):
+    def sockets_of(self, server, text):
         port = server.memcache_port if text and isinstance(server, servers.Nicached) else server.port
         return [self.settings.bench_path, "--json", "-p", port, *(["-m"] if text else [])]
 
@@ -88,7 +89,7 @@ class Laboratory:
                 *(["-m"] if text else [])]
 
     def bench(self, server, *words, memif=False, text=False, seconds=None):
-        prefix = self._memif(server, text) if memif else self._sockets(server, text)
+        prefix = self._memif(server, text) if memif else self.sockets_of(server, text)
         return [*prefix, *self._common(), "--duration", seconds or self.settings.seconds, *words]
 
     def frames(self, server, *words, port=None):
@@ -98,12 +99,12 @@ class Laboratory:
     # ---- servers ---------------------------------------------------------------------------------
 
     def _verify(self, server, *words, memif=False, text=False):
-        prefix = self._memif(server, text) if memif else self._sockets(server, text)
+        prefix = self._memif(server, text) if memif else self.sockets_of(server, text)
         run(self.settings, [*prefix, "--cpu", self.settings.client_cpu, "-r", 2000, "-d", "20-200", "--verify",
                             "--mix", "50:50", "-n", 20000, *words], 60)
 
     def _fill(self, server, *words, memif=False, text=False):
-        prefix = self._memif(server, text) if memif else self._sockets(server, text)
+        prefix = self._memif(server, text) if memif else self.sockets_of(server, text)
         document = run(self.settings, [*prefix, *self._common(), "--preload", "-t", "get", "-n", 100, "-c", 32, "-P",
                                        16, *words], PRELOAD_S)
         if document["misses"] or document["errors"]:
@@ -302,26 +303,32 @@ def sockets(lab):
     return lines
 
 
+def _latencies(ask):
+    """Unloaded, and at half and four fifths of what it carries itself, in an open loop."""
+    capacity = ask("-t", "get", "-c", 50, "-P", 1).rate
+    found = {"unloaded": ask("-t", "get", "-c", 1, "-P", 1)}
+    for load, share in (("50 %", 0.5), ("80 %", 0.8)):
+        found[load] = ask("-t", "get", "-c", 50, "-P", 4, "--rate", int(capacity * share))
+    return found
+
+
 def latency(lab):
-    """Each at half and four fifths of what it carries itself, in an open loop."""
-    sides = {
-        "nicached": lambda *words: lab.over_memif(*words),
-        "redis-server": lambda *words: lab.over_sockets(lab.redis, *words, "--busy"),
-        "memcached": lambda *words: lab.over_sockets(lab.memcached, *words, "--busy", text=True),
-    }
-    found = {"unloaded": {}, "50 %": {}, "80 %": {}}
-    for name, ask in sides.items():
-        capacity = ask("-t", "get", "-c", 50, "-P", 1).rate
-        found["unloaded"][name] = ask("-t", "get", "-c", 1, "-P", 1)
-        for load, share in (("50 %", 0.5), ("80 %", 0.8)):
-            found[load][name] = ask("-t", "get", "-c", 50, "-P", 4, "--rate", int(capacity * share))
+    ours = _latencies(lab.over_memif)
+    lab.nicached.set_poll_mode("busy")
+    try:
+        polling = _latencies(lab.over_memif)
+    finally:
+        lab.nicached.set_poll_mode("adaptive")
+    peers = {"redis-server": _latencies(lambda *words: lab.over_sockets(lab.redis, *words, "--busy")),
+             "memcached": _latencies(lambda *words: lab.over_sockets(lab.memcached, *words, "--busy", text=True))}
     lines = []
-    for load, samples in found.items():
-        ours = samples.pop("nicached")
-        peers = {name: sample.p50_us for name, sample in samples.items()}
-        curves = {"nicached": ours.curve, **{name: sample.curve for name, sample in samples.items()}}
-        lines.append(Line(load, "us, median", ours.p50_us, peers, ours.p50_us / min(peers.values()), sample=ours,
-                          spread={"requests/s": ours.rate}, curves=curves))
+    for load, sample in ours.items():
+        medians = {name: found[load].p50_us for name, found in peers.items()}
+        curves = {"nicached": sample.curve, "nicached, poll-mode busy": polling[load].curve,
+                  **{name: found[load].curve for name, found in peers.items()}}
+        lines.append(Line(load, "us, median", sample.p50_us, medians, sample.p50_us / min(medians.values()),
+                          sample=sample, curves=curves, spread={
+                              "requests/s": sample.rate, "us with `poll-mode busy`": polling[load].p50_us}))
     return lines
 
 
@@ -337,83 +344,112 @@ def store(lab):
     if code != 0 or "look-up + item, bulk of 32" not in ns:
         raise Trouble(f"store_bench: exit code {code}; {process.last_words()}")
     reads, writes = ns["look-up + item, bulk of 32"], ns["overwrite, bulk of 32"]
+    misses, lone = ns["miss, bulk of 32"], ns["look-up + item, single"]
+    where = (f"A miss in bulk takes {misses:.0f} ns: so much is the index; the item, its comparison and its value are "
+             f"the rest. One by one, without prefetches, a look-up takes {lone:.0f} ns.")
+    more = (f"Of {writes:.0f} ns {reads:.0f} are what the look-up in bulk takes; the rest makes the new item, puts it in "
+            f"place and hands the old one over. Deleting and adding takes {ns['delete + add, bulk of 32']:.0f} ns.")
     single, bulk = ns["rte_hash look-up + item, single"], ns["rte_hash look-up + item, bulk"]
     return {
-        "G7": [Line("bulk of 32", "ns per look-up", reads, {"rte_hash, single": single}, single / reads),
+        "G7": [Line("bulk of 32", "ns per look-up", reads, {"rte_hash, single": single}, single / reads,
+                    note=where),
                Line("bulk of 32, against rte_hash's", "ns per look-up", reads, {"rte_hash, bulk": bulk}, bulk / reads,
                     counted=False)],
-        "G9": [Line("overwrite, bulk of 32", "ns per SET", writes, {"look-up in bulk": reads}, writes / reads)],
+        "G9": [Line("overwrite, bulk of 32", "ns per SET", writes, {"look-up in bulk": reads}, writes / reads,
+                    note=more)],
     }
 
 
-def _memory_of(lab, create, text, value_bytes):
+def _fill_and_weigh(lab, server, text, value_bytes):
+    """Bytes per item beyond key and value."""
     settings = lab.settings
-    server = create(settings)
+    before = server.process.resident_bytes()
+    run(settings, [*lab.sockets_of(server, text), "--cpu", settings.client_cpu, "-r", settings.keys, "--key-size",
+                   KEY_BYTES, "-d", value_bytes, "--ttl", 86400, "--preload", "-t", "get", "-n", 100, "-c", 16, "-P",
+                   16], PRELOAD_S)
+    time.sleep(0.5)
+    return (server.process.resident_bytes() - before) / settings.keys - KEY_BYTES - value_bytes
+
+
+def _memory_of(lab, create, text, value_bytes):
+    """The same, and of ours a sentence that says what they are."""
+    server = create(lab.settings)
     try:
-        before = server.process.resident_bytes()
-        prefix = lab._sockets(server, text)
-        run(settings, [*prefix, "--cpu", settings.client_cpu, "-r", settings.keys, "--key-size", KEY_BYTES, "-d",
-                       value_bytes, "--ttl", 86400, "--preload", "-t", "get", "-n", 100, "-c", 16, "-P", 16], PRELOAD_S)
-        time.sleep(0.5)
-        return (server.process.resident_bytes() - before) / settings.keys - KEY_BYTES - value_bytes
+        beyond = _fill_and_weigh(lab, server, text, value_bytes)
+        if not isinstance(server, servers.Nicached):
+            return beyond, ""
+        info = server.info("memory")
     finally:
         server.close()
+    index = int(info["used_memory_overhead"]) / lab.settings.keys
+    item = int(info["used_memory_dataset"]) / lab.settings.keys - KEY_BYTES - value_bytes
+    return beyond, (f"Of {beyond:.0f} B per item {index:.0f} are the index, {item:.0f} the item's header and rounding "
+                    f"(INFO memory); the rest, {beyond - index - item:.0f}, is resident beyond that.")
 
 
 def g14(lab):
     lines = []
     for value_bytes in (8, 64, 256, 1024):
-        ours = _memory_of(lab, servers.Nicached, False, value_bytes)
-        peers = {"redis-server": _memory_of(lab, servers.Redis, False, value_bytes),
-                 "memcached": _memory_of(lab, servers.Memcached, True, value_bytes)}
+        ours, note = _memory_of(lab, servers.Nicached, False, value_bytes)
+        peers = {"redis-server": _memory_of(lab, servers.Redis, False, value_bytes)[0],
+                 "memcached": _memory_of(lab, servers.Memcached, True, value_bytes)[0]}
         bar = VALKEY_BYTES.get(value_bytes)
         lines.append(Line(f"values of {value_bytes} B", "bytes per item", ours, peers,
                           ours / (bar or min(peers.values())), {"valkey 8.0.1": bar} if bar else {},
-                          counted=bar is not None))
+                          counted=bar is not None, note=note))
     return lines
 
 
-class TapNicached(servers.Nicached):
-    """In a network namespace of its own, with a TAP interface and nothing that talks."""
+class IdleNicached:
+    """In a network namespace of its own, and nothing that talks to it."""
 
     def __init__(self, settings, line):
-        self.line = line
         self.namespace = f"nicached-suite-{os.getpid()}"
-        self.settings, self.control = settings, None
-        for words in (["add", self.namespace], ["exec", self.namespace, "ip", "link", "set", "lo", "up"]):
-            done = subprocess.run(["ip", "netns", *words], capture_output=True, text=True, timeout=20, check=False)
-            if done.returncode != 0:
-                raise Trouble(f"no network namespace: {done.stderr.strip()}")
-        self.process = Process("nicached-idle", ["ip", "netns", "exec", self.namespace, settings.server_path,
-                                                 "--interface", *line, "--protected-mode", "no", "--hugepages",
-                                                 settings.hugepages, "--worker-cpus", settings.server_cpu],
-                               {settings.server_cpu}, settings.directory)
+        self.process = None
         try:
-            wait_until(lambda: "Ready to accept connections" in self.process.log() or not self.process.is_running(),
-                       servers.READY_S, "nicached is ready")
-            if not self.process.is_running():
-                raise Trouble(self.process.last_words())
-        except Trouble:
+            self._make_namespace()
+            self.process = Process("nicached-idle", [
+                "ip", "netns", "exec", self.namespace, settings.server_path, "--interface", *line, "--protected-mode",
+                "no", "--hugepages", settings.hugepages, "--worker-cpus", settings.server_cpu],
+                {settings.server_cpu}, settings.directory)
+            wait_until(self._is_ready, servers.READY_S, "nicached is ready")
+        except BaseException:
             self.close()
             raise
 
+    def _make_namespace(self):
+        for words in (["add", self.namespace], ["exec", self.namespace, "ip", "link", "set", "lo", "up"]):
+            done = subprocess.run(["ip", "netns", *words], capture_output=True, text=True, timeout=20, check=False)
+            if done.returncode != 0:
+                raise Trouble(f"no network namespace (it takes root): {done.stderr.strip()}")
+
+    def _is_ready(self):
+        if not self.process.is_running():
+            raise Trouble(self.process.last_words())
+        return "Ready to accept connections" in self.process.log()
+
     def close(self):
-        self.process.end()
+        if self.process:
+            self.process.end()
         subprocess.run(["ip", "netns", "del", self.namespace], capture_output=True, timeout=20, check=False)
+
+
+def _idle_line(lab, name, process):
+    start, used, woken = time.monotonic(), process.cpu_seconds(), process.wake_ups()
+    time.sleep(lab.settings.idle_seconds)
+    elapsed = time.monotonic() - start
+    share = (process.cpu_seconds() - used) / elapsed
+    return Line(name, "share of a core", share, {"one core": 1.0}, share, counted=name == "tap",
+                note=f"All its threads together sleep and wake {(process.wake_ups() - woken) / elapsed:.0f} times a second.")
 
 
 def g16(lab):
     lines = []
     for name, line in (("tap", ["tap0", "tap", "198.18.0.2/24"]), ("kernel sockets", ["lo0", "socket", "127.0.0.1"])):
-        server = TapNicached(lab.settings, line)
+        server = IdleNicached(lab.settings, line)
         try:
             time.sleep(1)
-            for _ in range(lab.settings.idle_samples):
-                start, used = time.monotonic(), sum(on_cpu for _, on_cpu, _ in server.process.threads())
-                time.sleep(lab.settings.idle_seconds)
-                used = sum(on_cpu for _, on_cpu, _ in server.process.threads()) - used
-                share = used / (time.monotonic() - start)
-                lines.append(Line(name, "share of a core", share, {"one core": 1.0}, share, counted=name == "tap"))
+            lines += [_idle_line(lab, name, server.process) for _ in range(lab.settings.idle_samples)]
         finally:
             server.close()
     return lines

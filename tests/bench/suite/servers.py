@@ -7,6 +7,7 @@ what it has done and used so far.
 import contextlib
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -152,6 +153,15 @@ class Nicached(Server):
         return ["--interface", f"m0 memif:{self.memif_path} {CLIENT_ADDRESS}/24 client",
                 "--hugepages", self.settings.hugepages, "-h", OWN_ADDRESS]
 
+    def set_poll_mode(self, mode):
+        """While it is paused."""
+        self.resume()
+        self.asked += 1
+        answer = self.ask(b"CONFIG SET poll-mode %s\r\n" % mode.encode(), b"\r\n")
+        self.pause()
+        if answer != "+OK\r\n":
+            raise Trouble(f"CONFIG SET poll-mode {mode}: {answer}")
+
     def counters(self):
         return {name: int(value) for name, value in self.info("stages").items() if value.strip().isdigit()}
 
@@ -200,6 +210,8 @@ class Testpmd:
     worker_thread = "rte-worker-1"
 
     def __init__(self, settings):
+        if not shutil.which("dpdk-testpmd"):
+            raise Trouble("dpdk-testpmd is not there: `./test bench` installs it (Debian's dpdk-dev)")
         self.settings = settings
         self.memif_path = settings.directory / f"t{free_port()}.sock"
         memory = ["--in-memory"] if settings.hugepages == "yes" else ["--no-huge", "--no-shconf"]

@@ -196,6 +196,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix="nicached-suite-") as directory:
         settings = Settings(options, directory)
         check_programs(settings)
+        os.environ["RUNTIME_DIRECTORY"] = directory  # where EAL makes folders, and does not always remove them
         description = machine.describe(ROOT, settings.hugepages == "yes")
         try:
             results = run_experiments(options, settings, clock)
