@@ -141,7 +141,7 @@ def test_the_least_disturbed_rounds_count_when_there_is_no_quiet(monkeypatch):
     result = run_series(monkeypatch, [0.9, 0.1, 0.8, 0.7, 2, 3], [1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
     assert result.groups[0].ratios() == [2, 4, 3]
     assert (result.rounds, result.disturbed, result.thrown_away) == (1, 2, 3)
-    assert "2 more that others disturbed" in report.rounds_sentence(result)
+    assert "2 more that were disturbed" in report.rounds_sentence(result)
 
 
 def test_failed_rounds_are_repeated_and_wrong_ones_are_not(monkeypatch):

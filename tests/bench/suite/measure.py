@@ -7,6 +7,7 @@ compared with what the generator says it did.
 
 import json
 import re
+import subprocess
 import time
 from dataclasses import dataclass, field
 
@@ -34,7 +35,7 @@ class Sample:
 
 
 def spawn(settings, words):
-    return Process(words[0].name, words, {settings.client_cpu}, settings.directory, stdout=-1)
+    return Process(words[0].name, words, {settings.client_cpu}, settings.directory, stdout=subprocess.PIPE)
 
 
 def run(settings, words, timeout_s):

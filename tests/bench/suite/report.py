@@ -19,6 +19,12 @@ class Round:
     found: dict       # lines by row
     load: float       # CPUs that others used
 
+    def disturbance(self, load_limit):
+        """Why it is not to be trusted, or nothing."""
+        if self.load > load_limit:
+            return f"others used {self.load:.2f} CPUs"
+        return next((line.disturbed for lines in self.found.values() for line in lines if line.disturbed), "")
+
 
 @dataclass
 class Group:
@@ -62,7 +68,7 @@ class RowResult:
     name: str
     groups: list = field(default_factory=list)
     rounds: int = 0
-    disturbed: int = 0       # that others disturbed, and that count for want of better ones
+    disturbed: int = 0       # disturbed rounds that count, for want of better ones
     thrown_away: int = 0
     troubles: list = field(default_factory=list)
     loads: list = field(default_factory=list)
@@ -178,9 +184,9 @@ def row_table(row):
 def rounds_sentence(row):
     parts = [f"{row.rounds} rounds" if row.rounds != 1 else "1 round"]
     if row.disturbed:
-        parts.append(f"**{row.disturbed} more that others disturbed, for want of quiet ones**")
+        parts.append(f"**{row.disturbed} more that were disturbed, for want of quiet ones**")
     if row.thrown_away:
-        parts.append(f"{row.thrown_away} thrown away because others used the machine")
+        parts.append(f"{row.thrown_away} disturbed and thrown away")
     if row.troubles:
         parts.append(f"{len(row.troubles)} failed ({row.troubles[-1][:200]})")
     return f"{', '.join(parts)}; foreign load {spread(row.loads)} CPUs."
@@ -218,15 +224,18 @@ Made by `./test bench` ([benchmarking](../benchmarking.md#the-suite)); do not ed
 
 ## How it was measured
 
-- The server has CPU {server}, the generator CPU {client}. Within a round ours and the peers' figures are taken in turn, the
-  other servers stopped (SIGSTOP) meanwhile; a ratio is of figures of the same round. Shown are medians over the rounds and,
-  as spread, smallest .. largest. A round during which others used more than {limit:g} CPUs does not count.
-- *Busy core second* (nicached over memif): the cycles of passes that found work (`INFO stages`), less the time that the
-  worker waited for a CPU, plus the CPU time of the process' other threads. testpmd: the cycles of bursts that were not
-  empty, by its `--record-core-cycles`. *CPU second* (kernel sockets): user and system time of all threads of the process.
+- The server has CPU {server}, the generator CPU {client}. Within a round ours and the peers' figures are taken in turn,
+  the other servers stopped (SIGSTOP) meanwhile; a ratio is of figures of the same round. Shown are medians over the
+  rounds and, as spread, smallest .. largest. A round during which others used more than {limit:g} CPUs, or testpmd moved
+  by more than 25 %, does not count.
+- *Busy core second* (nicached over memif): the cycles of passes that found work (`INFO stages`), less the time that
+  the worker waited for a CPU, plus the CPU time of the process' other threads. testpmd: the cycles of bursts that were
+  not empty, by its `--record-core-cycles`, corrected in the same way. *CPU second* (kernel sockets): user and system
+  time of all threads of the process.
 - Requests are counted by the server, in a window inside the run, and compared with the generator's count over all of
   it. Before it is measured, each server has passed `nicached-bench --verify`; every key is there, a miss fails the row.
-- {keys} keys of 16 B with values of 64 B where a row says nothing else, uniformly drawn; {seconds:g} s for each measurement.
+- {keys} keys of 16 B with values of 64 B where a row says nothing else, uniformly drawn; {seconds:g} s for each
+  measurement.
 - A figure "(published)" was not measured here: PERFORMANCE.md has it from its author or from a machine like this one.
   Where a line has one, the ratio is to the best of all its peers, published ones too.
 """

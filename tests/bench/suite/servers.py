@@ -256,9 +256,8 @@ class Testpmd:
         pattern = r"CPU cycles/packet=\S+ \(total cycles=(\d+) / total \S+ packets=(\d+)\) at (\d+) MHz"
         offset = len(self.process.log())
         self._type("show fwd stats all")
-        wait_until(lambda: "+++++\n" in self.process.log()[offset:].split("Accumulated")[-1], 10,
+        wait_until(lambda: "testpmd>" in self.process.log()[offset:].partition("Accumulated")[2], 10,
                    "testpmd shows its statistics", 0.005)
-        time.sleep(0.01)
         found = re.search(pattern, self.process.log()[offset:])
         cycles, packets, mhz = (int(text) for text in found.groups()) if found else (0, 0, 1)
         threads = self.process.threads()

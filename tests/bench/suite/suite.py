@@ -142,8 +142,9 @@ class Series:
             return
         result = report.Round(found, load.cpus())
         show(clock, len(self.rounds) + 1, self.wanted, found, result.load)
-        if result.load > self.settings.load_limit and not self.settings.quick:
-            say(f"{clock.stamp()} {name}: this round does not count, others used {result.load:.2f} CPUs")
+        why = result.disturbance(self.settings.load_limit)
+        if why and not self.settings.quick:
+            say(f"{clock.stamp()} {name}: this round does not count: {why}")
             self.disturbed.append(result)
         else:
             self.rounds.append(result)
