@@ -14,7 +14,7 @@
  * leave.
  *
  * Thread: one. Failure: a port that does not open, a server that does not answer ARP, or no reply
- * at all end it with a line that says so. A frame without an answer for 20 ms counts as lost.
+ * at all end it with a line that says so. A frame without an answer for 100 ms counts as lost.
  */
 #include <errno.h>
 #include <inttypes.h>

@@ -18,6 +18,10 @@ def percentile_position(quantile):
     return min(PERCENTILE_RANGE, -math.log10(max(1 - quantile, 1e-12)))
 
 
+def _colour(name):
+    return COLOURS.get(name, OTHER_COLOUR)
+
+
 def _document(width, height, parts):
     return (f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
             f'viewBox="0 0 {width} {height}" {FONT}>\n<rect width="100%" height="100%" fill="white"/>\n'
@@ -61,7 +65,7 @@ def _bar(axis, y, name, values):
     middle = sorted(values)[len(values) // 2]
     low, high = axis.at(min(values)), axis.at(max(values))
     return [f'<rect x="{LEFT}" y="{y}" width="{max(axis.at(middle) - LEFT, 1):.1f}" height="{BAR - 2}" '
-            f'fill="{COLOURS.get(name, OTHER_COLOUR)}"/>',
+            f'fill="{_colour(name)}"/>',
             _line(low, y + BAR / 2 - 1, high, y + BAR / 2 - 1, "black", 1.5),
             _text(max(axis.at(middle), high) + 6, y + BAR - 3, f"{name} {_short(middle)}", more='font-size="10"')]
 
@@ -101,7 +105,7 @@ def _panel(x, title, curves, axis):
                   _text(x - 5, axis.at(tick) + 4, _short(tick), "end", 'font-size="10"')]
     for name, points in curves.items():
         path = " ".join(f"{across(position):.1f},{axis.at(value):.1f}" for position, value in points)
-        parts.append(f'<polyline points="{path}" fill="none" stroke="{COLOURS.get(name, OTHER_COLOUR)}" stroke-width="1.8"/>')
+        parts.append(f'<polyline points="{path}" fill="none" stroke="{_colour(name)}" stroke-width="1.8"/>')
     return parts
 
 
@@ -117,7 +121,7 @@ def latency(panels):
     names = list(next(iter(panels.values())))
     for index, name in enumerate(names):
         place = MARGIN + index * 190
-        parts += [_line(place, bottom + 38, place + 22, bottom + 38, COLOURS.get(name, OTHER_COLOUR), 2),
+        parts += [_line(place, bottom + 38, place + 22, bottom + 38, _colour(name), 2),
                   _text(place + 28, bottom + 42, name)]
     parts.append(_text(x - MARGIN, bottom + 42, "latency in us by percentile", "end"))
     return _document(x, bottom + 56, parts)

@@ -28,6 +28,7 @@ class Sample:
     cycles: float = 0.0        # busy cycles per request
     busy: float = 0.0          # share of the window that the server's core was busy
     p50_us: float = 0.0
+    p99_us: float = 0.0
     bytes_a_second: float = 0.0
     stages: dict = field(default_factory=dict)     # cycles per request
     residence: dict = field(default_factory=dict)  # requests by bound in ns
@@ -145,10 +146,11 @@ def _sample(server, document, begin, end, over_sockets, keys_a_get):
         raise Trouble(f"{server.name} served nothing in the middle of the run")
     latency = document.get("latency_us", {})
     latency = latency.get("all", latency)
-    sample = Sample(server.name, document.get("requests_per_second", document.get("replies_per_second")) * keys_a_get,
-                    requests * keys_a_get / seconds, busy=seconds / elapsed, p50_us=latency.get("p50", 0.0),
-                    bytes_a_second=document.get("bytes_received", document.get("bytes", 0)) /
-                    document["seconds_elapsed"], curve=document.get("curve_us", []))
+    rate = document.get("requests_per_second", document.get("replies_per_second"))
+    received = document.get("bytes_received", document.get("bytes", 0))
+    sample = Sample(server.name, rate * keys_a_get, requests * keys_a_get / seconds, busy=seconds / elapsed,
+                    p50_us=latency.get("p50", 0.0), p99_us=latency.get("p99", 0.0),
+                    bytes_a_second=received / document["seconds_elapsed"], curve=document.get("curve_us", []))
     if has_loop:
         sample.cycles = seconds * end.counters["tsc_hz"] / requests
         sample.stages = _stages(begin, end, sample.cycles)

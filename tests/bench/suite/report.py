@@ -226,8 +226,8 @@ Made by `./test bench` ([benchmarking](../benchmarking.md#the-suite)); do not ed
 
 - The server has CPU {server}, the generator CPU {client}. Within a round ours and the peers' figures are taken in turn,
   the other servers stopped (SIGSTOP) meanwhile; a ratio is of figures of the same round. Shown are medians over the
-  rounds and, as spread, smallest .. largest. A round during which others used more than {limit:g} CPUs, or testpmd moved
-  by more than 25 %, does not count.
+  rounds and, as spread, smallest .. largest. A round during which others used more than {limit:g} CPUs, or testpmd
+  moved by more than 25 %, does not count.
 - *Busy core second* (nicached over memif): the cycles of passes that found work (`INFO stages`), less the time that
   the worker waited for a CPU, plus the CPU time of the process' other threads. testpmd: the cycles of bursts that were
   not empty, by its `--record-core-cycles`, corrected in the same way. *CPU second* (kernel sockets): user and system
@@ -249,8 +249,8 @@ def machine_section(description):
 def guard_section(root):
     recorded = json.loads((pathlib.Path(root) / "tests/guard/instructions.json").read_text())
     lines = ["", "## Instructions per request", "",
-             "Counted by callgrind on fixed inputs (`./test guard`; [the first profile](first-profile.md) says what they "
-             "are and where they go).", "", "| build | case | instructions |", "|---|---|---|"]
+             "Counted by callgrind on fixed inputs (`./test guard`; [the first profile](first-profile.md) says what "
+             "they are and where they go).", "", "| build | case | instructions |", "|---|---|---|"]
     for build, cases in recorded.items():
         lines += [f"| {build} | `{case}` | {count:.0f} |" for case, count in sorted(cases.items())]
     return lines

@@ -51,10 +51,9 @@ class Server:
         self.process = Process(self.name, self.words(), {settings.server_cpu}, settings.directory)
         try:
             wait_until(self.is_ready, READY_S, f"{self.name} is ready")
-            self.control = socket.create_connection(("127.0.0.1", self.port), timeout=20)
-        except (Trouble, OSError) as trouble:
+        except BaseException:
             self.process.end()
-            raise Trouble(f"{trouble}; {self.process.last_words()}") from None
+            raise
 
     def words(self):
         raise NotImplementedError
@@ -68,8 +67,7 @@ class Server:
         return False
 
     def close(self):
-        if self.control:
-            self.control.close()
+        self._hang_up()
         self.process.end()
 
     def pause(self):
@@ -78,32 +76,44 @@ class Server:
 
     def resume(self):
         if not self.process.is_running():
-            raise Trouble(f"{self.name} has ended; {self.process.last_words()}")
+            raise Trouble(f"{self.name} has ended ({self.process.popen.returncode}); {self.process.last_words()}")
         self.process.signal(signal.SIGCONT)
+
+    @contextlib.contextmanager
+    def _asking(self, request):
+        """Sends a question; what reads the answer stands within. After a failure the next question gets a new
+        connection: an answer that comes late must not be taken for the next one's."""
+        try:
+            if self.control is None:
+                self.control = socket.create_connection(("127.0.0.1", self.port), timeout=20)
+            self.control.sendall(request)
+            yield self.control
+        except (OSError, ValueError) as problem:
+            self._hang_up()
+            raise Trouble(f"{self.name} does not answer ({problem}); {self.process.last_words()}") from None
+
+    def _hang_up(self):
+        if self.control:
+            self.control.close()
+        self.control = None
 
     def ask(self, request, end):
         """Sends text, returns what comes until `end`."""
         answer = b""
-        try:
-            self.control.sendall(request)
+        with self._asking(request) as control:
             while not answer.endswith(end):
-                piece = self.control.recv(1 << 16)
+                piece = control.recv(1 << 16)
                 if not piece:
-                    break
+                    raise OSError("it hung up")
                 answer += piece
-        except OSError as problem:
-            raise Trouble(f"{self.name} does not answer ({problem}); {self.process.last_words()}") from None
         return answer.decode(errors="replace")
 
     def info(self, section):
-        """Redis's INFO: whole when as long as it says."""
+        """Redis's INFO."""
         self.asked += 1
-        try:
-            self.control.sendall(b"*2\r\n$4\r\nINFO\r\n$%d\r\n%s\r\n" % (len(section), section.encode()))
-            with self.control.makefile("rb") as stream:
-                text = stream.read(int(stream.readline()[1:]) + 2).decode(errors="replace")
-        except (OSError, ValueError) as problem:
-            raise Trouble(f"{self.name} does not answer INFO ({problem}); {self.process.last_words()}") from None
+        request = b"*2\r\n$4\r\nINFO\r\n$%d\r\n%s\r\n" % (len(section), section.encode())
+        with self._asking(request) as control, control.makefile("rb") as stream:
+            text = stream.read(int(stream.readline()[1:]) + 2).decode(errors="replace")
         return dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
 
     def counters(self):
@@ -216,20 +226,20 @@ class Testpmd:
         self.memif_path = settings.directory / f"t{free_port()}.sock"
         memory = ["--in-memory"] if settings.hugepages == "yes" else ["--no-huge", "--no-shconf"]
         self.process = Process(self.name, [
-            "stdbuf", "-oL", "dpdk-testpmd", "--lcores", f"0@{settings.client_cpu},1@{settings.server_cpu}", *memory, "-m", 256,
-            "--no-pci", "--no-telemetry", "--file-prefix", f"nicached-suite-{os.getpid()}", "--vdev",
+            "stdbuf", "-oL", "dpdk-testpmd", "--lcores", f"0@{settings.client_cpu},1@{settings.server_cpu}", *memory,
+            "-m", 256, "--no-pci", "--no-telemetry", "--file-prefix", f"nicached-suite-{os.getpid()}", "--vdev",
             f"net_memif0,role=server,socket={self.memif_path},socket-abstract=no,rsize=10,bsize=2048", "--",
             "-i", "--forward-mode=5tswap", "--rxd=1024", "--txd=1024", "--burst=32", "--nb-cores=1", "--auto-start",
             "--record-core-cycles", "--total-num-mbufs=16384"], None, settings.directory, stdin=subprocess.PIPE)
         try:
             wait_until(lambda: self._says("Start automatic packet forwarding"), READY_S, "testpmd is ready")
-        except Trouble as trouble:
+        except BaseException:
             self.process.end()
-            raise Trouble(f"{trouble}; {self.process.last_words()}") from None
+            raise
 
     def _says(self, text):
         if not self.process.is_running():
-            raise Trouble("testpmd ended at its start")
+            raise Trouble(f"testpmd ended at its start; {self.process.last_words()}")
         return text in self.process.log()
 
     def _type(self, text):

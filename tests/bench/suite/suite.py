@@ -100,8 +100,8 @@ def show(clock, number, rounds, found, load):
     for name, lines in found.items():
         for line in lines:
             peers = ", ".join(f"{peer} {report.figure(value)}" for peer, value in line.peers.items())
-            say(f"{clock.stamp()} {name} {number}/{rounds} {line.name}: {report.figure(line.ours)} {line.unit}; {peers}; "
-                f"ratio {line.ratio:.2f}; foreign load {load:.2f}")
+            say(f"{clock.stamp()} {name} {number}/{rounds} {line.name}: {report.figure(line.ours)} {line.unit}; "
+                f"{peers}; ratio {line.ratio:.2f}; foreign load {load:.2f}")
 
 
 class Series:
@@ -110,8 +110,9 @@ class Series:
     def __init__(self, experiment, settings):
         self.experiment, self.settings = experiment, settings
         self.wanted = min(settings.rounds, experiment.rounds_max)
-        self.attempts = self.wanted + (0 if settings.quick else ATTEMPTS_MORE)
+        self.attempts = self.wanted + ATTEMPTS_MORE
         self.rounds, self.disturbed, self.troubles = [], [], []
+        self.used = []  # of the disturbed ones
         self.failure = ""
 
     def run(self, laboratory, clock):
@@ -150,10 +151,11 @@ class Series:
             self.rounds.append(result)
 
     def result(self, name):
-        lines = [line for round_ in (self.rounds + self.used if not self.failure else []) for line in round_.found[name]]
-        return report.RowResult(name, report.group(lines), rounds=len(self.rounds), disturbed=len(self.used),
+        rounds = [] if self.failure else self.rounds + self.used
+        return report.RowResult(name, report.group([line for each in rounds for line in each.found[name]]),
+                                rounds=len(self.rounds), disturbed=len(self.used),
                                 thrown_away=len(self.disturbed) - len(self.used), troubles=self.troubles,
-                                loads=[round_.load for round_ in self.rounds + self.used], failure=self.failure)
+                                loads=[each.load for each in rounds], failure=self.failure)
 
 
 def run_experiments(options, settings, clock):
