@@ -46,7 +46,7 @@
 #define IDS              65536U
 #define ARGUMENTS_MAX    100
 #define WAIT_MS          10000U
-#define LOST_AFTER_MS    20U
+#define LOST_AFTER_MS    100U
 #define ARP_FRAME_BYTES  (ETHERNET_HEADER_BYTES + ARP_BYTES)
 #define TEMPLATE_SIZE_OF sizeof(uint16_t) /* in front of each template: its size */
 
