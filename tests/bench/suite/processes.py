@@ -28,22 +28,27 @@ class Wrong(Exception):
     """A server that gave wrong answers: it must not be measured."""
 
 
-def _prepare_child(cpus):
+def _prepare_child(cpus, niceness):
     def prepare():
         _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         os.setsid()
         if cpus:
             os.sched_setaffinity(0, cpus)
+        if niceness:
+            os.setpriority(os.PRIO_PROCESS, 0, niceness)
     return prepare
 
 
 class Process:
+    niceness = 0    # of all of them
+
     def __init__(self, name, words, cpus=None, directory=None, stdin=None, stdout=None):
         self.name = name
         self.log_path = pathlib.Path(directory) / f"{name}-{len(os.listdir(directory))}.log"
         log = open(self.log_path, "wb")
         self.popen = subprocess.Popen([str(word) for word in words], stdin=stdin or subprocess.DEVNULL,
-                                      stdout=stdout or log, stderr=log, preexec_fn=_prepare_child(cpus))
+                                      stdout=stdout or log, stderr=log,
+                                      preexec_fn=_prepare_child(cpus, self.niceness))
         log.close()
         self.pid = self.popen.pid
         _running.append(self)

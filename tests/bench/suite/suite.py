@@ -24,7 +24,7 @@ import time
 import machine
 import report
 from goals import GOALS, WAITS
-from processes import Trouble, Wrong, complain, end_all, raise_descriptor_limit, say
+from processes import Process, Trouble, Wrong, complain, end_all, raise_descriptor_limit, say
 from rows import EXPERIMENTS, Laboratory
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
@@ -69,6 +69,8 @@ def arguments():
     parser.add_argument("--hugepages", choices=("auto", "no"), default="auto")
     parser.add_argument("--server-cpu", default=0, type=int)
     parser.add_argument("--client-cpu", default=1, type=int)
+    parser.add_argument("--nice", default=0, type=int, help="of servers and generators alike: -20 on a machine that "
+                        "others use, who wait then")
     parser.add_argument("--server", type=pathlib.Path, help="another nicached")
     options = parser.parse_args()
     names = {name.lower(): name for name in GOALS}
@@ -195,6 +197,7 @@ def main():
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, stop)
     raise_descriptor_limit()
+    Process.niceness = options.nice
     clock = Clock(options.time_limit)
     with tempfile.TemporaryDirectory(prefix="nicached-suite-") as directory:
         settings = Settings(options, directory)
