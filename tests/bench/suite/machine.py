@@ -54,7 +54,7 @@ def describe(root, uses_hugepages):
         "CPU": _cpu_model(),
         "CPUs": f"{os.cpu_count()}{', in a virtual machine' if hypervisor else ''}",
         "memory": f"{int(memory[1]) / 2**20:.0f} GiB" if memory else "unknown",
-        "hugepages": "used for packet buffers by all sides" if uses_hugepages
+        "hugepages": "used by nicached, testpmd and the generators" if uses_hugepages
                      else "none free: nicached, testpmd and the generators all run without (--no-huge)",
         "kernel": platform.release(),
         "DPDK": _output("pkg-config", "--modversion", "libdpdk") or _package_version("libdpdk-dev"),

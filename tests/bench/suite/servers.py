@@ -18,6 +18,7 @@ from processes import Process, Trouble, wait_until
 
 READY_S = 30
 CONNECTIONS_MAX = 4096
+MAXMEMORY = "2gb"     # with hugepages nicached reserves its index by it, at its start
 OWN_ADDRESS, CLIENT_ADDRESS = "198.18.2.2", "198.18.2.1"
 
 
@@ -150,7 +151,7 @@ class Nicached(Server):
                 "--interface", "lo0", "socket", "127.0.0.1",
                 "--port", self.port, "--memcache-port", self.memcache_port, "--memcache-udp-port", self.udp_port,
                 "--protected-mode", "no", "--hugepages", self.settings.hugepages,
-                "--worker-cpus", self.settings.server_cpu, *self.extra_words]
+                "--worker-cpus", self.settings.server_cpu, "--maxmemory", MAXMEMORY, *self.extra_words]
 
     def close(self):
         super().close()

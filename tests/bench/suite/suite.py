@@ -28,7 +28,7 @@ from processes import Process, Trouble, Wrong, complain, end_all, raise_descript
 from rows import EXPERIMENTS, Laboratory
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
-HUGEPAGES_WANTED = 3 << 30
+HUGEPAGES_WANTED = 4 << 30   # two nicached with maxmemory 2gb take 2.3 GiB
 ATTEMPTS_MORE = 3        # rounds that may fail or be disturbed, for each row, beyond those that count
 
 
