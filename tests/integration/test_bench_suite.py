@@ -22,17 +22,20 @@ import rows  # noqa: E402
 import suite  # noqa: E402
 
 
-def run_suite(output, *words, code=0):
-    done = subprocess.run([PYTHON, SUITE / "suite.py", "--quick", "--build", BINARY.parents[1], "--output", output,
-                           *[str(word) for word in words]], text=True, timeout=120, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE)
-    assert done.returncode == code, done.stdout + done.stderr
-    return done
+def run_suite(output, *words, code=0, attempts=1):
+    """Measuring may fail for want of a CPU where others have them all: one run of a few is enough."""
+    for _ in range(attempts):
+        done = subprocess.run([PYTHON, SUITE / "suite.py", "--quick", "--build", BINARY.parents[1], "--output", output,
+                               *[str(word) for word in words]], text=True, timeout=120, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE)
+        if done.returncode == code:
+            return done
+    raise AssertionError(f"exit code {done.returncode}\n{done.stdout}{done.stderr}")
 
 
 @pytest.mark.skipif(not IS_ROOT, reason="memif interfaces of the suite need root")
 def test_quick_run_writes_a_report(tmp_path):
-    done = run_suite(tmp_path, "sockets", "G8")
+    done = run_suite(tmp_path, "sockets", "G8", attempts=3)
     assert "sockets 1/1 text GET -P 16" in done.stdout
     page = (tmp_path / "report.md").read_text()
     for text in ("its figures mean nothing", "## The machine", "| G8 |", "waits for MICA2", "### sockets:",

@@ -12,6 +12,7 @@ from goals import GOALS, verdict
 
 TOP_STAGES = 4
 CURVE_POINTS = 80
+FOREIGN_CPUS_QUIET = 0.5
 
 
 @dataclass
@@ -241,6 +242,18 @@ Made by `./test bench` ([benchmarking](../benchmarking.md#the-suite)); do not ed
 """
 
 
+def warnings(settings, results):
+    """What a reader must know before the first figure."""
+    lines = []
+    if settings.quick:
+        lines += ["", "**A quick run, to see that the suite works: its figures mean nothing.**"]
+    busy = [row.name for row in results if row.loads and max(row.loads) > FOREIGN_CPUS_QUIET]
+    if busy:
+        lines += ["", "**Others used the machine while these rows were measured, and their figures are not to be "
+                  f"relied on: {', '.join(busy)}.**"]
+    return lines
+
+
 def machine_section(description):
     return ["", "## The machine", "", "| | |", "|---|---|", *[f"| {name} | {value} |" for name, value in
                                                              description.items()]]
@@ -262,13 +275,10 @@ def plots_section(plots):
 
 def page(root, description, settings, results, plots):
     meanings = stage_meanings(root)
-    title = "# Benchmark report"
-    if settings.quick:
-        title += "\n\n**A quick run, to see that the suite works: its figures mean nothing.**"
     method = METHOD.format(server=settings.server_cpu, client=settings.client_cpu, limit=settings.load_limit,
                            keys=f"{settings.keys:,}", seconds=settings.seconds)
-    lines = [title, method.rstrip(), *machine_section(description), "", "## Goals", "", *overview(results),
-             *plots_section(plots), "", "## Row by row"]
+    lines = ["# Benchmark report", *warnings(settings, results), method.rstrip(), *machine_section(description), "",
+             "## Goals", "", *overview(results), *plots_section(plots), "", "## Row by row"]
     for row in results:
         lines += row_section(row, meanings)
     return "\n".join([*lines, *guard_section(root)]) + "\n"

@@ -273,5 +273,6 @@ class Testpmd:
         cycles, packets, mhz = (int(text) for text in found.groups()) if found else (0, 0, 1)
         threads = self.process.threads()
         return Snapshot(time.monotonic(), packets, sum(on_cpu for _, on_cpu, _ in threads),
-                        {"loop_busy_cycles": cycles, "tsc_hz": mhz * 1000000, "loop_requests": packets},
+                        {"loop_busy_cycles": cycles, "tsc_hz": mhz * 1000000, "loop_requests": packets,
+                         "loop_long_requests": 0},
                         sum(waited for name, _, waited in threads if name == self.worker_thread), 0.0)
