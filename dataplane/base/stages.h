@@ -22,6 +22,12 @@ enum stage {
  * the last one all the rest. */
 #define STAGES_LENGTH_CLASSES 16U
 
+/* Requests by the length of the pass that took them: from a burst taken to the replies handed over,
+ * a request stays in the worker about that long. Four classes to each doubling: class 0 holds those
+ * under 0.5 us, class i those under 2^(e-1) + (m+1) * 2^(e-3) us, e = (i-1) / 4, m = (i-1) % 4, and
+ * the last one those from 1024 us on. */
+#define STAGES_RESIDENCE_CLASSES 46U
+
 extern const char *const stage_names[STAGE_COUNT];
 
 static inline enum metric stage_cycles_metric(enum stage stage)
@@ -37,6 +43,11 @@ static inline enum metric stage_long_cycles_metric(enum stage stage)
 static inline enum metric stages_length_metric(uint32_t class)
 {
     return (enum metric)((uint32_t)METRIC_LOOP_PASSES_UNDER_1US + class);
+}
+
+static inline enum metric stages_residence_metric(uint32_t class)
+{
+    return (enum metric)((uint32_t)METRIC_LOOP_RESIDENCE_UNDER_500NS + class);
 }
 
 #endif

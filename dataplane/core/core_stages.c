@@ -13,6 +13,25 @@ static uint32_t length_class(uint64_t us)
     return class < STAGES_LENGTH_CLASSES ? class : STAGES_LENGTH_CLASSES - 1;
 }
 
+/* Of sixteenths of a microsecond: 8 is where the classes begin. */
+static uint32_t residence_class(uint64_t sixteenths)
+{
+    if (sixteenths < 8) {
+        return 0;
+    }
+    uint32_t exponent = 63U - (uint32_t)__builtin_clzll(sixteenths);
+    uint32_t quarter = (uint32_t)(sixteenths >> (exponent - 2)) & 3U;
+    uint32_t class = 1 + (exponent - 3) * 4 + quarter;
+    return class < STAGES_RESIDENCE_CLASSES ? class : STAGES_RESIDENCE_CLASSES - 1;
+}
+
+static void count_length(const struct core_stages *stages, struct metrics *metrics, uint64_t length)
+{
+    uint64_t sixteenths = length * 16 / stages->cycles_per_us;
+    metric_add(metrics, stages_length_metric(length_class(sixteenths / 16)), 1);
+    metric_add(metrics, stages_residence_metric(residence_class(sixteenths)), stages->requests);
+}
+
 static void count_long_pass(const struct core_stages *stages, struct metrics *metrics,
                             uint64_t length)
 {
@@ -66,7 +85,7 @@ void core_stages_end(struct core_stages *stages, struct metrics *metrics, bool d
     if (stages->timed) {
         count_timed_pass(stages, metrics, length, is_long);
     }
-    metric_add(metrics, stages_length_metric(length_class(length / stages->cycles_per_us)), 1);
+    count_length(stages, metrics, length);
     metric_add(metrics, METRIC_LOOP_BUSY_CYCLES, length);
     metric_add(metrics, METRIC_LOOP_PACKETS, stages->packets);
     metric_add(metrics, METRIC_LOOP_REQUESTS, stages->requests);

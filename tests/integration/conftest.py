@@ -16,6 +16,7 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARY = pathlib.Path(os.environ.get("NICACHED_BINARY", ROOT / "build-test/control/nicached"))
 BENCH = BINARY.parents[1] / "tests/bench/nicached-bench"
+FRAME_LOAD = BINARY.parents[1] / "tests/bench/frame_load"
 DELAY_SERVER = BINARY.parents[1] / "tests/unit/bench/delay_server"
 PYTHON = "/usr/bin/python3"
 STACK_ADDRESS = "198.18.0.2"

@@ -11,7 +11,7 @@ import xml.dom.minidom
 
 import pytest
 
-from conftest import BENCH, DELAY_SERVER, HOST_ADDRESS, STACK_ADDRESS, NoNamespace, run
+from conftest import BENCH, DELAY_SERVER, FRAME_LOAD, HOST_ADDRESS, STACK_ADDRESS, NoNamespace, run
 
 
 def bench(namespace, *words, code=0, timeout=120):
@@ -118,6 +118,38 @@ def test_presets(fleet, preset, tmp_path):
     assert xml.dom.minidom.parse(str(plot)).getElementsByTagName("polyline")
 
 
+def test_frame_load_against_nicached(fleet):
+    """The suite's generator of composed frames: what it counts as hits, stored and missing."""
+    appliance = fleet.start("memif", "--memcache-udp-port 11211")
+    interface = ["-h", STACK_ADDRESS, "--hugepages", "no", "--interface",
+                 f"m0 memif:{fleet.directory}/m0.sock {HOST_ADDRESS}/24 client"]
+
+    def frames(*words):
+        done = appliance.namespace.run(FRAME_LOAD, *interface, "-d", 64, "--duration", 0.5, "-P", 64, *words)
+        return json.loads(done.stdout)
+
+    bench(appliance.namespace, *interface, "--preload", "-r", 2000, "-d", 64, "-t", "get", "-n", 10)
+    mixed = frames("-r", 2000, "--mix", "50:50")
+    assert mixed["hits"] > 0 and mixed["stored"] > 0 and mixed["errors"] == 0
+    assert mixed["hits"] + mixed["stored"] == mixed["replies"] == mixed["frames"] > 1000
+    half_there = frames("-r", 4000, "-t", "get")
+    assert half_there["hits"] == pytest.approx(half_there["errors"], rel=0.1)
+
+    def check_paced():
+        paced = frames("-r", 2000, "-t", "get", "--rate", 4000)
+        assert paced["latency_us"]["count"] == paced["replies"] == pytest.approx(2000, rel=0.2)
+        assert 0 < paced["latency_us"]["p50"] <= paced["latency_us"]["p99"] <= paced["latency_us"]["max"]
+    attempts(check_paced)
+
+
+def test_frame_load_refusals():
+    for words, reason in [(["--echo", "50"], "--echo takes"), (["--duration", "1"], "--interface and an IPv4"),
+                          (["-h", "198.18.0.2", "--interface", "m0 memif:/x 198.18.0.1/24 client"], "--duration"),
+                          (["--nosuch"], "nosuch")]:
+        done = run(FRAME_LOAD, *words, check=False)
+        assert done.returncode == 2 and reason in done.stdout, done.stdout
+
+
 # ---- the generator proven right ---------------------------------------------------------------------
 
 
@@ -186,9 +218,9 @@ class WrongServer(socketserver.ThreadingTCPServer):
     allow_reuse_address = True
     daemon_threads = True
 
-    def __init__(self, fault):
+    def __init__(self, fault, port=0):
         self.fault, self.values, self.first, self.writes = fault, {}, {}, 0
-        super().__init__(("127.0.0.1", 0), WrongHandler)
+        super().__init__(("127.0.0.1", port), WrongHandler)
 
     def get(self, key):
         value = self.values.get(key)

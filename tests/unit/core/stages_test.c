@@ -155,6 +155,38 @@ static void test_long_pass_is_counted_apart(void **state)
     assert_int_equal(count(fixture, METRIC_LOOP_PASSES_LONGEST), 1);
 }
 
+/* What is not in the TSC's hands: a pass of a length that was chosen. */
+static void pass_of(struct fixture *fixture, double us, uint64_t requests)
+{
+    struct core_stages *stages = &fixture->stages;
+    stages->cycles_per_us = 1000000000; /* so coarse that reading the clock does not matter */
+    core_stages_begin(stages, &fixture->metrics);
+    stages->began -= (uint64_t)(us * 1e9);
+    stages->requests = requests;
+    core_stages_end(stages, &fixture->metrics, true);
+}
+
+static void test_residence_counts_requests_by_the_length_of_their_pass(void **state)
+{
+    struct fixture *fixture = *state;
+    fixture->stages.timed = false;
+    pass_of(fixture, 0.45, 1);
+    pass_of(fixture, 0.51, 2);
+    pass_of(fixture, 0.99, 4);
+    pass_of(fixture, 1.1, 8);
+    pass_of(fixture, 13.9, 16);
+    pass_of(fixture, 1000, 32);
+    pass_of(fixture, 1030, 64);
+    pass_of(fixture, 900000, 128);
+    assert_int_equal(count(fixture, METRIC_LOOP_RESIDENCE_UNDER_500NS), 1);
+    assert_int_equal(count(fixture, METRIC_LOOP_RESIDENCE_UNDER_625NS), 2);
+    assert_int_equal(count(fixture, METRIC_LOOP_RESIDENCE_UNDER_1000NS), 4);
+    assert_int_equal(count(fixture, METRIC_LOOP_RESIDENCE_UNDER_1250NS), 8);
+    assert_int_equal(count(fixture, METRIC_LOOP_RESIDENCE_UNDER_14000NS), 16);
+    assert_int_equal(count(fixture, METRIC_LOOP_RESIDENCE_UNDER_1024000NS), 32);
+    assert_int_equal(count(fixture, METRIC_LOOP_RESIDENCE_LONGEST), 64 + 128);
+}
+
 static void test_rows(void **state)
 {
     for (uint32_t i = 0; i < STAGE_COUNT; i++) {
@@ -177,6 +209,7 @@ int main(void)
         cmocka_unit_test_setup(test_idle_pass_charges_nobody, setup),
         cmocka_unit_test_setup(test_search_is_charged_to_the_finder, setup),
         cmocka_unit_test_setup(test_long_pass_is_counted_apart, setup),
+        cmocka_unit_test_setup(test_residence_counts_requests_by_the_length_of_their_pass, setup),
         cmocka_unit_test(test_rows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

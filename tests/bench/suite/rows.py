@@ -1,0 +1,487 @@
+"""The rows of the report: what is run for each goal in one round.
+
+A row is a function of the laboratory that returns its lines: our figure, the peers' of the same round, and their
+ratio. The laboratory starts servers when they are first needed, has them verified, fills them, and keeps them.
+"""
+
+import os
+import re
+import subprocess
+import time
+from dataclasses import dataclass, field
+
+import servers
+from goals import BARS, MICA_CYCLES, VALKEY_BYTES
+from measure import Sample, measure, run
+from processes import Process, Trouble, wait_until
+
+KEY_BYTES, VALUE_BYTES = 16, 64
+WINDOW = 512              # frames under way: enough for full bursts, less than a ring
+LARGE_BYTES = 16384
+ECHO_LARGE_BYTES = 1400
+GET_FRAME_BYTES = 72      # a UDP GET of a 16 byte key: what testpmd echoes for G1
+TESTPMD_DRIFT_MAX = 0.25
+PRELOAD_S = 180
+BUSY_CORE = "per busy core second"
+SOCKETS = "per CPU second"
+
+
+@dataclass
+class Line:
+    """One comparison of a round."""
+
+    name: str
+    unit: str
+    ours: float
+    peers: dict                # measured in the same round
+    ratio: float = None
+    bars: dict = field(default_factory=dict)   # measured elsewhere, published
+    counted: bool = True       # for the verdict
+    sample: Sample = None
+    spread: dict = field(default_factory=dict)  # more of ours, for the report
+    curves: dict = field(default_factory=dict)
+    disturbed: str = ""        # why the round is not to be trusted
+    note: str = ""             # where the cycles or bytes go, when it is not INFO stages that says so
+
+
+class Laboratory:
+    def __init__(self, settings):
+        self.settings = settings
+        self.servers = {}
+
+    def close(self):
+        while self.servers:
+            self.servers.popitem()[1].close()
+
+    def drop_ended(self):
+        """Servers that are gone are started again when they are needed."""
+        for name, server in list(self.servers.items()):
+            if not server.process.is_running():
+                server.close()
+                del self.servers[name]
+
+    def _get(self, name, create, prepare=None):
+        if name not in self.servers:
+            server = create()
+            self.servers[name] = server
+            try:
+                if prepare:
+                    prepare(server)
+            except Exception:
+                del self.servers[name]
+                server.close()
+                raise
+            server.pause()
+        return self.servers[name]
+
+    # ---- generators' command lines --------------------------------------------------------------
+
+    def _common(self):
+        return ["--cpu", self.settings.client_cpu, "-r", self.settings.keys, "--key-size", KEY_BYTES, "-d",
+                VALUE_BYTES]
+
+    def sockets_of(self, server, text):
+        port = server.memcache_port if text and isinstance(server, servers.Nicached) else server.port
+        return [self.settings.bench_path, "--json", "-p", port, *(["-m"] if text else [])]
+
+    def _memif(self, server, text):
+        port = server.memcache_port if text else server.port
+        return [self.settings.bench_path, "--json", *server.interface_words(), "-p", port,
+                *(["-m"] if text else [])]
+
+    def bench(self, server, *words, memif=False, text=False, seconds=None):
+        prefix = self._memif(server, text) if memif else self.sockets_of(server, text)
+        return [*prefix, *self._common(), "--duration", seconds or self.settings.seconds, *words]
+
+    def frames(self, server, *words, port=None):
+        return [self.settings.frames_path, *server.interface_words(), *self._common(), "-p", port or 11211,
+                "--duration", self.settings.seconds, "-P", WINDOW, *words]
+
+    # ---- servers ---------------------------------------------------------------------------------
+
+    def _verify(self, server, *words, memif=False, text=False):
+        prefix = self._memif(server, text) if memif else self.sockets_of(server, text)
+        run(self.settings, [*prefix, "--cpu", self.settings.client_cpu, "-r", 2000, "-d", "20-200", "--verify",
+                            "--mix", "50:50", "-n", 20000, *words], 60)
+
+    def _fill(self, server, *words, memif=False, text=False):
+        prefix = self._memif(server, text) if memif else self.sockets_of(server, text)
+        document = run(self.settings, [*prefix, *self._common(), "--preload", "-t", "get", "-n", 100, "-c", 32, "-P",
+                                       16, *words], PRELOAD_S)
+        if document["misses"] or document["errors"]:
+            raise Trouble(f"{server.name}: {document['misses']} misses, {document['errors']} errors after the preload")
+
+    def _prepare_nicached(self, server):
+        for text in (False, True):
+            self._verify(server, "-c", 20, "-P", 4, text=text)
+            self._verify(server, "-c", 20, "-P", 4, memif=True, text=text)
+        run(self.settings, [self.settings.bench_path, "--json", *server.interface_words(), "-p", server.udp_port, "-u",
+                            "-c", 4, "-P", 8, "-r", 2000, "-d", "20-200", "--verify", "--mix", "50:50", "-n", 20000],
+            60)
+        self._fill(server, memif=True)
+
+    @property
+    def nicached(self):
+        return self._get("nicached", lambda: servers.Nicached(self.settings), self._prepare_nicached)
+
+    @property
+    def nicached_large(self):
+        def prepare(server):
+            self._verify(server, "-d", LARGE_BYTES, "-r", 200, "-n", 1000, "-c", 8, memif=True)
+            self._fill(server, "-d", LARGE_BYTES, "-r", self.settings.large_keys, memif=True)
+        return self._get("nicached, 16 KB", lambda: servers.Nicached(self.settings), prepare)
+
+    @property
+    def redis(self):
+        def prepare(server):
+            self._verify(server, "-c", 20, "-P", 4)
+            self._fill(server)
+        return self._get("redis", lambda: servers.Redis(self.settings), prepare)
+
+    @property
+    def memcached(self):
+        def prepare(server):
+            self._verify(server, "-c", 20, "-P", 4, text=True)
+            self._fill(server, text=True)
+        return self._get("memcached", lambda: servers.Memcached(self.settings), prepare)
+
+    # ---- one measurement each --------------------------------------------------------------------
+
+    def over_memif(self, *words, text=False, server=None, keys_a_get=1):
+        server = server or self.nicached
+        return measure(self.settings, server, self.bench(server, *words, memif=True, text=text), False, keys_a_get)
+
+    def over_sockets(self, server, *words, keys_a_get=1, text=False):
+        return measure(self.settings, server, self.bench(server, *words, text=text), True, keys_a_get)
+
+    def of_frames(self, *words):
+        server = self.nicached
+        return measure(self.settings, server, self.frames(server, *words, port=server.udp_port), False)
+
+    def echo(self, frame_bytes, *words):
+        """By a testpmd of its own: DPDK 22.11's memif does not always survive a peer that goes while it polls."""
+        server = servers.Testpmd(self.settings)
+        try:
+            return measure(self.settings, server, self.frames(server, "--echo", frame_bytes, *words), False)
+        finally:
+            server.close()
+
+
+def _best(line):
+    return max([*line.peers.values(), *line.bars.values()])
+
+
+def _rates(name, ours, peers, unit, bars=None, counted=True):
+    """Our requests per busy core second against the best of the peers'."""
+    line = Line(name, unit, ours.per_core_second, {peer.server: peer.per_core_second for peer in peers},
+                bars=bars or {}, counted=counted, sample=ours,
+                spread={"requests/s": ours.rate, "core busy": ours.busy})
+    line.ratio = line.ours / _best(line)
+    return line
+
+
+# ---- over UDP ------------------------------------------------------------------------------------
+
+
+def udp_get(lab):
+    """Ours between two of testpmd, which must not differ much."""
+    before = lab.echo(GET_FRAME_BYTES)
+    ours = lab.of_frames("-t", "get")
+    after = lab.echo(GET_FRAME_BYTES)
+    drift = abs(after.per_core_second / before.per_core_second - 1)
+    disturbed = f"testpmd moved by {100 * drift:.0f} %" if drift > TESTPMD_DRIFT_MAX else ""
+    echo = (before.per_core_second + after.per_core_second) / 2
+    wall = (before.rate + after.rate) / 2
+    return {
+        "G1": [Line("GET", f"packets {BUSY_CORE}", ours.per_core_second, {"testpmd 5tswap": echo},
+                    ours.per_core_second / echo, sample=ours, spread={"core busy": ours.busy}, disturbed=disturbed),
+               Line("GET, by the clock", "packets/s", ours.rate, {"testpmd 5tswap": wall}, ours.rate / wall,
+                    counted=False, spread={"core busy": ours.busy})],
+        "G2": [Line("GET", "busy cycles per request", ours.cycles, {}, ours.cycles / MICA_CYCLES,
+                    {"MICA": MICA_CYCLES}, sample=ours)],
+    }
+
+
+def g10(lab):
+    balanced = lab.of_frames("--mix", "50:50")
+    mostly_reads = lab.of_frames("--mix", "95:5")
+    return [Line("50:50", f"requests {BUSY_CORE}", balanced.per_core_second,
+                 {"95:5": mostly_reads.per_core_second}, balanced.per_core_second / mostly_reads.per_core_second,
+                 sample=balanced)]
+
+
+def quantile_of_classes(counts, quantile):
+    """From requests by upper bound: within a class they are taken to be spread evenly."""
+    total, seen, low = sum(counts.values()), 0, 0.0
+    for bound, count in counts.items():
+        if count and seen + count >= quantile * total:
+            if bound == float("inf"):
+                return low
+            return low + (bound - low) * (quantile * total - seen) / count
+        seen, low = seen + count, bound
+    return low
+
+
+def g12(lab):
+    capacity = lab.of_frames("-t", "get")
+    pace = ["--rate", int(capacity.rate / 2)]
+    half = lab.of_frames("-t", "get", *pace)
+    echo = lab.echo(GET_FRAME_BYTES, *pace)
+    median, high = (quantile_of_classes(half.residence, quantile) / 1000 for quantile in (0.5, 0.99))
+    if median <= 0:
+        raise Trouble("INFO stages counted no residence")
+    return [Line("UDP GET at half load", "us, 99th percentile", high, {"median": median}, high / median, sample=half,
+                 spread={"requests/s": half.rate, "core busy": half.busy}),
+            Line("the round trip meanwhile", "us, 99th percentile", half.p99_us, {"testpmd 5tswap": echo.p99_us},
+                 half.p99_us / echo.p99_us, counted=False, spread={"us, median": half.p50_us})]
+
+
+# ---- over TCP ------------------------------------------------------------------------------------
+
+
+def g3(lab):
+    words = ["-t", "get", "-c", lab.settings.many, "-P", 1]
+    return [_rates("GET -P 1", lab.over_memif(*words),
+                   [lab.over_sockets(lab.redis, *words), lab.over_sockets(lab.memcached, *words, text=True)],
+                   f"requests {BUSY_CORE}", BARS["G3"])]
+
+
+def g4(lab):
+    lines = []
+    for kind in ("get", "set"):
+        words = ["-t", kind, "-c", 50, "-P", 16]
+        lines.append(_rates(f"{kind.upper()} -P 16", lab.over_memif(*words), [lab.over_sockets(lab.redis, *words)],
+                            f"requests {BUSY_CORE}", BARS[f"G4 {kind.upper()}"]))
+    return lines
+
+
+def g5(lab):
+    words = ["-t", "get", "-c", 50, "-P", 64]
+    return [_rates("GET -P 64", lab.over_memif(*words), [lab.over_sockets(lab.redis, *words)],
+                   f"requests {BUSY_CORE}", BARS["G5"])]
+
+
+def g6(lab):
+    words = ["-t", "get", "--keys-per-get", 50, "-c", 32, "-P", 1]
+    return [_rates("get of 50 keys", lab.over_memif(*words, text=True, keys_a_get=50),
+                   [lab.over_sockets(lab.memcached, *words, text=True, keys_a_get=50)], f"keys {BUSY_CORE}")]
+
+
+def g13(lab):
+    words = ["-t", "get", "-c", 1, "-P", 1]
+    ours = lab.over_memif(*words)
+    peers = {"redis-server": lab.over_sockets(lab.redis, *words, "--busy").p50_us,
+             "memcached": lab.over_sockets(lab.memcached, *words, "--busy", text=True).p50_us}
+    return [Line("GET, one connection", "us, median", ours.p50_us, peers, ours.p50_us / min(peers.values()),
+                 sample=ours)]
+
+
+def g18(lab):
+    server = lab.nicached_large
+    ours = lab.over_memif("-t", "get", "-c", 16, "-P", 4, "-d", LARGE_BYTES, "-r", lab.settings.large_keys,
+                          server=server)
+    echo = lab.echo(ECHO_LARGE_BYTES)
+    our_bytes = ours.per_core_second * LARGE_BYTES
+    echo_bytes = echo.per_core_second * ECHO_LARGE_BYTES
+    return [
+        Line("GET of 16 KB", f"bytes {BUSY_CORE}", our_bytes, {"testpmd 5tswap": echo_bytes}, our_bytes / echo_bytes,
+             sample=ours, spread={"core busy": ours.busy}),
+        Line("GET of 16 KB, by the clock", "bytes/s", ours.bytes_a_second,
+             {"testpmd 5tswap": echo.bytes_a_second}, ours.bytes_a_second / echo.bytes_a_second, counted=False,
+             spread={"core busy": ours.busy}),
+    ]
+
+
+# ---- kernel sockets ------------------------------------------------------------------------------
+
+
+def sockets(lab):
+    lines = []
+    for text in (False, True):
+        for pipeline in (1, 16):
+            words = ["-t", "get", "-c", 50, "-P", pipeline]
+            peer = lab.memcached if text else lab.redis
+            ours = lab.over_sockets(lab.nicached, *words, text=text)
+            lines.append(_rates(f"{'text' if text else 'RESP'} GET -P {pipeline}", ours,
+                                [lab.over_sockets(peer, *words, text=text)], f"requests {SOCKETS}"))
+    return lines
+
+
+def _latencies(ask):
+    """Unloaded, and at half and four fifths of what it carries itself, in an open loop."""
+    capacity = ask("-t", "get", "-c", 50, "-P", 1).rate
+    found = {"unloaded": ask("-t", "get", "-c", 1, "-P", 1)}
+    for load, share in (("50 %", 0.5), ("80 %", 0.8)):
+        found[load] = ask("-t", "get", "-c", 50, "-P", 4, "--rate", int(capacity * share))
+    return found
+
+
+def latency(lab):
+    ours = _latencies(lab.over_memif)
+    lab.nicached.set_poll_mode("busy")
+    try:
+        polling = _latencies(lab.over_memif)
+    finally:
+        lab.nicached.set_poll_mode("adaptive")
+    peers = {"redis-server": _latencies(lambda *words: lab.over_sockets(lab.redis, *words, "--busy")),
+             "memcached": _latencies(lambda *words: lab.over_sockets(lab.memcached, *words, "--busy", text=True))}
+    lines = []
+    for load, sample in ours.items():
+        medians = {name: found[load].p50_us for name, found in peers.items()}
+        curves = {"nicached": sample.curve, "nicached, poll-mode busy": polling[load].curve,
+                  **{name: found[load].curve for name, found in peers.items()}}
+        lines.append(Line(load, "us, median", sample.p50_us, medians, sample.p50_us / min(medians.values()),
+                          sample=sample, curves=curves, spread={
+                              "requests/s": sample.rate, "us with `poll-mode busy`": polling[load].p50_us}))
+    return lines
+
+
+# ---- without a load over the network -------------------------------------------------------------
+
+
+def store(lab):
+    """Nanoseconds by name, from store_bench."""
+    process = Process("store_bench", [lab.settings.store_path, lab.settings.keys], {lab.settings.server_cpu},
+                      lab.settings.directory, stdout=subprocess.PIPE)
+    code, text = process.finish(240)
+    ns = {name.strip(): float(value) for name, value in re.findall(r"^(.{32}) +([\d.]+) ns", text, re.M)}
+    if code != 0 or "look-up + item, bulk of 32" not in ns:
+        raise Trouble(f"store_bench: exit code {code}; {process.last_words()}")
+    reads, writes = ns["look-up + item, bulk of 32"], ns["overwrite, bulk of 32"]
+    misses, lone = ns["miss, bulk of 32"], ns["look-up + item, single"]
+    where = (f"A miss in bulk takes {misses:.0f} ns: so much is the index; the item, its comparison and its value are "
+             f"the rest. One by one, without prefetches, a look-up takes {lone:.0f} ns.")
+    more = (f"Of {writes:.0f} ns {reads:.0f} are what the look-up in bulk takes; the rest makes the new item, puts it "
+            f"in place and hands the old one over. Deleting and adding takes {ns['delete + add, bulk of 32']:.0f} ns.")
+    single, bulk = ns["rte_hash look-up + item, single"], ns["rte_hash look-up + item, bulk"]
+    return {
+        "G7": [Line("bulk of 32", "ns per look-up", reads, {"rte_hash, single": single}, single / reads,
+                    note=where),
+               Line("bulk of 32, against rte_hash's", "ns per look-up", reads, {"rte_hash, bulk": bulk}, bulk / reads,
+                    counted=False)],
+        "G9": [Line("overwrite, bulk of 32", "ns per SET", writes, {"look-up in bulk": reads}, writes / reads,
+                    note=more)],
+    }
+
+
+def _fill_and_weigh(lab, server, text, value_bytes):
+    """Bytes per item beyond key and value."""
+    settings = lab.settings
+    before = server.process.resident_bytes()
+    run(settings, [*lab.sockets_of(server, text), "--cpu", settings.client_cpu, "-r", settings.keys, "--key-size",
+                   KEY_BYTES, "-d", value_bytes, "--ttl", 86400, "--preload", "-t", "get", "-n", 100, "-c", 16, "-P",
+                   16], PRELOAD_S)
+    time.sleep(0.5)
+    return (server.process.resident_bytes() - before) / settings.keys - KEY_BYTES - value_bytes
+
+
+def _memory_of(lab, create, text, value_bytes):
+    """The same, and of ours a sentence that says what they are."""
+    server = create(lab.settings)
+    try:
+        beyond = _fill_and_weigh(lab, server, text, value_bytes)
+        if not isinstance(server, servers.Nicached):
+            return beyond, ""
+        info = server.info("memory")
+    finally:
+        server.close()
+    index = int(info["used_memory_overhead"]) / lab.settings.keys
+    item = int(info["used_memory_dataset"]) / lab.settings.keys - KEY_BYTES - value_bytes
+    return beyond, (f"Of {beyond:.0f} B per item {index:.0f} are the index, {item:.0f} the item's header and rounding "
+                    f"(INFO memory); the rest, {beyond - index - item:.0f}, is resident beyond that.")
+
+
+def _create_nicached_to_weigh(settings):
+    """Hugepages are reserved at the start: what is taken of them later would not show."""
+    return servers.Nicached(settings, ["--hugepages", "no"])
+
+
+def g14(lab):
+    lines = []
+    for value_bytes in (8, 64, 256, 1024):
+        ours, note = _memory_of(lab, _create_nicached_to_weigh, False, value_bytes)
+        peers = {"redis-server": _memory_of(lab, servers.Redis, False, value_bytes)[0],
+                 "memcached": _memory_of(lab, servers.Memcached, True, value_bytes)[0]}
+        bar = VALKEY_BYTES.get(value_bytes)
+        lines.append(Line(f"values of {value_bytes} B", "bytes per item", ours, peers,
+                          ours / (bar or min(peers.values())), {"valkey 8.0.1": bar} if bar else {},
+                          counted=bar is not None, note=note))
+    return lines
+
+
+class IdleNicached:
+    """In a network namespace of its own, and nothing that talks to it."""
+
+    def __init__(self, settings, line):
+        self.namespace = f"nicached-suite-{os.getpid()}"
+        self.process = None
+        try:
+            self._make_namespace()
+            self.process = Process("nicached-idle", [
+                "ip", "netns", "exec", self.namespace, settings.server_path, "--interface", *line, "--protected-mode",
+                "no", "--hugepages", "no", "--worker-cpus", settings.server_cpu],
+                {settings.server_cpu}, settings.directory)
+            wait_until(self._is_ready, servers.READY_S, "nicached is ready")
+        except BaseException:
+            self.close()
+            raise
+
+    def _make_namespace(self):
+        for words in (["add", self.namespace], ["exec", self.namespace, "ip", "link", "set", "lo", "up"]):
+            done = subprocess.run(["ip", "netns", *words], capture_output=True, text=True, timeout=20, check=False)
+            if done.returncode != 0:
+                raise Trouble(f"no network namespace (it takes root): {done.stderr.strip()}")
+
+    def _is_ready(self):
+        if not self.process.is_running():
+            raise Trouble(self.process.last_words())
+        return "Ready to accept connections" in self.process.log()
+
+    def close(self):
+        if self.process:
+            self.process.end()
+        subprocess.run(["ip", "netns", "del", self.namespace], capture_output=True, timeout=20, check=False)
+
+
+def _idle_line(lab, name, process):
+    start, used, woken = time.monotonic(), process.cpu_seconds(), process.wake_ups()
+    time.sleep(lab.settings.idle_seconds)
+    elapsed = time.monotonic() - start
+    share = (process.cpu_seconds() - used) / elapsed
+    wakes = (process.wake_ups() - woken) / elapsed
+    return Line(name, "share of a core", share, {"one core": 1.0}, share, counted=name == "tap",
+                note=f"All its threads together sleep and wake {wakes:.0f} times a second.")
+
+
+def g16(lab):
+    lines = []
+    for name, line in (("tap", ["tap0", "tap", "198.18.0.2/24"]), ("kernel sockets", ["lo0", "socket", "127.0.0.1"])):
+        server = IdleNicached(lab.settings, line)
+        try:
+            time.sleep(1)
+            lines += [_idle_line(lab, name, server.process) for _ in range(lab.settings.idle_samples)]
+        finally:
+            server.close()
+    return lines
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What is run together, and the rows that it gives."""
+
+    rows: tuple
+    function: object
+    rounds_max: int = 1000      # more rounds would tell nothing more
+
+    def run(self, lab):
+        """Lines by row."""
+        lines = self.function(lab)
+        return lines if isinstance(lines, dict) else {self.rows[0]: lines}
+
+
+EXPERIMENTS = [
+    Experiment(("G1", "G2"), udp_get), Experiment(("G3",), g3), Experiment(("G4",), g4), Experiment(("G5",), g5),
+    Experiment(("G6",), g6), Experiment(("G7", "G9"), store), Experiment(("G10",), g10), Experiment(("G12",), g12),
+    Experiment(("G13",), g13), Experiment(("G14",), g14, 1), Experiment(("G16",), g16, 1), Experiment(("G18",), g18),
+    Experiment(("sockets",), sockets), Experiment(("latency",), latency, 3),
+]
