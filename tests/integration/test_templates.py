@@ -83,7 +83,8 @@ def replay(fleet, source, answers, log):
 
 DATAGRAM_FORMS = {
     "small": ["-t", "set,get,ping", "-n", "300", "-r", "100", "-d", "8", "--key-size", "8"],
-    "mix": ["--mix", "50:50", "-n", "1000", "-r", "50", "-d", "1-900", "--key-size", "3-200", "--zipf", "0.99", "-c", "7"],
+    "mix": ["--mix", "50:50", "-n", "1000", "-r", "50", "-d", "1-900", "--key-size", "3-200", "--zipf", "0.99",
+            "-c", "7"],
     "preload": ["-t", "get", "-n", "500", "-r", "200", "-d", "64", "--preload", "--keys-per-get", "3"],
     "no-checksum": ["--mix", "50:50", "-n", "200", "-r", "20", "--no-checksum", "--ttl", "100-1000"],
     "etc": ["--preset", "etc", "-n", "1000", "-r", "300"],
@@ -181,16 +182,17 @@ STREAM_FORMS = {
     "memcache": ["-m", "--mix", "50:50", "-n", "200", "-r", "20", "--preload", "-d", "0-5000"],
     "memcache-mget": ["-m", "-t", "mget", "-n", "100", "-r", "20", "--preload", "-d", "100"],
     "meta": ["--meta", "--mix", "50:50", "-n", "200", "-r", "20", "--preload", "-d", "0-5000"],
-    "large": ["-t", "get", "-n", "3", "-r", "2", "--preload", "-d", "300000"],
+    "resp-large": ["-t", "get", "-n", "3", "-r", "2", "--preload", "-d", "300000"],
 }
 
 
 @contextlib.contextmanager
 def peer(fleet, form):
-    """redis-server, memcached or nicached in a namespace of its own: a command that connects to it."""
+    """redis-server or memcached on port 7777 of a namespace of its own."""
     namespace = fleet.namespace()
-    words = (["redis-server", "--port", "7777", "--save", "", "--bind", "127.0.0.1"] if form[0] == "r" or form == "large"
-             else ["memcached", "-l", "127.0.0.1", "-p", "7777", "-U", "0", "-u", "nobody"])
+    words = ["memcached", "-l", "127.0.0.1", "-p", "7777", "-U", "0", "-u", "nobody"]
+    if form.startswith("resp"):
+        words = ["redis-server", "--port", "7777", "--save", "", "--bind", "127.0.0.1"]
     process = namespace.popen(*words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 10
