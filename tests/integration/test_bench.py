@@ -121,13 +121,22 @@ def test_presets(fleet, preset, tmp_path):
 # ---- the generator proven right ---------------------------------------------------------------------
 
 
+class Prompt(NoNamespace):
+    """What runs here goes before other work, where that is allowed: the runs are about a second long, and sleep
+    most of the time."""
+
+    allowed = run("chrt", "-r", "1", "true", check=False).returncode == 0
+
+    def command(self, *words):
+        return super().command(*(["chrt", "-r", "1"] if self.allowed else []), *words)
+
+
 def ping_delay_server(server_words, *words):
     """One ping test against a delay server: the generator's latencies, and the delays that the server itself
     measured, sorted, both in us."""
-    process = subprocess.Popen([str(word) for word in (DELAY_SERVER, *server_words)], text=True,
-                               stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    process = Prompt().popen(DELAY_SERVER, *server_words, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
-        test, = bench(NoNamespace(), "-p", int(process.stdout.readline()), "-t", "ping", *words)["tests"]
+        test, = bench(Prompt(), "-p", int(process.stdout.readline()), "-t", "ping", *words)["tests"]
         measured, _ = process.communicate(timeout=10)
     finally:
         process.kill()
@@ -158,8 +167,12 @@ def check_against_measured(loop):
 def test_known_delay(loop):
     """Percentiles within 2 %, over real sockets. tests/unit/bench/load_test.c shows the same in virtual time,
     where nothing disturbs it. Here other work on the machine can hold up a packet on its way, which is no
-    fault of the generator but does count in what it measures: hence three tries for the upper bound."""
-    assert any(check_against_measured(loop) < 0.02 for _ in range(3))
+    fault of the generator but does count in what it measures: hence three tries for the upper bound. The lower
+    bound has to hold each time."""
+    excesses = []
+    while not excesses or (min(excesses) >= 0.02 and len(excesses) < 3):
+        excesses.append(check_against_measured(loop))
+    assert min(excesses) < 0.02, excesses
 
 
 STALL = [300, 200]  # after 300 ms, for 200 ms

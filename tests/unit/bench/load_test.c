@@ -198,9 +198,9 @@ static uint64_t delay_with_tail(uint64_t request)
     return place == 0 ? 80 * MILLISECOND : place <= 100 ? 4 * MILLISECOND : MILLISECOND / 5;
 }
 
-static const struct load_phase closed = {.request_count = 20000};
+static const struct load_phase closed = {.request_count = 5000};
 static const struct load_phase opened = {
-    .request_count = 20000, .rate = 500, .poisson = true, .seed = 3};
+    .request_count = 5000, .rate = 500, .poisson = true, .seed = 3};
 
 static void expect_spread(void)
 {
