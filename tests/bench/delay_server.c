@@ -4,7 +4,10 @@
  *   delay_server DELAY_US [STALL_AT_MS STALL_MS]
  *
  * Listens on a free port of 127.0.0.1, which it prints. The stall begins STALL_AT_MS after the
- * first request. It polls, so that its delays are exact; it ends when its standard input ends.
+ * first request. It polls, so that its delays are exact; it ends when its standard input ends, and
+ * then prints how long each reply was really held back, in ns, one line each: on a busy machine
+ * that may be longer than it was told, and a client can be compared with what was, not with what
+ * should have been. Only the first MEASURED_MAX are kept.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -24,6 +27,7 @@
 #define REQUEST_BYTES 14     /* "*1\r\n$4\r\nPING\r\n" */
 #define WAKE_EARLY_NS 150000U
 #define IDLE_NS       100000000U
+#define MEASURED_MAX  131072U
 #define REPLY         "+PONG\r\n"
 
 struct client {
@@ -33,7 +37,7 @@ struct client {
 
 /* The delay is the same for all: replies leave in the order in which requests came. */
 struct waiting {
-    uint64_t due_ns;
+    uint64_t came_ns, due_ns;
     uint32_t client;
 };
 
@@ -44,6 +48,8 @@ static struct {
     uint32_t client_count;
     struct waiting waiting[WAITING_MAX];
     uint32_t first, next;
+    uint64_t measured_ns[MEASURED_MAX];
+    uint32_t measured_count;
 } server;
 
 static uint64_t clock_ns(void)
@@ -113,7 +119,22 @@ static void receive(uint32_t index)
     for (; client->partial_bytes >= REQUEST_BYTES && server.next - server.first < WAITING_MAX;
          client->partial_bytes -= REQUEST_BYTES) {
         server.waiting[server.next++ % WAITING_MAX] =
-            (struct waiting){now_ns + server.delay_ns, index};
+            (struct waiting){now_ns, now_ns + server.delay_ns, index};
+    }
+}
+
+/* Before the reply is sent: the client cannot have seen less. */
+static void note_delay(const struct waiting *waiting)
+{
+    if (server.measured_count < MEASURED_MAX) {
+        server.measured_ns[server.measured_count++] = clock_ns() - waiting->came_ns;
+    }
+}
+
+static void print_delays(void)
+{
+    for (uint32_t i = 0; i < server.measured_count; i++) {
+        printf("%llu\n", (unsigned long long)server.measured_ns[i]);
     }
 }
 
@@ -125,6 +146,7 @@ static void answer(uint64_t now_ns)
             return;
         }
         int fd = server.clients[waiting->client].fd;
+        note_delay(waiting);
         if (fd >= 0 && send(fd, REPLY, sizeof(REPLY) - 1, MSG_NOSIGNAL) < 0 && errno != EAGAIN) {
             close(fd);
             server.clients[waiting->client].fd = -1;
@@ -184,5 +206,6 @@ int main(int argument_count, char **arguments)
         }
         answer(clock_ns());
     }
+    print_delays();
     return 0;
 }

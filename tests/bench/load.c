@@ -43,7 +43,7 @@ uint64_t load_clock_ns(void)
 
 static void read_clock(struct load *load)
 {
-    load->now_ns = load_clock_ns();
+    load->now_ns = load->options.clock_ns != NULL ? load->options.clock_ns() : load_clock_ns();
     load->instant = (struct instant){.mono_us = load->now_ns / 1000,
                                      .wall_ms = load->now_ns / MILLISECOND_NS,
                                      .wall_us = load->now_ns / 1000};

@@ -32,7 +32,8 @@ struct load_options {
     struct ledger *ledger; /* NULL: values are not checked */
     uint64_t timeout_ns;   /* without any answer: a stream fails the run, a datagram is lost */
     uint64_t datagram_timeout_ns;
-    bool busy; /* poll without sleeping */
+    bool busy;                  /* poll without sleeping */
+    uint64_t (*clock_ns)(void); /* NULL: load_clock_ns; a test has a clock of its own */
 };
 
 struct load_second {

@@ -10,6 +10,7 @@
 #include "tests/bench/load.h"
 #include "tests/bench/options.h"
 #include "tests/bench/report.h"
+#include "tests/bench/templates.h"
 #include "tests/bench/transport.h"
 
 #define PRELOAD_PIPELINE_MIN 16U
@@ -248,6 +249,18 @@ static void teardown(struct program *program)
     plot_destroy(program->plot);
 }
 
+static bool run(struct program *program)
+{
+    if (!pin(program) || !setup_workload(program)) {
+        return false;
+    }
+    if (program->options.template_path != NULL) {
+        return templates_write(&program->options, &program->workload, stdout, &program->error) == 0;
+    }
+    return setup_plot(program) && setup_transport(program) && setup_load(program) &&
+           run_tests(program) && write_plot(program);
+}
+
 int main(int argument_count, char **arguments)
 {
     static struct program program;
@@ -258,9 +271,7 @@ int main(int argument_count, char **arguments)
     }
     catch_signals();
     raise_descriptor_limit();
-    bool right = pin(&program) && setup_workload(&program) && setup_plot(&program) &&
-                 setup_transport(&program) && setup_load(&program) && run_tests(&program) &&
-                 write_plot(&program);
+    bool right = run(&program);
     if (!right) {
         fprintf(stderr, "nicached-bench: %s\n", program.error.text);
     }

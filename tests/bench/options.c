@@ -11,6 +11,9 @@
 #include "dataplane/base/hash.h"
 #include "tests/bench/transport.h"
 
+#define REQUESTS         100000U /* of each test, unless told otherwise */
+#define REQUESTS_IN_FILE 1000U
+
 static const char help[] =
     "Usage: nicached-bench [-h host] [-p port] [-c connections] [-n requests] [option ...]\n"
     "\n"
@@ -68,6 +71,24 @@ static const char help[] =
     "     --plot FILE.svg    latency by percentile\n"
     " -q                     one line for each test\n"
     "     --help, --version\n"
+    "\n";
+
+static const char help_more[] =
+    "Templates for other packet generators (docs/packet-generators.md)\n"
+    "     --write-templates FILE.pcap\n"
+    "                        write the requests as Ethernet frames, and ask no server: with --udp "
+    "one for\n"
+    "                        each request, else one TCP connection with its replies. -n 1000 of "
+    "each\n"
+    "                        test unless given; -h is the address they are sent to, -c the number "
+    "of\n"
+    "                        client ports, --rate the distance of their time stamps\n"
+    "     --client ADDRESS[:PORT]\n"
+    "                        sent from (default 198.18.0.1:40000); more ports count up from there\n"
+    "     --client-mac MAC, --server-mac MAC\n"
+    "                        default 02:00:00:00:00:01 and 02:00:00:00:00:02\n"
+    "     --no-checksum      UDP checksum 0, which means none: for a generator that changes the "
+    "payload\n"
     "\n"
     "Presets; options given too take precedence. All preload their key space but valkey.\n"
     "  mica-small     8 B keys, 8 B values, Zipf 0.99, 95:5, 1 M keys\n"
@@ -268,6 +289,32 @@ static bool parse_arrival(struct options *options, const char *text)
            refuse("--arrival takes poisson or constant");
 }
 
+/* ---- templates ------------------------------------------------------------------------------- */
+
+static bool parse_mac(const char *name, const char *text, struct rte_ether_addr *mac)
+{
+    return rte_ether_unformat_addr(text, mac) == 0 ||
+           refuse("%s takes an address as 02:00:00:00:00:01, not '%s'", name, text);
+}
+
+static bool parse_client(struct options *options, const char *text)
+{
+    struct address address;
+    const char *colon = strchr(text, ':');
+    size_t size = colon == NULL ? strlen(text) : (size_t)(colon - text);
+    if (!address_parse(slice_of(text, size), &address) || !address_is_ipv4(&address)) {
+        return refuse("--client takes an IPv4 address and maybe a port, as 198.18.0.1:40000,"
+                      " not '%s'",
+                      text);
+    }
+    options->template_client.ipv4 = address_to_ipv4(&address);
+    uint32_t port = options->template_client.port;
+    bool right =
+        colon == NULL || parse_small("the port of --client", colon + 1, 1, UINT16_MAX, &port);
+    options->template_client.port = (uint16_t)port;
+    return right;
+}
+
 /* ---- presets --------------------------------------------------------------------------------- */
 
 static const struct {
@@ -332,6 +379,11 @@ enum long_option {
     OPTION_VERIFY,
     OPTION_JSON,
     OPTION_PLOT,
+    OPTION_WRITE_TEMPLATES,
+    OPTION_CLIENT,
+    OPTION_CLIENT_MAC,
+    OPTION_SERVER_MAC,
+    OPTION_NO_CHECKSUM,
 };
 
 static const char letters[] = "h:p:a:muc:P:n:t:r:d:q";
@@ -366,6 +418,11 @@ static const struct option words[] = {
     {"verify", no_argument, NULL, OPTION_VERIFY},
     {"json", no_argument, NULL, OPTION_JSON},
     {"plot", required_argument, NULL, OPTION_PLOT},
+    {"write-templates", required_argument, NULL, OPTION_WRITE_TEMPLATES},
+    {"client", required_argument, NULL, OPTION_CLIENT},
+    {"client-mac", required_argument, NULL, OPTION_CLIENT_MAC},
+    {"server-mac", required_argument, NULL, OPTION_SERVER_MAC},
+    {"no-checksum", no_argument, NULL, OPTION_NO_CHECKSUM},
     {NULL, 0, NULL, 0},
 };
 
@@ -400,7 +457,9 @@ static bool take_server_option(struct options *options, int code, char *text)
 static bool take_load_option(struct options *options, int code, const char *text)
 {
     switch (code) {
-    case 'c': return parse_small("-c", text, 1, 60000, &options->connections);
+    case 'c':
+        options->connections_asked = true;
+        return parse_small("-c", text, 1, 60000, &options->connections);
     case 'P': return parse_small("-P", text, 1, 8192, &options->pipeline);
     case 'n': return parse_integer("-n", text, 1, UINT64_C(1) << 50, &options->requests);
     case OPTION_DURATION: return parse_real("--duration", text, 0.01, 1e6, &options->duration_s);
@@ -432,8 +491,20 @@ static bool take_request_option(struct options *options, int code, const char *t
     case OPTION_TTL: return parse_ttl(options, text);
     case OPTION_ONE_HIT: return parse_small("--one-hit", text, 0, 100, &options->one_hit_percent);
     case OPTION_SEED: return parse_integer("--seed", text, 0, UINT64_MAX, &options->seed);
-    case OPTION_PRELOAD: options->preload = true; return true;
+    case OPTION_PRELOAD: options->preload = options->preload_asked = true; return true;
     case OPTION_VERIFY: options->verify = options->preload = true; return true;
+    default: return false;
+    }
+}
+
+static bool take_template_option(struct options *options, int code, const char *text)
+{
+    switch (code) {
+    case OPTION_WRITE_TEMPLATES: options->template_path = text; return true;
+    case OPTION_CLIENT: return parse_client(options, text);
+    case OPTION_CLIENT_MAC: return parse_mac("--client-mac", text, &options->template_client.mac);
+    case OPTION_SERVER_MAC: return parse_mac("--server-mac", text, &options->template_server.mac);
+    case OPTION_NO_CHECKSUM: options->template_no_checksum = true; return true;
     default: return false;
     }
 }
@@ -458,6 +529,7 @@ static enum options_result take_option(struct options *options, int code, char *
     }
     if (code == OPTION_HELP) {
         fputs(help, stdout);
+        fputs(help_more, stdout);
         return OPTIONS_DONE;
     }
     if (code == OPTION_VERSION) {
@@ -468,6 +540,8 @@ static enum options_result take_option(struct options *options, int code, char *
         right = take_server_option(options, code, text);
     } else if (is_request_option(code)) {
         right = take_request_option(options, code, text);
+    } else if (code >= OPTION_WRITE_TEMPLATES) {
+        right = take_template_option(options, code, text);
     } else {
         right = take_load_option(options, code, text);
     }
@@ -508,7 +582,7 @@ static bool check_datagrams(const struct options *options)
     if (!options->datagrams) {
         return true;
     }
-    if (options->connections > TRANSPORT_CHANNELS_MAX) {
+    if (options->connections > TRANSPORT_CHANNELS_MAX && options->template_path == NULL) {
         return refuse("--udp takes at most %u connections (-c)", TRANSPORT_CHANNELS_MAX);
     }
     if (options->password != NULL) {
@@ -526,6 +600,80 @@ static bool check_datagrams(const struct options *options)
     return true;
 }
 
+/* Of a run, and without a meaning in a file. */
+static bool check_template_conflicts(const struct options *options)
+{
+    const struct {
+        bool given;
+        const char *name;
+    } conflicts[] = {
+        {options->has_interface, "--interface"}, {options->password != NULL, "-a"},
+        {options->duration_s > 0, "--duration"}, {options->warmup_s > 0, "--warmup"},
+        {options->verify, "--verify"},           {options->json, "--json"},
+        {options->plot_path != NULL, "--plot"},  {options->busy, "--busy"},
+        {options->pipeline > 1, "-P"},
+    };
+    for (size_t i = 0; i < sizeof(conflicts) / sizeof(conflicts[0]); i++) {
+        if (conflicts[i].given) {
+            return refuse("%s does not go with --write-templates", conflicts[i].name);
+        }
+    }
+    return true;
+}
+
+/* One TCP connection to a file: TRex takes no more. */
+static bool check_template_stream(const struct options *options)
+{
+    if (options->datagrams) {
+        return true;
+    }
+    if (options->connections > 1) {
+        return refuse("--write-templates writes one TCP connection (-c 1), or UDP with --udp");
+    }
+    if (options->template_no_checksum) {
+        return refuse("--no-checksum goes with --udp: TCP has no frames without a checksum");
+    }
+    for (uint32_t i = 0; i < options->test_count; i++) {
+        if (options->tests[i].weights[REQUEST_PING] > 0 && options->protocol != REPLY_RESP) {
+            return refuse("-t ping over memcached's TCP: the reply differs from server to server,"
+                          " and the file has to know it");
+        }
+    }
+    return true;
+}
+
+static bool check_templates(struct options *options)
+{
+    if (options->template_path == NULL) {
+        return true;
+    }
+    if (!address_is_ipv4(&options->peer.address) || address_is_loopback(&options->peer.address)) {
+        return refuse("--write-templates needs -h with the IPv4 address of the server on the wire");
+    }
+    if (options->template_client.port + options->connections - 1 > UINT16_MAX) {
+        return refuse("%u client ports (-c) from %u on are too many", options->connections,
+                      options->template_client.port);
+    }
+    options->template_server.ipv4 = address_to_ipv4(&options->peer.address);
+    options->template_server.port = options->peer.port;
+    return check_template_conflicts(options) && check_template_stream(options);
+}
+
+/* What is not given, and is another number in a file than in a run. */
+static void default_counts(struct options *options)
+{
+    bool to_file = options->template_path != NULL;
+    if (options->requests == 0) {
+        options->requests = to_file ? REQUESTS_IN_FILE : REQUESTS;
+    }
+    if (options->connections == 0 || (to_file && !options->connections_asked)) {
+        options->connections = options->datagrams || to_file ? 1 : 50;
+    }
+    if (to_file) {
+        options->preload = options->preload_asked;
+    }
+}
+
 static bool finish(struct options *options)
 {
     if (options->test_count == 0 && !parse_tests(options, "set,get")) {
@@ -537,10 +685,7 @@ static bool finish(struct options *options)
     if (options->peer.port == 0) {
         options->peer.port = options->protocol == REPLY_RESP ? 6379 : 11211;
     }
-    if (options->datagrams && options->connections == 0) {
-        options->connections = 1;
-    }
-    options->connections = options->connections == 0 ? 50 : options->connections;
+    default_counts(options);
     struct workload workload = {.key_count = options->key_count,
                                 .key_sizes = options->key_sizes,
                                 .one_hit_percent = options->one_hit_percent};
@@ -551,7 +696,8 @@ static bool finish(struct options *options)
     if (options->password != NULL && options->protocol != REPLY_RESP) {
         return refuse("-a is RESP's");
     }
-    return check_meta(options) && check_datagrams(options) && resolve(options);
+    return check_meta(options) && check_datagrams(options) && resolve(options) &&
+           check_templates(options);
 }
 
 static bool find_preset(struct options *options, int argument_count, char **arguments)
@@ -576,11 +722,12 @@ enum options_result options_parse(struct options *options, int argument_count, c
         .host = "127.0.0.1",
         .cpu = -1,
         .pipeline = 1,
-        .requests = 100000,
         .timeout_s = 10,
         .poisson = true,
         .key_count = 100000,
         .seed = random_seed() >> 1,
+        .template_client = {{{2, 0, 0, 0, 0, 1}}, 0xc6120001U, 40000},
+        .template_server = {{{2, 0, 0, 0, 0, 2}}, 0, 0},
     };
     if (!parse_key_size(options, "16") || !parse_value_size(options, "3") ||
         !find_preset(options, argument_count, arguments)) {

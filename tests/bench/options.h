@@ -3,6 +3,7 @@
 #define NICACHED_TESTS_BENCH_OPTIONS_H
 
 #include "config/config.h"
+#include "tests/bench/template_frame.h"
 #include "tests/bench/workload.h"
 
 #define OPTIONS_TESTS_MAX 8U
@@ -27,6 +28,7 @@ struct options {
     const char *password;
 
     uint32_t connections, pipeline;
+    bool connections_asked; /* on the command line, not by a preset */
     uint64_t requests;
     double duration_s, warmup_s, timeout_s;
     double rate;
@@ -43,8 +45,13 @@ struct options {
     uint64_t seed;
 
     bool preload, verify, json, quiet;
+    bool preload_asked; /* on the command line, not by a preset */
     const char *plot_path;
     const char *preset;
+
+    const char *template_path; /* not NULL: requests go to this file, and no server is asked */
+    struct template_end template_client, template_server;
+    bool template_no_checksum;
 };
 
 enum options_result { OPTIONS_RUN, OPTIONS_DONE, OPTIONS_WRONG };

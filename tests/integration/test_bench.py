@@ -153,63 +153,77 @@ def test_frame_load_refusals():
 # ---- the generator proven right ---------------------------------------------------------------------
 
 
-@contextlib.contextmanager
-def delay_server(*words):
-    process = subprocess.Popen([str(word) for word in (DELAY_SERVER, *words)], text=True,
-                               stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+class Prompt(NoNamespace):
+    """What runs here goes before other work, where that is allowed: the runs are about a second long, and sleep
+    most of the time."""
+
+    allowed = run("chrt", "-r", "1", "true", check=False).returncode == 0
+
+    def command(self, *words):
+        return super().command(*(["chrt", "-r", "1"] if self.allowed else []), *words)
+
+
+def ping_delay_server(server_words, *words):
+    """One ping test against a delay server: the generator's latencies, and the delays that the server itself
+    measured, sorted, both in us."""
+    process = Prompt().popen(DELAY_SERVER, *server_words, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
-        yield int(process.stdout.readline())
+        test, = bench(Prompt(), "-p", int(process.stdout.readline()), "-t", "ping", *words)["tests"]
+        measured, _ = process.communicate(timeout=10)
     finally:
-        process.stdin.close()
-        process.wait(timeout=10)
+        process.kill()
+        process.wait()
+    return test["latency_us"]["all"], sorted(int(line) / 1000 for line in measured.split())
 
 
-def attempts(check, count=8):
-    """Other work on the machine disturbs single runs: one quiet run is enough."""
-    for left in reversed(range(count)):
-        try:
-            return check()
-        except AssertionError:
-            if left == 0:
-                raise
+QUANTILES = {"p50": 0.5, "p75": 0.75, "p90": 0.9}
+HISTOGRAM = 0.004  # its buckets' half width
 
 
-@pytest.mark.parametrize("loop", [["-c", 4, "-n", 400], ["-c", 50, "--rate", 500, "-n", 400]])
+def check_against_measured(loop):
+    """No quantile may lie below the server's: every request took at least as long as its reply was held back.
+    Returns how far they lie above, at most; that also has the two ways over the loopback in it."""
+    latency, measured = ping_delay_server([50000], *loop)
+    assert latency["count"] == len(measured) == 400 and measured[0] >= 50000
+    excess = 0
+    for name, share in {**QUANTILES, "p99": 0.99, "max": 1}.items():
+        server_us = measured[min(int(share * 400), 399)] if share < 1 else measured[-1]
+        below = measured[max(int(share * 400) - 1, 0)]
+        assert latency[name] >= below * (1 - HISTOGRAM), name
+        if name in QUANTILES:
+            excess = max(excess, latency[name] / server_us - 1)
+    return excess
+
+
+@pytest.mark.parametrize("loop", [["-c", 20, "-n", 400], ["-c", 100, "--rate", 500, "-n", 400]])
 def test_known_delay(loop):
-    def check():
-        with delay_server(5000) as port:
-            test, = bench(NoNamespace(), "-p", port, "-t", "ping", *loop)["tests"]
-        latency = test["latency_us"]["all"]
-        assert latency["min"] >= 5000
-        assert latency["p50"] == pytest.approx(5050, rel=0.02)
-    attempts(check)
+    """Percentiles within 2 %, over real sockets. tests/unit/bench/load_test.c shows the same in virtual time,
+    where nothing disturbs it. Here other work on the machine can hold up a packet on its way, which is no
+    fault of the generator but does count in what it measures: hence three tries for the upper bound. The lower
+    bound has to hold each time."""
+    excesses = []
+    while not excesses or (min(excesses) >= 0.02 and len(excesses) < 3):
+        excesses.append(check_against_measured(loop))
+    assert min(excesses) < 0.02, excesses
 
 
 STALL = [300, 200]  # after 300 ms, for 200 ms
 
 
 def test_stall_shows_in_open_loop():
-    def check():
-        with delay_server(100, *STALL) as port:
-            test, = bench(NoNamespace(), "-p", port, "-t", "ping", "--rate", 1000, "--arrival", "constant",
-                          "-n", 1000, "-c", 20)["tests"]
-        # A fifth of the requests were meant to leave within the stall: they waited 0 to 200 ms.
-        latency = test["latency_us"]["all"]
-        assert 190e3 < latency["p99.9"] <= latency["max"] < 260e3
-        assert 140e3 < latency["p95"] < 180e3
-        assert 80e3 < latency["p90"] < 130e3
-        assert latency["p50"] < 20e3
-    attempts(check)
+    latency, _ = ping_delay_server([100, *STALL], "--rate", 1000, "--arrival", "constant", "-n", 1000, "-c", 20)
+    # A fifth of the requests were meant to leave within the stall: they waited 0 to 200 ms. Other work on the
+    # machine can only make it more.
+    assert 190e3 < latency["p99.9"] <= latency["max"]
+    assert 140e3 < latency["p95"]
+    assert 80e3 < latency["p90"]
+    assert latency["p50"] < 20e3
 
 
 def test_stall_hides_in_closed_loop():
     """The contrast: one connection that waits for each reply sees the stall once."""
-    def check():
-        with delay_server(100, *STALL) as port:
-            test, = bench(NoNamespace(), "-p", port, "-t", "ping", "-c", 1, "-n", 3000)["tests"]
-        latency = test["latency_us"]["all"]
-        assert latency["p99"] < 20e3 and latency["max"] > 190e3
-    attempts(check)
+    latency, _ = ping_delay_server([100, *STALL], "-c", 1, "-n", 3000)
+    assert latency["p99"] < 20e3 and latency["max"] > 190e3
 
 
 class WrongServer(socketserver.ThreadingTCPServer):
