@@ -29,8 +29,7 @@ void doorbell_deinit(struct doorbell *doorbell)
 
 void doorbell_may_wait(struct doorbell *doorbell)
 {
-    __atomic_store_n(&doorbell->asleep, true, __ATOMIC_RELAXED);
-    __atomic_thread_fence(__ATOMIC_SEQ_CST); /* B: see channel.h */
+    (void)__atomic_exchange_n(&doorbell->asleep, true, __ATOMIC_ACQ_REL); /* B: see channel.h */
 }
 
 void doorbell_wait(struct doorbell *doorbell)
@@ -40,9 +39,10 @@ void doorbell_wait(struct doorbell *doorbell)
     (void)got; /* interrupted: the caller looks, and waits again */
 }
 
+/* An exchange too, so that it reads what the last sender wrote: B may read this one. */
 void doorbell_awake(struct doorbell *doorbell)
 {
-    __atomic_store_n(&doorbell->asleep, false, __ATOMIC_RELAXED);
+    (void)__atomic_exchange_n(&doorbell->asleep, false, __ATOMIC_ACQ_REL);
 }
 
 void doorbell_ring(struct doorbell *doorbell)
@@ -54,9 +54,7 @@ void doorbell_ring(struct doorbell *doorbell)
 
 static void ring_if_asleep(struct doorbell *doorbell)
 {
-    __atomic_thread_fence(__ATOMIC_SEQ_CST); /* A: see channel.h */
-    if (__atomic_load_n(&doorbell->asleep, __ATOMIC_RELAXED) &&
-        __atomic_exchange_n(&doorbell->asleep, false, __ATOMIC_RELAXED)) {
+    if (__atomic_exchange_n(&doorbell->asleep, false, __ATOMIC_ACQ_REL)) { /* A: see channel.h */
         doorbell_ring(doorbell);
     }
 }

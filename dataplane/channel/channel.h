@@ -9,10 +9,11 @@
  *
  *   doorbell_may_wait; all channels empty? -> doorbell_wait; in either case doorbell_awake
  *
- * Why no message is missed: the sender puts it into the channel and then reads `asleep`; the
- * receiver writes `asleep` and then looks into its channels. Between the two steps of each stands a
- * full fence (A in channel_send, B in doorbell_may_wait), so at least one of them sees what the
- * other did. A sender makes a system call only if the receiver waits.
+ * Why no message is missed: the sender puts it into the channel and then exchanges `asleep` for
+ * false (A in channel_send); the receiver exchanges it for true (B in doorbell_may_wait) and then
+ * looks into its channels. If A comes after B, the sender finds it true and rings; if before, B has
+ * read what A wrote or something later, so that the look sees the message. A sender makes a system
+ * call only if the receiver waits.
  */
 #ifndef NICACHED_CHANNEL_CHANNEL_H
 #define NICACHED_CHANNEL_CHANNEL_H

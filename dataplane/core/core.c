@@ -32,9 +32,14 @@ static int listen_on(struct core *core, const struct address *address, int64_t p
     struct endpoint endpoint = {*address, (uint16_t)port};
     char text[ENDPOINT_TEXT_BYTES_MAX];
     endpoint_format(&endpoint, text);
-    int code = listener == LISTENER_MEMCACHE_UDP
-                   ? socket_open_udp(core->sockets, &endpoint, listener)
-                   : socket_listen(core->sockets, &endpoint, listener);
+    int code = 0;
+    if (listener == LISTENER_MEMCACHE_UDP) {
+        code = socket_open_udp(core->sockets, &endpoint, listener);
+    } else {
+        /* The first worker makes sure that we share the port with ourselves only. */
+        code = core->options.number == 0 ? socket_probe_endpoint(&endpoint) : 0;
+        code = code == 0 ? socket_listen(core->sockets, &endpoint, listener) : code;
+    }
     return code == 0 ? 0 : fail(error, text, code);
 }
 

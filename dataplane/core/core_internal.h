@@ -219,7 +219,9 @@ struct core {
     struct outbox *outboxes;   /* by worker: messages that found their channel full */
 
     int wake_fd;
-    bool asleep;         /* atomic: whoever sends a message writes wake_fd */
+    uint8_t padding_before[64]; /* `asleep` is written by other workers, the rest is read by ours */
+    bool asleep;                /* atomic: whoever sends a message writes wake_fd */
+    uint8_t padding_behind[64];
     bool stop_requested; /* atomic */
     uint64_t idle_since_us;
 };
