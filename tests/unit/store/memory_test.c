@@ -191,6 +191,8 @@ static void the_limit_changes_live(void **state)
         filled++;
     }
     assert_in_range(filled, 400, 560);
+    /* Somebody who wanted a large block and went away must not be in the way. */
+    assert_null(memory_allocate(&world->memory, 5 * MEBIBYTE, MEMORY_LIMITED));
     memory_set_limit(&world->memory, 64 * MEBIBYTE);
     serve_tasks(world);
     assert_true(world->memory.resident_bytes >= 50 * MEBIBYTE);
