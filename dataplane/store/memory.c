@@ -536,7 +536,7 @@ static bool wants_chunk(const struct memory *memory)
 {
     const struct region *region = &memory->region;
     uint32_t ready = region->free_chunks + region->pending_chunks, most = chunks_max(memory);
-    if (region->backed_chunks >= most || region->wanted_chunks > 0) {
+    if (region->backed_chunks + region->wanted_chunks >= most) {
         return false;
     }
     if (memory->limit_bytes != 0) {

@@ -18,6 +18,7 @@
 #include <sanitizer/asan_interface.h>
 #define memory_poison(address, bytes)   ASAN_POISON_MEMORY_REGION((address), (bytes))
 #define memory_unpoison(address, bytes) ASAN_UNPOISON_MEMORY_REGION((address), (bytes))
+#define memory_is_poisoned(address)     __asan_address_is_poisoned(address)
 #define MEMORY_CHECKING                 1
 #else
 #define memory_poison(address, bytes)   ((void)(address), (void)(bytes))

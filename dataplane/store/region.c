@@ -416,37 +416,45 @@ static bool map_chunk(uint8_t *address, int flags)
                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | flags, -1, 0) != MAP_FAILED;
 }
 
-/* A mapping of reserved hugepages fails at once when there are none; then it is as it was. */
-static void map_hugepage(struct region *region, uint8_t *address)
+static void map_ordinary(const struct region *region, uint8_t *address)
 {
-    if (region->use_hugepages && map_chunk(address, MAP_HUGETLB | 21 << MAP_HUGE_SHIFT)) {
-        prefer_node(region, address, REGION_CHUNK_BYTES);
-        __atomic_fetch_add(&region->huge_chunks, 1, __ATOMIC_RELAXED);
+    CHECK(map_chunk(address, MAP_NORESERVE));
+    prefer_node(region, address, REGION_CHUNK_BYTES);
+    (void)madvise(address, REGION_CHUNK_BYTES, MADV_HUGEPAGE);
+}
+
+/* False when no reserved hugepage is left. By then the failed call has unmapped what was there. */
+static bool map_hugepage(const struct region *region, uint8_t *address)
+{
+    if (!map_chunk(address, MAP_HUGETLB | 21 << MAP_HUGE_SHIFT)) {
+        map_ordinary(region, address);
+        return false;
     }
+    prefer_node(region, address, REGION_CHUNK_BYTES);
+    return true;
 }
 
 static void populate(struct region *region, uint32_t number)
 {
     uint8_t *address = region->base + number * REGION_CHUNK_BYTES;
-    map_hugepage(region, address);
+    bool is_huge = region->use_hugepages && map_hugepage(region, address);
     /* Without MADV_POPULATE_WRITE (Linux < 5.14) the pages come when they are touched. */
     (void)madvise(address, REGION_CHUNK_BYTES, MADV_POPULATE_WRITE);
-    region->chunks[number] = (struct chunk){.bin = BIN_NONE};
+    region->chunks[number] = (struct chunk){.bin = BIN_NONE, .is_huge = is_huge};
+    __atomic_fetch_add(&region->huge_chunks, is_huge, __ATOMIC_RELAXED);
 }
 
 static void release_pages(struct region *region, uint32_t number)
 {
     uint8_t *address = region->base + number * REGION_CHUNK_BYTES;
+    bool is_huge = region->chunks[number].is_huge;
     memory_unpoison(address, REGION_CHUNK_BYTES);
-    if (__atomic_load_n(&region->huge_chunks, __ATOMIC_RELAXED) == 0) {
+    if (is_huge) {
+        map_ordinary(region, address);
+    } else {
         (void)madvise(address, REGION_CHUNK_BYTES, MADV_DONTNEED);
-        return;
     }
-    /* It may be a reserved hugepage: back to ordinary pages. */
-    if (map_chunk(address, MAP_NORESERVE)) {
-        prefer_node(region, address, REGION_CHUNK_BYTES);
-        (void)madvise(address, REGION_CHUNK_BYTES, MADV_HUGEPAGE);
-    }
+    __atomic_fetch_sub(&region->huge_chunks, is_huge, __ATOMIC_RELAXED);
 }
 
 void region_serve(struct region *region, uint32_t number)

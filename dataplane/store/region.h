@@ -66,6 +66,7 @@ struct chunk {
     uint16_t used_units;
     uint16_t longest_run; /* of free units */
     bool draining;        /* to become empty: nothing is taken from it */
+    bool is_huge;         /* a reserved hugepage */
     uint8_t bin;
     uint8_t distance[REGION_CHUNK_UNITS]; /* from a unit back to the start of its run */
     struct span spans[REGION_SPANS];

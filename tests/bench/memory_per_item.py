@@ -127,14 +127,14 @@ class Server:
 
 
 def settled(connection):
-    """Retired items have been freed, figures are up to date."""
-    before = None
-    while True:
+    """The figures after a second without a change: retired items are freed, segments have moved."""
+    before, unchanged = None, 0
+    while unchanged < 4:
         time.sleep(0.3)
         now = connection.info()
-        if now.get("used_memory_retired", 0) == 0 and before == now["used_memory"]:
-            return now
+        unchanged = unchanged + 1 if before == now["used_memory"] else 0
         before = now["used_memory"]
+    return now
 
 
 def per_item(after, before, names, items, size):

@@ -11,6 +11,7 @@
 #include "dataplane/base/check.h"
 #include "dataplane/base/hash.h"
 #include "dataplane/store/memory.h"
+#include "dataplane/store/memory_poison.h"
 
 #define MEBIBYTE (UINT64_C(1) << 20)
 #define BLOCKS   4000U
@@ -190,6 +191,8 @@ static void the_limit_changes_live(void **state)
         filled++;
     }
     assert_in_range(filled, 400, 560);
+    /* Somebody who wanted a large block and went away must not be in the way. */
+    assert_null(memory_allocate(&world->memory, 5 * MEBIBYTE, MEMORY_LIMITED));
     memory_set_limit(&world->memory, 64 * MEBIBYTE);
     serve_tasks(world);
     assert_true(world->memory.resident_bytes >= 50 * MEBIBYTE);
@@ -255,6 +258,29 @@ static void pages_go_from_class_to_class(void **state)
     }
     assert_int_equal(world->memory.item_bytes, 0);
     assert_int_equal(world->memory.span_bytes, 0);
+    destroy_world(world);
+}
+
+/* Of a few chunks only: on a machine that has reserved hugepages others want them, too. */
+static void hugepages_are_taken_while_there_are_some(void **state)
+{
+    struct world *world = calloc(1, sizeof(*world));
+    struct memory_options options = {.limit_bytes = 6 * MEBIBYTE, .use_hugepages = true};
+    assert_true(memory_init(&world->memory, &options));
+    for (uint32_t round = 0; round < 3; round++) {
+        memory_set_limit(&world->memory, (6 + 4 * (uint64_t)round % 8) * MEBIBYTE);
+        serve_tasks(world);
+        assert_in_range(memory_huge_bytes(&world->memory), 0, world->memory.resident_bytes);
+        uint32_t filled = 0;
+        while (fill_block(world, &world->blocks[filled], 30000)) {
+            filled++;
+        }
+        assert_in_range(filled, 150, 400);
+        empty_all(world);
+    }
+    memory_set_limit(&world->memory, 1);
+    serve_tasks(world);
+    assert_true(memory_huge_bytes(&world->memory) <= REGION_CHUNK_BYTES);
     destroy_world(world);
 }
 
@@ -343,6 +369,34 @@ static void a_span_can_be_taken_back(void **state)
     destroy_world(world);
 }
 
+/* In the checking builds: what is freed is not what it was, and a touch is reported. */
+static void freed_memory_is_unusable(void **state)
+{
+#if MEMORY_CHECKING
+    struct world *world = create_world(0);
+    uint8_t *small = memory_allocate(&world->memory, 100, MEMORY_LIMITED);
+    uint8_t *other = memory_allocate(&world->memory, 100, MEMORY_LIMITED);
+    uint8_t *large = memory_allocate(&world->memory, 100000, MEMORY_LIMITED);
+    memset(small, 1, 100);
+    memset(large, 1, 100000);
+    memory_free(&world->memory, small);
+    memory_free(&world->memory, large);
+#ifdef memory_is_poisoned
+    assert_true(memory_is_poisoned(small) && memory_is_poisoned(small + 99));
+    assert_true(memory_is_poisoned(large) && memory_is_poisoned(large + 99999));
+    assert_false(memory_is_poisoned(other));
+#else
+    assert_int_equal(small[2], MEMORY_PATTERN);
+    assert_int_equal(small[99], MEMORY_PATTERN);
+    assert_int_equal(large[99999], MEMORY_PATTERN);
+#endif
+    memory_free(&world->memory, other);
+    destroy_world(world);
+#else
+    skip();
+#endif
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -351,9 +405,11 @@ int main(void)
         cmocka_unit_test(the_limit_bounds_pages_too),
         cmocka_unit_test(the_limit_changes_live),
         cmocka_unit_test(large_blocks_find_room_among_scattered_chunks),
+        cmocka_unit_test(hugepages_are_taken_while_there_are_some),
         cmocka_unit_test(pages_go_from_class_to_class),
         cmocka_unit_test(spans_become_empty_by_moving),
         cmocka_unit_test(a_span_can_be_taken_back),
+        cmocka_unit_test(freed_memory_is_unusable),
     };
     return cmocka_run_group_tests_name("memory", tests, NULL, NULL);
 }
