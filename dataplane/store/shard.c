@@ -6,6 +6,8 @@
 
 #include <stdlib.h>
 
+#include <rte_cycles.h>
+
 #include "dataplane/base/check.h"
 #include "dataplane/base/hash.h"
 #include "dataplane/base/rcu.h"
@@ -21,6 +23,7 @@ struct shard *shard_create(const struct shard_options *options)
     shard->number = options->number;
     shard->metrics = options->metrics;
     shard->random_state = 0x9E3779B97F4A7C15ULL + options->number;
+    shard->long_cycles = UPKEEP_LONG_US * rte_get_tsc_hz() / 1000000;
     memory_init(&shard->memory, options->maxmemory_bytes);
     retire_init(&shard->retire);
     shard->services = (struct index_services){.memory = &shard->memory,

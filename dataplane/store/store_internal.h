@@ -16,8 +16,9 @@ struct database {
 
 struct expiry_sweep {
     uint64_t last_us;
-    uint32_t database; /* whose turn it is */
-    bool found_many;   /* the last slice was worth its cost: go on at once */
+    uint64_t due_millionths; /* of keys that the walk should have passed by now */
+    uint32_t database;       /* whose turn it is */
+    bool found_many;         /* the last slice was worth its cost: go on at once */
 };
 
 /* A flushed index on its way out. */
@@ -25,6 +26,8 @@ struct dismantling {
     struct dismantling *next;
     struct index *index;
 };
+
+#define UPKEEP_LONG_US 200
 
 struct shard {
     struct memory memory;
@@ -36,6 +39,8 @@ struct shard {
     uint64_t random_state;
     struct dismantling *dismantling_first, *dismantling_last;
     struct expiry_sweep sweep;
+    uint64_t long_cycles;                        /* of a pass that is counted */
+    uint64_t longest_cycles[UPKEEP_CAUSE_COUNT]; /* owner writes, anybody reads, relaxed */
     struct database databases[SHARD_DATABASE_COUNT];
 };
 
