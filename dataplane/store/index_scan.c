@@ -113,7 +113,7 @@ struct walk {
     void *argument;
 };
 
-#define PREFETCH_DISTANCE 8
+#define PREFETCH_DISTANCE 16
 
 /* What was at an empty position, and all below it, is in the children now. */
 static bool has_moved_on(const struct segment *segment, uint32_t position)

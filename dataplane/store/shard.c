@@ -6,6 +6,8 @@
 
 #include <stdlib.h>
 
+#include <rte_cycles.h>
+
 #include "dataplane/base/check.h"
 #include "dataplane/base/hash.h"
 #include "dataplane/base/rcu.h"
@@ -29,6 +31,7 @@ struct shard *shard_create(const struct shard_options *options)
         free(shard);
         return NULL;
     }
+    shard->long_cycles = UPKEEP_LONG_US * rte_get_tsc_hz() / 1000000;
     retire_init(&shard->retire);
     shard->services = (struct index_services){.memory = &shard->memory,
                                               .retire = &shard->retire,

@@ -208,6 +208,12 @@ void shard_take_message(struct shard *shard, const struct message *message);
 struct type_book {
     uint64_t count, bytes;
 };
+/* What growing and shrinking (writes that pay for it included), expiring and freeing added to one
+ * pass at most, in cycles of the TSC. Any thread. Passes of over 200 us are counted (INFO store).
+ */
+enum upkeep_cause { UPKEEP_GROWTH, UPKEEP_EXPIRY, UPKEEP_RECLAIM, UPKEEP_CAUSE_COUNT };
+uint64_t shard_longest_upkeep(const struct shard *shard, enum upkeep_cause cause);
+void shard_reset_longest_upkeep(struct shard *shard); /* owner */
 
 struct shard_memory {
     uint64_t used_bytes; /* items, blobs and index: what maxmemory bounds */

@@ -1,15 +1,26 @@
 /* Active expiry: finds items whose time has come though nobody asks for them.
  *
- * A slice looks at the next few items of one database. With nothing to find that is one slice per
- * SWEEP_PERIOD_US; a slice in which many had expired is followed by another in the next pass, so a
- * cache full of expired items gives its memory back at once. Thread: the owner. Bounded: see the
- * constants. */
+ * The walk goes round through a database at a pace that brings it everywhere within SWEEP_ROUND_S,
+ * so a cache full of expired items gives its memory back by itself. Where only few keys can expire,
+ * it is slower by as much: what they can hold is little. A slice in which many had expired is
+ * followed by another at once. Thread: the owner. Bounded: SWEEP_BUDGET_US per pass, and one slice
+ * more. */
+#include <rte_cycles.h>
+
 #include "dataplane/store/store_internal.h"
 
-#define SWEEP_ITEMS      32
-#define SWEEP_PERIOD_US  250
-#define SWEEP_SLICES_MAX 16 /* a worker that slept catches up by so many */
-#define MANY             (SWEEP_ITEMS / 4)
+#define SWEEP_ITEMS     32 /* of a slice */
+#define MANY            (SWEEP_ITEMS / 4)
+#define SWEEP_BUDGET_US 20
+#define SWEEP_ROUND_S   20
+/* The pace counts for every key that can expire this many others. */
+#define KEYS_PER_EXPIRY 10
+/* A small database is walked four times per second, and none slower than so many keys per second.
+ */
+#define ROUNDS_PER_S_MAX 4
+#define KEYS_PER_S_MIN   128000
+#define CATCH_UP_US_MAX  250000 /* a worker that slept */
+#define MILLIONTHS       1000000ULL
 
 struct sweep_slice {
     uint64_t wall_ms;
@@ -31,8 +42,13 @@ static uint32_t sweep_database(struct shard *shard, uint32_t number, uint64_t wa
     struct sweep_slice slice = {.wall_ms = wall_ms};
     database->sweep_cursor =
         index_scan(database->index, database->sweep_cursor, SWEEP_ITEMS, collect_expired, &slice);
+    const struct key *keys[SWEEP_ITEMS];
     for (uint32_t i = 0; i < slice.count; i++) {
-        shard_expire(shard, number, &slice.expired[i]);
+        keys[i] = &slice.expired[i];
+    }
+    shard_prefetch_bulk(shard, number, keys, slice.count);
+    for (uint32_t i = 0; i < slice.count; i++) {
+        shard_expire(shard, number, keys[i]);
     }
     return slice.count;
 }
@@ -51,27 +67,61 @@ static uint32_t next_database(struct shard *shard)
     return SHARD_DATABASE_COUNT;
 }
 
-static uint32_t slices_due(struct expiry_sweep *sweep, uint64_t now_us)
+static uint64_t lesser(uint64_t a, uint64_t b)
 {
-    uint64_t due = (now_us - sweep->last_us) / SWEEP_PERIOD_US;
-    if (due == 0) {
-        return sweep->found_many ? 1 : 0;
+    return a < b ? a : b;
+}
+
+/* In keys per second. */
+static uint64_t pace(const struct shard *shard)
+{
+    uint64_t keys = 0, expiring = 0;
+    for (uint32_t i = 0; i < SHARD_DATABASE_COUNT; i++) {
+        if (shard->databases[i].expiry_count > 0) {
+            keys += shard->databases[i].key_count;
+            expiring += shard->databases[i].expiry_count;
+        }
     }
+    uint64_t wanted = lesser(keys, expiring * KEYS_PER_EXPIRY) / SWEEP_ROUND_S;
+    uint64_t least = lesser(keys * ROUNDS_PER_S_MAX, KEYS_PER_S_MIN);
+    return wanted > least ? wanted : least;
+}
+
+static void note_time(struct shard *shard, uint64_t now_us)
+{
+    struct expiry_sweep *sweep = &shard->sweep;
+    uint64_t passed_us = lesser(now_us - sweep->last_us, CATCH_UP_US_MAX);
     sweep->last_us = now_us;
-    return due < SWEEP_SLICES_MAX ? (uint32_t)due : SWEEP_SLICES_MAX;
+    sweep->due_millionths += passed_us * pace(shard);
+}
+
+static bool is_due(const struct expiry_sweep *sweep)
+{
+    return sweep->found_many || sweep->due_millionths >= SWEEP_ITEMS * MILLIONTHS;
+}
+
+/* False: there is nothing that could expire. */
+static bool sweep_slice(struct shard *shard, uint64_t wall_ms)
+{
+    struct expiry_sweep *sweep = &shard->sweep;
+    uint32_t number = next_database(shard);
+    if (number == SHARD_DATABASE_COUNT) {
+        sweep->found_many = false;
+        sweep->due_millionths = 0;
+        return false;
+    }
+    sweep->found_many = sweep_database(shard, number, wall_ms) >= MANY;
+    sweep->due_millionths -= lesser(sweep->due_millionths, SWEEP_ITEMS * MILLIONTHS);
+    return true;
 }
 
 bool shard_sweep_expired(struct shard *shard, const struct instant *now)
 {
-    for (uint32_t slices = slices_due(&shard->sweep, now->mono_us); slices > 0; slices--) {
-        uint32_t number = next_database(shard);
-        if (number == SHARD_DATABASE_COUNT) {
-            shard->sweep.found_many = false;
-            return false;
-        }
-        shard->sweep.found_many = sweep_database(shard, number, now->wall_ms) >= MANY;
+    uint64_t end = rte_rdtsc() + SWEEP_BUDGET_US * rte_get_tsc_hz() / 1000000;
+    note_time(shard, now->mono_us);
+    while (is_due(&shard->sweep) && sweep_slice(shard, now->wall_ms) && rte_rdtsc() < end) {
     }
-    return shard->sweep.found_many;
+    return is_due(&shard->sweep);
 }
 
 /* ---- INFO's avg_ttl ---------------------------------------------------------------------------

@@ -3,6 +3,8 @@
  * step is bounded. */
 #include <stdlib.h>
 
+#include <rte_cycles.h>
+
 #include "dataplane/base/check.h"
 #include "dataplane/channel/channel.h"
 #include "dataplane/store/segment.h"
@@ -147,19 +149,70 @@ static bool maintain_memory(struct shard *shard, const struct instant *now)
     return more;
 }
 
+static void note_cost(struct shard *shard, enum upkeep_cause cause, uint64_t cycles)
+{
+    static const enum metric long_passes[UPKEEP_CAUSE_COUNT] = {
+        [UPKEEP_GROWTH] = METRIC_STORE_LONG_GROWTH,
+        [UPKEEP_EXPIRY] = METRIC_STORE_LONG_EXPIRY,
+        [UPKEEP_RECLAIM] = METRIC_STORE_LONG_RECLAIM,
+    };
+    if (cycles > shard->longest_cycles[cause]) {
+        __atomic_store_n(&shard->longest_cycles[cause], cycles, __ATOMIC_RELAXED);
+    }
+    if (UNLIKELY(cycles > shard->long_cycles)) {
+        metric_add(shard->metrics, long_passes[cause], 1);
+    }
+}
+
+static bool grow(struct shard *shard)
+{
+    uint64_t start = rte_rdtsc(), by_writes = shard->services.growth_cycles;
+    bool more = maintain_indexes(shard);
+    note_cost(shard, UPKEEP_GROWTH, by_writes + rte_rdtsc() - start);
+    shard->services.growth_cycles = 0;
+    shard->services.moves_left = MOVES_PER_PASS_MAX;
+    return more;
+}
+
+static bool expire(struct shard *shard, const struct instant *now)
+{
+    uint64_t start = rte_rdtsc();
+    bool more = shard_sweep_expired(shard, now);
+    note_cost(shard, UPKEEP_EXPIRY, rte_rdtsc() - start);
+    return more;
+}
+
+static void reclaim(struct shard *shard, const struct instant *now)
+{
+    uint64_t start = rte_rdtsc();
+    retire_send(&shard->retire, shard->services.to_reclaimer, shard->number, now->mono_us);
+    free_returned(shard, FREES_PER_PASS);
+    dismantle(shard, DISMANTLED_PER_PASS);
+    note_cost(shard, UPKEEP_RECLAIM, rte_rdtsc() - start);
+}
+
 bool shard_maintain(struct shard *shard, const struct instant *now)
 {
     shard->services.pass++;
     shard->services.now_us = now->mono_us;
     run_delayed_flushes(shard, now->wall_ms);
-    shard->services.moves_left = MOVES_PER_PASS_MAX;
-    bool more = maintain_indexes(shard);
-    more |= shard_sweep_expired(shard, now);
-    retire_send(&shard->retire, shard->services.to_reclaimer, shard->number, now->mono_us);
-    free_returned(shard, FREES_PER_PASS);
-    dismantle(shard, DISMANTLED_PER_PASS);
+    bool more = grow(shard);
+    more |= expire(shard, now);
+    reclaim(shard, now);
     more |= maintain_memory(shard, now);
     return more || retire_has_returned(&shard->retire) || shard->dismantling_first != NULL;
+}
+
+uint64_t shard_longest_upkeep(const struct shard *shard, enum upkeep_cause cause)
+{
+    return __atomic_load_n(&shard->longest_cycles[cause], __ATOMIC_RELAXED);
+}
+
+void shard_reset_longest_upkeep(struct shard *shard)
+{
+    for (uint32_t cause = 0; cause < UPKEEP_CAUSE_COUNT; cause++) {
+        __atomic_store_n(&shard->longest_cycles[cause], 0, __ATOMIC_RELAXED);
+    }
 }
 
 bool shard_is_waiting(const struct shard *shard)

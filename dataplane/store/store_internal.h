@@ -17,8 +17,9 @@ struct database {
 
 struct expiry_sweep {
     uint64_t last_us;
-    uint32_t database; /* whose turn it is */
-    bool found_many;   /* the last slice was worth its cost: go on at once */
+    uint64_t due_millionths; /* of keys that the walk should have passed by now */
+    uint32_t database;       /* whose turn it is */
+    bool found_many;         /* the last slice was worth its cost: go on at once */
 };
 
 /* Spans that are being emptied: see shard_defrag.c. */
@@ -46,6 +47,7 @@ struct shared_state {
     uint64_t removals;
     uint8_t rest_of_line[48];
 };
+#define UPKEEP_LONG_US 200
 
 struct shard {
     struct shared_state shared;
@@ -63,6 +65,8 @@ struct shard {
     struct memory_task unsent_task;          /* memory NULL: none */
     struct type_book types[ITEM_TYPE_COUNT]; /* owner writes, anybody reads, relaxed */
     struct blob *returned_blobs; /* see item.h: pushed by anybody, taken by the holder */
+    uint64_t long_cycles;                        /* of a pass that is counted */
+    uint64_t longest_cycles[UPKEEP_CAUSE_COUNT]; /* owner writes, anybody reads, relaxed */
     struct database databases[SHARD_DATABASE_COUNT];
 };
 
