@@ -114,5 +114,8 @@ uint32_t channel_receive_burst(struct channel *channel, struct message *messages
 
 bool channel_is_empty(const struct channel *channel)
 {
-    return rte_ring_empty(channel->ring) != 0;
+    /* rte_ring_empty reads without the atomics that a look from beside the queue needs. */
+    const struct rte_ring *ring = channel->ring;
+    return __atomic_load_n(&ring->prod.tail, __ATOMIC_ACQUIRE) ==
+           __atomic_load_n(&ring->cons.tail, __ATOMIC_RELAXED);
 }

@@ -290,6 +290,13 @@ static uint16_t transmit(void *context, uint16_t worker, struct rte_mbuf **frame
     return 0;
 }
 
+/* rte_ring_empty reads without the atomics that a look from beside the queue needs. */
+static bool ring_is_empty(const struct rte_ring *ring)
+{
+    return __atomic_load_n(&ring->prod.tail, __ATOMIC_ACQUIRE) ==
+           __atomic_load_n(&ring->cons.tail, __ATOMIC_RELAXED);
+}
+
 static bool has_frames(void *context, uint16_t worker)
 {
     const struct distributor *distributor = context;
@@ -297,12 +304,12 @@ static bool has_frames(void *context, uint16_t worker)
     uint32_t worker_count = distributor->options.worker_count;
     bool any = own->kept_first < own->kept_end;
     for (uint32_t from = 0; from < worker_count && !any; from++) {
-        any = from != worker && !rte_ring_empty(ring_between(distributor, from, worker));
+        any = from != worker && !ring_is_empty(ring_between(distributor, from, worker));
     }
     for (uint32_t from = worker + distributor->options.queue_count;
          worker < distributor->options.queue_count && from < worker_count && !any;
          from += distributor->options.queue_count) {
-        any = !rte_ring_empty(distributor->output_rings[from]);
+        any = !ring_is_empty(distributor->output_rings[from]);
     }
     return any;
 }
