@@ -104,11 +104,12 @@ static void resume(struct core *core, struct conversation *conversation)
     core_continue(core, conversation);
 }
 
-/* The list may change with each that goes on; none of them comes to wait again meanwhile. */
+/* The list may change with each that goes on. Should one of them lend the shard again, the others
+ * wait for the next time. */
 void core_continue_awaiting_shard(struct core *core)
 {
     struct conversation *conversation = core->deferred;
-    while (conversation != NULL) {
+    while (conversation != NULL && !core_shard_is_lent(core)) {
         if (conversation->session.blocked == SESSION_AWAITS_SHARD) {
             resume(core, conversation);
             conversation = core->deferred;

@@ -434,7 +434,8 @@ void core_take_lease_back(struct core *core)
     core_run_waiting_errands(core);
     core_continue_awaiting_shard(core);
     core_run_batch(core);
-    struct errand *next = pop(&core->leases_waiting);
+    /* One that came meanwhile found nobody waiting, or waits behind them. */
+    struct errand *next = core_shard_is_lent(core) ? NULL : pop(&core->leases_waiting);
     if (next != NULL) {
         lend(core, next);
     }
@@ -526,7 +527,7 @@ void core_take_errand(struct core *core, struct errand *errand)
         }
         break;
     case ERRAND_LEASE:
-        if (core_shard_is_lent(core)) {
+        if (core_shard_is_lent(core) || core->leases_waiting.first != NULL) {
             push(&core->leases_waiting, errand);
         } else {
             lend(core, errand);

@@ -443,7 +443,7 @@ static bool open_port(struct frame_load *load)
     }
     load->pool = port_create_packet_pool(1, 1);
     if (load->pool == NULL ||
-        port_setup(&load->port, &load->options.interface, 1, load->pool, &error) < 0) {
+        port_setup(&load->port, &load->options.interface, 1, NULL, load->pool, &error) < 0) {
         return fail(error.text);
     }
     struct rte_eth_link link = {0};

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# The long forms of the model tests: a million requests of the whole appliance over a lossy network, and
-# many seeds of TCP against itself. Every line names the seed that replays it.
+# The long forms: a million requests of the whole appliance over a lossy network, many seeds of TCP against
+# itself, and the histories of sixteen clients on 1, 2 and 4 workers, a million operations each. Every line
+# names the seed that replays it; a history's seed replays its operations, not their timing.
 #   tests/stress/run.sh BUILD-DIRECTORY
 set -euo pipefail
 build=$1
@@ -9,3 +10,6 @@ for seed in 101 102 103; do
 done
 SEED=1 COUNT=2000 "$build/tests/model/tcp_model_test"
 SEED=1 COUNT=200 "$build/tests/model/tcp_request_test"
+# What the build's configuration does not have yet it skips, and says so.
+/usr/bin/python3 tests/history/history.py --build "$build" --workers 1,2,4 --modes plain --operations 1000000
+/usr/bin/python3 tests/history/history.py --build "$build" --workers 1,2,4 --modes full,eviction,growth --operations 200000

@@ -571,6 +571,42 @@ static void replies_are_those_of_one_worker(void **state)
     bench_destroy(many);
 }
 
+/* Many clients at once, and workers that take their turns in any order: every request is answered. */
+static void storms_pass(void **state)
+{
+    enum { CLIENTS = 24, ROUNDS = 60, REQUESTS = 12, ROOM = 65536 };
+    static char request[ROOM], reply[ROOM];
+    uint64_t random = 7;
+    struct core_bench *b = bench_create_workers(WORKERS);
+    int clients[CLIENTS];
+    for (uint32_t i = 0; i < CLIENTS; i++) {
+        clients[i] = bench_connect_to(b, BENCH_REDIS, i % WORKERS);
+    }
+    for (int round = 0; round < ROUNDS; round++) {
+        for (uint32_t i = 0; i < CLIENTS; i++) {
+            size_t size = 0;
+            for (int k = 0; k < REQUESTS; k++) {
+                size += random_request(&random, request + size, ROOM - size);
+            }
+            snprintf(request + size, ROOM - size, "ECHO end%u\r\n", i);
+            bench_send(clients[i], request);
+        }
+        for (int i = 0; i < 400; i++) {
+            bench_pass_one(b, (uint32_t)(random_next(&random) % WORKERS));
+        }
+        bench_pass(b, 30);
+        for (uint32_t i = 0; i < CLIENTS; i++) {
+            char end[16];
+            int end_size = snprintf(end, sizeof(end), "\r\nend%u\r\n", i);
+            size_t size = receive_all(b, clients[i], reply, ROOM);
+            assert_true(size > (size_t)end_size);
+            assert_memory_equal(reply + size - (size_t)end_size, end, (size_t)end_size);
+        }
+    }
+    assert_true(sum_of(b, METRIC_LEASES_TAKEN) < sum_of(b, METRIC_ERRANDS_LEASE));
+    bench_destroy(b);
+}
+
 #define CASE(name) cmocka_unit_test(name)
 
 int main(void)
@@ -594,6 +630,7 @@ int main(void)
         CASE(memcached_commands),
         CASE(datagrams_travel_too),
         CASE(replies_are_those_of_one_worker),
+        CASE(storms_pass),
     };
     simulated_memory_setup();
     command_table_setup();

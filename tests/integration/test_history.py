@@ -1,0 +1,79 @@
+"""What sixteen concurrent clients saw, explained by one order of their operations: tests/history.
+
+First the checker itself: a right server passes, and each way of being wrong is found. Then nicached, on
+one, two and four workers. The long form is `./test stress`.
+"""
+
+import subprocess
+import sys
+
+import pytest
+
+from conftest import BINARY, PYTHON, ROOT, run
+
+FOLDER = ROOT / "tests/history"
+BUILD = BINARY.parents[1]
+HISTORY = BUILD / "tests/history/history"
+sys.path.insert(0, str(FOLDER))
+
+from history import MODES  # noqa: E402
+from wrong_server import FAULTS  # noqa: E402
+
+OPERATIONS_OF_WRONG = 10000
+LINEARIZABLE, VIOLATION = 0, 1
+SKIPPED = "skipped, "
+
+
+@pytest.fixture
+def server_port(tmp_path, request):
+    """A server that is wrong as the parameter says."""
+    port_file = tmp_path / "port"
+    process = subprocess.Popen([PYTHON, str(FOLDER / "wrong_server.py"), request.param, str(port_file)])
+    try:
+        while not port_file.exists() or not port_file.read_text():
+            assert process.poll() is None
+        yield request.param, int(port_file.read_text())
+    finally:
+        process.kill()
+        process.wait()
+
+
+def run_history(port, seed):
+    return run(HISTORY, "--port", port, "--seed", seed, "--operations", OPERATIONS_OF_WRONG, check=False)
+
+
+@pytest.mark.parametrize("server_port", ["none"], indirect=True)
+def test_right_server_passes(server_port):
+    done = run_history(server_port[1], seed=1)
+    assert done.returncode == LINEARIZABLE, done.stdout
+
+
+@pytest.mark.parametrize("server_port", sorted(FAULTS), indirect=True)
+def test_wrong_server_is_found(server_port):
+    """Each fault happens often; by chance one run may still see none of it, three do not."""
+    fault, port = server_port
+    for seed in range(1, 4):
+        done = run_history(port, seed)
+        if done.returncode == VIOLATION:
+            assert "violation" in done.stdout and f"seed {seed}" in done.stdout
+            return
+        assert done.returncode == LINEARIZABLE, done.stdout
+    pytest.fail(f"{fault} ({FAULTS[fault]}) was not found")
+
+
+def run_driver(*words):
+    done = run(PYTHON, FOLDER / "history.py", "--build", BUILD, *words, check=False, timeout=600)
+    if SKIPPED in done.stdout:
+        pytest.skip(done.stdout.split(SKIPPED, 1)[1].splitlines()[0])
+    assert done.returncode == LINEARIZABLE, done.stdout
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_reference(mode):
+    run_driver("--server", "redis", "--modes", mode)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_nicached(workers, mode):
+    run_driver("--nicached", BINARY, "--workers", workers, "--modes", mode)
