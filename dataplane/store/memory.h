@@ -40,6 +40,9 @@ struct size_class {
     uint16_t capacity;    /* blocks of a span */
     uint32_t free_blocks; /* in spans that are not being evacuated */
     uint32_t first[MEMORY_BINS];
+    uint16_t
+        enter[MEMORY_BINS + 2]; /* blocks in use with which a span enters a bin, full included */
+    uint16_t leave[MEMORY_BINS + 1];
 };
 
 struct memory {
