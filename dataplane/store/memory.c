@@ -170,23 +170,28 @@ static void change_bin(struct memory *memory, uint32_t number)
 /* ---- limits -----------------------------------------------------------------------------------
  */
 
+static uint64_t limit_of(const struct memory *memory)
+{
+    return __atomic_load_n(&memory->limit_bytes, __ATOMIC_RELAXED);
+}
+
 /* Written so that no sum can overflow. */
 static bool fits(const struct memory *memory, uint64_t bytes)
 {
-    uint64_t used = memory_used_bytes(memory);
-    return memory->limit_bytes == 0 ||
-           (used <= memory->limit_bytes && bytes <= memory->limit_bytes - used);
+    uint64_t used = memory_used_bytes(memory), limit = limit_of(memory);
+    return limit == 0 || (used <= limit && bytes <= limit - used);
 }
 
 /* How many units may be in use, and how many chunks may have memory behind them. */
 static uint64_t units_max(const struct memory *memory)
 {
     uint64_t most = (uint64_t)memory->region.chunk_count * REGION_CHUNK_UNITS;
-    if (memory->limit_bytes == 0) {
+    uint64_t limit = limit_of(memory);
+    if (limit == 0) {
         return most;
     }
     uint64_t other = memory->index_bytes + memory->region.backed_chunks * REGION_CHUNK_OVERHEAD;
-    uint64_t bytes = memory->limit_bytes > other ? memory->limit_bytes - other : 0;
+    uint64_t bytes = limit > other ? limit - other : 0;
     uint64_t units = bytes / REGION_UNIT_BYTES;
     units = units > MEMORY_UNITS_MIN ? units : MEMORY_UNITS_MIN;
     return units < most ? units : most;
@@ -533,7 +538,7 @@ uint64_t memory_huge_bytes(const struct memory *memory)
  */
 uint64_t memory_headroom_bytes(const struct memory *memory)
 {
-    uint64_t limit = __atomic_load_n(&memory->limit_bytes, __ATOMIC_RELAXED);
+    uint64_t limit = limit_of(memory);
     if (limit == 0) {
         return UINT64_MAX;
     }
@@ -556,7 +561,7 @@ static bool wants_chunk(const struct memory *memory)
     if (region->backed_chunks + region->wanted_chunks >= most) {
         return false;
     }
-    if (memory->limit_bytes != 0) {
+    if (limit_of(memory) != 0) {
         return ready == 0 || region->backed_chunks < most - most / 8;
     }
     uint32_t ahead = region_used_chunks(region) / 16 + 1;
@@ -569,7 +574,7 @@ static bool can_spare_chunk(const struct memory *memory)
     if (region->wanted_chunks + region->backed_chunks > chunks_max(memory)) {
         return true; /* also when the limit was lowered, or the index grew */
     }
-    return memory->limit_bytes == 0 &&
+    return limit_of(memory) == 0 &&
            region->free_chunks > SPARE_CHUNKS + region_used_chunks(region) / 16;
 }
 

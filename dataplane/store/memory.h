@@ -74,7 +74,7 @@ struct memory_options {
 bool memory_init(struct memory *memory, const struct memory_options *options);
 /* What is still allocated is gone, too. */
 void memory_deinit(struct memory *memory);
-void memory_set_limit(struct memory *memory, uint64_t bytes);
+void memory_set_limit(struct memory *memory, uint64_t bytes); /* any thread */
 
 void *memory_allocate(struct memory *memory, size_t bytes, enum memory_limit limit);
 void memory_free(struct memory *memory, void *block);
