@@ -16,6 +16,7 @@
 #define AHEAD_CHUNKS_MAX  16U
 #define SPARE_CHUNKS      3U
 #define HOLES_SHARE       16U
+#define BIN_SLACK         16U
 #define PATIENCE          10000U
 
 static void store_relaxed(uint64_t *counter, uint64_t value)
@@ -66,6 +67,19 @@ static uint32_t choose_span_units(uint32_t block_bytes)
     return best;
 }
 
+/* Bin b is entered with b quarters of the blocks in use, and left somewhat below: one block that
+ * comes and goes at the border must not move the span each time. */
+static void init_bins(struct size_class *class)
+{
+    uint32_t slack = class->capacity / BIN_SLACK;
+    for (uint32_t bin = 0; bin <= MEMORY_BINS; bin++) {
+        uint32_t enter = (class->capacity * bin + MEMORY_BINS - 1) / MEMORY_BINS;
+        class->enter[bin] = (uint16_t)enter;
+        class->leave[bin] = (uint16_t)(bin == MEMORY_BINS || enter < slack ? enter : enter - slack);
+    }
+    class->enter[MEMORY_BINS + 1] = UINT16_MAX;
+}
+
 static void init_classes(struct memory *memory)
 {
     for (uint32_t i = 0; i < MEMORY_CLASSES; i++) {
@@ -76,6 +90,7 @@ static void init_classes(struct memory *memory)
         for (uint32_t bin = 0; bin < MEMORY_BINS; bin++) {
             class->first[bin] = REGION_NONE;
         }
+        init_bins(class);
     }
     CHECK(memory->classes[MEMORY_CLASSES - 1].block_bytes == MEMORY_SMALL_BYTES_MAX);
 }
@@ -110,66 +125,73 @@ void memory_unlink_span(struct memory *memory, uint32_t number)
     }
 }
 
-/* Bin b holds the spans with at least b quarters of their blocks in use. */
-static uint16_t bin_floor(const struct span *span, uint32_t bin)
+static void insert_span(struct memory *memory, uint32_t number, uint32_t bin)
 {
-    return (uint16_t)((span->capacity * bin + MEMORY_BINS - 1) / MEMORY_BINS);
-}
-
-static uint8_t bin_of(const struct span *span)
-{
-    uint8_t bin = 0;
-    while (bin < BIN_FULL && span->used >= bin_floor(span, bin + 1U)) {
-        bin++;
+    struct span *span = region_span(&memory->region, number);
+    struct size_class *class = &memory->classes[span->class];
+    span->bin = (uint8_t)bin;
+    span->bin_floor = class->leave[bin];
+    span->bin_ceiling = class->enter[bin + 1];
+    if (bin == BIN_FULL) {
+        return;
     }
-    return bin;
+    span->previous = REGION_NONE;
+    span->next = class->first[bin];
+    if (span->next != REGION_NONE) {
+        region_span(&memory->region, span->next)->previous = number;
+    } else {
+        mark_class(memory, bin, span->class, true);
+    }
+    class->first[bin] = number;
 }
 
 void memory_link_span(struct memory *memory, uint32_t number)
 {
-    struct span *span = region_span(&memory->region, number);
-    span->bin = bin_of(span);
-    span->bin_floor = bin_floor(span, span->bin);
-    span->bin_ceiling = span->bin == BIN_FULL ? UINT16_MAX : bin_floor(span, span->bin + 1U);
-    if (span->bin == BIN_FULL) {
-        return;
+    const struct span *span = region_span(&memory->region, number);
+    const struct size_class *class = &memory->classes[span->class];
+    uint32_t bin = 0;
+    while (span->used >= class->enter[bin + 1]) {
+        bin++;
     }
-    uint32_t *first = &memory->classes[span->class].first[span->bin];
-    span->previous = REGION_NONE;
-    span->next = *first;
-    if (*first != REGION_NONE) {
-        region_span(&memory->region, *first)->previous = number;
-    }
-    *first = number;
-    mark_class(memory, span->bin, span->class, true);
+    insert_span(memory, number, bin);
 }
 
 static void change_bin(struct memory *memory, uint32_t number)
 {
-    memory_unlink_span(memory, number);
-    memory_link_span(memory, number);
+    const struct span *span = region_span(&memory->region, number);
+    if (span->bin == BIN_FULL) {
+        insert_span(memory, number, BIN_FULL - 1); /* where things are packed, every other time */
+    } else {
+        memory_unlink_span(memory, number);
+        memory_link_span(memory, number);
+    }
 }
 
 /* ---- limits -----------------------------------------------------------------------------------
  */
 
+static uint64_t limit_of(const struct memory *memory)
+{
+    return __atomic_load_n(&memory->limit_bytes, __ATOMIC_RELAXED);
+}
+
 /* Written so that no sum can overflow. */
 static bool fits(const struct memory *memory, uint64_t bytes)
 {
-    uint64_t used = memory_used_bytes(memory);
-    return memory->limit_bytes == 0 ||
-           (used <= memory->limit_bytes && bytes <= memory->limit_bytes - used);
+    uint64_t used = memory_used_bytes(memory), limit = limit_of(memory);
+    return limit == 0 || (used <= limit && bytes <= limit - used);
 }
 
 /* How many units may be in use, and how many chunks may have memory behind them. */
 static uint64_t units_max(const struct memory *memory)
 {
     uint64_t most = (uint64_t)memory->region.chunk_count * REGION_CHUNK_UNITS;
-    if (memory->limit_bytes == 0) {
+    uint64_t limit = limit_of(memory);
+    if (limit == 0) {
         return most;
     }
     uint64_t other = memory->index_bytes + memory->region.backed_chunks * REGION_CHUNK_OVERHEAD;
-    uint64_t bytes = memory->limit_bytes > other ? memory->limit_bytes - other : 0;
+    uint64_t bytes = limit > other ? limit - other : 0;
     uint64_t units = bytes / REGION_UNIT_BYTES;
     units = units > MEMORY_UNITS_MIN ? units : MEMORY_UNITS_MIN;
     return units < most ? units : most;
@@ -516,7 +538,7 @@ uint64_t memory_huge_bytes(const struct memory *memory)
  */
 uint64_t memory_headroom_bytes(const struct memory *memory)
 {
-    uint64_t limit = __atomic_load_n(&memory->limit_bytes, __ATOMIC_RELAXED);
+    uint64_t limit = limit_of(memory);
     if (limit == 0) {
         return UINT64_MAX;
     }
@@ -539,7 +561,7 @@ static bool wants_chunk(const struct memory *memory)
     if (region->backed_chunks + region->wanted_chunks >= most) {
         return false;
     }
-    if (memory->limit_bytes != 0) {
+    if (limit_of(memory) != 0) {
         return ready == 0 || region->backed_chunks < most - most / 8;
     }
     uint32_t ahead = region_used_chunks(region) / 16 + 1;
@@ -552,7 +574,7 @@ static bool can_spare_chunk(const struct memory *memory)
     if (region->wanted_chunks + region->backed_chunks > chunks_max(memory)) {
         return true; /* also when the limit was lowered, or the index grew */
     }
-    return memory->limit_bytes == 0 &&
+    return limit_of(memory) == 0 &&
            region->free_chunks > SPARE_CHUNKS + region_used_chunks(region) / 16;
 }
 

@@ -40,6 +40,9 @@ struct size_class {
     uint16_t capacity;    /* blocks of a span */
     uint32_t free_blocks; /* in spans that are not being evacuated */
     uint32_t first[MEMORY_BINS];
+    uint16_t
+        enter[MEMORY_BINS + 2]; /* blocks in use with which a span enters a bin, full included */
+    uint16_t leave[MEMORY_BINS + 1];
 };
 
 struct memory {
@@ -71,7 +74,7 @@ struct memory_options {
 bool memory_init(struct memory *memory, const struct memory_options *options);
 /* What is still allocated is gone, too. */
 void memory_deinit(struct memory *memory);
-void memory_set_limit(struct memory *memory, uint64_t bytes);
+void memory_set_limit(struct memory *memory, uint64_t bytes); /* any thread */
 
 void *memory_allocate(struct memory *memory, size_t bytes, enum memory_limit limit);
 void memory_free(struct memory *memory, void *block);

@@ -92,7 +92,8 @@ static uint32_t choose_sparse_span(struct memory *memory)
 static bool is_scattered(const struct memory *memory)
 {
     const struct region *region = &memory->region;
-    if (memory->limit_bytes != 0 && region->wanted_chunks == 0 && !memory_is_oversized(memory)) {
+    if (__atomic_load_n(&memory->limit_bytes, __ATOMIC_RELAXED) != 0 &&
+        region->wanted_chunks == 0 && !memory_is_oversized(memory)) {
         return false;
     }
     uint64_t units = (uint64_t)region_used_chunks(region) * REGION_CHUNK_UNITS;

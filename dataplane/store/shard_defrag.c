@@ -15,7 +15,7 @@
 #include "dataplane/store/store_internal.h"
 
 #define MOVES_PER_PASS       8
-#define MOVES_PER_PASS_SHORT 256
+#define MOVES_PER_PASS_SHORT 64
 #define GIVE_UP_US           1000000U
 
 struct move_call {
