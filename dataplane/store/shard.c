@@ -23,7 +23,8 @@ struct shard *shard_create(const struct shard_options *options)
     shard->number = options->number;
     shard->metrics = options->metrics;
     shard->random_state = 0x9E3779B97F4A7C15ULL + options->number;
-    shard->long_cycles = UPKEEP_LONG_US * rte_get_tsc_hz() / 1000000;
+    uint64_t cycles_per_us = rte_get_tsc_hz() / 1000000;
+    shard->long_cycles = UPKEEP_LONG_US * cycles_per_us;
     memory_init(&shard->memory, options->maxmemory_bytes);
     retire_init(&shard->retire);
     shard->services = (struct index_services){.memory = &shard->memory,
@@ -31,6 +32,7 @@ struct shard *shard_create(const struct shard_options *options)
                                               .metrics = options->metrics,
                                               .to_reclaimer = options->to_reclaimer,
                                               .number = options->number,
+                                              .growth_budget = UPKEEP_GROWTH_US * cycles_per_us,
                                               .pass = 1};
     return shard;
 }

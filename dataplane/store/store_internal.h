@@ -27,7 +27,8 @@ struct dismantling {
     struct index *index;
 };
 
-#define UPKEEP_LONG_US 200
+#define UPKEEP_LONG_US   200
+#define UPKEEP_GROWTH_US 60
 
 struct shard {
     struct memory memory;
