@@ -424,6 +424,59 @@ static void a_pass_moves_a_bounded_number_of_entries(void **state)
     destroy_fixture(f);
 }
 
+/* ---- expiry -----------------------------------------------------------------------------------
+ */
+
+static void put_expiring(struct fixture *f, uint64_t number, uint64_t expire_at_ms)
+{
+    struct numbered_key key;
+    assert_true(put(f, 0, number_key(&key, number), SLICE_LITERAL("value"), expire_at_ms));
+}
+
+/* Every second key expires, nobody reads any: in 10 s at 10,000 passes per second, all memory is
+ * back, the index's too. */
+static void expired_keys_give_their_memory_back(void **state)
+{
+    const uint64_t keys = 200000;
+    struct fixture *f = create_fixture(0, NULL);
+    for (uint64_t i = 0; i < keys; i++) {
+        put_expiring(f, i, i % 2 == 0 ? 2000 : 0);
+    }
+    settle(f);
+    uint64_t full = memory_of(f).used_bytes, before = 0, most = 0;
+    f->now.wall_ms = 2001;
+    for (uint32_t pass = 0; pass < 100000; pass++) {
+        f->now.mono_us += 100;
+        shard_maintain(f->shard, &f->now);
+        uint64_t expired = metric_read(&f->metrics, METRIC_STORE_EXPIRED_KEYS);
+        most = expired - before > most ? expired - before : most;
+        before = expired;
+    }
+    assert_int_equal(before, keys / 2);
+    assert_int_equal(shard_key_count(f->shard, 0), keys / 2);
+    assert_true(memory_of(f).used_bytes < full * 60 / 100);
+    assert_true(most < 2000); /* bounded by time; a slice has 32 */
+    destroy_fixture(f);
+}
+
+/* Few keys that can expire do not make the search run at full speed through those that cannot. */
+static void few_expiring_keys_cost_little(void **state)
+{
+    struct fixture *f = create_fixture(0, NULL);
+    for (uint64_t i = 0; i < 100000; i++) {
+        put_expiring(f, i, i % 1000 == 0 ? 5000000 : 0);
+    }
+    settle(f);
+    uint64_t before = metric_read(&f->metrics, METRIC_STORE_EXPIRY_SEARCHED);
+    for (uint32_t pass = 0; pass < 100000; pass++) { /* one second */
+        f->now.mono_us += 10;
+        shard_maintain(f->shard, &f->now);
+    }
+    uint64_t searched = metric_read(&f->metrics, METRIC_STORE_EXPIRY_SEARCHED) - before;
+    assert_in_range(searched, 100000, 135000);
+    destroy_fixture(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -440,6 +493,8 @@ int main(void)
         cmocka_unit_test(scan_ends_while_inserts_outpace_it),
         cmocka_unit_test(small_writes_get_most_of_a_small_memory),
         cmocka_unit_test(a_pass_moves_a_bounded_number_of_entries),
+        cmocka_unit_test(expired_keys_give_their_memory_back),
+        cmocka_unit_test(few_expiring_keys_cost_little),
     };
     return cmocka_run_group_tests_name("growth", tests, setup_eal, NULL);
 }
