@@ -45,6 +45,8 @@ Nobody reads them; meanwhile 32 look-ups of other keys are served in each pass.
 ```
 {expiry}
 ```
+
+The passes leave out those in which the kernel took the core away; the last line, longest in a pass, does not.
 """
 
 
