@@ -7,7 +7,7 @@
  *     |                    |                       +-- index_move.c
  *     +-- fell below, or filled up meanwhile
  *
- * Sizes. A segment of n entries costs 16 n + 12 (next power of two) bytes, so sizes go from 0.5 to
+ * Sizes. A segment of n entries costs 16 n + 12 (next power of two) bytes, so sizes go from 0.51 to
  * 0.9 of a power of two (0.9: beyond, rte_hash finds no place in its buckets), in three steps for
  * each doubling. All segments fill at the same pace, because hashes are even; so that they do not
  * all grow at the same moment, each has its own ladder of sizes, shifted by a fraction of a step:
@@ -21,8 +21,6 @@
  * segment goes on to the last position; in the last hundredth `starved` makes the shard refuse
  * drafts. What comes in nevertheless finds its place in the overflow list.
  */
-#include <string.h>
-
 #include "dataplane/base/check.h"
 #include "dataplane/store/index_internal.h"
 
