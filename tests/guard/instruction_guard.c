@@ -454,6 +454,9 @@ static void create_guard(struct guard *guard)
     guard->client.on_events = on_events;
 }
 
+/* Far more than the index needs until it has moved all entries to where they stay. */
+#define SETTLING_PASSES 1000
+
 static void load_keys(struct guard *guard)
 {
     open_connections(guard, REDIS_PORT);
@@ -468,6 +471,9 @@ static void load_keys(struct guard *guard)
         finish_round(guard);
     }
     close_connections(guard);
+    for (uint32_t i = 0; i < SETTLING_PASSES; i++) {
+        server_pass(guard);
+    }
     CHECK(shard_key_count(guard->server.shard, 0) == KEYS);
 }
 
