@@ -37,12 +37,12 @@ struct index_services {
     struct segment *doomed;       /* to be destroyed by the reclaimer, whose channel was full */
     uint32_t outstanding;         /* asked for, not yet here */
     uint32_t hungry_count;        /* segments that wait for children */
-    uint32_t moves_left;          /* that writes of this pass pay for in full */
     bool refused;                 /* no memory for the segment that was wanted last */
     bool starved;                 /* a segment is nearly full and no memory for another is left */
     uint64_t retry_at_us;         /* not before: EAL had no memory */
     uint64_t now_us;              /* of this pass */
     uint64_t pass;                /* from 1 on; hints of an earlier one are void */
+    uint64_t growth_budget;       /* cycles of a pass after which writes pay less for growth */
     uint64_t growth_cycles;       /* spent in this pass on segments and moves */
 };
 

@@ -7,7 +7,7 @@
  *     |                    |                       +-- index_move.c
  *     +-- fell below, or filled up meanwhile
  *
- * Sizes. A segment of n entries costs 16 n + 12 (next power of two) bytes, so sizes go from 0.5 to
+ * Sizes. A segment of n entries costs 16 n + 12 (next power of two) bytes, so sizes go from 0.51 to
  * 0.9 of a power of two (0.9: beyond, rte_hash finds no place in its buckets), in three steps for
  * each doubling. All segments fill at the same pace, because hashes are even; so that they do not
  * all grow at the same moment, each has its own ladder of sizes, shifted by a fraction of a step:
@@ -21,13 +21,11 @@
  * segment goes on to the last position; in the last hundredth `starved` makes the shard refuse
  * drafts. What comes in nevertheless finds its place in the overflow list.
  */
-#include <string.h>
-
 #include "dataplane/base/check.h"
 #include "dataplane/store/index_internal.h"
 
 #define SHRINK_PERCENT  55
-#define FILLED_PERCENT  80 /* of a child, by what moves in */
+#define FILLED_PERCENT  88 /* of a child, by what moves in */
 #define FORCE_PERCENT   50
 #define HUNGRY_PER_PASS 4
 
@@ -37,32 +35,22 @@
 #define PHASES       8
 #define STEPS        3 /* of the ladder, per doubling */
 
-/* 65536 * 2^(k / (PHASES * STEPS)) */
+/* Of a power of two, in 65536ths: from 0.51 to 0.9, every one the same factor larger. Sizes above
+ * 0.9 are left out: rte_hash finds no place in buckets that are so full. */
 static const uint32_t fractions[PHASES * STEPS] = {
-    65536, 67456, 69432, 71467,  73561,  75717,  77935,  80219,  82570,  84989,  87480,  90043,
-    92681, 95397, 98193, 101070, 104031, 107080, 110217, 113447, 116771, 120193, 123715, 127340,
+    33423, 34259, 35115, 35993, 36893, 37815, 38761, 39730, 40723, 41742, 42785, 43855,
+    44951, 46075, 47227, 48408, 49619, 50859, 52131, 53434, 54770, 56140, 57543, 58982,
 };
-
-/* All positions of a segment can be used only if its buckets are not full. */
-static uint32_t fit_into_buckets(uint64_t entries)
-{
-    uint64_t power = 64;
-    while (power < entries) {
-        power *= 2;
-    }
-    uint64_t most = power * 9 / 10;
-    return (uint32_t)(entries < most ? entries : most);
-}
 
 /* The smallest size on the ladder that has room for so many. */
 static uint32_t ladder_entries(uint32_t phase, uint64_t wanted)
 {
-    uint32_t entries = 0;
+    uint64_t entries = 0;
     for (uint32_t rung = phase; entries < wanted || entries < SEGMENT_ENTRIES_MIN; rung += PHASES) {
         uint64_t fraction = fractions[rung % (PHASES * STEPS)];
-        entries = fit_into_buckets((fraction << (rung / (PHASES * STEPS))) >> 16);
+        entries = (fraction << (rung / (PHASES * STEPS))) >> 16;
     }
-    return entries;
+    return (uint32_t)entries;
 }
 
 static uint32_t phase_of(uint64_t start, uint32_t depth)
@@ -74,7 +62,8 @@ static uint32_t phase_of(uint64_t start, uint32_t depth)
 static uint32_t depth_limit(uint32_t depth)
 {
     uint32_t order = depth < SPREAD_DEPTH ? 11 : 13 + depth;
-    return fit_into_buckets(order < 20 ? 1ULL << order : SEGMENT_ENTRIES_MAX);
+    uint32_t power = order < 20 ? 1U << order : SEGMENT_ENTRIES_MAX;
+    return power / 10 * 9;
 }
 
 static uint64_t with_room(uint64_t used)
@@ -82,10 +71,10 @@ static uint64_t with_room(uint64_t used)
     return used * 100 / FILLED_PERCENT;
 }
 
-/* A few per cent before the end for a small one; for a large one that is long enough, too. */
-static uint32_t growth_threshold(uint32_t entries)
+/* Just before the end where the child is made on the spot, earlier where it takes its time. */
+static uint32_t growth_threshold(const struct index_services *services, uint32_t entries)
 {
-    return entries - entries / 32;
+    return entries - entries / (segments_are_made_inline(services, entries) ? 128 : 32);
 }
 
 static bool is_nearly_full(const struct segment *segment)
@@ -103,7 +92,7 @@ static uint64_t start_of_upper_half(const struct segment *segment)
 /* Count 0: it cannot grow any more. */
 static struct succession plan_growth(const struct segment *segment)
 {
-    uint64_t wanted = segment->capacity + segment->capacity / 6;
+    uint64_t wanted = segment->capacity + segment->capacity / 8;
     uint32_t larger = ladder_entries(phase_of(segment->start, segment->depth), wanted);
     if (larger <= depth_limit(segment->depth)) {
         return (struct succession){.capacities = {larger, larger}, .count = 1};
@@ -215,7 +204,7 @@ static void link_segment(struct index *index, struct segment *segment, uint64_t 
     segment->id = ++index->next_segment_id & 0xFFFFFF;
     segment->start = start;
     segment->depth = (uint8_t)depth;
-    segment->grow_at = growth_threshold(segment->capacity);
+    segment->grow_at = growth_threshold(index->services, segment->capacity);
     segment->previous = NULL;
     segment->next = index->segments;
     if (index->segments != NULL) {

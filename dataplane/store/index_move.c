@@ -18,10 +18,10 @@
 
 #define HANDFUL 32
 
-/* What an insert pays for while there is anything to move; less when the writes of this pass have
- * paid for much already. A child has room for a quarter more than what moves in, so that both are
- * enough. */
-#define MOVES_PER_INSERT      16
+/* What an insert pays for while there is anything to move; less when growth has taken its time in
+ * this pass. A child has room for an eighth more than what moves in, and receives but its share of
+ * the inserts, so that both are enough. */
+#define MOVES_PER_INSERT      24
 #define MOVES_PER_INSERT_LESS 6
 
 static struct segment *last_segment(const struct index *index, uint64_t hash)
@@ -251,11 +251,11 @@ void index_move_entries(struct index *index, uint32_t count)
 
 void index_pay_for_insert(struct index *index)
 {
-    struct index_services *services = index->services;
-    index->moves_due += services->moves_left > 0 ? MOVES_PER_INSERT : MOVES_PER_INSERT_LESS;
+    const struct index_services *services = index->services;
+    index->moves_due += services->growth_cycles < services->growth_budget ? MOVES_PER_INSERT
+                                                                          : MOVES_PER_INSERT_LESS;
     if (index->moves_due >= HANDFUL) {
-        index->moves_due = 0;
-        services->moves_left -= services->moves_left < HANDFUL ? services->moves_left : HANDFUL;
+        index->moves_due -= HANDFUL;
         index_move_entries(index, HANDFUL);
     }
 }

@@ -19,7 +19,8 @@
  * The overflow list is visited in the last call, as a whole; items never move out of it.
  *
  * A walk ends, also when more is inserted than it visits: new entries come in behind it, and of a
- * segment's child it visits what was still to be seen.
+ * segment's child it visits what was still to be seen. Segments to come fill meanwhile: with r
+ * inserts for each visit it ends at e^r times as many keys as it began with.
  *
  * Thread: index_scan for any registered RCU reader; it may see the owner at work between any two of
  * its steps. Of a segment it reads what never changes once it is published, the words of items, the

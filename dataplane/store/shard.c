@@ -31,13 +31,15 @@ struct shard *shard_create(const struct shard_options *options)
         free(shard);
         return NULL;
     }
-    shard->long_cycles = UPKEEP_LONG_US * rte_get_tsc_hz() / 1000000;
+    uint64_t cycles_per_us = rte_get_tsc_hz() / 1000000;
+    shard->long_cycles = UPKEEP_LONG_US * cycles_per_us;
     retire_init(&shard->retire);
     shard->services = (struct index_services){.memory = &shard->memory,
                                               .retire = &shard->retire,
                                               .metrics = options->metrics,
                                               .to_reclaimer = options->to_reclaimer,
                                               .number = options->number,
+                                              .growth_budget = UPKEEP_GROWTH_US * cycles_per_us,
                                               .pass = 1};
     return shard;
 }

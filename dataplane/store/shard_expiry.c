@@ -25,12 +25,14 @@
 struct sweep_slice {
     uint64_t wall_ms;
     uint32_t count;
+    uint32_t searched;
     struct key expired[SWEEP_ITEMS];
 };
 
 static void collect_expired(void *argument, struct item *item, uint64_t hash)
 {
     struct sweep_slice *slice = argument;
+    slice->searched++;
     if (slice->count < SWEEP_ITEMS && item_is_expired(item, slice->wall_ms)) {
         slice->expired[slice->count++] = key_of(item_key(item), hash);
     }
@@ -42,6 +44,7 @@ static uint32_t sweep_database(struct shard *shard, uint32_t number, uint64_t wa
     struct sweep_slice slice = {.wall_ms = wall_ms};
     database->sweep_cursor =
         index_scan(database->index, database->sweep_cursor, SWEEP_ITEMS, collect_expired, &slice);
+    metric_add(shard->metrics, METRIC_STORE_EXPIRY_SEARCHED, slice.searched);
     const struct key *keys[SWEEP_ITEMS];
     for (uint32_t i = 0; i < slice.count; i++) {
         keys[i] = &slice.expired[i];

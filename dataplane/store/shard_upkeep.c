@@ -13,7 +13,6 @@
 #define FREES_PER_PASS      512
 #define DISMANTLED_PER_PASS 256
 #define FIGURES_PERIOD_US   1000
-#define MOVES_PER_PASS_MAX  512 /* that the writes of one pass pay for in full */
 
 static void queue_dismantling(struct shard *shard, struct index *index)
 {
@@ -170,7 +169,6 @@ static bool grow(struct shard *shard)
     bool more = maintain_indexes(shard);
     note_cost(shard, UPKEEP_GROWTH, by_writes + rte_rdtsc() - start);
     shard->services.growth_cycles = 0;
-    shard->services.moves_left = MOVES_PER_PASS_MAX;
     return more;
 }
 

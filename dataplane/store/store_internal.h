@@ -47,7 +47,8 @@ struct shared_state {
     uint64_t removals;
     uint8_t rest_of_line[48];
 };
-#define UPKEEP_LONG_US 200
+#define UPKEEP_LONG_US   200
+#define UPKEEP_GROWTH_US 60
 
 struct shard {
     struct shared_state shared;

@@ -558,6 +558,9 @@ static void create_guard(struct guard *guard, const char *name, bool pair)
     guard->client.on_events = on_events;
 }
 
+/* Far more than the index needs until it has moved all entries to where they stay. */
+#define SETTLING_PASSES 1000
+
 static void load_keys(struct guard *guard)
 {
     open_connections(guard, REDIS_PORT);
@@ -572,6 +575,9 @@ static void load_keys(struct guard *guard)
         finish_round(guard);
     }
     close_connections(guard);
+    for (uint32_t i = 0; i < SETTLING_PASSES; i++) {
+        server_pass(guard);
+    }
     uint64_t count = 0;
     for (uint32_t i = 0; i < guard->server.worker_count; i++) {
         count += shard_key_count(guard->server.shards[i], 0);

@@ -246,6 +246,237 @@ static void a_silent_reclaimer_stops_nothing(void **state)
     channel_destroy(channel);
 }
 
+/* ---- shrinking --------------------------------------------------------------------------------
+ */
+
+static uint32_t count_segments(const struct fixture *f)
+{
+    return (uint32_t)metric_read(&f->metrics, METRIC_STORE_SEGMENTS);
+}
+
+/* Passes until the index has looked at all its segments, and done what it found. */
+static void settle_index(struct fixture *f)
+{
+    for (uint32_t i = 0; i < 3000; i++) {
+        settle(f);
+    }
+}
+
+static void index_memory_follows_the_data_down(void **state)
+{
+    struct fixture *f = create_fixture(0, NULL);
+    uint64_t keys = 300000;
+    for (uint64_t i = 0; i < keys; i++) {
+        assert_true(put_number(f, i, i + 1));
+    }
+    settle(f);
+    uint32_t segments = count_segments(f);
+    assert_true(segments >= 8);
+    for (uint64_t i = 0; i < keys; i++) {
+        if (i % 16 != 0) {
+            assert_true(delete_number(f, i));
+        }
+        if (i % 32 == 0) {
+            maintain(f);
+        }
+    }
+    settle_index(f);
+    assert_true(memory_of(f).index_bytes < keys / 16 * 60 + sizeof(struct index_services) + 100000);
+    for (uint64_t i = 0; i < keys; i++) {
+        assert_int_equal(get_number(f, i), i % 16 == 0 ? i + 1 : 0);
+    }
+    for (uint64_t i = 0; i < keys; i += 16) {
+        assert_true(delete_number(f, i));
+    }
+    settle_index(f);
+    assert_int_equal(count_segments(f), 1);
+    assert_true(memory_of(f).index_bytes < 100000);
+    /* And up again. */
+    for (uint64_t i = 0; i < 100000; i++) {
+        assert_true(put_number(f, i, 7));
+    }
+    for (uint64_t i = 0; i < 100000; i++) {
+        assert_int_equal(get_number(f, i), 7);
+    }
+    assert_int_equal(metric_read(&f->metrics, METRIC_STORE_OVERFLOW_ITEMS), 0);
+    destroy_fixture(f);
+}
+
+/* A number of keys that goes up and down by a tenth moves nothing once it has found its size. */
+static void a_steady_number_of_keys_moves_nothing(void **state)
+{
+    struct fixture *f = create_fixture(0, NULL);
+    for (uint64_t i = 0; i < 100000; i++) {
+        assert_true(put_number(f, i, 1));
+    }
+    uint64_t moves = 0;
+    for (uint32_t round = 0; round < 6; round++) {
+        for (uint64_t i = 0; i < 10000; i++) {
+            assert_true(delete_number(f, i));
+            if (i % 32 == 0) {
+                maintain(f);
+            }
+        }
+        settle_index(f);
+        for (uint64_t i = 0; i < 10000; i++) {
+            assert_true(put_number(f, i, 1));
+        }
+        settle_index(f);
+        if (round == 1) {
+            moves = metric_read(&f->metrics, METRIC_STORE_SEGMENT_MOVES);
+        }
+    }
+    assert_int_equal(metric_read(&f->metrics, METRIC_STORE_SEGMENT_MOVES), moves);
+    destroy_fixture(f);
+}
+
+static void scan_misses_nothing_while_it_shrinks(void **state)
+{
+    for (uint32_t deletes = 20; deletes < 2000; deletes *= 5) {
+        struct fixture *f = create_fixture(0, NULL);
+        struct seen *seen = calloc(1, sizeof(*seen));
+        uint64_t next = SCAN_STABLE, cursor = 0;
+        for (uint64_t i = 0; i < SCAN_INSERTS; i++) {
+            put_number(f, i, 1);
+        }
+        settle(f);
+        do {
+            cursor = shard_scan(f->shard, 0, cursor, 20, &f->now, mark_visit, seen);
+            for (uint64_t i = 0; i < deletes && next < SCAN_INSERTS; i++, next++) {
+                assert_true(delete_number(f, next));
+            }
+            for (uint32_t i = 0; i < 20; i++) {
+                maintain(f);
+            }
+        } while (cursor != 0);
+        for (uint64_t i = 0; i < SCAN_STABLE; i++) {
+            assert_int_equal(seen->marks[i], 1);
+        }
+        free(seen);
+        destroy_fixture(f);
+    }
+}
+
+/* Three times as much is inserted as the walk visits, for as long as it takes: it ends when there
+ * are about e^3 times as many keys. */
+static void scan_ends_while_inserts_outpace_it(void **state)
+{
+    struct fixture *f = create_fixture(0, NULL);
+    struct seen *seen = calloc(1, sizeof(*seen));
+    uint64_t next = 0, cursor = 0, calls = 0;
+    for (; next < SCAN_STABLE; next++) {
+        put_number(f, next, 1);
+    }
+    do {
+        cursor = shard_scan(f->shard, 0, cursor, 10, &f->now, mark_visit, seen);
+        for (uint32_t i = 0; i < 30; i++) {
+            assert_true(put_number(f, next++, 1));
+        }
+        maintain(f);
+        assert_true(++calls < 20000);
+    } while (cursor != 0);
+    for (uint64_t i = 0; i < SCAN_STABLE; i++) {
+        assert_int_equal(seen->marks[i], 1);
+    }
+    free(seen);
+    destroy_fixture(f);
+}
+
+/* ---- bounds -----------------------------------------------------------------------------------
+ */
+
+/* While a segment grows it exists twice, but only one in several: small writes get most of a small
+ * maxmemory. */
+static void small_writes_get_most_of_a_small_memory(void **state)
+{
+    const uint64_t limit = 16U << 20;
+    struct fixture *f = create_fixture(limit, NULL);
+    uint64_t next = 0;
+    while (put_number(f, next, 1)) {
+        next++;
+        if (next % 32 == 0) {
+            maintain(f);
+        }
+    }
+    struct shard_memory memory = memory_of(f);
+    assert_true(memory.used_bytes > limit / 100 * 90);
+    assert_true(memory.peak_bytes <= limit);
+    assert_true(memory.index_bytes < next * 60);
+    destroy_fixture(f);
+}
+
+/* Writes pay for moves in handfuls, a pass for two at most. */
+static void a_pass_moves_a_bounded_number_of_entries(void **state)
+{
+    struct fixture *f = create_fixture(0, NULL);
+    uint64_t before = 0, most = 0;
+    for (uint64_t i = 0; i < 200000; i++) {
+        assert_true(put_number(f, i, 1));
+        if (i % 16 == 0) {
+            maintain(f);
+            uint64_t moves = metric_read(&f->metrics, METRIC_STORE_SEGMENT_MOVES);
+            most = moves - before > most ? moves - before : most;
+            before = moves;
+        }
+    }
+    assert_true(before > 0);
+    assert_in_range(most, 1, 16 * 24 + 64 + 32);
+    destroy_fixture(f);
+}
+
+/* ---- expiry -----------------------------------------------------------------------------------
+ */
+
+static void put_expiring(struct fixture *f, uint64_t number, uint64_t expire_at_ms)
+{
+    struct numbered_key key;
+    assert_true(put(f, 0, number_key(&key, number), SLICE_LITERAL("value"), expire_at_ms));
+}
+
+/* Every second key expires, nobody reads any: in 10 s at 10,000 passes per second, all memory is
+ * back, the index's too. */
+static void expired_keys_give_their_memory_back(void **state)
+{
+    const uint64_t keys = 200000;
+    struct fixture *f = create_fixture(0, NULL);
+    for (uint64_t i = 0; i < keys; i++) {
+        put_expiring(f, i, i % 2 == 0 ? 2000 : 0);
+    }
+    settle(f);
+    uint64_t full = memory_of(f).used_bytes, before = 0, most = 0;
+    f->now.wall_ms = 2001;
+    for (uint32_t pass = 0; pass < 100000; pass++) {
+        f->now.mono_us += 100;
+        shard_maintain(f->shard, &f->now);
+        uint64_t expired = metric_read(&f->metrics, METRIC_STORE_EXPIRED_KEYS);
+        most = expired - before > most ? expired - before : most;
+        before = expired;
+    }
+    assert_int_equal(before, keys / 2);
+    assert_int_equal(shard_key_count(f->shard, 0), keys / 2);
+    assert_true(memory_of(f).used_bytes < full * 60 / 100);
+    assert_true(most < 2000); /* bounded by time; a slice has 32 */
+    destroy_fixture(f);
+}
+
+/* Few keys that can expire do not make the search run at full speed through those that cannot. */
+static void few_expiring_keys_cost_little(void **state)
+{
+    struct fixture *f = create_fixture(0, NULL);
+    for (uint64_t i = 0; i < 100000; i++) {
+        put_expiring(f, i, i % 1000 == 0 ? 5000000 : 0);
+    }
+    settle(f);
+    uint64_t before = metric_read(&f->metrics, METRIC_STORE_EXPIRY_SEARCHED);
+    for (uint32_t pass = 0; pass < 100000; pass++) { /* one second */
+        f->now.mono_us += 10;
+        shard_maintain(f->shard, &f->now);
+    }
+    uint64_t searched = metric_read(&f->metrics, METRIC_STORE_EXPIRY_SEARCHED) - before;
+    assert_in_range(searched, 100000, 135000);
+    destroy_fixture(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -256,6 +487,14 @@ int main(void)
         cmocka_unit_test(forced_writes_are_never_lost),
         cmocka_unit_test(deleting_and_adding_does_not_grow),
         cmocka_unit_test(a_silent_reclaimer_stops_nothing),
+        cmocka_unit_test(index_memory_follows_the_data_down),
+        cmocka_unit_test(a_steady_number_of_keys_moves_nothing),
+        cmocka_unit_test(scan_misses_nothing_while_it_shrinks),
+        cmocka_unit_test(scan_ends_while_inserts_outpace_it),
+        cmocka_unit_test(small_writes_get_most_of_a_small_memory),
+        cmocka_unit_test(a_pass_moves_a_bounded_number_of_entries),
+        cmocka_unit_test(expired_keys_give_their_memory_back),
+        cmocka_unit_test(few_expiring_keys_cost_little),
     };
     return cmocka_run_group_tests_name("growth", tests, setup_eal, NULL);
 }
