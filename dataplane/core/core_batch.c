@@ -404,6 +404,7 @@ void core_run_batch(struct core *core)
         return;
     }
     enum stage before = core_enter_stage(core, STAGE_LOOK_UP);
+    core_share_time(core);
     core->stages.requests += batch->count;
     for (uint32_t i = 0; i < batch->count; i++) {
         look_up_entry(core, &batch->entries[i]);

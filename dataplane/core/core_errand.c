@@ -360,6 +360,7 @@ void core_send_errand(struct core *core, const struct batch_entry *entry)
 /* On `shard`, or on all the shards that the errand has leases of where it is NULL. */
 static void run(struct core *core, struct errand *errand, struct shard *shard)
 {
+    core_share_time(core);
     if (errand->command == NULL) {
         struct memcache_reply reply = {
             .out = &errand->reply, .pool = &errand->pool, .suppressed = errand->memcache.no_reply};

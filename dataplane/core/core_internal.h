@@ -219,8 +219,10 @@ struct core {
     struct outbox *outboxes;   /* by worker: messages that found their channel full */
 
     int wake_fd;
-    uint8_t padding_before[64]; /* `asleep` is written by other workers, the rest is read by ours */
-    bool asleep;                /* atomic: whoever sends a message writes wake_fd */
+    /* Written by other workers, on lines that hold nothing else. */
+    uint8_t padding_before[64];
+    bool asleep;             /* atomic: whoever sends a message writes wake_fd */
+    uint64_t shared_wall_ms; /* atomic: the latest wall_ms of any worker; that of number 0 serves */
     uint8_t padding_behind[64];
     bool stop_requested; /* atomic */
     uint64_t idle_since_us;
@@ -313,6 +315,10 @@ void core_place_connections(struct core *core, const struct socket_accepted *acc
                             uint32_t count);
 void core_adopt_connection(struct core *core, int fd, uint32_t listener);
 /* Tells peers that this one is about to sleep; false when a message has come in between. */
+/* Expiry is by wall_ms: no worker may see a key that another has already told to be expired. Taken
+ * before requests are run: whoever has received one that was sent after another worker's answer
+ * sees that worker's time, or a later one. */
+void core_share_time(struct core *core);
 bool core_peers_may_sleep(struct core *core);
 void core_peers_awake(struct core *core);
 

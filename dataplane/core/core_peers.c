@@ -171,3 +171,22 @@ void core_peers_awake(struct core *core)
 {
     (void)__atomic_exchange_n(&core->asleep, false, __ATOMIC_ACQ_REL); /* B may read this one */
 }
+
+/* A clock that was set back by more than that is believed. */
+#define CLOCK_STEP_MS 1000U
+
+void core_share_time(struct core *core)
+{
+    if (core->peers == NULL || core->options.worker_count == 1) {
+        return;
+    }
+    uint64_t *shared = &core->peers[0]->shared_wall_ms;
+    uint64_t seen = __atomic_load_n(shared, __ATOMIC_ACQUIRE);
+    while (core->now.wall_ms > seen || core->now.wall_ms + CLOCK_STEP_MS < seen) {
+        if (__atomic_compare_exchange_n(shared, &seen, core->now.wall_ms, false, __ATOMIC_ACQ_REL,
+                                        __ATOMIC_ACQUIRE)) {
+            return; /* once in a millisecond */
+        }
+    }
+    core->now.wall_ms = seen;
+}

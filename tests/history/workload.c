@@ -175,7 +175,7 @@ void workload_read_group(uint32_t group, struct request *request)
 
 /* ---- bytes ----------------------------------------------------------------------------------- */
 
-static void write_key(const struct workload *workload, uint32_t group, uint8_t key, char text[64])
+void workload_key_name(const struct workload *workload, uint32_t group, uint8_t key, char text[64])
 {
     snprintf(text, 64, "history:%" PRIu64 ":%" PRIu32 ":%u", workload->seed, group, key);
 }
@@ -184,7 +184,7 @@ static void put_key(const struct workload *workload, const struct request *reque
                     struct wire_buffer *out)
 {
     char text[64];
-    write_key(workload, request->group, request->accesses[index].key, text);
+    workload_key_name(workload, request->group, request->accesses[index].key, text);
     wire_put_word(out, slice_of_string(text));
 }
 
@@ -272,7 +272,7 @@ void workload_compose_memcache(const struct workload *workload, const struct req
 {
     char key[64], line[192];
     struct value written = request->accesses[0].written;
-    write_key(workload, request->group, request->accesses[0].key, key);
+    workload_key_name(workload, request->group, request->accesses[0].key, key);
     if (value_is_absent(written)) {
         snprintf(line, sizeof(line), "%s %s\r\n", memcache_word(request), key);
         wire_put_text(out, line);

@@ -35,6 +35,7 @@ void workload_draw_memcache(struct workload *workload, uint32_t client, uint64_t
 /* Reads all keys of the group. */
 void workload_read_group(uint32_t group, struct request *request);
 
+void workload_key_name(const struct workload *workload, uint32_t group, uint8_t key, char text[64]);
 void workload_compose(const struct workload *workload, const struct request *request,
                       struct wire_buffer *out);
 void workload_compose_memcache(const struct workload *workload, const struct request *request,
