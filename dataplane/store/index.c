@@ -6,7 +6,7 @@
  *     list, and stay there until they are deleted.
  *  2. New entries go to the end of the walk (the segment without children); so a segment that is
  *     moving out only loses entries, and rte_hash is not asked to delete from it any more.
- *  3. An emptied word of `items` stays empty until the position has been freed and given out again,
+ *  3. An emptied word of a slot stays empty until the position has been freed and given out again,
  *     a grace period later.
  */
 #include <stdlib.h>
@@ -135,9 +135,6 @@ static uint32_t probe_group(struct probe *probe, uint32_t first, uint32_t pendin
     (void)rte_hash_lookup_with_hash_bulk(segment->hash, keys, signatures, count, positions);
     for (uint32_t i = 0; i < count; i++) {
         probe->positions[members[i]] = positions[i];
-        if (positions[i] >= 0) {
-            rte_prefetch0(&segment->items[positions[i]]);
-        }
     }
     return pending;
 }
@@ -227,7 +224,7 @@ struct item *index_store(struct index *index, const struct key *key, struct item
     struct place place;
     locate_hinted(index, key, &place);
     if (place.segment != NULL) {
-        (void)RCU_EXCHANGE(&place.segment->items[place.position], item);
+        (void)RCU_EXCHANGE(&place.segment->slots[place.position].item, item);
     } else if (place.overflow != NULL) {
         (void)RCU_EXCHANGE(&place.overflow->item, item);
     } else {
@@ -243,7 +240,7 @@ struct item *index_store(struct index *index, const struct key *key, struct item
 static void remove_from_segment(struct index *index, struct segment *segment, int32_t position,
                                 uint64_t hash)
 {
-    RCU_PUBLISH(&segment->items[position], NULL);
+    RCU_PUBLISH(&segment->slots[position].item, NULL);
     if (segment->children[0] == NULL) {
         segment_remove(segment, hash, position);
         retire_add(index->services->retire, RETIRED_POSITION, segment, (uint32_t)position);
@@ -291,7 +288,7 @@ static uint32_t free_items_of_segment(struct segment *segment, uint32_t budget,
 {
     while (budget > 0 && segment->move_position < segment->capacity) {
         uint32_t position = segment->move_position++;
-        struct item *item = segment->items[position];
+        struct item *item = segment->slots[position].item;
         if (item != NULL) {
             free_item(argument, item, 0);
             budget--;

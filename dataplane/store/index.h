@@ -10,8 +10,8 @@
  *
  * This header is all that the shard knows of the index: it can be replaced, and measured.
  *
- * Thread: the shard's owner, but for index_read. Failure: storing never fails; when segments can
- * not be had, `starved` in the services says so and the shard refuses new drafts.
+ * Thread: the shard's owner, but for index_read and index_scan. Failure: storing never fails; when
+ * segments can not be had, `starved` in the services says so and the shard refuses new drafts.
  */
 #ifndef NICACHED_STORE_INDEX_H
 #define NICACHED_STORE_INDEX_H
@@ -62,7 +62,8 @@ struct item *index_remove(struct index *index, const struct key *key);
 /* Upkeep: moves some entries, gets children for full segments. True while more is to be done. */
 bool index_maintain(struct index *index);
 
-/* Cursors as SCAN's: see index_scan.c. */
+/* Cursors as SCAN's: see index_scan.c. For any thread that is inside an RCU read section: what
+ * `visit` is shown stays valid as long as that lasts. */
 uint64_t index_scan(const struct index *index, uint64_t cursor, uint32_t count,
                     index_visitor *visit, void *argument);
 /* A random item for which `accept` says yes; NULL when there is none. */

@@ -388,13 +388,13 @@ static void finish_moving(struct index *index, struct segment *segment)
 /* False: no room in the children now; it stays, and is tried again later. */
 static bool move_entry(struct index *index, struct segment *segment, uint32_t position)
 {
-    struct item *item = segment->items[position];
+    struct item *item = segment->slots[position].item;
     if (item != NULL) {
         if (!index_add_to_segment(index, segment_hash_at(segment, position), item)) {
             return false;
         }
         /* Pairs with the acquire in segment_item: who sees NULL here sees the child's entry. */
-        RCU_PUBLISH(&segment->items[position], NULL);
+        RCU_PUBLISH(&segment->slots[position].item, NULL);
         metric_add(index->services->metrics, METRIC_STORE_SEGMENT_MOVES, 1);
     }
     return true;
@@ -405,8 +405,7 @@ void index_move_entries(struct index *index, uint32_t count)
     struct segment *segment = index->moving_first;
     while (count-- > 0 && segment != NULL) {
         if (segment->move_position + 8 < segment->capacity) {
-            __builtin_prefetch(segment->keys +
-                               (uint64_t)(segment->move_position + 8) * segment->key_stride);
+            __builtin_prefetch(&segment->slots[segment->move_position + 8]);
         }
         if (!move_entry(index, segment, segment->move_position)) {
             return;

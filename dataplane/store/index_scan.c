@@ -14,6 +14,12 @@
  * it;
  *   - the segment is replaced while the walk is in it: its successors are walked, all of them.
  * The overflow list is visited in the last call, as a whole; items never move out of it.
+ *
+ * Thread: index_scan for any registered RCU reader; it may see the owner at work between any two of
+ * its steps. Of a segment it reads what never changes once it is published, the words of items, and
+ * the children; a segment that is replaced under a walk keeps its children, which outlive it by one
+ * grace period at least, because segments finish moving in the order in which they began.
+ * index_random is the owner's.
  */
 #include "dataplane/base/check.h"
 #include "dataplane/base/hash.h"
@@ -48,8 +54,9 @@ static struct segment *segment_that_starts(const struct index *index, uint64_t h
 
 static struct segment *next_segment(const struct index *index, const struct segment *segment)
 {
-    if (segment->children[0] != NULL) {
-        return segment->children[0];
+    struct segment *child = RCU_READ(&segment->children[0]);
+    if (child != NULL) {
+        return child;
     }
     uint64_t size = segment->depth == 0 ? 0 : 1ULL << (64 - segment->depth);
     uint64_t end = segment->start + size;
@@ -85,9 +92,9 @@ static uint32_t walk_segment(struct walk *walk, const struct segment *segment, u
 {
     while (position < segment->capacity && walk->items_left > 0 && walk->positions_left > 0) {
         if (position + PREFETCH_DISTANCE < segment->capacity) {
-            __builtin_prefetch(segment->items[position + PREFETCH_DISTANCE]);
+            __builtin_prefetch(segment_item(segment, (int32_t)(position + PREFETCH_DISTANCE)));
         }
-        struct item *item = segment->items[position];
+        struct item *item = segment_item(segment, (int32_t)position);
         if (item != NULL) {
             walk->visit(walk->argument, item, segment_hash_at(segment, position));
             walk->items_left--;
@@ -119,8 +126,9 @@ uint64_t index_scan(const struct index *index, uint64_t cursor, uint32_t count,
         segment = next_segment(index, segment);
         position = 0;
     }
-    for (const struct overflow *node = index->overflow; node != NULL; node = node->next) {
-        visit(argument, node->item, node->hash);
+    for (const struct overflow *node = RCU_READ(&index->overflow); node != NULL;
+         node = RCU_READ(&node->next)) {
+        visit(argument, RCU_READ(&node->item), node->hash);
     }
     return 0;
 }
@@ -143,7 +151,7 @@ static struct item *item_at(const struct index *index, uint64_t place)
         place -= segment->capacity;
         segment = segment->next;
     }
-    return segment->items[place];
+    return segment_item(segment, (int32_t)place);
 }
 
 struct item *index_random(const struct index *index, uint64_t *random_state,

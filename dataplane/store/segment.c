@@ -1,9 +1,8 @@
 #include "dataplane/store/segment.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-#include <rte_malloc.h>
 
 #include "dataplane/base/check.h"
 
@@ -42,7 +41,7 @@ static struct rte_hash *create_hash(uint32_t order)
     return hash;
 }
 
-static const uint8_t *key_address(const struct rte_hash *hash, uint32_t position)
+static uint64_t *key_address(const struct rte_hash *hash, uint32_t position)
 {
     void *key = NULL;
     /* The result says whether the key is in use; the address comes in any case. */
@@ -51,16 +50,37 @@ static const uint8_t *key_address(const struct rte_hash *hash, uint32_t position
     return key;
 }
 
-/* Fingerprints are read back by address: asking rte_hash costs a look-up for each. That they lie in
- * a plain array is checked, not assumed. */
-static void find_keys(struct segment *segment)
+/* That the data word of a key lies before it: what is put there by address is what rte_hash finds,
+ * and what rte_hash puts there is found by address. */
+static void check_data_word(const struct segment *segment)
 {
-    segment->keys = key_address(segment->hash, 0);
-    segment->key_stride = (uint32_t)(key_address(segment->hash, 1) - segment->keys);
+    uint64_t key = 0x6E69636163686564ULL;
+    struct item *mark = (struct item *)(uintptr_t)0x1000, *other = (struct item *)(uintptr_t)0x2000;
+    void *found = NULL;
+    CHECK(rte_hash_add_key_with_hash_data(segment->hash, &key, (uint32_t)key, mark) == 0);
+    int32_t position = segment_find(segment, &key);
+    CHECK(position >= 0);
+    struct slot *slot = &segment->slots[position];
+    CHECK(slot->item == mark && slot->hash == key);
+    slot->item = other;
+    CHECK(rte_hash_lookup_with_hash_data(segment->hash, &key, (uint32_t)key, &found) == position);
+    CHECK(found == other);
+    slot->item = NULL;
+    CHECK(rte_hash_del_key_with_hash(segment->hash, &key, (uint32_t)key) == position);
+    CHECK(rte_hash_free_key_with_position(segment->hash, position) == 0);
+}
+
+/* Slots are read and written by address: asking rte_hash costs a look-up for each, and rte_hash has
+ * no exchange. That they lie in a plain array is checked, not assumed. */
+static void find_slots(struct segment *segment)
+{
     uint32_t last = segment->capacity - 1;
-    CHECK(key_address(segment->hash, last) == segment->keys + (uint64_t)last * segment->key_stride);
-    CHECK((uintptr_t)segment->keys % sizeof(uint64_t) == 0);
-    CHECK(segment->key_stride % sizeof(uint64_t) == 0);
+    char *first_key = (char *)key_address(segment->hash, 0);
+    segment->slots = (struct slot *)(void *)(first_key - offsetof(struct slot, hash));
+    CHECK((uintptr_t)segment->slots % sizeof(struct slot) == 0);
+    CHECK(key_address(segment->hash, 1) == &segment->slots[1].hash);
+    CHECK(key_address(segment->hash, last) == &segment->slots[last].hash);
+    check_data_word(segment);
 }
 
 struct segment *segment_create(uint32_t order)
@@ -73,12 +93,11 @@ struct segment *segment_create(uint32_t order)
     segment->order = (uint8_t)order;
     segment->capacity = (1U << order) - 1;
     segment->hash = create_hash(order);
-    segment->items = rte_zmalloc("items", sizeof(struct item *) << order, RTE_CACHE_LINE_SIZE);
-    if (segment->hash == NULL || segment->items == NULL) {
+    if (segment->hash == NULL) {
         segment_destroy(segment);
         return NULL;
     }
-    find_keys(segment);
+    find_slots(segment);
     return segment;
 }
 
@@ -86,15 +105,14 @@ void segment_destroy(struct segment *segment)
 {
     if (segment != NULL) {
         rte_hash_free(segment->hash);
-        rte_free(segment->items);
         free(segment);
     }
 }
 
-/* Per entry: 8 of a bucket, 16 of a key slot, 4 in the ring of free slots, 8 for our pointer. */
+/* Per entry: 8 of a bucket, 16 of a key slot, 4 in the ring of free slots. */
 uint64_t segment_bytes(uint32_t order)
 {
-    return (36ULL << order) + 2048;
+    return (28ULL << order) + 2048;
 }
 
 int32_t segment_add(struct segment *segment, uint64_t hash, struct item *item)
@@ -102,8 +120,9 @@ int32_t segment_add(struct segment *segment, uint64_t hash, struct item *item)
     int32_t position = rte_hash_add_key_with_hash(segment->hash, &hash, (uint32_t)hash);
     if (position >= 0) {
         segment->used++;
-        /* Until now a reader that found the position read NULL there: the key came later. */
-        RCU_PUBLISH(&segment->items[position], item);
+        /* Until now a reader that found the position read NULL there. rte_hash is not given the
+         * item: it would leave it in the free slot when it finds no place in a bucket. */
+        RCU_PUBLISH(&segment->slots[position].item, item);
     }
     return position;
 }

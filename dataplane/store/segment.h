@@ -1,11 +1,11 @@
-/* A segment: one rte_hash of a fixed size, and our own array of item pointers beside it.
+/* A segment: one rte_hash of a fixed size, whose key slots we read and write by address.
  *
- *   fingerprint --> rte_hash --> position --> items[position] --> item
+ *   fingerprint --> rte_hash --> position --> slots[position] = | item | fingerprint | --> item
  *   (64-bit keyed hash; its low 32 bits choose the bucket)
  *
- * rte_hash says where a fingerprint lives; the array says what is there. Overwriting a key is one
- * atomic exchange in the array and never enters rte_hash. An empty array word means "not here",
- * also while rte_hash still knows the fingerprint.
+ * rte_hash says where a fingerprint lives; the data word of its slot says what is there.
+ * Overwriting a key is one atomic exchange of that word and never enters rte_hash (which would lose
+ * the old item). An empty word means "not here", also while rte_hash still knows the fingerprint.
  *
  * Growing: a full segment gets one child twice as large, or two children that divide its range by
  * the next bit of the hash. Its entries move over one by one: first published in the child, then
@@ -29,15 +29,20 @@ struct item;
 #define SEGMENT_ORDER_MIN 10 /* log2 of the entries */
 #define SEGMENT_ORDER_MAX 20
 
+/* As rte_hash lays out a slot with a key of 8 bytes; checked when a segment is made. */
+struct slot {
+    struct item *item; /* rte_hash's data word */
+    uint64_t hash;     /* its key: the fingerprint */
+};
+_Static_assert(sizeof(struct slot) == 16, "never across two cache lines");
+
 struct segment {
     /* Read by every look-up. */
     struct rte_hash *hash;
-    struct item **items;
-    const uint8_t *keys;         /* the fingerprint of position 0, inside rte_hash */
+    struct slot *slots;          /* the one of position 0, inside rte_hash */
     struct segment *children[2]; /* set while it moves out; the same one twice when it grows */
     uint64_t start;              /* the first hash of its range */
     uint32_t capacity;
-    uint32_t key_stride;
     uint8_t order, depth; /* depth: how many top bits of the hash are fixed in its range */
 
     /* Owner only. */
@@ -62,14 +67,13 @@ static inline int32_t segment_find(const struct segment *segment, const uint64_t
 
 static inline struct item *segment_item(const struct segment *segment, int32_t position)
 {
-    return RCU_READ(&segment->items[position]);
+    return RCU_READ(&segment->slots[position].item);
 }
 
 /* The fingerprint that was put at a position; meaningful while its item is there. */
 static inline uint64_t segment_hash_at(const struct segment *segment, uint32_t position)
 {
-    const void *key = segment->keys + (uint64_t)position * segment->key_stride;
-    return __atomic_load_n((const uint64_t *)key, __ATOMIC_RELAXED);
+    return __atomic_load_n(&segment->slots[position].hash, __ATOMIC_RELAXED);
 }
 
 /* A position for a fingerprint that is not in it; the item is in place before this returns.

@@ -1,6 +1,7 @@
 /* The public face of a shard: keys in, items out. The index knows where things are, item.c makes
- * drafts, shard_upkeep.c does what is done later. Thread: the owner, but for shard_find_shared and
- * the figures. Failure: only drafts fail; publishing what was drafted does not. */
+ * drafts, shard_upkeep.c does what is done later. Thread: the owner, but for shard_find_shared,
+ * shard_scan_shared and the figures. Failure: only drafts fail; publishing what was drafted does
+ * not. */
 #include "dataplane/store/shard.h"
 
 #include <stdlib.h>
@@ -262,6 +263,33 @@ uint64_t shard_scan(struct shard *shard, uint32_t database, uint64_t cursor, uin
     }
     struct scan_call call = {now->wall_ms, visit, argument};
     return index_scan(index, cursor, count > 0 ? count : 1, visit_unexpired, &call);
+}
+
+struct shared_scan {
+    uint64_t wall_ms;
+    shard_item_visitor *visit;
+    void *argument;
+};
+
+static void visit_shared(void *argument, struct item *item, uint64_t hash)
+{
+    const struct shared_scan *scan = argument;
+    if (!item_is_expired(item, scan->wall_ms)) {
+        scan->visit(scan->argument, item, hash);
+    }
+}
+
+uint64_t shard_scan_shared(const struct shard *shard, uint32_t database, uint64_t cursor,
+                           uint32_t count, const struct instant *now, shard_item_visitor *visit,
+                           void *argument)
+{
+    CHECK(database < SHARD_DATABASE_COUNT);
+    const struct index *index = RCU_READ(&shard->databases[database].index);
+    if (index == NULL) {
+        return 0;
+    }
+    struct shared_scan scan = {now->wall_ms, visit, argument};
+    return index_scan(index, cursor, count > 0 ? count : 1, visit_shared, &scan);
 }
 
 static bool is_unexpired(void *argument, const struct item *item)

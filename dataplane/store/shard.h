@@ -142,6 +142,14 @@ uint64_t shard_scan(struct shard *shard, uint32_t database, uint64_t cursor, uin
                     const struct instant *now,
                     void (*visit)(void *argument, const struct item *item), void *argument);
 
+/* The same walk for any thread that is a registered RCU reader, with the hash of each key: what
+ * eviction and snapshots ask. Changes nothing. A walk that never comes to an end while the table
+ * grows is the caller's to give up. An item is valid until that thread's next quiescent state. */
+typedef void shard_item_visitor(void *argument, const struct item *item, uint64_t hash);
+uint64_t shard_scan_shared(const struct shard *shard, uint32_t database, uint64_t cursor,
+                           uint32_t count, const struct instant *now, shard_item_visitor *visit,
+                           void *argument);
+
 /* Some key, uniformly enough; NULL when the database is empty. */
 const struct item *shard_random(struct shard *shard, uint32_t database, const struct instant *now);
 

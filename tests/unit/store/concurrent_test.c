@@ -83,6 +83,63 @@ static void *read_for_long(void *argument)
     return NULL;
 }
 
+/* ---- a foreign walk ---------------------------------------------------------------------------
+ */
+
+struct walker {
+    struct world *world;
+    uint64_t walks, visited, wrong, missed;
+    uint8_t marks[STABLE_KEYS];
+};
+
+static void look_at_item(void *argument, const struct item *item, uint64_t hash)
+{
+    struct walker *walker = argument;
+    struct numbered_key key;
+    uint64_t value[2];
+    memcpy(value, item_value_bytes(item), sizeof(value));
+    walker->visited++;
+    walker->wrong += !slice_equal(item_key(item), number_key(&key, value[0])->bytes);
+    walker->wrong += key.key.hash != hash;
+    if (value[0] < STABLE_KEYS) {
+        walker->marks[value[0]] = 1;
+    }
+}
+
+/* Both databases from the first call to the last; a walk that was stopped half-way proves nothing.
+ */
+static bool walk_once(struct walker *walker)
+{
+    struct instant now = {.wall_ms = 1000};
+    for (uint32_t database = 0; database < 2; database++) {
+        uint64_t cursor = 0;
+        do {
+            cursor = shard_scan_shared(walker->world->shard, database, cursor, 100, &now,
+                                       look_at_item, walker);
+            rcu_quiescent();
+            if (__atomic_load_n(&walker->world->stop, __ATOMIC_ACQUIRE)) {
+                return false;
+            }
+        } while (cursor != 0);
+    }
+    return true;
+}
+
+static void *walk_for_long(void *argument)
+{
+    struct walker *walker = argument;
+    rcu_thread_register();
+    while (walk_once(walker)) {
+        for (uint32_t i = 0; i < STABLE_KEYS; i++) {
+            walker->missed += walker->marks[i] == 0;
+        }
+        memset(walker->marks, 0, sizeof(walker->marks));
+        walker->walks++;
+    }
+    rcu_thread_unregister();
+    return NULL;
+}
+
 static void write_number(struct world *world, uint64_t number, uint64_t version)
 {
     struct numbered_key key;
@@ -180,6 +237,29 @@ static void readers_see_only_what_is_right(void **state)
     destroy_world(&world);
 }
 
+static void a_foreign_walk_sees_every_stable_key(void **state)
+{
+    struct world world;
+    create_world(&world);
+    rcu_thread_register();
+    for (uint64_t i = 0; i < STABLE_KEYS; i++) {
+        write_number(&world, i, 1);
+    }
+    static struct walker walker;
+    walker = (struct walker){.world = &world};
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, walk_for_long, &walker), 0);
+    write_for_long(&world);
+    __atomic_store_n(&world.stop, true, __ATOMIC_RELEASE);
+    rcu_thread_unregister();
+    pthread_join(thread, NULL);
+    assert_true(walker.walks > 0);
+    assert_int_equal(walker.wrong, 0);
+    assert_int_equal(walker.missed, 0);
+    assert_true(metric_read(&world.fixture->metrics, METRIC_STORE_SEGMENT_SPLITS) > 2);
+    destroy_world(&world);
+}
+
 static bool everything_came_back(struct world *world)
 {
     return memory_of(world->fixture).retired_bytes == 0 &&
@@ -213,6 +293,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(readers_see_only_what_is_right),
+        cmocka_unit_test(a_foreign_walk_sees_every_stable_key),
         cmocka_unit_test(what_is_retired_comes_back),
     };
     return cmocka_run_group_tests_name("concurrent", tests, setup_eal, NULL);
