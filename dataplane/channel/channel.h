@@ -21,6 +21,9 @@ enum message_type {
     /* worker -> control: please have index segments ready; control -> worker: here is one */
     MESSAGE_SEGMENT_WANTED,
     MESSAGE_SEGMENT_READY,
+    /* control -> worker: `pointer` is a struct eviction_batch; and back, worked off */
+    MESSAGE_EVICT_BATCH,
+    MESSAGE_EVICTED_BATCH,
 };
 
 struct message {

@@ -148,6 +148,8 @@ struct core {
     int wake_fd;
     bool stop_requested; /* atomic */
     uint64_t idle_since_us;
+    uint64_t control_woken_us; /* for eviction */
+    uint64_t emergency_us;     /* the last pass that evicted by itself */
 };
 
 static inline struct conversation *conversation_of_client(struct client *client)
@@ -205,6 +207,7 @@ bool core_bulk_waits_for_memory(struct core *core, struct conversation *conversa
                                 uint64_t bytes);
 
 /* core_deferred.c */
+void core_wake_control(const struct core *core);
 void core_retry_later(struct core *core, struct conversation *conversation, uint64_t at_us);
 void core_defer(struct core *core, struct conversation *conversation,
                 const struct deferral *deferral);

@@ -130,10 +130,12 @@ static void take_message(struct core *core, const struct message *message)
     switch (message->type) {
     case MESSAGE_CONTROL_REPLY: core_take_control_reply(core, message->pointer); break;
     case MESSAGE_RECLAIMED_BATCH:
+    case MESSAGE_EVICT_BATCH:
     case MESSAGE_SEGMENT_READY: shard_take_message(core->shard, message); break;
     case MESSAGE_NONE:
     case MESSAGE_RECLAIM_BATCH:
     case MESSAGE_CONTROL_REQUEST:
+    case MESSAGE_EVICTED_BATCH:
     case MESSAGE_SEGMENT_WANTED: break;
     }
 }
@@ -159,12 +161,27 @@ static void run_delayed_flush(struct core *core)
     }
 }
 
+/* Batches of victims that are done; one that finds the channel full goes in a later pass. */
+static void return_evictions(struct core *core)
+{
+    for (struct eviction_batch *batch;
+         (batch = shard_take_finished_eviction(core->shard)) != NULL;) {
+        struct message message = {
+            .type = MESSAGE_EVICTED_BATCH, .from = core->options.number, .pointer = batch};
+        if (!channel_send(core->options.to_control, &message)) {
+            shard_keep_finished_eviction(core->shard, batch);
+            return;
+        }
+    }
+}
+
 static void maintain(struct core *core)
 {
     core_enter_stage(core, STAGE_UPKEEP);
     run_delayed_flush(core);
     core_close_idle(core);
     core->did_work |= shard_maintain(core->shard, &core->now);
+    return_evictions(core);
     rcu_quiescent();
 }
 
@@ -177,7 +194,11 @@ static void begin_pass(struct core *core, const struct instant *now)
     core->context->now = *now;
     core->did_work = false;
     core->next_timer_us = UINT64_MAX;
-    shard_set_maxmemory(core->shard, (uint64_t)core->config->maxmemory);
+    struct eviction_policy policy;
+    eviction_policy_set(&policy, core->config, now);
+    shard_set_policy(core->shard, &policy);
+    shard_set_maxmemory(core->shard,
+                        (uint64_t)core->config->maxmemory / core->options.worker_count);
 }
 
 static void end_pass(struct core *core)

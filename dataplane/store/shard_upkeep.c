@@ -70,6 +70,10 @@ static void dismantle(struct shard *shard, uint32_t budget)
 static bool maintain_indexes(struct shard *shard)
 {
     bool more = false;
+    bool was_starved = shard->services.starved;
+    if (UNLIKELY(was_starved != shard->eviction.was_starved)) {
+        __atomic_store_n(&shard->eviction.was_starved, was_starved, __ATOMIC_RELAXED);
+    }
     shard->services.starved = false; /* whoever still starves says so again */
     for (uint32_t i = 0; i < SHARD_DATABASE_COUNT; i++) {
         if (shard->databases[i].index != NULL) {
@@ -86,6 +90,7 @@ bool shard_maintain(struct shard *shard, const struct instant *now)
     shard->services.now_us = now->mono_us;
     bool more = maintain_indexes(shard);
     more |= shard_sweep_expired(shard, now);
+    more |= shard_run_evictions(shard, now);
     retire_send(&shard->retire, shard->services.to_reclaimer, shard->number, now->mono_us);
     free_returned(shard, FREES_PER_PASS);
     dismantle(shard, DISMANTLED_PER_PASS);
@@ -106,9 +111,21 @@ void shard_take_message(struct shard *shard, const struct message *message)
 {
     if (message->type == MESSAGE_RECLAIMED_BATCH) {
         retire_accept(&shard->retire, message->pointer);
+    } else if (message->type == MESSAGE_EVICT_BATCH) {
+        shard_queue_evictions(shard, message->pointer);
     } else if (message->type == MESSAGE_SEGMENT_READY) {
         segments_take_ready(&shard->services, message->pointer, (uint32_t)message->words[0]);
     }
+}
+
+bool shard_is_starved(const struct shard *shard)
+{
+    return shard->services.starved;
+}
+
+bool shard_was_starved(const struct shard *shard)
+{
+    return __atomic_load_n(&shard->eviction.was_starved, __ATOMIC_RELAXED);
 }
 
 void shard_free_everything(struct shard *shard)

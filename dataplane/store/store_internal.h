@@ -2,6 +2,7 @@
 #ifndef NICACHED_STORE_STORE_INTERNAL_H
 #define NICACHED_STORE_STORE_INTERNAL_H
 
+#include "dataplane/store/eviction.h"
 #include "dataplane/store/index.h"
 #include "dataplane/store/memory.h"
 #include "dataplane/store/retire.h"
@@ -26,6 +27,25 @@ struct dismantling {
     struct index *index;
 };
 
+/* New keys on their way to the control thread. One writer of each cursor. */
+#define INSERTION_RING_ENTRIES 16384U
+struct insertion_ring {
+    _Alignas(64) uint64_t head; /* the owner's */
+    uint64_t sequence;          /* new keys, those that found no room included */
+    _Alignas(64) uint64_t tail; /* the control thread's */
+    _Alignas(64) struct insertion entries[INSERTION_RING_ENTRIES];
+};
+
+struct shard_eviction {
+    struct eviction_batch *waiting, *finished;
+    uint64_t wanted_bytes; /* atomic */
+    uint64_t wanted_until_us;
+    bool was_starved; /* atomic: in the pass before this one */
+    uint32_t database; /* where an emergency goes on */
+    uint64_t cursor;
+    struct insertion_ring *insertions; /* published; NULL until a policy wants it */
+};
+
 struct shard {
     struct memory memory;
     struct retire_queue retire;
@@ -36,6 +56,8 @@ struct shard {
     uint64_t random_state;
     struct dismantling *dismantling_first, *dismantling_last;
     struct expiry_sweep sweep;
+    struct eviction_policy policy;
+    struct shard_eviction eviction;
     struct database databases[SHARD_DATABASE_COUNT];
 };
 
@@ -47,6 +69,12 @@ static inline void counter_add(uint64_t *counter, uint64_t amount)
 /* shard.c */
 void shard_free_item(struct shard *shard, struct item *item);
 void shard_expire(struct shard *shard, uint32_t database, const struct key *key);
+/* NULL: nothing there. The item is retired, but valid until the end of the pass. */
+const struct item *shard_remove(struct shard *shard, uint32_t database, const struct key *key);
+/* shard_eviction.c */
+bool shard_run_evictions(struct shard *shard, const struct instant *now); /* more is waiting */
+void shard_note_insertion(struct shard *shard, uint32_t database, uint64_t hash,
+                          const struct item *item);
 /* shard_expiry.c: true when the next pass should go on */
 bool shard_sweep_expired(struct shard *shard, const struct instant *now);
 /* shard_upkeep.c */
