@@ -89,6 +89,10 @@ void shard_free_item(struct shard *shard, struct item *item)
 static void retire_item(struct shard *shard, struct item *item)
 {
     size_t bytes = memory_block_bytes(item);
+    struct blob *blob = item_blob(item);
+    if (blob != NULL && blob->reference_count == 1) { /* nobody else's: it goes along */
+        bytes += memory_block_bytes(blob);
+    }
     memory_note_retired(&shard->memory, bytes);
     retire_add(&shard->retire, RETIRED_ITEM, item, (uint32_t)bytes);
     metric_add(shard->metrics, METRIC_STORE_RETIRED_OBJECTS, 1);
