@@ -50,8 +50,7 @@ struct interface_config {
 enum poll_mode { POLL_ADAPTIVE, POLL_BUSY };
 enum hugepages_mode { HUGEPAGES_AUTO, HUGEPAGES_YES, HUGEPAGES_NO };
 enum debug_command_mode { DEBUG_COMMAND_NO, DEBUG_COMMAND_YES, DEBUG_COMMAND_LOCAL };
-/* In the order of maxmemory-policy's names in Redis. Only noeviction acts in this version; the
- * others are refused with a clear error by CONFIG SET and at start. */
+/* In the order of maxmemory-policy's names in Redis; ours follow. */
 enum maxmemory_policy {
     MAXMEMORY_VOLATILE_LRU,
     MAXMEMORY_VOLATILE_LFU,
@@ -61,6 +60,7 @@ enum maxmemory_policy {
     MAXMEMORY_ALLKEYS_LFU,
     MAXMEMORY_ALLKEYS_RANDOM,
     MAXMEMORY_NOEVICTION,
+    MAXMEMORY_ALLKEYS_S3FIFO,
 };
 
 struct config {

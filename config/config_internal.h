@@ -30,7 +30,6 @@ enum option_unit { UNIT_NONE, UNIT_BYTES, UNIT_SECONDS, UNIT_OCTAL };
 struct option_value {
     const char *name; /* NULL ends the list */
     int value;
-    bool refused; /* known to Redis, not in this version */
 };
 
 struct option {

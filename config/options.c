@@ -7,7 +7,7 @@
  *   low high  bounds of an integer, inclusive
  *   unit      UNIT_BYTES takes Redis' k kb m mb g gb; UNIT_OCTAL is read and shown in octal; the
  *             others are plain decimal numbers
- *   values    names of an enumeration; a refused one is known and named, but not in this version
+ *   values    names of an enumeration
  *   check     of a string: NULL, or what is wrong with it
  *   when      WHEN_START: only before the start; WHEN_NOW: CONFIG SET changes it
  *   help      one sentence for sample, reference and refusals; of a fixed value, the reason
@@ -27,39 +27,35 @@
  */
 
 static const struct option_value values_maxmemory_policy[] = {
-    {"volatile-lru", MAXMEMORY_VOLATILE_LRU, true},
-    {"volatile-lfu", MAXMEMORY_VOLATILE_LFU, true},
-    {"volatile-random", MAXMEMORY_VOLATILE_RANDOM, true},
-    {"volatile-ttl", MAXMEMORY_VOLATILE_TTL, true},
-    {"allkeys-lru", MAXMEMORY_ALLKEYS_LRU, true},
-    {"allkeys-lfu", MAXMEMORY_ALLKEYS_LFU, true},
-    {"allkeys-random", MAXMEMORY_ALLKEYS_RANDOM, true},
-    {"noeviction", MAXMEMORY_NOEVICTION, false},
-    {NULL, 0, false},
+    {"volatile-lru", MAXMEMORY_VOLATILE_LRU},       {"volatile-lfu", MAXMEMORY_VOLATILE_LFU},
+    {"volatile-random", MAXMEMORY_VOLATILE_RANDOM}, {"volatile-ttl", MAXMEMORY_VOLATILE_TTL},
+    {"allkeys-lru", MAXMEMORY_ALLKEYS_LRU},         {"allkeys-lfu", MAXMEMORY_ALLKEYS_LFU},
+    {"allkeys-random", MAXMEMORY_ALLKEYS_RANDOM},   {"noeviction", MAXMEMORY_NOEVICTION},
+    {"allkeys-s3fifo", MAXMEMORY_ALLKEYS_S3FIFO},   {NULL, 0},
 };
 static const struct option_value values_debug_command[] = {
-    {"no", DEBUG_COMMAND_NO, false},
-    {"yes", DEBUG_COMMAND_YES, false},
-    {"local", DEBUG_COMMAND_LOCAL, false},
-    {NULL, 0, false},
+    {"no", DEBUG_COMMAND_NO},
+    {"yes", DEBUG_COMMAND_YES},
+    {"local", DEBUG_COMMAND_LOCAL},
+    {NULL, 0},
 };
 static const struct option_value values_poll_mode[] = {
-    {"adaptive", POLL_ADAPTIVE, false},
-    {"busy", POLL_BUSY, false},
-    {NULL, 0, false},
+    {"adaptive", POLL_ADAPTIVE},
+    {"busy", POLL_BUSY},
+    {NULL, 0},
 };
 static const struct option_value values_hugepages[] = {
-    {"auto", HUGEPAGES_AUTO, false},
-    {"yes", HUGEPAGES_YES, false},
-    {"no", HUGEPAGES_NO, false},
-    {NULL, 0, false},
+    {"auto", HUGEPAGES_AUTO},
+    {"yes", HUGEPAGES_YES},
+    {"no", HUGEPAGES_NO},
+    {NULL, 0},
 };
 static const struct option_value values_loglevel[] = {
-    {"debug", LOG_DEBUG, false},
-    {"verbose", LOG_VERBOSE, false},
-    {"notice", LOG_NOTICE, false},
-    {"warning", LOG_WARNING, false},
-    {NULL, 0, false},
+    {"debug", LOG_DEBUG},
+    {"verbose", LOG_VERBOSE},
+    {"notice", LOG_NOTICE},
+    {"warning", LOG_WARNING},
+    {NULL, 0},
 };
 
 static const char *check_any_text(const char *value)
@@ -309,18 +305,16 @@ static int set_integer(struct config *config, const struct option *option, const
     return 0;
 }
 
-static int refuse_enum(const struct option *option, bool known, struct config_reason *reason)
+static int refuse_enum(const struct option *option, struct config_reason *reason)
 {
     char names[CONFIG_REASON_BYTES_MAX - 128] = "";
     size_t used = 0;
-    for (const struct option_value *value = option->values; value->name != NULL; value++) {
-        if ((!known || !value->refused) && used < sizeof(names)) {
-            used += (size_t)snprintf(names + used, sizeof(names) - used, "%s%s",
-                                     used == 0 ? "" : ", ", value->name);
-        }
+    for (const struct option_value *value = option->values;
+         value->name != NULL && used < sizeof(names); value++) {
+        used += (size_t)snprintf(names + used, sizeof(names) - used, "%s%s", used == 0 ? "" : ", ",
+                                 value->name);
     }
-    return known ? config_refuse(reason, "this version supports only: %s", names)
-                 : config_refuse(reason, "argument(s) must be one of the following: %s", names);
+    return config_refuse(reason, "argument(s) must be one of the following: %s", names);
 }
 
 static int set_enum(struct config *config, const struct option *option, const char *text,
@@ -328,14 +322,11 @@ static int set_enum(struct config *config, const struct option *option, const ch
 {
     for (const struct option_value *value = option->values; value->name != NULL; value++) {
         if (slice_equal_ignoring_case(slice_of_string(text), slice_of_string(value->name))) {
-            if (value->refused) {
-                return refuse_enum(option, true, reason);
-            }
             *enum_of(config, option) = value->value;
             return 0;
         }
     }
-    return refuse_enum(option, false, reason);
+    return refuse_enum(option, reason);
 }
 
 static int set_string(struct config *config, const struct option *option, const char *text,
@@ -480,10 +471,8 @@ static void format_enum_values(const struct option *option, char *text)
 {
     size_t used = 0;
     for (const struct option_value *value = option->values; value->name != NULL; value++) {
-        if (!value->refused) {
-            used += (size_t)snprintf(text + used, CONFIG_VALUE_BYTES_MAX - used, "%s%s",
-                                     used == 0 ? "" : ", ", value->name);
-        }
+        used += (size_t)snprintf(text + used, CONFIG_VALUE_BYTES_MAX - used, "%s%s",
+                                 used == 0 ? "" : ", ", value->name);
     }
 }
 

@@ -20,6 +20,7 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include "control/eviction/eviction.h"
 #include "dataplane/base/check.h"
 #include "dataplane/base/clock.h"
 #include "dataplane/base/hash.h"
@@ -41,7 +42,7 @@ struct rate {
 
 struct control {
     uv_loop_t loop;
-    uv_timer_t tick;
+    uv_timer_t tick, eviction_timer;
     uv_poll_t wake;
     uv_signal_t interrupt, terminate;
     int wake_fd, statm_fd;
@@ -53,6 +54,7 @@ struct control {
 
     struct control_workers workers;
     struct message unsent[CONFIG_WORKERS_MAX]; /* answers that wait for room; type NONE: none */
+    struct eviction *eviction;                 /* NULL: no shards */
     struct rate operations, input_bytes, output_bytes;
     uint64_t last_tick_us;
 };
@@ -231,6 +233,10 @@ static void serve_worker(struct control *control, uint32_t worker)
         if (channel_receive_burst(control->workers.from[worker], &message, 1) == 0) {
             return;
         }
+        if (message.type == MESSAGE_EVICTED_BATCH) {
+            eviction_take_back(control->eviction, worker, message.pointer);
+            continue;
+        }
         CHECK(message.type == MESSAGE_CONTROL_REQUEST);
         answer_request(control, message.pointer);
         control->unsent[worker] = (struct message){.type = MESSAGE_CONTROL_REPLY,
@@ -244,6 +250,31 @@ static void serve_workers(struct control *control)
     for (uint32_t i = 0; i < control->workers.count; i++) {
         serve_worker(control, i);
     }
+}
+
+/* ---- eviction ------------------------------------------------------------------------------ */
+
+static void on_eviction_due(uv_timer_t *timer);
+
+/* While nothing is near, the tick and the workers' wakes are enough. */
+static void run_eviction(struct control *control)
+{
+    struct instant now;
+    if (control->eviction == NULL) {
+        return;
+    }
+    clock_read(&now);
+    uint32_t ms = eviction_run(control->eviction, control->config, &now);
+    if (ms < TICK_MS) {
+        (void)uv_timer_start(&control->eviction_timer, on_eviction_due, ms, 0);
+    }
+}
+
+static void on_eviction_due(uv_timer_t *timer)
+{
+    struct control *control = timer->data;
+    serve_workers(control);
+    run_eviction(control);
 }
 
 /* ---- the loop
@@ -261,6 +292,7 @@ static void on_tick(uv_timer_t *timer)
     struct control *control = timer->data;
     publish_status(control);
     serve_workers(control);
+    run_eviction(control);
     stop_if_requested(control);
 }
 
@@ -274,6 +306,7 @@ static void on_wake(uv_poll_t *poll, int status, int events)
         CHECK(errno == EAGAIN || errno == EINTR);
     }
     serve_workers(control);
+    run_eviction(control);
     stop_if_requested(control);
 }
 
@@ -302,7 +335,10 @@ void control_request_stop(struct control *control, const char *why)
 void control_run(struct control *control)
 {
     stop_if_requested(control); /* a signal during the start */
+    rcu_thread_register();
+    rcu_thread_offline();
     uv_run(&control->loop, UV_RUN_DEFAULT);
+    rcu_thread_unregister();
 }
 
 /* ---- life --------------------------------------------------------------------------------------
@@ -313,6 +349,8 @@ static int start_handles(struct control *control)
     int result = uv_timer_init(&control->loop, &control->tick);
     control->tick.data = control;
     result = result != 0 ? result : uv_timer_start(&control->tick, on_tick, TICK_MS, TICK_MS);
+    result = result != 0 ? result : uv_timer_init(&control->loop, &control->eviction_timer);
+    control->eviction_timer.data = control;
     result = result != 0 ? result : uv_poll_init(&control->loop, &control->wake, control->wake_fd);
     control->wake.data = control;
     result = result != 0 ? result : uv_poll_start(&control->wake, UV_READABLE, on_wake);
@@ -418,10 +456,20 @@ int control_wake_fd(const struct control *control)
     return control->wake_fd;
 }
 
-void control_attach_workers(struct control *control, const struct control_workers *workers)
+int control_attach_workers(struct control *control, const struct control_workers *workers)
 {
     CHECK(workers->count <= CONFIG_WORKERS_MAX);
     control->workers = *workers;
+    if (workers->shards == NULL) {
+        return 0;
+    }
+    struct eviction_links links = {.count = workers->count,
+                                   .shards = workers->shards,
+                                   .to = workers->to,
+                                   .wake = workers->wake,
+                                   .argument = workers->argument};
+    control->eviction = eviction_create(&links);
+    return control->eviction != NULL ? 0 : -ENOMEM;
 }
 
 /* Nobody reads the channel any more: every message in it is a request that somebody must free. */
@@ -445,5 +493,7 @@ void control_detach_workers(struct control *control)
             control->unsent[i].type = MESSAGE_NONE;
         }
     }
+    eviction_destroy(control->eviction); /* with all batches, wherever they are */
+    control->eviction = NULL;
     control->workers = (struct control_workers){0};
 }

@@ -2,11 +2,12 @@
  *
  *   workers --to_control--> requests (CONFIG SET, CONFIG REWRITE, SHUTDOWN) --> answered, back
  *   every 100 ms            publishes struct control_status for INFO
+ *   near maxmemory          chooses what to evict, every millisecond (eviction/eviction.h)
  *   SIGINT, SIGTERM         end control_run: the clean stop
  *
  * The configuration in force is published in a slot under RCU: a change builds the next snapshot,
- * swaps the pointer, waits for one grace period and frees the old one. The control thread is not
- * registered with RCU, as the only one that writes the slot it needs no read section.
+ * swaps the pointer, waits for one grace period and frees the old one. The control thread is
+ * registered with RCU for the eviction's sake, and offline but for its short calls.
  */
 #ifndef NICACHED_CONTROL_CONTROL_H
 #define NICACHED_CONTROL_CONTROL_H
@@ -17,6 +18,7 @@
 struct channel;
 struct control;
 struct control_status;
+struct shard;
 
 /* NULL when out of memory or descriptors. Takes over `config` when it succeeds. From here on SIGINT
  * and SIGTERM are noticed, and acted upon by control_run. */
@@ -32,12 +34,14 @@ int control_wake_fd(const struct control *control);
 struct control_workers {
     uint32_t count;
     const struct metrics *const *metrics;
+    struct shard *const *shards;                   /* NULL: nothing is evicted (tests) */
     struct channel *const *from;                   /* requests */
     struct channel *const *to;                     /* answers */
     void (*wake)(void *argument, uint32_t worker); /* an answer is on its way; may be NULL */
     void *argument;
 };
-void control_attach_workers(struct control *control, const struct control_workers *workers);
+/* 0, or -ENOMEM. */
+int control_attach_workers(struct control *control, const struct control_workers *workers);
 /* The workers have stopped. Frees the requests that are still under way in either direction. */
 void control_detach_workers(struct control *control);
 

@@ -545,6 +545,12 @@ static void wake_core(void *argument, uint32_t worker)
     core_wake(server->cores[worker]);
 }
 
+static void teardown_workers(struct server *server)
+{
+    workers_stop(server->workers);
+    control_detach_workers(server->control);
+}
+
 static int setup_workers(struct server *server)
 {
     uint32_t cpus[CONFIG_WORKERS_MAX];
@@ -552,6 +558,7 @@ static int setup_workers(struct server *server)
     struct control_workers attached = {
         .count = server->worker_count,
         .metrics = server->all_metrics,
+        .shards = server->shards,
         .from = server->to_control,
         .to = server->from_control,
         .wake = wake_core,
@@ -562,14 +569,11 @@ static int setup_workers(struct server *server)
     if (server->workers == NULL) {
         return -EAGAIN;
     }
-    control_attach_workers(server->control, &attached);
+    if (control_attach_workers(server->control, &attached) != 0) {
+        teardown_workers(server);
+        return fail(server, -ENOMEM, "eviction");
+    }
     return 0;
-}
-
-static void teardown_workers(struct server *server)
-{
-    workers_stop(server->workers);
-    control_detach_workers(server->control);
 }
 
 /* ---- the list

@@ -44,6 +44,9 @@ enum message_type {
     /* worker -> worker: words[0] is the descriptor of a connection to serve, words[1] its listener
      */
     MESSAGE_CONNECTION,
+    /* control -> worker: `pointer` is a struct eviction_batch; and back, worked off */
+    MESSAGE_EVICT_BATCH,
+    MESSAGE_EVICTED_BATCH,
 };
 
 struct message {

@@ -351,6 +351,9 @@ static bool output_is_full(const struct batch_entry *entry)
 /* Blocks the conversation when its request must wait for our shard, or for memory of it. */
 static void wait_for_shard(struct core *core, struct batch_entry *entry)
 {
+    if (entry->route.kind == ROUTE_LEASE) {
+        core_wait_for_memory_of(core, entry);
+    }
     if (entry->route.kind != ROUTE_HERE && entry->route.kind != ROUTE_OWN) {
         return;
     }

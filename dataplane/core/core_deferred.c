@@ -20,7 +20,7 @@ static void compose_reply(struct core *core, struct conversation *conversation)
     stream_mark_dirty(stream);
 }
 
-static void wake_control(const struct core *core)
+void core_wake_control(const struct core *core)
 {
     uint64_t one = 1;
     if (core->options.control_wake_fd >= 0) {
@@ -50,7 +50,7 @@ void core_defer(struct core *core, struct conversation *conversation,
             return;
         }
         conversation->deferral.request = NULL; /* the control thread's until it comes back */
-        wake_control(core);
+        core_wake_control(core);
     }
     session_block(&conversation->session, SESSION_AWAITS_REPLY);
     conversation->deferred_next = core->deferred;

@@ -226,6 +226,8 @@ struct core {
     uint8_t padding_behind[64];
     bool stop_requested; /* atomic */
     uint64_t idle_since_us;
+    uint64_t control_woken_us; /* for eviction */
+    uint64_t emergency_us;     /* the last pass that evicted by itself */
 };
 
 static inline struct conversation *conversation_of_client(struct client *client)
@@ -280,6 +282,8 @@ void core_send_datagram_reply(struct core *core, struct core_datagram *datagram)
 /* core_memory.c */
 /* Blocks the conversation when its request must wait. */
 void core_wait_for_memory(struct core *core, const struct batch_entry *entry);
+/* The same for one that needs several shards, before it takes their leases. */
+void core_wait_for_memory_of(struct core *core, const struct batch_entry *entry);
 /* What the request may add to the shard, at most; 0 when it adds nothing. */
 uint64_t core_bytes_wanted(const struct batch_entry *entry);
 bool core_errand_waits_for_memory(struct core *core, struct errand *errand);
@@ -323,6 +327,7 @@ bool core_peers_may_sleep(struct core *core);
 void core_peers_awake(struct core *core);
 
 /* core_deferred.c */
+void core_wake_control(const struct core *core);
 void core_retry_later(struct core *core, struct conversation *conversation, uint64_t at_us);
 void core_defer(struct core *core, struct conversation *conversation,
                 const struct deferral *deferral);

@@ -166,6 +166,7 @@ static void take_message(struct core *core, const struct message *message)
         core_adopt_connection(core, (int)message->words[0], (uint32_t)message->words[1]);
         break;
     case MESSAGE_RECLAIMED_BATCH:
+    case MESSAGE_EVICT_BATCH:
     case MESSAGE_SEGMENT_READY:
     case MESSAGE_MEMORY_READY: shard_take_message(core->shard, message); break;
     case MESSAGE_NONE:
@@ -174,6 +175,7 @@ static void take_message(struct core *core, const struct message *message)
     case MESSAGE_LEASE_RETURNED: core_take_lease_back(core); break;
     case MESSAGE_RECLAIM_BATCH:
     case MESSAGE_CONTROL_REQUEST:
+    case MESSAGE_EVICTED_BATCH:
     case MESSAGE_SEGMENT_WANTED:
     case MESSAGE_MEMORY_WANTED: break;
     }
@@ -200,6 +202,20 @@ static void take_peer_messages(struct core *core)
     }
 }
 
+/* Batches of victims that are done; one that finds the channel full goes in a later pass. */
+static void return_evictions(struct core *core)
+{
+    for (struct eviction_batch *batch;
+         (batch = shard_take_finished_eviction(core->shard)) != NULL;) {
+        struct message message = {
+            .type = MESSAGE_EVICTED_BATCH, .from = core->options.number, .pointer = batch};
+        if (!channel_send(core->options.to_control, &message)) {
+            shard_keep_finished_eviction(core->shard, batch);
+            return;
+        }
+    }
+}
+
 /* Nothing of it while the shard is lent: the messages wait, and so does what they bring. */
 static void maintain_shard(struct core *core)
 {
@@ -209,6 +225,7 @@ static void maintain_shard(struct core *core)
     take_messages(core, core->options.from_reclaimer);
     core_enter_stage(core, STAGE_UPKEEP);
     core->did_work |= shard_maintain(core->shard, &core->now);
+    return_evictions(core);
     core_run_waiting_errands(core);
 }
 
@@ -230,6 +247,9 @@ static void begin_pass(struct core *core, const struct instant *now)
     core->did_work = false;
     core->next_timer_us = UINT64_MAX;
     if (!core_shard_is_lent(core)) {
+        struct eviction_policy policy;
+        eviction_policy_set(&policy, core->config, now);
+        shard_set_policy(core->shard, &policy);
         shard_set_maxmemory(core->shard,
                             (uint64_t)core->config->maxmemory / core->options.worker_count);
     }

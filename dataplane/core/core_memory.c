@@ -1,24 +1,51 @@
 /* Requests that wait for memory.
  *
- * What was overwritten, deleted or flushed is freed only after a grace period. Redis frees at once,
- * so a client that deletes and writes near maxmemory expects no OOM error in between. Here such a
- * request waits, with its connection, as long as the shard has something to free, and for
- * MEMORY_WAIT_US_MAX at most; then it runs and gets the error if it must. So maxmemory is never
+ * What was overwritten, deleted, evicted or flushed is freed only after a grace period. Redis frees
+ * at once, so a client that writes near maxmemory expects no OOM error in between. Here such a
+ * request waits, with its connection, as long as the shard has something to free or to evict, and
+ * for MEMORY_WAIT_US_MAX at most; then it runs and gets the error if it must. So maxmemory is never
  * exceeded, and the error means what it means in Redis. Everybody else is served meanwhile.
+ *
+ * Eviction is the control thread's: it keeps enough free for nobody to wait, and is woken when
+ * somebody does. When it has not helped in EMERGENCY_US, the worker evicts by itself, a few keys in
+ * a pass. What would not fit into an empty shard waits for nothing and evicts nothing.
  */
 #include "dataplane/core/core_errand.h"
 
 #define MEMORY_WAIT_US_MAX  500000U
 #define MEMORY_RETRY_US     200U
+#define EMERGENCY_US        5000U
+#define WAKE_EVERY_US       1000U
 #define ITEM_OVERHEAD_BYTES 128U /* header, allocator rounding */
 
-/* The allocator rounds up, by less than a quarter. */
-static bool is_short_of(const struct core *core, uint64_t bytes)
+/* Both false: there is room enough, or none will come. */
+struct room {
+    bool will_come;  /* it is worth waiting for */
+    bool must_evict; /* what is about to be freed is not enough */
+};
+
+static uint64_t limit_of(const struct core *core)
 {
-    uint64_t limit = (uint64_t)core->config->maxmemory / core->options.worker_count;
+    return (uint64_t)core->config->maxmemory / core->options.worker_count;
+}
+
+/* `bytes` as the allocator rounds them up, by less than a quarter. */
+static struct room look_for_room(const struct core *core, uint64_t bytes)
+{
+    uint64_t limit = limit_of(core);
     struct shard_memory memory;
     shard_read_memory(core->shard, &memory);
-    return memory.used_bytes + bytes + bytes / 4 > limit;
+    bool starved = shard_is_starved(core->shard);
+    if (bytes <= memory.headroom_bytes && memory.used_bytes + bytes <= limit && !starved) {
+        return (struct room){0};
+    }
+    uint64_t lasting_bytes = memory.used_bytes - memory.retired_bytes;
+    bool can_evict = memory.index_bytes + bytes <= limit && shard_can_evict(core->shard);
+    return (struct room){
+        .will_come = can_evict || shard_will_free(core->shard),
+        .must_evict = can_evict && (lasting_bytes + bytes > limit || starved ||
+                                    memory.headroom_bytes + memory.retired_bytes < bytes),
+    };
 }
 
 uint64_t core_bytes_wanted(const struct batch_entry *entry)
@@ -30,7 +57,7 @@ uint64_t core_bytes_wanted(const struct batch_entry *entry)
             return 0;
         }
         for (uint32_t i = 1; i < entry->resp.argument_count; i++) {
-            bytes += entry->resp.arguments[i].size;
+            bytes += entry->resp.arguments[i].size + ITEM_OVERHEAD_BYTES;
         }
         return bytes;
     case ENTRY_MEMCACHE:
@@ -41,18 +68,64 @@ uint64_t core_bytes_wanted(const struct batch_entry *entry)
     return 0;
 }
 
-/* True while who needs `bytes` should wait; *ends_us is 0 at first. */
-static bool must_wait(struct core *core, uint64_t bytes, uint64_t *ends_us)
+/* Once in a pass at most, and not while victims of the control thread wait to be removed. */
+static void evict_in_emergency(struct core *core)
 {
-    if (!is_short_of(core, bytes) || !shard_will_free(core->shard)) {
-        return false;
+    if (core->emergency_us != core->now.mono_us && !shard_is_evicting(core->shard)) {
+        core->emergency_us = core->now.mono_us;
+        shard_evict_now(core->shard);
     }
-    uint64_t now_us = core->now.mono_us;
+}
+
+static void wake_control(struct core *core)
+{
+    if (core->now.mono_us - core->control_woken_us >= WAKE_EVERY_US) {
+        core->control_woken_us = core->now.mono_us;
+        core_wake_control(core);
+    }
+}
+
+static void ask_for_room(struct core *core, uint64_t bytes, uint64_t waited_us)
+{
+    shard_want_bytes(core->shard, bytes, &core->now);
+    wake_control(core);
+    if (waited_us >= EMERGENCY_US) {
+        evict_in_emergency(core);
+    }
+}
+
+/* What was wanted is there, or given up: no more keys must go for it. Others who wait say so again.
+ */
+static bool ends_wait(struct core *core, uint64_t ends_us)
+{
+    if (ends_us != 0) {
+        shard_want_nothing(core->shard);
+    }
+    return false;
+}
+
+/* False: the time is up. */
+static bool goes_on_waiting(struct core *core, uint64_t *ends_us)
+{
     if (*ends_us == 0) {
-        *ends_us = now_us + MEMORY_WAIT_US_MAX;
+        *ends_us = core->now.mono_us + MEMORY_WAIT_US_MAX;
         metric_add(core->metrics, METRIC_MEMORY_WAITS, 1);
     }
-    return now_us < *ends_us;
+    return core->now.mono_us < *ends_us;
+}
+
+/* True while who needs `bytes` of our shard should wait; *ends_us is 0 at first. */
+static bool must_wait(struct core *core, uint64_t bytes, uint64_t *ends_us)
+{
+    bytes += bytes / 4;
+    struct room room = look_for_room(core, bytes);
+    if (!room.will_come || !goes_on_waiting(core, ends_us)) {
+        return ends_wait(core, *ends_us);
+    }
+    if (room.must_evict) {
+        ask_for_room(core, bytes, core->now.mono_us - (*ends_us - MEMORY_WAIT_US_MAX));
+    }
+    return true;
 }
 
 static bool wait_for(struct core *core, struct conversation *conversation, uint64_t bytes)
@@ -62,6 +135,33 @@ static bool wait_for(struct core *core, struct conversation *conversation, uint6
     }
     core_retry_later(core, conversation, core->now.mono_us + MEMORY_RETRY_US);
     return true;
+}
+
+/* Any of the shards. What their owners have to free we cannot see, but whether any is short. */
+static bool are_short_of(const struct core *core, const struct shard_set *shards, uint64_t bytes)
+{
+    for (uint32_t i = 0; i < core->options.worker_count; i++) {
+        struct shard_memory memory;
+        if (shard_set_has(shards, i)) {
+            shard_read_memory(core->options.all_shards[i], &memory);
+            if (memory.headroom_bytes < bytes && memory.index_bytes + bytes <= limit_of(core)) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+void core_wait_for_memory_of(struct core *core, const struct batch_entry *entry)
+{
+    struct conversation *conversation = entry->conversation;
+    uint64_t bytes = core->config->maxmemory != 0 ? core_bytes_wanted(entry) : 0;
+    bool evicting = core->config->maxmemory_policy != MAXMEMORY_NOEVICTION;
+    if (bytes > 0 && evicting && are_short_of(core, &entry->route.shards, bytes + bytes / 4) &&
+        goes_on_waiting(core, &conversation->memory_wait_ends_us)) {
+        wake_control(core);
+        core_retry_later(core, conversation, core->now.mono_us + MEMORY_RETRY_US);
+    }
 }
 
 bool core_errand_waits_for_memory(struct core *core, struct errand *errand)

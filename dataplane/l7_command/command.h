@@ -325,8 +325,12 @@ static inline struct shard *context_shard(const struct command_context *context,
 }
 /* The client's database, the key at argument `index` (hash reused when it is the first key). */
 struct key call_key(const struct call *call, uint32_t index);
-/* Looks up for reading: counts keyspace_hits / keyspace_misses. */
+/* Looks up for reading: counts keyspace_hits / keyspace_misses, and the use of the item for the
+ * eviction, unless CLIENT NO-TOUCH is on. */
 const struct item *call_find_for_read(struct call *call, const struct key *key);
+/* The same for commands that ask about a key without using it (TTL, TYPE, OBJECT, EXISTS). */
+const struct item *call_peek(struct call *call, const struct key *key);
+void call_note_use(struct call *call, const struct item *item);
 const struct item *call_find_for_write(struct call *call, const struct key *key);
 /* A string item's value as a bulk reply: referenced when it is in a blob, copied otherwise. */
 void reply_item(struct reply *reply, const struct item *item);

@@ -146,7 +146,7 @@ enum command_verdict generic_pexpireat(struct call *call)
 static enum command_verdict reply_time(struct call *call, uint64_t base_ms, bool seconds)
 {
     struct key key = call_key(call, 1);
-    const struct item *item = call_find_for_read(call, &key);
+    const struct item *item = call_peek(call, &key);
     if (item == NULL) {
         reply_integer(call->reply, -2);
         return COMMAND_DONE;

@@ -1,4 +1,5 @@
-/* Commands on keys, whatever they hold: DEL UNLINK EXISTS TOUCH TYPE RANDOMKEY. */
+/* Commands on keys, whatever they hold: DEL UNLINK EXISTS TOUCH TYPE RANDOMKEY. Of these only TOUCH
+ * is a use of the key, also when CLIENT NO-TOUCH is on. */
 #include "dataplane/base/check.h"
 #include "dataplane/base/hash.h"
 #include "dataplane/l7_command/generic_type.h"
@@ -21,9 +22,18 @@ static bool delete_key(struct call *call, const struct key *key)
     return shard_delete(call_shard(call, key), call->client->database, key, call->now);
 }
 
-static bool read_key(struct call *call, const struct key *key)
+static bool peek_at_key(struct call *call, const struct key *key)
 {
-    return call_find_for_read(call, key) != NULL;
+    return call_peek(call, key) != NULL;
+}
+
+static bool touch_key(struct call *call, const struct key *key)
+{
+    const struct item *item = call_peek(call, key);
+    if (item != NULL) {
+        call_note_use(call, item);
+    }
+    return item != NULL;
 }
 
 /* Answers for how many of the keys `act` said yes; a key named twice counts twice. */
@@ -48,16 +58,20 @@ enum command_verdict generic_del(struct call *call)
     return count_keys(call, delete_key);
 }
 
-/* Also TOUCH: a look-up marks the item as used. */
 enum command_verdict generic_exists(struct call *call)
 {
-    return count_keys(call, read_key);
+    return count_keys(call, peek_at_key);
+}
+
+enum command_verdict generic_touch(struct call *call)
+{
+    return count_keys(call, touch_key);
 }
 
 enum command_verdict generic_type(struct call *call)
 {
     struct key key = call_key(call, 1);
-    const struct item *item = call_find_for_read(call, &key);
+    const struct item *item = call_peek(call, &key);
     reply_status(call->reply, item == NULL ? "none" : generic_type_name(item));
     return COMMAND_DONE;
 }

@@ -2,8 +2,8 @@
  *
  * Our encodings are not those of Redis; the answers are the names a tool expects for such a value:
  * "int", "embstr" up to 44 bytes, "raw" beyond. (Redis says "raw" also for a short value that
- * APPEND or SETRANGE made.) REFCOUNT tells its shared small integers apart. IDLETIME is 0: an item
- * keeps access bits for eviction, not a time.
+ * APPEND or SETRANGE made.) REFCOUNT tells its shared small integers apart. FREQ and IDLETIME read
+ * the item's access bits, which mean one or the other, or neither, as the policy in force has it.
  */
 #include "dataplane/l7_command/handlers_generic.h"
 
@@ -15,7 +15,7 @@
 static const struct item *find_or_reply_null(struct call *call)
 {
     struct key key = call_key(call, 2);
-    const struct item *item = call_find_for_read(call, &key);
+    const struct item *item = call_peek(call, &key);
     if (item == NULL) {
         reply_null(call->reply);
     }
@@ -51,22 +51,42 @@ enum command_verdict generic_object_refcount(struct call *call)
     return COMMAND_DONE;
 }
 
+#define SWITCHING                                                                                  \
+    "Please note that when switching between policies at runtime LRU and LFU data will take some " \
+    "time to adjust."
+
 enum command_verdict generic_object_idletime(struct call *call)
 {
-    if (find_or_reply_null(call) != NULL) {
-        reply_integer(call->reply, 0);
+    const struct eviction_policy *policy = shard_policy(call->context->shard);
+    const struct item *item = find_or_reply_null(call);
+    if (item == NULL) {
+        return COMMAND_DONE;
+    }
+    switch (policy->access) {
+    case ACCESS_RECENCY:
+        reply_integer(call->reply, (int64_t)eviction_idle_seconds(policy, item_access(item)));
+        break;
+    case ACCESS_FREQUENCY:
+        reply_error(call->reply,
+                    "ERR An LFU maxmemory policy is selected, idle time not tracked. " SWITCHING);
+        break;
+    case ACCESS_QUEUE:
+        reply_error(call->reply, "ERR An S3-FIFO maxmemory policy is selected, idle time not "
+                                 "tracked. " SWITCHING);
+        break;
     }
     return COMMAND_DONE;
 }
 
-/* Only the policy noeviction acts in this version, and only an LFU policy tracks frequencies. */
 enum command_verdict generic_object_freq(struct call *call)
 {
-    if (find_or_reply_null(call) != NULL) {
-        reply_error(call->reply,
-                    "ERR An LFU maxmemory policy is not selected, access frequency not tracked. "
-                    "Please note that when switching between policies at runtime LRU and LFU data "
-                    "will take some time to adjust.");
+    const struct eviction_policy *policy = shard_policy(call->context->shard);
+    const struct item *item = find_or_reply_null(call);
+    if (item != NULL && policy->access == ACCESS_FREQUENCY) {
+        reply_integer(call->reply, eviction_lfu_counter(policy, item_access(item)));
+    } else if (item != NULL) {
+        reply_error(call->reply, "ERR An LFU maxmemory policy is not selected, access frequency "
+                                 "not tracked. " SWITCHING);
     }
     return COMMAND_DONE;
 }

@@ -5,8 +5,8 @@
 #include "dataplane/l7_command/command.h"
 
 enum command_verdict generic_copy(struct call *call);
-enum command_verdict generic_del(struct call *call);    /* also UNLINK */
-enum command_verdict generic_exists(struct call *call); /* also TOUCH */
+enum command_verdict generic_del(struct call *call); /* also UNLINK */
+enum command_verdict generic_exists(struct call *call);
 enum command_verdict generic_expire(struct call *call);
 enum command_verdict generic_expireat(struct call *call);
 enum command_verdict generic_expiretime(struct call *call);
@@ -26,6 +26,7 @@ enum command_verdict generic_randomkey(struct call *call);
 enum command_verdict generic_rename(struct call *call);
 enum command_verdict generic_renamenx(struct call *call);
 enum command_verdict generic_scan(struct call *call);
+enum command_verdict generic_touch(struct call *call);
 enum command_verdict generic_ttl(struct call *call);
 enum command_verdict generic_type(struct call *call);
 

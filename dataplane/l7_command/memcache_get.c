@@ -71,6 +71,7 @@ static bool get_key(struct memcache_call *call, uint32_t index, bool shows_cas, 
     if (!memcache_check_type(call, item)) {
         return false;
     }
+    eviction_note_use(shard_policy(call->context->shard), item, &call->context->random_state);
     memcache_count(call, METRIC_KEYSPACE_HITS);
     memcache_count(call, touches ? METRIC_MEMCACHE_TOUCH_HITS : METRIC_MEMCACHE_GET_HITS);
     if (shows_cas) {

@@ -88,7 +88,7 @@ static void stat_store(struct memcache_call *call)
     stat_number(call, "bytes", item_bytes);
     stat_number(call, "hash_bytes", index_bytes);
     stat_number(call, "curr_items", items);
-    stat_number(call, "evictions", 0); /* this version never evicts */
+    stat_number(call, "evictions", statistics_metric(context, METRIC_STORE_EVICTED_KEYS));
 }
 
 /* Of the status that the control thread keeps: relaxed, as everywhere. 0 without a status. */
@@ -159,15 +159,24 @@ static void stats_settings(struct memcache_call *call, struct slice argument)
         {"idle_timeout", config->timeout},
         {"verbosity", 0},
     };
-    static const char *const texts[][2] = {
-        {"evictions", "off"},         {"cas_enabled", "yes"},
-        {"flush_enabled", "yes"},     {"dump_enabled", "no"},
-        {"watch_enabled", "no"},      {"shutdown_command", "no"},
-        {"detail_enabled", "no"},     {"track_sizes", "no"},
-        {"lru_crawler", "no"},        {"lru_maintainer_thread", "no"},
-        {"slab_reassign", "no"},      {"auth_enabled_sasl", "no"},
-        {"auth_enabled_ascii", "no"}, {"binding_protocol", "ascii"},
-        {"hash_algorithm", "xxh3"},   {"ssl_enabled", "no"},
+    bool evicts = shard_policy(call->context->shard)->kind != EVICT_NOTHING;
+    const char *const texts[][2] = {
+        {"evictions", evicts ? "on" : "off"},
+        {"cas_enabled", "yes"},
+        {"flush_enabled", "yes"},
+        {"dump_enabled", "no"},
+        {"watch_enabled", "no"},
+        {"shutdown_command", "no"},
+        {"detail_enabled", "no"},
+        {"track_sizes", "no"},
+        {"lru_crawler", "no"},
+        {"lru_maintainer_thread", "no"},
+        {"slab_reassign", "no"},
+        {"auth_enabled_sasl", "no"},
+        {"auth_enabled_ascii", "no"},
+        {"binding_protocol", "ascii"},
+        {"hash_algorithm", "xxh3"},
+        {"ssl_enabled", "no"},
     };
     for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
         stat_number(call, numbers[i].name, (uint64_t)numbers[i].value);

@@ -22,11 +22,25 @@ const struct item *call_find_for_write(struct call *call, const struct key *key)
                                   : shard_find(shard, database, key, call->now);
 }
 
-const struct item *call_find_for_read(struct call *call, const struct key *key)
+void call_note_use(struct call *call, const struct item *item)
+{
+    eviction_note_use(shard_policy(call->context->shard), item, &call->context->random_state);
+}
+
+const struct item *call_peek(struct call *call, const struct key *key)
 {
     const struct item *item = call_find_for_write(call, key);
     metric_add(call->context->metrics, item != NULL ? METRIC_KEYSPACE_HITS : METRIC_KEYSPACE_MISSES,
                1);
+    return item;
+}
+
+const struct item *call_find_for_read(struct call *call, const struct key *key)
+{
+    const struct item *item = call_peek(call, key);
+    if (item != NULL && !call->client->no_touch) {
+        call_note_use(call, item);
+    }
     return item;
 }
 

@@ -57,6 +57,10 @@ bool index_dismantle(struct index *index, uint32_t budget, index_visitor *free_i
 struct item *index_find(struct index *index, const struct key *key);
 /* The same for any thread that is inside an RCU read section. */
 struct item *index_read(const struct index *index, const struct key *key);
+/* The item in the segments that has this fingerprint, for any thread inside an RCU read section. */
+struct item *index_read_hash(const struct index *index, uint64_t hash);
+/* Whether this very item is what the index has for the fingerprint; `item` may be any pointer. */
+bool index_holds(const struct index *index, uint64_t hash, const struct item *item);
 void index_prefetch_bulk(struct index *index, const struct key *const *keys, uint32_t count);
 
 /* `item` becomes what the key holds; returns what it held before, or NULL. */

@@ -220,6 +220,7 @@ static struct item *create_item(struct shard *shard, const struct shape *shape,
         return NULL;
     }
     fill_header(item, shape, layout, options->state);
+    item->key_access |= eviction_initial_access(&shard->policy) << ITEM_ACCESS_SHIFT;
     fill_fields(item, shape, options);
     return item;
 }
@@ -292,7 +293,7 @@ struct item *shard_draft_like(struct shard *shard, struct slice key, const struc
             memcpy(draft_value(draft), item_value_bytes(item), shape.value_bytes);
         }
     }
-    if (draft != NULL) {
+    if (draft != NULL && shard->policy.access != ACCESS_RECENCY) {
         item_set_access(draft, item_access(item));
     }
     return draft;

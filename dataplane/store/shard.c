@@ -61,6 +61,7 @@ void shard_destroy(struct shard *shard)
     CHECK(shard->memory.item_bytes == 0); /* a draft or a blob is still out there */
     retire_deinit(&shard->retire);
     memory_deinit(&shard->memory);
+    free(shard->eviction.insertions);
     free(shard);
 }
 
@@ -144,6 +145,11 @@ void shard_retire_item(struct shard *shard, struct item *item)
 {
     size_t bytes = memory_block_bytes(&shard->memory, item);
     shard_note_unpublished(shard, item, bytes);
+    struct blob *blob = item_blob(item);
+    if (blob != NULL && blob->shard == shard &&
+        __atomic_load_n(&blob->reference_count, __ATOMIC_RELAXED) == 1) { /* nobody else's */
+        bytes += memory_block_bytes(&shard->memory, blob);
+    }
     memory_note_retired(&shard->memory, bytes);
     retire_add(&shard->retire, RETIRED_ITEM, item, (uint32_t)bytes);
     metric_add(shard->metrics, METRIC_STORE_RETIRED_OBJECTS, 1);
@@ -211,14 +217,20 @@ void shard_publish(struct shard *shard, uint32_t database, const struct key *key
     struct item *old = index_store(index_for_writing(shard, to), key, draft);
     if (old == NULL) {
         counter_add(&to->key_count, 1);
+        if (shard->policy.access == ACCESS_QUEUE) {
+            shard_note_insertion(shard, database, key->hash, draft);
+        }
         return;
+    }
+    if (shard->policy.access != ACCESS_RECENCY) { /* the use of the key goes on */
+        item_set_access(draft, eviction_access_after_use(&shard->policy, item_access(old),
+                                                         &shard->random_state));
     }
     counter_add(&to->expiry_count, 0U - (uint64_t)item_has_expiry(old));
     shard_retire_item(shard, old);
 }
 
-/* NULL: nothing there. The item is retired, but valid until the end of the pass. */
-static const struct item *remove_key(struct shard *shard, uint32_t database, const struct key *key)
+const struct item *shard_remove(struct shard *shard, uint32_t database, const struct key *key)
 {
     struct database *from = database_at(shard, database);
     if (from->index == NULL) {
@@ -237,7 +249,7 @@ static const struct item *remove_key(struct shard *shard, uint32_t database, con
 
 void shard_expire(struct shard *shard, uint32_t database, const struct key *key)
 {
-    if (remove_key(shard, database, key) != NULL) {
+    if (shard_remove(shard, database, key) != NULL) {
         metric_add(shard->metrics, METRIC_STORE_EXPIRED_KEYS, 1);
     }
 }
@@ -245,7 +257,7 @@ void shard_expire(struct shard *shard, uint32_t database, const struct key *key)
 bool shard_delete(struct shard *shard, uint32_t database, const struct key *key,
                   const struct instant *now)
 {
-    const struct item *item = remove_key(shard, database, key);
+    const struct item *item = shard_remove(shard, database, key);
     if (item == NULL) {
         return false;
     }

@@ -16,6 +16,7 @@
 
 #include "dataplane/base/clock.h"
 #include "dataplane/base/metrics.h"
+#include "dataplane/store/eviction.h"
 #include "dataplane/store/item.h"
 
 #define SHARD_DATABASE_COUNT 16
@@ -183,6 +184,46 @@ uint64_t shard_scan_shared(const struct shard *shard, uint32_t database, uint64_
 
 /* Some key, uniformly enough; NULL when the database is empty. */
 const struct item *shard_random(struct shard *shard, uint32_t database, const struct instant *now);
+
+/* ---- eviction ------------------------------------------------------------------------------ */
+
+/* Once per pass: the policy in force and its time. */
+void shard_set_policy(struct shard *shard, const struct eviction_policy *policy);
+const struct eviction_policy *shard_policy(const struct shard *shard);
+
+/* A batch of victims from the control thread: shard_maintain works it off. */
+void shard_queue_evictions(struct shard *shard, struct eviction_batch *batch);
+/* One that is done and must go back to whoever made it; NULL: none. Or it is kept for later. */
+struct eviction_batch *shard_take_finished_eviction(struct shard *shard);
+void shard_keep_finished_eviction(struct shard *shard, struct eviction_batch *batch);
+
+/* Whether the policy has anything to evict. */
+bool shard_can_evict(const struct shard *shard);
+/* In an emergency: evicts a few keys at once, the best of a bounded sample. Their memory comes back
+ * after a grace period. */
+void shard_evict_now(struct shard *shard);
+/* A write waits for so much room: the control thread makes it, for the next few milliseconds. */
+void shard_want_bytes(struct shard *shard, uint64_t bytes, const struct instant *now);
+void shard_want_nothing(struct shard *shard);
+uint64_t shard_wanted_bytes(const struct shard *shard); /* any thread */
+/* Whether victims that were chosen wait to be removed. */
+bool shard_is_evicting(const struct shard *shard);
+/* The index has no room for another key, and no memory to grow. */
+bool shard_is_starved(const struct shard *shard);
+bool shard_was_starved(const struct shard *shard); /* in the last pass; any thread */
+
+/* For the control thread, inside an RCU read section: the item of a fingerprint. */
+const struct item *shard_read_hash(const struct shard *shard, uint32_t database, uint64_t hash);
+
+/* Keys that were new, in order, under a policy that asks for them. One thread may take them. */
+struct insertion {
+    uint64_t hash;
+    uint32_t database;
+};
+uint32_t shard_take_insertions(const struct shard *shard, struct insertion *insertions,
+                               uint32_t count_max);
+/* How many there have been, those included that the ring had no room for. */
+uint64_t shard_insertion_count(const struct shard *shard);
 
 /* ---- upkeep -------------------------------------------------------------------------------- */
 

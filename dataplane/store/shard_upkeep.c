@@ -75,6 +75,10 @@ static void dismantle(struct shard *shard, uint32_t budget)
 static bool maintain_indexes(struct shard *shard)
 {
     bool more = false;
+    bool was_starved = shard->services.starved;
+    if (UNLIKELY(was_starved != shard->eviction.was_starved)) {
+        __atomic_store_n(&shard->eviction.was_starved, was_starved, __ATOMIC_RELAXED);
+    }
     shard->services.starved = false; /* whoever still starves says so again */
     for (uint32_t i = 0; i < SHARD_DATABASE_COUNT; i++) {
         if (shard->databases[i].index != NULL) {
@@ -196,6 +200,7 @@ bool shard_maintain(struct shard *shard, const struct instant *now)
     run_delayed_flushes(shard, now->wall_ms);
     bool more = grow(shard);
     more |= expire(shard, now);
+    more |= shard_run_evictions(shard, now);
     reclaim(shard, now);
     more |= maintain_memory(shard, now);
     return more || retire_has_returned(&shard->retire) || shard->dismantling_first != NULL;
@@ -229,6 +234,8 @@ void shard_take_message(struct shard *shard, const struct message *message)
 {
     if (message->type == MESSAGE_RECLAIMED_BATCH) {
         retire_accept(&shard->retire, message->pointer, shard->services.now_us);
+    } else if (message->type == MESSAGE_EVICT_BATCH) {
+        shard_queue_evictions(shard, message->pointer);
     } else if (message->type == MESSAGE_SEGMENT_READY) {
         segments_take_ready(&shard->services, message->pointer, (uint32_t)message->words[0]);
     } else if (message->type == MESSAGE_MEMORY_READY) {
@@ -236,6 +243,16 @@ void shard_take_message(struct shard *shard, const struct message *message)
         CHECK(task.memory == &shard->memory);
         memory_finish(&task);
     }
+}
+
+bool shard_is_starved(const struct shard *shard)
+{
+    return shard->services.starved;
+}
+
+bool shard_was_starved(const struct shard *shard)
+{
+    return __atomic_load_n(&shard->eviction.was_starved, __ATOMIC_RELAXED);
 }
 
 void shard_free_everything(struct shard *shard)

@@ -2,6 +2,7 @@
 #ifndef NICACHED_STORE_STORE_INTERNAL_H
 #define NICACHED_STORE_STORE_INTERNAL_H
 
+#include "dataplane/store/eviction.h"
 #include "dataplane/store/index.h"
 #include "dataplane/store/memory.h"
 #include "dataplane/store/retire.h"
@@ -49,6 +50,24 @@ struct shared_state {
 };
 #define UPKEEP_LONG_US   200
 #define UPKEEP_GROWTH_US 60
+/* New keys on their way to the control thread. One writer of each cursor. */
+#define INSERTION_RING_ENTRIES 16384U
+struct insertion_ring {
+    _Alignas(64) uint64_t head; /* the owner's */
+    uint64_t sequence;          /* new keys, those that found no room included */
+    _Alignas(64) uint64_t tail; /* the control thread's */
+    _Alignas(64) struct insertion entries[INSERTION_RING_ENTRIES];
+};
+
+struct shard_eviction {
+    struct eviction_batch *waiting, *finished;
+    uint64_t wanted_bytes; /* atomic */
+    uint64_t wanted_until_us;
+    bool was_starved;  /* atomic: in the pass before this one */
+    uint32_t database; /* where an emergency goes on */
+    uint64_t cursor;
+    struct insertion_ring *insertions; /* published; NULL until a policy wants it */
+};
 
 struct shard {
     struct shared_state shared;
@@ -66,8 +85,10 @@ struct shard {
     struct memory_task unsent_task;          /* memory NULL: none */
     struct type_book types[ITEM_TYPE_COUNT]; /* owner writes, anybody reads, relaxed */
     struct blob *returned_blobs; /* see item.h: pushed by anybody, taken by the holder */
-    uint64_t long_cycles;                        /* of a pass that is counted */
+    uint64_t long_cycles;        /* of a pass that is counted */
     uint64_t longest_cycles[UPKEEP_CAUSE_COUNT]; /* owner writes, anybody reads, relaxed */
+    struct eviction_policy policy;
+    struct shard_eviction eviction;
     struct database databases[SHARD_DATABASE_COUNT];
 };
 
@@ -87,6 +108,12 @@ void shard_expire(struct shard *shard, uint32_t database, const struct key *key)
 void shard_release_blob(struct shard *shard, struct blob *blob);
 /* Those whose last count somebody else gave back; true: there were some. */
 bool shard_free_returned_blobs(struct shard *shard);
+/* NULL: nothing there. The item is retired, but valid until the end of the pass. */
+const struct item *shard_remove(struct shard *shard, uint32_t database, const struct key *key);
+/* shard_eviction.c */
+bool shard_run_evictions(struct shard *shard, const struct instant *now); /* more is waiting */
+void shard_note_insertion(struct shard *shard, uint32_t database, uint64_t hash,
+                          const struct item *item);
 /* shard_expiry.c: true when the next pass should go on */
 bool shard_sweep_expired(struct shard *shard, const struct instant *now);
 /* shard_defrag.c: true when the next pass should go on */

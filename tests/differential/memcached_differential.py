@@ -43,7 +43,7 @@ EXCEPTIONS = [
      "the reference looks for a minus sign behind the value, in what the memory held before"),
     ("padding after incr and decr behind a get of the same key in one packet",
      "the reference does not pad while a reply in flight holds the item"),
-    ("items evicted", "the subject does not evict; keep the reference's memory large enough"),
+    ("items evicted", "each chooses its own; keep the reference's memory large enough"),
     ("expiry within a second", "the reference counts in whole seconds"),
 ]
 

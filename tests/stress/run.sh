@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The long forms: a million requests of the whole appliance over a lossy network, many seeds of TCP against
-# itself, and the histories of sixteen clients on 1, 2 and 4 workers, a million operations each. Every line
+# itself, and the histories of sixteen clients on 1, 2 and 4 workers, a million operations each; overload with eviction. Every line
 # names the seed that replays it; a history's seed replays its operations, not their timing.
 #   tests/stress/run.sh BUILD-DIRECTORY
 set -euo pipefail
@@ -13,3 +13,6 @@ SEED=1 COUNT=200 "$build/tests/model/tcp_request_test"
 # What the build's configuration does not have yet it skips, and says so.
 /usr/bin/python3 tests/history/history.py --build "$build" --workers 1,2,4 --modes plain --operations 1000000
 /usr/bin/python3 tests/history/history.py --build "$build" --workers 1,2,4 --modes full,eviction,growth --operations 200000
+# Writers at full speed into 64 MB, a minute with every policy.
+OVERLOAD_SECONDS=60 NICACHED_BINARY=$PWD/$build/control/nicached /usr/bin/python3 -m pytest -q -s \
+    -p no:cacheprovider tests/integration/test_eviction.py

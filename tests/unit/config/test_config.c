@@ -104,6 +104,10 @@ static void test_set(void **state)
     /* What cannot change takes the value that it has. */
     assert_int_equal(set("save '' appendonly no replica-read-only yes"), 0);
     assert_int_equal(set("maxmemory-policy noeviction"), 0);
+    assert_int_equal(set("maxmemory-policy Volatile-TTL lfu-decay-time 0"), 0);
+    assert_int_equal(config->maxmemory_policy, MAXMEMORY_VOLATILE_TTL);
+    assert_int_equal(set("maxmemory-policy allkeys-s3fifo maxmemory-samples 64"), 0);
+    assert_int_equal(config->maxmemory_policy, MAXMEMORY_ALLKEYS_S3FIFO);
 }
 
 static void test_set_memory_units(void **state)
@@ -181,9 +185,11 @@ static void test_set_refused(void **state)
          FAILED("maxmemory-policy",
                 "argument(s) must be one of the following: volatile-lru, volatile-lfu, "
                 "volatile-random, volatile-ttl, allkeys-lru, allkeys-lfu, allkeys-random, "
-                "noeviction")},
-        {"maxmemory-policy allkeys-lru",
-         FAILED("maxmemory-policy", "this version supports only: noeviction")},
+                "noeviction, allkeys-s3fifo")},
+        {"maxmemory-samples 0",
+         FAILED("maxmemory-samples", "argument must be between 1 and 64 inclusive")},
+        {"lfu-log-factor -1",
+         FAILED("lfu-log-factor", "argument must be between 0 and 2147483647 inclusive")},
         {"proto-max-bulk-len 10",
          FAILED("proto-max-bulk-len", "argument must be between 1048576 and 536870912 inclusive")},
         {"save '900 1'", FAILED("save", "this version has no persistence: no snapshots; only '' is "

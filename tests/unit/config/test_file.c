@@ -73,8 +73,8 @@ static void test_refusal_names_place(void **state)
         {"nosuch 1", "f.conf:1: unknown directive 'nosuch' (docs/configuration.md has all)"},
         {"port 1\nmaxmemory 1xb",
          "f.conf:2: 'maxmemory': argument must be a memory value; allowed: "
-         "0 or more bytes, or with k kb m mb g gb (memory for data; writes "
-         "beyond it are refused; 0 for no limit)"},
+         "0 or more bytes, or with k kb m mb g gb (memory for data; beyond "
+         "it keys are evicted as maxmemory-policy says, or writes are refused; 0 for no limit)"},
         {"timeout 1 2",
          "f.conf:1: 'timeout': wrong number of arguments; allowed: 0 to 2147483647 "
          "seconds (seconds after which an idle client is disconnected; 0 for never)"},

@@ -14,6 +14,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "control/eviction/eviction.h"
 #include "dataplane/base/check.h"
 #include "dataplane/base/rcu.h"
 #include "dataplane/channel/channel.h"
@@ -190,6 +191,38 @@ void reclaimer_destroy(struct reclaimer *reclaimer)
 {
     trace("-reclaimer");
     free(reclaimer);
+}
+
+/* ---- eviction: nothing ever goes ----------------------------------------------------------- */
+
+struct eviction {
+    int unused;
+};
+
+struct eviction *eviction_create(const struct eviction_links *links)
+{
+    CHECK(links->count > 0 && links->shards[0] != NULL && links->to[0] != NULL);
+    trace("+eviction");
+    return fails("eviction") ? NULL : calloc(1, sizeof(struct eviction));
+}
+
+void eviction_destroy(struct eviction *eviction)
+{
+    if (eviction != NULL) {
+        trace("-eviction");
+        free(eviction);
+    }
+}
+
+void eviction_take_back(struct eviction *eviction, uint32_t worker, struct eviction_batch *batch)
+{
+    CHECK(false);
+}
+
+uint32_t eviction_run(struct eviction *eviction, const struct config *config,
+                      const struct instant *now)
+{
+    return EVICTION_REST_MS;
 }
 
 /* ---- core --------------------------------------------------------------------------------------

@@ -51,8 +51,7 @@ static int setup_with_capacity(uint32_t answer_capacity)
         .wake = count_wake,
         .argument = &wake_count,
     };
-    control_attach_workers(control, &workers);
-    return 0;
+    return control_attach_workers(control, &workers);
 }
 
 static int setup(void **state)

@@ -364,6 +364,64 @@ static void writes_wait_for_memory_that_comes_back(void **state)
     bench_destroy(b);
 }
 
+/* Nobody serves as the control thread here: the worker helps itself, after a while. What is too
+ * large for the shard gets its error at once and evicts nothing. */
+static void writes_wait_for_eviction(void **state)
+{
+    struct core_bench *b = bench_create();
+    int client = bench_connect(b, BENCH_REDIS), other = bench_connect(b, BENCH_REDIS);
+    for (char key = 'a'; key < 'f'; key++) {
+        char head[64];
+        snprintf(head, sizeof(head), "*3\r\n$3\r\nSET\r\n$1\r\n%c\r\n$100000\r\n", key);
+        bench_send_filled(client, head, 'x', LARGE, "\r\n");
+        bench_expect(b, client, "+OK\r\n");
+    }
+    struct shard_memory memory;
+    shard_read_memory(b->shard, &memory);
+    b->config->maxmemory = (int64_t)memory.used_bytes + 1000;
+    b->config->maxmemory_policy = MAXMEMORY_ALLKEYS_LRU;
+    bench_send_filled(client, "*3\r\n$3\r\nSET\r\n$1\r\ng\r\n$1048550\r\n", 'k', NEAR_1M, "\r\n");
+    bench_expect(b, client, "-OOM command not allowed when used memory > 'maxmemory'.\r\n");
+    assert_int_equal(shard_key_count(b->shard, 0), 5);
+
+    bench_send_filled(client, "*3\r\n$3\r\nSET\r\n$1\r\nf\r\n$100000\r\n", 'x', LARGE, "\r\n");
+    bench_send(other, "PING\r\n");
+    bench_expect(b, other, "+PONG\r\n");
+    bench_expect_nothing(b, client);
+    assert_int_equal(shard_key_count(b->shard, 0), 5);
+    assert_true(shard_wanted_bytes(b->shard) >= LARGE);
+    for (int i = 0; i < 100; i++) {
+        bench_advance(b, 200);
+    }
+    bench_expect(b, client, "+OK\r\n");
+    assert_in_range(metric_read(&b->metrics, METRIC_STORE_EMERGENCY_EVICTIONS), 1, 4);
+    shard_read_memory(b->shard, &memory);
+    assert_true(memory.peak_bytes <= (uint64_t)b->config->maxmemory);
+    bench_destroy(b);
+}
+
+/* The control thread's victims leave in the worker's passes, and the batch comes back. */
+static void victims_of_the_control_thread_go(void **state)
+{
+    struct core_bench *b = bench_create();
+    int client = bench_connect(b, BENCH_REDIS);
+    bench_send(client, "SET a 1\r\nSET b 2\r\n");
+    bench_expect(b, client, "+OK\r\n+OK\r\n");
+    struct key key = key_hashed(SLICE_LITERAL("a"));
+    struct instant now = {.mono_us = b->now_us};
+    struct eviction_batch batch = {.count = 1};
+    batch.victims[0] = (struct eviction_victim){shard_find(b->shard, 0, &key, &now), key.hash, 0};
+    struct message message = {.type = MESSAGE_EVICT_BATCH, .pointer = &batch};
+    assert_true(channel_send(b->from_control, &message));
+    bench_pass(b, 3);
+    bench_send(client, "EXISTS a\r\nEXISTS b\r\n");
+    bench_expect(b, client, ":0\r\n:1\r\n");
+    assert_int_equal(channel_receive_burst(b->to_control, &message, 1), 1);
+    assert_int_equal(message.type, MESSAGE_EVICTED_BATCH);
+    assert_ptr_equal(message.pointer, &batch);
+    bench_destroy(b);
+}
+
 /* ---- slow readers ------------------------------------------------------------------------------
  */
 
@@ -683,6 +741,8 @@ int main(void)
         CASE(large_memcached_values),
         CASE(large_values_without_memory),
         CASE(writes_wait_for_memory_that_comes_back),
+        CASE(writes_wait_for_eviction),
+        CASE(victims_of_the_control_thread_go),
         CASE(slow_readers_get_everything_in_order),
         CASE(swallowed_bytes_are_not_parsed_later),
         CASE(discarded_values_are_answered_in_spite_of_full_output),

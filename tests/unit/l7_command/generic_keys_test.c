@@ -190,13 +190,85 @@ static void test_object(void **state)
     SAY(d, "OBJECT IDLETIME nokey", "_\r\n");
 }
 
+#define ADJUST                                                                                     \
+    "Please note that when switching between policies at runtime LRU and LFU data will take some " \
+    "time to adjust.\r\n"
+
+/* As the loop does at the start of a pass, with a minute more each time. */
+static void use_policy(struct dialogue *d, enum maxmemory_policy policy)
+{
+    struct eviction_policy to;
+    d->config->maxmemory_policy = policy;
+    d->now.mono_us += 229ULL << ACCESS_TICK_SHIFT;
+    eviction_policy_set(&to, d->config, &d->now);
+    shard_set_policy(d->shard, &to);
+}
+
+/* Which commands use a key, and which only ask about it. */
+static void test_object_idletime(void **state)
+{
+    static const char *const asking[] = {
+        "EXISTS k", "TYPE k", "TTL k", "EXPIRETIME k", "OBJECT ENCODING k", "OBJECT IDLETIME k"};
+    static const char *const using[] = {"GET k",   "MGET k",     "STRLEN k",      "TOUCH k",
+                                        "SET k 2", "APPEND k x", "EXPIRE k 10000"};
+    struct dialogue *d = *state;
+    use_policy(d, MAXMEMORY_NOEVICTION);
+    SAY(d, "SET k 1", "+OK\r\n");
+    use_policy(d, MAXMEMORY_ALLKEYS_LRU);
+    for (size_t i = 0; i < sizeof(asking) / sizeof(asking[0]); i++) {
+        dialogue_expect_part(d, asking[i], "");
+        SAY(d, "OBJECT IDLETIME k", ":60\r\n");
+    }
+    for (size_t i = 0; i < sizeof(using) / sizeof(using[0]); i++) {
+        dialogue_expect_part(d, using[i], "");
+        SAY(d, "OBJECT IDLETIME k", ":0\r\n");
+        use_policy(d, MAXMEMORY_VOLATILE_TTL);
+        d->client->no_touch = true;
+        dialogue_expect_part(d, "GET k", "");
+        d->client->no_touch = false;
+        dialogue_expect_part(d, "OBJECT IDLETIME k", ":");
+        assert_string_not_equal(d->reply, ":0\r\n");
+    }
+}
+
+static void test_object_freq(void **state)
+{
+    struct dialogue *d = *state;
+    d->config->lfu_log_factor = 0;
+    use_policy(d, MAXMEMORY_ALLKEYS_LFU);
+    SAY(d, "SET k 1", "+OK\r\n");
+    SAY(d, "OBJECT FREQ k", ":5\r\n");
+    SAY(d, "GET k", "$1\r\n1\r\n");
+    SAY(d, "SET k 2", "+OK\r\n");
+    SAY(d, "OBJECT FREQ k", ":7\r\n");
+    SAY(d, "RENAME k l", "+OK\r\n");
+    SAY(d, "OBJECT FREQ l", ":7\r\n");
+    use_policy(d, MAXMEMORY_VOLATILE_LFU); /* a minute later */
+    SAY(d, "OBJECT FREQ l", ":6\r\n");
+    SAY(d, "OBJECT IDLETIME l",
+        "-ERR An LFU maxmemory policy is selected, idle time not tracked. " ADJUST);
+    use_policy(d, MAXMEMORY_ALLKEYS_S3FIFO);
+    SAY(d, "OBJECT IDLETIME l",
+        "-ERR An S3-FIFO maxmemory policy is selected, idle time not tracked. " ADJUST);
+    SAY(d, "OBJECT FREQ l",
+        "-ERR An LFU maxmemory policy is not selected, access frequency not tracked. " ADJUST);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_del_and_exists), TEST(test_many_keys), TEST(test_type),
-        TEST(test_randomkey),      TEST(test_keys),      TEST(test_scan),
-        TEST(test_scan_errors),    TEST(test_scan_walk), TEST(test_scan_any_cursor),
+        TEST(test_del_and_exists),
+        TEST(test_many_keys),
+        TEST(test_type),
+        TEST(test_randomkey),
+        TEST(test_keys),
+        TEST(test_scan),
+        TEST(test_scan_errors),
+        TEST(test_scan_walk),
+        TEST(test_scan_any_cursor),
         TEST(test_object),
+        TEST(test_object_idletime),
+        TEST(test_object_freq),
     };
     dialogue_setup("generic_keys_test");
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -187,6 +187,8 @@ static void blob_filled_outside_is_shared_not_copied(void **state)
 static void like_copies_value_and_access(void **state)
 {
     struct fixture *f = *state;
+    /* A frequency goes along; where access is the time of the last use, this is one. */
+    shard_set_policy(f->shard, &(struct eviction_policy){.access = ACCESS_FREQUENCY});
     struct item_draft_options options = {.value_bytes = 3, .client_flags = 9};
     struct item *first = shard_draft(f->shard, SLICE_LITERAL("a"), &options);
     memcpy(draft_value(first), "abc", 3);
