@@ -257,7 +257,7 @@ static void copy_request(struct core *core, struct errand *errand, const struct 
         copy_memcache(errand, entry);
     }
     note_large_value(errand);
-    errand->bytes_wanted = core_bytes_wanted(entry);
+    errand->wanted = core_wanted_memory(entry);
     errand->memory_wait_ends_us = 0;
     errand->collected.count = 0;
     errand->collected.pool = &errand->pool;

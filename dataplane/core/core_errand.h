@@ -34,7 +34,8 @@ struct errand {
     enum errand_kind kind;
     struct shard_set shards; /* to be visited */
     bool writes;
-    uint64_t bytes_wanted, memory_wait_ends_us; /* see core_memory.c */
+    struct wanted_memory wanted; /* see core_memory.c */
+    uint64_t memory_wait_ends_us;
 
     /* Who waits for it: a conversation, or the sender of a datagram. */
     struct conversation *conversation;

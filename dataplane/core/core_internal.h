@@ -284,8 +284,12 @@ void core_send_datagram_reply(struct core *core, struct core_datagram *datagram)
 void core_wait_for_memory(struct core *core, const struct batch_entry *entry);
 /* The same for one that needs several shards, before it takes their leases. */
 void core_wait_for_memory_of(struct core *core, const struct batch_entry *entry);
-/* What the request may add to the shard, at most; 0 when it adds nothing. */
-uint64_t core_bytes_wanted(const struct batch_entry *entry);
+/* What the request may add to the shard. */
+struct wanted_memory {
+    uint64_t bytes;         /* in all; 0: nothing */
+    uint64_t largest_bytes; /* of one item, about */
+};
+struct wanted_memory core_wanted_memory(const struct batch_entry *entry);
 bool core_errand_waits_for_memory(struct core *core, struct errand *errand);
 bool core_bulk_waits_for_memory(struct core *core, struct conversation *conversation,
                                 uint64_t bytes);

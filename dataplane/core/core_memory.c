@@ -17,6 +17,7 @@
 #define EMERGENCY_US        5000U
 #define WAKE_EVERY_US       1000U
 #define ITEM_OVERHEAD_BYTES 128U /* header, allocator rounding */
+#define ITEM_HEADER_BYTES   32U  /* with an expiry, flags and a CAS value */
 
 /* Both false: there is room enough, or none will come. */
 struct room {
@@ -30,42 +31,65 @@ static uint64_t limit_of(const struct core *core)
 }
 
 /* `bytes` as the allocator rounds them up, by less than a quarter. */
-static struct room look_for_room(const struct core *core, uint64_t bytes)
+static struct room look_for_room(const struct core *core, const struct wanted_memory *wanted)
 {
+    uint64_t bytes = wanted->bytes + wanted->bytes / 4;
     uint64_t limit = limit_of(core);
     struct shard_memory memory;
     shard_read_memory(core->shard, &memory);
     bool starved = shard_is_starved(core->shard);
-    if (bytes <= memory.headroom_bytes && memory.used_bytes + bytes <= limit && !starved) {
+    bool has_place = shard_has_room(core->shard, wanted->largest_bytes);
+    if (memory.used_bytes + bytes <= limit && !starved && has_place) {
         return (struct room){0};
     }
     uint64_t lasting_bytes = memory.used_bytes - memory.retired_bytes;
     bool can_evict = memory.index_bytes + bytes <= limit && shard_can_evict(core->shard);
     return (struct room){
         .will_come = can_evict || shard_will_free(core->shard),
-        .must_evict = can_evict && (lasting_bytes + bytes > limit || starved ||
-                                    memory.headroom_bytes + memory.retired_bytes < bytes),
+        .must_evict = can_evict && (lasting_bytes + bytes > limit || starved || !has_place),
     };
 }
 
-uint64_t core_bytes_wanted(const struct batch_entry *entry)
+static uint64_t larger(uint64_t a, uint64_t b)
 {
-    uint64_t bytes = ITEM_OVERHEAD_BYTES;
+    return a > b ? a : b;
+}
+
+/* A key and its value stand next to each other. */
+static struct wanted_memory wanted_by_resp(const struct batch_entry *entry)
+{
+    struct wanted_memory wanted = {ITEM_OVERHEAD_BYTES, 0};
+    const struct slice *arguments = entry->resp.arguments;
+    if (entry->resp.command == NULL || (entry->resp.command->flags & COMMAND_DENYOOM) == 0) {
+        return (struct wanted_memory){0};
+    }
+    for (uint32_t i = 1; i < entry->resp.argument_count; i++) {
+        uint64_t before = i > 1 ? arguments[i - 1].size : 0;
+        wanted.bytes += arguments[i].size + ITEM_OVERHEAD_BYTES;
+        wanted.largest_bytes = larger(wanted.largest_bytes, before + arguments[i].size);
+    }
+    wanted.largest_bytes += ITEM_HEADER_BYTES;
+    return wanted;
+}
+
+static struct wanted_memory wanted_by_memcache(const struct memcache_request *request)
+{
+    uint64_t bytes = request->value.size;
+    if (bytes == 0) {
+        return (struct wanted_memory){0};
+    }
+    return (struct wanted_memory){bytes + ITEM_OVERHEAD_BYTES,
+                                  bytes + request->keys[0].size + ITEM_HEADER_BYTES};
+}
+
+struct wanted_memory core_wanted_memory(const struct batch_entry *entry)
+{
     switch (entry->kind) {
-    case ENTRY_RESP:
-        if (entry->resp.command == NULL || (entry->resp.command->flags & COMMAND_DENYOOM) == 0) {
-            return 0;
-        }
-        for (uint32_t i = 1; i < entry->resp.argument_count; i++) {
-            bytes += entry->resp.arguments[i].size + ITEM_OVERHEAD_BYTES;
-        }
-        return bytes;
-    case ENTRY_MEMCACHE:
-        return entry->memcache.request.value.size > 0 ? bytes + entry->memcache.request.value.size
-                                                      : 0;
+    case ENTRY_RESP: return wanted_by_resp(entry);
+    case ENTRY_MEMCACHE: return wanted_by_memcache(&entry->memcache.request);
     case ENTRY_ERROR: break;
     }
-    return 0;
+    return (struct wanted_memory){0};
 }
 
 /* Once in a pass at most, and not while victims of the control thread wait to be removed. */
@@ -114,23 +138,24 @@ static bool goes_on_waiting(struct core *core, uint64_t *ends_us)
     return core->now.mono_us < *ends_us;
 }
 
-/* True while who needs `bytes` of our shard should wait; *ends_us is 0 at first. */
-static bool must_wait(struct core *core, uint64_t bytes, uint64_t *ends_us)
+/* True while who wants that of our shard should wait; *ends_us is 0 at first. */
+static bool must_wait(struct core *core, const struct wanted_memory *wanted, uint64_t *ends_us)
 {
-    bytes += bytes / 4;
-    struct room room = look_for_room(core, bytes);
+    struct room room = look_for_room(core, wanted);
     if (!room.will_come || !goes_on_waiting(core, ends_us)) {
         return ends_wait(core, *ends_us);
     }
     if (room.must_evict) {
-        ask_for_room(core, bytes, core->now.mono_us - (*ends_us - MEMORY_WAIT_US_MAX));
+        uint64_t began_us = *ends_us - MEMORY_WAIT_US_MAX;
+        ask_for_room(core, wanted->bytes + wanted->bytes / 4, core->now.mono_us - began_us);
     }
     return true;
 }
 
-static bool wait_for(struct core *core, struct conversation *conversation, uint64_t bytes)
+static bool wait_for(struct core *core, struct conversation *conversation,
+                     const struct wanted_memory *wanted)
 {
-    if (!must_wait(core, bytes, &conversation->memory_wait_ends_us)) {
+    if (!must_wait(core, wanted, &conversation->memory_wait_ends_us)) {
         return false;
     }
     core_retry_later(core, conversation, core->now.mono_us + MEMORY_RETRY_US);
@@ -155,7 +180,7 @@ static bool are_short_of(const struct core *core, const struct shard_set *shards
 void core_wait_for_memory_of(struct core *core, const struct batch_entry *entry)
 {
     struct conversation *conversation = entry->conversation;
-    uint64_t bytes = core->config->maxmemory != 0 ? core_bytes_wanted(entry) : 0;
+    uint64_t bytes = core->config->maxmemory != 0 ? core_wanted_memory(entry).bytes : 0;
     bool evicting = core->config->maxmemory_policy != MAXMEMORY_NOEVICTION;
     if (bytes > 0 && evicting && are_short_of(core, &entry->route.shards, bytes + bytes / 4) &&
         goes_on_waiting(core, &conversation->memory_wait_ends_us)) {
@@ -166,20 +191,23 @@ void core_wait_for_memory_of(struct core *core, const struct batch_entry *entry)
 
 bool core_errand_waits_for_memory(struct core *core, struct errand *errand)
 {
-    return core->config->maxmemory != 0 && errand->bytes_wanted > 0 &&
-           must_wait(core, errand->bytes_wanted, &errand->memory_wait_ends_us);
+    return core->config->maxmemory != 0 && errand->wanted.bytes > 0 &&
+           must_wait(core, &errand->wanted, &errand->memory_wait_ends_us);
 }
 
 void core_wait_for_memory(struct core *core, const struct batch_entry *entry)
 {
-    uint64_t bytes = core->config->maxmemory != 0 ? core_bytes_wanted(entry) : 0;
-    if (bytes > 0) {
-        (void)wait_for(core, entry->conversation, bytes);
+    if (core->config->maxmemory != 0) {
+        struct wanted_memory wanted = core_wanted_memory(entry);
+        if (wanted.bytes > 0) {
+            (void)wait_for(core, entry->conversation, &wanted);
+        }
     }
 }
 
 bool core_bulk_waits_for_memory(struct core *core, struct conversation *conversation,
                                 uint64_t bytes)
 {
-    return core->config->maxmemory != 0 && wait_for(core, conversation, bytes);
+    struct wanted_memory wanted = {bytes, bytes + ITEM_OVERHEAD_BYTES};
+    return core->config->maxmemory != 0 && wait_for(core, conversation, &wanted);
 }

@@ -356,6 +356,21 @@ static uint32_t find_larger_span(const struct memory *memory, uint32_t class)
     return REGION_NONE;
 }
 
+/* Not even that: the spans of some larger classes are shorter runs of pages. */
+static uint32_t create_larger_span(struct memory *memory, uint32_t class, enum memory_limit limit)
+{
+    uint32_t bytes_max = memory->classes[class].block_bytes * 2;
+    uint32_t units = memory->classes[class].span_units, number = REGION_NONE;
+    while (number == REGION_NONE && ++class < MEMORY_CLASSES &&
+           memory->classes[class].block_bytes <= bytes_max) {
+        if (memory->classes[class].span_units < units) {
+            units = memory->classes[class].span_units;
+            number = create_span(memory, class, limit);
+        }
+    }
+    return number;
+}
+
 /* ---- runs -------------------------------------------------------------------------------------
  */
 
@@ -430,6 +445,7 @@ void *memory_allocate(struct memory *memory, size_t bytes, enum memory_limit lim
     if (UNLIKELY(number == REGION_NONE)) {
         number = create_span(memory, class, limit);
         number = number != REGION_NONE ? number : find_larger_span(memory, class);
+        number = number != REGION_NONE ? number : create_larger_span(memory, class, limit);
         if (number == REGION_NONE) {
             return NULL;
         }
@@ -471,6 +487,27 @@ void memory_free(struct memory *memory, void *block)
 size_t memory_block_bytes(const struct memory *memory, const void *block)
 {
     return bytes_of(memory, region_span(&memory->region, span_of(memory, block)));
+}
+
+/* With so many free units nobody needs to look. */
+#define PLENTY_UNITS 1024U
+
+/* Tries it. What finds a block of this size finds one for less, too: its own class, the pages that
+ * come back here, or this very block (find_larger_span). */
+bool memory_can_allocate(struct memory *memory, size_t bytes)
+{
+    uint64_t units = limit_of(memory) == 0 ? UINT64_MAX : units_max(memory);
+    if (bytes <= MEMORY_SMALL_BYTES_MAX && memory->region.used_units + PLENTY_UNITS <= units) {
+        return true;
+    }
+    uint64_t peak = memory->peak_bytes;
+    void *block = memory_allocate(memory, bytes, MEMORY_LIMITED);
+    if (block == NULL) {
+        return false;
+    }
+    memory_free(memory, block);
+    store_relaxed(&memory->peak_bytes, peak);
+    return true;
 }
 
 bool memory_reserve_index(struct memory *memory, uint64_t bytes, enum memory_limit limit)

@@ -277,7 +277,6 @@ void shard_begin_joint_write(struct shard *shard)
 {
     DEBUG_CHECK(shard->shared.version % 2 == 0);
     counter_add(&shard->shared.version, 1);
-    __atomic_thread_fence(__ATOMIC_RELEASE);
 }
 
 void shard_end_joint_write(struct shard *shard)
@@ -294,11 +293,11 @@ struct shard_state shard_observe(const struct shard *shard)
     };
 }
 
+/* The look-ups before it were acquire loads: these come after them. */
 bool shard_is_unchanged(const struct shard *shard, const struct shard_state *since)
 {
-    __atomic_thread_fence(__ATOMIC_ACQUIRE);
-    return __atomic_load_n(&shard->shared.version, __ATOMIC_RELAXED) == since->version &&
-           __atomic_load_n(&shard->shared.removals, __ATOMIC_RELAXED) == since->removals;
+    return __atomic_load_n(&shard->shared.version, __ATOMIC_ACQUIRE) == since->version &&
+           __atomic_load_n(&shard->shared.removals, __ATOMIC_ACQUIRE) == since->removals;
 }
 
 /* ---- whole databases --------------------------------------------------------------------------

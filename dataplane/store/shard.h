@@ -240,6 +240,10 @@ bool shard_is_waiting(const struct shard *shard);
  * moment finds more room. */
 bool shard_will_free(const struct shard *shard);
 
+/* False: there is no room for an item or a blob of so many bytes, though maxmemory may leave some.
+ * */
+bool shard_has_room(struct shard *shard, uint64_t bytes);
+
 /* Messages of types MESSAGE_RECLAIMED_BATCH, MESSAGE_SEGMENT_READY and MESSAGE_MEMORY_READY for
  * this shard. */
 struct message;

@@ -230,6 +230,11 @@ bool shard_will_free(const struct shard *shard)
            __atomic_load_n(&shard->returned_blobs, __ATOMIC_RELAXED) != NULL;
 }
 
+bool shard_has_room(struct shard *shard, uint64_t bytes)
+{
+    return memory_can_allocate(&shard->memory, bytes);
+}
+
 void shard_take_message(struct shard *shard, const struct message *message)
 {
     if (message->type == MESSAGE_RECLAIMED_BATCH) {

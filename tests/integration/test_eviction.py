@@ -102,15 +102,15 @@ def test_overload_with_nothing_to_evict(fleet, policy):
 LARGE = f"""
 import sys, redis
 client = redis.Redis(host=sys.argv[1])
-for i in range(2000):
-    client.set(f'key:{{i}}', 'v' * 20000)
+for i in range(4000):
+    client.set(f'key:{{i}}', 'v' * 10000)
 try:
     client.set('large', b'x' * ({LIMIT} + 1))
     sys.exit('it was stored')
 except redis.exceptions.ResponseError as error:
     assert str(error).startswith('OOM '), error
 
-assert client.dbsize() == 2000 and client.info('stats')['evicted_keys'] == 0
+assert client.dbsize() == 4000 and client.info('stats')['evicted_keys'] == 0
 client.set('large', b'x' * ({LIMIT} // 2))     # this one fits when others go
 assert client.strlen('large') == {LIMIT} // 2
 evicted, keys = client.info('stats')['evicted_keys'], client.dbsize()
