@@ -66,7 +66,11 @@ static void look_up_entry(const struct core *core, struct batch_entry *entry)
         break;
     case ENTRY_ERROR: break;
     }
-    core_route_entry(core, entry);
+    if (LIKELY(core->options.worker_count == 1)) {
+        entry->route.kind = ROUTE_HERE; /* nobody looks at the rest */
+    } else {
+        core_route_entry(core, entry);
+    }
 }
 
 static uint32_t entry_database(const struct core *core, const struct batch_entry *entry)
@@ -156,8 +160,10 @@ static struct shard *shard_of(const struct core *core, const struct route *route
     return route->has_shard && !route->several ? core->options.all_shards[route->owner] : NULL;
 }
 
-static void init_resp_call(struct core *core, const struct batch_entry *entry, struct reply *reply,
-                           struct call *call)
+static inline __attribute__((always_inline)) void init_resp_call(struct core *core,
+                                                                 const struct batch_entry *entry,
+                                                                 struct reply *reply,
+                                                                 struct call *call)
 {
     struct conversation *conversation = entry->conversation;
     struct blob *blob = last_blob(conversation);

@@ -294,7 +294,7 @@ bool core_errand_waits_for_memory(struct core *core, struct errand *errand);
 bool core_bulk_waits_for_memory(struct core *core, struct conversation *conversation,
                                 uint64_t bytes);
 
-/* core_route.c */
+/* core_route.c: only where there are several workers */
 void core_route_entry(const struct core *core, struct batch_entry *entry);
 
 /* core_errand.c */

@@ -1,13 +1,13 @@
 /* Which way a request goes: what it needs of which shards.
  *
- *   nothing, or there is one worker             ROUTE_HERE     it runs
+ *   nothing                                     ROUTE_HERE     it runs
  *   the own shard                               ROUTE_OWN      it runs
  *   reads strings, wherever they are            ROUTE_SHARED   it reads them under RCU
  *   changes the shard of one other worker       ROUTE_OWNER    it travels there
  *   several shards                              ROUTE_LEASE    it takes their leases
  *   every worker's connections                  ROUTE_ROUND    it visits them all
  *
- * Pure: depends on the request and the number of workers only.
+ * With one worker nobody asks. Pure: depends on the request and the number of workers only.
  */
 #include "dataplane/base/check.h"
 #include "dataplane/core/core_internal.h"
@@ -87,10 +87,6 @@ static void route_memcache(const struct core *core, struct batch_entry *entry)
 
 void core_route_entry(const struct core *core, struct batch_entry *entry)
 {
-    if (LIKELY(core->options.worker_count == 1)) {
-        entry->route.kind = ROUTE_HERE; /* nobody looks at the rest */
-        return;
-    }
     entry->route = (struct route){.kind = ROUTE_HERE};
     switch (entry->kind) {
     case ENTRY_RESP: route_resp(core, entry); break;

@@ -187,7 +187,7 @@ static bool check_call(struct call *call)
 
 /* False when the request was refused. The common case sums its reasons to look closer and takes one
  * branch. */
-bool command_admit(struct call *call)
+static inline bool admit(struct call *call)
 {
     const struct command *command = call->command;
     struct client *client = call->client;
@@ -302,6 +302,11 @@ static enum command_verdict execute(struct call *call)
     return verdict;
 }
 
+bool command_admit(struct call *call)
+{
+    return admit(call);
+}
+
 enum command_verdict command_run_admitted(struct call *call)
 {
     return execute(call);
@@ -309,7 +314,7 @@ enum command_verdict command_run_admitted(struct call *call)
 
 enum command_verdict command_run(struct call *call)
 {
-    return command_admit(call) ? execute(call) : COMMAND_DONE;
+    return admit(call) ? execute(call) : COMMAND_DONE;
 }
 
 bool command_note_elsewhere(struct client *client)
