@@ -418,7 +418,8 @@ void core_run_batch(struct core *core)
     for (uint32_t i = 0; i < batch->count; i++) {
         look_up_entry(core, &batch->entries[i]);
     }
-    if (batch->count > 1) {
+    /* It leaves hints in the index, which is another's while the shard is lent. */
+    if (batch->count > 1 && !core_shard_is_lent(core)) {
         core_enter_stage(core, STAGE_PREFETCH);
         prefetch_batch(core);
     }
