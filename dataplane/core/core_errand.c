@@ -14,7 +14,7 @@
 #include "dataplane/base/check.h"
 
 #define ERRAND_BYTES_KEPT 65536U /* a larger buffer is not kept for the next request */
-#define ERRAND_PAGES_KEPT 4U
+#define ERRAND_PAGES_KEPT 1U
 #define PASSENGERS_MAX    64U /* that run with one lease: what others wait for is bounded */
 
 /* ---- lists ----------------------------------------------------------------------------------- */
