@@ -311,7 +311,9 @@ static void large_values_travel(void **state)
 {
     struct core_bench *b = bench_create_workers(WORKERS);
     for (uint32_t worker = 0; worker < WORKERS; worker++) {
-        const char *x = name_on("k", 0), *y = name_on("k", 1);
+        char x[32], y[32];
+        memcpy(x, name_on("k", 0), sizeof(x));
+        memcpy(y, name_on("k", 1), sizeof(y));
         int client = bench_connect_to(b, BENCH_REDIS, worker);
         char head[128];
         snprintf(head, sizeof(head), "*3\r\n$3\r\nSET\r\n$%zu\r\n%s\r\n$%u\r\n", strlen(y), y,
@@ -571,7 +573,8 @@ static void replies_are_those_of_one_worker(void **state)
     bench_destroy(many);
 }
 
-/* Many clients at once, and workers that take their turns in any order: every request is answered. */
+/* Many clients at once, and workers that take their turns in any order: every request is answered.
+ */
 static void storms_pass(void **state)
 {
     enum { CLIENTS = 24, ROUNDS = 60, REQUESTS = 12, ROOM = 65536 };
