@@ -98,7 +98,9 @@ static int64_t number_of_line(struct slice line)
 {
     char text[32];
     size_t size = line.size < sizeof(text) ? line.size : sizeof(text) - 1;
-    memcpy(text, line.data, size);
+    if (size > 0) {
+        memcpy(text, line.data, size);
+    }
     text[size] = '\0';
     return strtoll(text, NULL, 10);
 }
