@@ -489,8 +489,9 @@ size_t memory_block_bytes(const struct memory *memory, const void *block)
     return bytes_of(memory, region_span(&memory->region, span_of(memory, block)));
 }
 
-/* With so many free units nobody needs to look. */
-#define PLENTY_UNITS 1024U
+/* With so many free units nobody needs to look, though some lie in a chunk that is being emptied or
+ * in runs that are too short. */
+#define PLENTY_UNITS 4096U
 
 /* Tries it. What finds a block of this size finds one for less, too: its own class, the pages that
  * come back here, or this very block (find_larger_span). */

@@ -192,6 +192,12 @@ class Commands:
         self.store.values.update(kept)
         return OK
 
+    async def persist(self, key):
+        self.store.expire(key)
+        if key not in self.store.values:
+            return number(0)
+        return number(self.store.expiry.pop(key, None) is not None)
+
     async def dbsize(self):
         return number(len(self.store.values) + (self.store.fault == "miscounted"))
 
@@ -231,7 +237,8 @@ async def answer_all(store, commands, table):
 async def serve(arguments):
     store = Store(arguments.fault, arguments.one_in)
     commands = Commands(store)
-    names = ("get mget exists set getdel incr append mset msetnx rename copy flushdb dbsize").split()
+    names = ("get mget exists set getdel incr append mset msetnx rename copy flushdb dbsize "
+             "persist").split()
     table = {name.upper().encode(): getattr(commands, name) for name in names}
     table[b"DEL"] = commands.delete
     table[b"FLUSHALL"] = commands.flushdb

@@ -139,7 +139,15 @@ def test_frame_load_against_nicached(fleet):
         paced = frames("-r", 2000, "-t", "get", "--rate", 4000)
         assert paced["latency_us"]["count"] == paced["replies"] == pytest.approx(2000, rel=0.2)
         assert 0 < paced["latency_us"]["p50"] <= paced["latency_us"]["p99"] <= paced["latency_us"]["max"]
-    attempts(check_paced)
+
+    # Half a second of a machine that others use: how many frames left in it is luck, at most three times.
+    for last in (False, False, True):
+        try:
+            check_paced()
+            break
+        except AssertionError:
+            if last:
+                raise
 
 
 def test_frame_load_refusals():
