@@ -343,10 +343,14 @@ static void give_block(struct memory *memory, uint32_t number, uint8_t *block)
     }
 }
 
+/* What finds a block by way of a larger class finds one for up to 64 bytes less, too: who asks
+ * memory_can_allocate knows the size of an item only so well. */
+#define LARGER_SPARE_BYTES 128U
+
 /* No page can be had: a free block of a larger class, up to twice the size, will do. */
 static uint32_t find_larger_span(const struct memory *memory, uint32_t class)
 {
-    uint32_t bytes_max = memory->classes[class].block_bytes * 2;
+    uint32_t bytes_max = memory->classes[class].block_bytes * 2 + LARGER_SPARE_BYTES;
     while (++class < MEMORY_CLASSES && memory->classes[class].block_bytes <= bytes_max) {
         uint32_t number = find_span(&memory->classes[class]);
         if (number != REGION_NONE) {
@@ -359,7 +363,7 @@ static uint32_t find_larger_span(const struct memory *memory, uint32_t class)
 /* Not even that: the spans of some larger classes are shorter runs of pages. */
 static uint32_t create_larger_span(struct memory *memory, uint32_t class, enum memory_limit limit)
 {
-    uint32_t bytes_max = memory->classes[class].block_bytes * 2;
+    uint32_t bytes_max = memory->classes[class].block_bytes * 2 + LARGER_SPARE_BYTES;
     uint32_t units = memory->classes[class].span_units, number = REGION_NONE;
     while (number == REGION_NONE && ++class < MEMORY_CLASSES &&
            memory->classes[class].block_bytes <= bytes_max) {

@@ -78,7 +78,7 @@ void memory_set_limit(struct memory *memory, uint64_t bytes); /* any thread */
 
 void *memory_allocate(struct memory *memory, size_t bytes, enum memory_limit limit);
 void memory_free(struct memory *memory, void *block);
-/* A block of `bytes`, or of half as many and more, can be had now: that the books leave room does
+/* A block of `bytes`, or of up to 64 bytes less, can be had now: that the books leave room does
  * not say that a hole of the right size, or a run of pages, is there. */
 bool memory_can_allocate(struct memory *memory, size_t bytes);
 /* What a block takes. */
