@@ -343,14 +343,14 @@ static void give_block(struct memory *memory, uint32_t number, uint8_t *block)
     }
 }
 
-/* What finds a block by way of a larger class finds one for up to 64 bytes less, too: who asks
- * memory_can_allocate knows the size of an item only so well. */
+/* memory_can_allocate looks without it: so whoever asked there for up to 64 bytes more than he
+ * takes finds a block, be it in a class of twice the size that he asked for. */
 #define LARGER_SPARE_BYTES 128U
 
 /* No page can be had: a free block of a larger class, up to twice the size, will do. */
-static uint32_t find_larger_span(const struct memory *memory, uint32_t class)
+static uint32_t find_larger_span(const struct memory *memory, uint32_t class, uint32_t spare_bytes)
 {
-    uint32_t bytes_max = memory->classes[class].block_bytes * 2 + LARGER_SPARE_BYTES;
+    uint32_t bytes_max = memory->classes[class].block_bytes * 2 + spare_bytes;
     while (++class < MEMORY_CLASSES && memory->classes[class].block_bytes <= bytes_max) {
         uint32_t number = find_span(&memory->classes[class]);
         if (number != REGION_NONE) {
@@ -361,9 +361,10 @@ static uint32_t find_larger_span(const struct memory *memory, uint32_t class)
 }
 
 /* Not even that: the spans of some larger classes are shorter runs of pages. */
-static uint32_t create_larger_span(struct memory *memory, uint32_t class, enum memory_limit limit)
+static uint32_t create_larger_span(struct memory *memory, uint32_t class, uint32_t spare_bytes,
+                                   enum memory_limit limit)
 {
-    uint32_t bytes_max = memory->classes[class].block_bytes * 2 + LARGER_SPARE_BYTES;
+    uint32_t bytes_max = memory->classes[class].block_bytes * 2 + spare_bytes;
     uint32_t units = memory->classes[class].span_units, number = REGION_NONE;
     while (number == REGION_NONE && ++class < MEMORY_CLASSES &&
            memory->classes[class].block_bytes <= bytes_max) {
@@ -436,7 +437,8 @@ static void *allocate_large(struct memory *memory, size_t bytes, enum memory_lim
     return block;
 }
 
-void *memory_allocate(struct memory *memory, size_t bytes, enum memory_limit limit)
+static inline void *allocate(struct memory *memory, size_t bytes, enum memory_limit limit,
+                             uint32_t spare_bytes)
 {
     if (UNLIKELY(bytes > MEMORY_SMALL_BYTES_MAX)) {
         return allocate_large(memory, bytes, limit);
@@ -448,8 +450,9 @@ void *memory_allocate(struct memory *memory, size_t bytes, enum memory_limit lim
     uint32_t number = find_span(&memory->classes[class]);
     if (UNLIKELY(number == REGION_NONE)) {
         number = create_span(memory, class, limit);
-        number = number != REGION_NONE ? number : find_larger_span(memory, class);
-        number = number != REGION_NONE ? number : create_larger_span(memory, class, limit);
+        number = number != REGION_NONE ? number : find_larger_span(memory, class, spare_bytes);
+        number =
+            number != REGION_NONE ? number : create_larger_span(memory, class, spare_bytes, limit);
         if (number == REGION_NONE) {
             return NULL;
         }
@@ -457,6 +460,11 @@ void *memory_allocate(struct memory *memory, size_t bytes, enum memory_limit lim
     uint64_t given = memory->classes[region_span(&memory->region, number)->class].block_bytes;
     note_allocated(memory, given);
     return take_block(memory, number);
+}
+
+void *memory_allocate(struct memory *memory, size_t bytes, enum memory_limit limit)
+{
+    return allocate(memory, bytes, limit, LARGER_SPARE_BYTES);
 }
 
 static uint32_t span_of(const struct memory *memory, const void *block)
@@ -506,7 +514,7 @@ bool memory_can_allocate(struct memory *memory, size_t bytes)
         return true;
     }
     uint64_t peak = memory->peak_bytes;
-    void *block = memory_allocate(memory, bytes, MEMORY_LIMITED);
+    void *block = allocate(memory, bytes, MEMORY_LIMITED, 0);
     if (block == NULL) {
         return false;
     }
