@@ -171,7 +171,7 @@ static void the_limit_bounds_pages_too(void **state)
         }
     }
     assert_true(refused > 1000);
-    assert_true(world->memory.peak_bytes > limit - limit / 10);
+    assert_true(world->memory.peak_bytes > limit - limit / 8);
     /* What the index takes is not there for items. */
     empty_all(world);
     assert_true(memory_reserve_index(&world->memory, 16 * MEBIBYTE, MEMORY_LIMITED));
