@@ -41,8 +41,8 @@ GOALS = {
 # What cannot run yet, and what it waits for.
 WAITS = {
     "G8": "MICA2, which Debian does not have; G7 has our side at 1 M items",
-    "G11": "a second data core: `workers` is 1 in this version",
-    "G15": "eviction: `maxmemory-policy` is `noeviction` in this version",
+    "G11": "a machine with more than two cores: the generator needs one",
+    "G15": "nothing: tests/bench/eviction_compare.py measures it, see eviction.md",
     "G17": "persistence and replication",
 }
 
