@@ -17,7 +17,9 @@
 #include "dataplane/base/rcu.h"
 
 /* How long a worker without work goes on looking before it sleeps, and for how long at most. */
-#define SPIN_US           50U
+#define SPIN_US 50U
+/* Where a port cannot wake it, it sleeps a millisecond at least: it looks for as long before. */
+#define SPIN_POLLING_US   1000U
 #define SLEEP_MS_MAX      100
 #define MESSAGES_PER_PASS 16U
 /* With a port that cannot wake it, a worker looks after 1/64 of the time it has been idle for. */
@@ -369,7 +371,8 @@ static bool may_sleep(struct core *core, const struct instant *now, bool did_wor
         return false;
     }
     const struct config *config = RCU_READ(core->options.config_slot);
-    return config->poll_mode == POLL_ADAPTIVE && now->mono_us - core->idle_since_us >= SPIN_US;
+    uint64_t spin_us = must_poll(core) ? SPIN_POLLING_US : SPIN_US;
+    return config->poll_mode == POLL_ADAPTIVE && now->mono_us - core->idle_since_us >= spin_us;
 }
 
 void core_run(struct core *core)
