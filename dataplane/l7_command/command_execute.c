@@ -231,6 +231,23 @@ static enum command_verdict run_collecting(struct call *call)
     return verdict;
 }
 
+/* Several keys of one shard, which readers on other workers must not see half written either. Where
+ * there are several shards, whoever holds their leases sees to it. */
+static bool is_joint_write(const struct call *call)
+{
+    return call->context->worker_count > 1 && call->shard != NULL &&
+           (call->command->flags & COMMAND_WRITE) != 0 &&
+           command_key_count(call->command, call->argument_count) > 1;
+}
+
+static enum command_verdict run_joint_write(struct call *call)
+{
+    shard_begin_joint_write(call->shard);
+    enum command_verdict verdict = call->command->handler(call);
+    shard_end_joint_write(call->shard);
+    return verdict;
+}
+
 static inline enum command_verdict run_handler(struct call *call)
 {
     if (UNLIKELY(call->shared)) {
@@ -238,6 +255,9 @@ static inline enum command_verdict run_handler(struct call *call)
     }
     if (UNLIKELY(call->command->collect != NULL && call->collected == NULL)) {
         return run_collecting(call);
+    }
+    if (UNLIKELY(is_joint_write(call))) {
+        return run_joint_write(call);
     }
     return call->command->handler(call);
 }

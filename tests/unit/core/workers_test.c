@@ -305,6 +305,21 @@ static void readers_keep_away_from_joint_writes(void **state)
     bench_destroy(b);
 }
 
+/* Readers on other workers must not see half of it: found by a history of a million operations. */
+static void several_keys_of_one_shard_are_a_joint_write_too(void **state)
+{
+    struct core_bench *b = bench_create_workers(WORKERS);
+    const char *tag = name_on("t", 1);
+    int local = bench_connect_to(b, BENCH_REDIS, 1), far = bench_connect_to(b, BENCH_REDIS, 0);
+    send_format(local, "MSET {%s}a 1 {%s}b 2\r\nSET {%s}a 3\r\n", tag, tag, tag);
+    bench_expect(b, local, "+OK\r\n+OK\r\n");
+    assert_int_equal(shard_observe(b->shards[1]).version, 2);
+    send_format(far, "RENAME {%s}a {%s}c\r\n", tag, tag);
+    bench_expect(b, far, "+OK\r\n");
+    assert_int_equal(shard_observe(b->shards[1]).version, 4);
+    bench_destroy(b);
+}
+
 /* ---- large values ---------------------------------------------------------------------------- */
 
 static void large_values_travel(void **state)
@@ -626,6 +641,7 @@ int main(void)
         CASE(keys_of_one_tag_need_no_lease),
         CASE(a_lent_shard_is_left_alone),
         CASE(readers_keep_away_from_joint_writes),
+        CASE(several_keys_of_one_shard_are_a_joint_write_too),
         CASE(large_values_travel),
         CASE(large_values_that_arrive_while_the_shard_is_lent),
         CASE(clients_of_all_workers_are_listed_and_killed),
