@@ -1,5 +1,6 @@
 """The machine: what it is, and how much of it others use meanwhile."""
 
+import contextlib
 import os
 import pathlib
 import platform
@@ -41,6 +42,23 @@ def hugepages_free_bytes():
     for folder in pathlib.Path("/sys/kernel/mm/hugepages").glob("hugepages-*kB"):
         total += int(folder.name[10:-2]) * 1024 * int(_read(folder / "free_hugepages") or 0)
     return total
+
+
+@contextlib.contextmanager
+def hugepages(wanted_bytes):
+    """At least so much in free hugepages of 2 MiB, where this user may reserve them and three times as much memory
+    is free; gives those back at the end that were not there before."""
+    total = pathlib.Path("/proc/sys/vm/nr_hugepages")
+    before, missing = int(_read(total) or 0), wanted_bytes - hugepages_free_bytes()
+    available = re.search(r"MemAvailable:\s+(\d+)", _read("/proc/meminfo"))
+    if missing <= 0 or os.geteuid() != 0 or not available or int(available[1]) * 1024 < 3 * wanted_bytes:
+        yield
+        return
+    try:
+        total.write_text(str(before + (missing >> 21) + 1))
+        yield
+    finally:
+        total.write_text(str(before))
 
 
 def _package_version(name):

@@ -66,7 +66,8 @@ def arguments():
     parser.add_argument("--load-limit", default=0.5, type=float, metavar="CPUS", help="foreign load that a round may "
                         "have (default 0.5 CPUs)")
     parser.add_argument("--time-limit", default=40, type=float, metavar="MINUTES", help="after it no round begins")
-    parser.add_argument("--hugepages", choices=("auto", "no"), default="auto")
+    parser.add_argument("--hugepages", choices=("auto", "no"), default="auto", help="auto: as root it reserves what is "
+                        "missing of 4 GiB, and gives it back (not with --quick)")
     parser.add_argument("--server-cpu", default=0, type=int)
     parser.add_argument("--client-cpu", default=1, type=int)
     parser.add_argument("--nice", default=0, type=int, help="of servers and generators alike: -20 on a machine that "
@@ -199,7 +200,8 @@ def main():
     raise_descriptor_limit()
     Process.niceness = options.nice
     clock = Clock(options.time_limit)
-    with tempfile.TemporaryDirectory(prefix="nicached-suite-") as directory:
+    wanted = 0 if options.hugepages == "no" or options.quick else HUGEPAGES_WANTED
+    with machine.hugepages(wanted), tempfile.TemporaryDirectory(prefix="nicached-suite-") as directory:
         settings = Settings(options, directory)
         check_programs(settings)
         os.environ["RUNTIME_DIRECTORY"] = directory  # where EAL makes folders, and does not always remove them
