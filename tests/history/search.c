@@ -23,7 +23,7 @@
 #include "dataplane/base/hash.h"
 #include "tests/history/history_internal.h"
 
-#define STEPS_MAX_DEFAULT UINT64_C(4000000)
+#define STEPS_MAX_DEFAULT UINT64_C(40000000)
 #define INDEX_NONE        UINT32_MAX
 #define WINDOW_LINES      40U
 
