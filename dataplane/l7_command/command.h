@@ -56,6 +56,7 @@ enum command_flag {
     /* Ours, not shown: how a command finds the shards of its data. */
     COMMAND_ALL_SHARDS = 1 << 20,  /* without keys, over all of them at one moment */
     COMMAND_ALL_WORKERS = 1 << 21, /* `collect` runs on every worker before the handler */
+    COMMAND_TWO_PLACES = 1 << 22,  /* its one key changes in two databases at one moment */
 };
 
 /* ACL categories, one bit each, in Redis' order. */

@@ -320,6 +320,21 @@ static void several_keys_of_one_shard_are_a_joint_write_too(void **state)
     bench_destroy(b);
 }
 
+/* Nor the key in both databases, or in neither. */
+static void one_key_of_two_databases_is_a_joint_write_too(void **state)
+{
+    struct core_bench *b = bench_create_workers(WORKERS);
+    const char *key = name_on("k", 1);
+    int local = bench_connect_to(b, BENCH_REDIS, 1), far = bench_connect_to(b, BENCH_REDIS, 0);
+    send_format(local, "SET %s 1\r\nMOVE %s 1\r\n", key, key);
+    bench_expect(b, local, "+OK\r\n:1\r\n");
+    assert_int_equal(shard_observe(b->shards[1]).version, 2);
+    send_format(far, "SELECT 1\r\nMOVE %s 0\r\nGET %s\r\nSELECT 0\r\nGET %s\r\n", key, key, key);
+    bench_expect(b, far, "+OK\r\n:1\r\n$-1\r\n+OK\r\n$1\r\n1\r\n");
+    assert_int_equal(shard_observe(b->shards[1]).version, 4);
+    bench_destroy(b);
+}
+
 /* ---- large values ---------------------------------------------------------------------------- */
 
 static void large_values_travel(void **state)
@@ -642,6 +657,7 @@ int main(void)
         CASE(a_lent_shard_is_left_alone),
         CASE(readers_keep_away_from_joint_writes),
         CASE(several_keys_of_one_shard_are_a_joint_write_too),
+        CASE(one_key_of_two_databases_is_a_joint_write_too),
         CASE(large_values_travel),
         CASE(large_values_that_arrive_while_the_shard_is_lent),
         CASE(clients_of_all_workers_are_listed_and_killed),
