@@ -136,11 +136,6 @@ void core_count_output(struct core *core, struct conversation *conversation, siz
     conversation->client.output_bytes += bytes;
 }
 
-static struct blob *last_blob(const struct conversation *conversation)
-{
-    return conversation->blob_count > 0 ? conversation->blobs[conversation->blob_count - 1] : NULL;
-}
-
 static uint32_t index_of_blob_argument(const struct batch_entry *entry, const struct blob *blob)
 {
     for (uint32_t i = entry->resp.argument_count; blob != NULL && i > 0; i--) {
@@ -166,7 +161,7 @@ static inline __attribute__((always_inline)) void init_resp_call(struct core *co
                                                                  struct call *call)
 {
     struct conversation *conversation = entry->conversation;
-    struct blob *blob = last_blob(conversation);
+    struct blob *blob = conversation_last_blob(conversation);
     *reply = (struct reply){.out = &conversation->session.stream->out,
                             .pool = &core->bytes,
                             .protocol = conversation->client.protocol};
@@ -236,7 +231,7 @@ static void run_memcache(struct core *core, struct batch_entry *entry)
         .client = conversation != NULL ? &conversation->client : &core->datagram_client,
         .request = &entry->memcache.request,
         .keys = entry->memcache.keys,
-        .large_value = conversation != NULL ? last_blob(conversation) : NULL,
+        .large_value = conversation != NULL ? conversation_last_blob(conversation) : NULL,
         .reply = &reply,
     };
     memcache_execute(&call);

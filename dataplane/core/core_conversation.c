@@ -196,7 +196,7 @@ static void close_conversation(struct core *core, struct conversation *conversat
 
 /* ---- large arguments ------------------------------------------------------------------------- */
 
-static void add_blob(struct conversation *conversation, struct blob *blob)
+void core_add_blob(struct conversation *conversation, struct blob *blob)
 {
     if (conversation->blob_count == conversation->blob_capacity) {
         uint32_t capacity = conversation->blob_capacity != 0 ? conversation->blob_capacity * 2 : 4;
@@ -207,32 +207,48 @@ static void add_blob(struct conversation *conversation, struct blob *blob)
     conversation->blobs[conversation->blob_count++] = blob;
 }
 
-/* NULL when it would exceed maxmemory. */
-static struct blob *create_blob(struct core *core, const struct conversation *conversation,
+/* What both parsers say, in one shape. */
+struct parsed {
+    enum parse_verdict verdict;
+    uint64_t bulk_offset, bulk_bytes;
+    const char *error; /* in `result` */
+    union {
+        struct resp_parse_result resp;
+        struct memcache_parse_result memcache;
+    } result;
+};
+
+static struct blob *create_blob(struct core *core, struct conversation *conversation,
                                 uint64_t bytes)
 {
-    bool possible = !conversation->blob_refused && bytes <= ITEM_VALUE_BYTES_MAX;
-    return possible ? shard_create_blob(core->shard, (uint32_t)bytes) : NULL;
+    struct blob *blob = shard_create_blob(core->shard, (uint32_t)bytes);
+    if (blob != NULL) {
+        core_add_blob(conversation, blob);
+    }
+    return blob;
 }
 
-/* The payload of `bytes` bytes behind the first `head` bytes of the request goes into a blob.
+static struct blob *take_answer(struct conversation *conversation)
+{
+    bool granted = conversation->blob_answer == BLOB_GRANTED;
+    conversation->blob_answer = BLOB_UNASKED;
+    return granted ? conversation->blobs[conversation->blob_count - 1] : NULL;
+}
+
+/* The payload of `bytes` bytes behind the first `head` bytes of the request goes into the blob.
  * Without memory it is discarded; the request then gets the OOM error, or, in memcached's protocol,
  * runs without its value: a set still deletes what the key held. True: the parser can go on with
  * the bytes there are. */
-static bool begin_bulk(struct core *core, struct conversation *conversation, size_t head,
-                       uint64_t bytes)
+static bool begin_bulk(struct conversation *conversation, const struct parsed *parsed,
+                       struct blob *blob)
 {
-    struct blob *blob = create_blob(core, conversation, bytes);
-    if (blob != NULL) {
-        add_blob(conversation, blob);
-    } else if (is_memcache(conversation)) {
+    if (blob == NULL && is_memcache(conversation)) {
         memcache_parser_refuse_value(&conversation->parser.memcache);
         return true;
-    } else {
-        conversation->blob_refused = true;
     }
-    session_receive_bulk(&conversation->session, head, blob != NULL ? blob->bytes : NULL,
-                         (size_t)bytes);
+    conversation->blob_refused |= blob == NULL;
+    session_receive_bulk(&conversation->session, (size_t)parsed->bulk_offset,
+                         blob != NULL ? blob->bytes : NULL, (size_t)parsed->bulk_bytes);
     return false;
 }
 
@@ -251,17 +267,6 @@ static void end_bulk(struct conversation *conversation)
 }
 
 /* ---- parsing --------------------------------------------------------------------------------- */
-
-/* What both parsers say, in one shape. */
-struct parsed {
-    enum parse_verdict verdict;
-    uint64_t bulk_offset, bulk_bytes;
-    const char *error; /* in `result` */
-    union {
-        struct resp_parse_result resp;
-        struct memcache_parse_result memcache;
-    } result;
-};
 
 static void add_error(struct core *core, struct conversation *conversation, const char *text,
                       bool fatal)
@@ -395,6 +400,31 @@ static void finish_large_request(struct core *core, struct conversation *convers
     }
 }
 
+static bool receive_own_bulk(struct core *core, struct conversation *conversation,
+                             const struct parsed *parsed)
+{
+    if (core_shard_is_lent(core)) {
+        core_await_shard(core, conversation);
+        return false;
+    }
+    if (conversation->blob_count == 0 &&
+        core_bulk_waits_for_memory(core, conversation, parsed->bulk_bytes)) {
+        return false;
+    }
+    return begin_bulk(conversation, parsed, create_blob(core, conversation, parsed->bulk_bytes));
+}
+
+/* The value will be another shard's: its owner allocates. */
+static bool receive_foreign_bulk(struct core *core, struct conversation *conversation,
+                                 const struct parsed *parsed, uint32_t owner)
+{
+    if (conversation->blob_answer == BLOB_UNASKED) {
+        core_ask_for_blob(core, conversation, owner, parsed->bulk_bytes);
+        return false;
+    }
+    return begin_bulk(conversation, parsed, take_answer(conversation));
+}
+
 /* The request needs a large argument: requests before it run first, they may still point at the
  * bytes that move now. */
 static bool receive_bulk(struct core *core, struct conversation *conversation,
@@ -409,15 +439,12 @@ static bool receive_bulk(struct core *core, struct conversation *conversation,
     if (!may_add(&conversation->session)) {
         return false;
     }
-    if (core_shard_is_lent(core)) {
-        core_await_shard(core, conversation);
-        return false;
+    if (conversation->blob_refused || parsed->bulk_bytes > ITEM_VALUE_BYTES_MAX) {
+        return begin_bulk(conversation, parsed, NULL);
     }
-    if (conversation->blob_count == 0 &&
-        core_bulk_waits_for_memory(core, conversation, parsed->bulk_bytes)) {
-        return false;
-    }
-    return begin_bulk(core, conversation, (size_t)parsed->bulk_offset, parsed->bulk_bytes);
+    uint32_t owner = core_owner_of_bulk(core, conversation);
+    return owner == core->options.number ? receive_own_bulk(core, conversation, parsed)
+                                         : receive_foreign_bulk(core, conversation, parsed, owner);
 }
 
 static void parse_request(struct core *core, struct conversation *conversation,

@@ -3,6 +3,7 @@
  *   home                        stops (owners, ascending)                home
  *   core_send_errand ---------> core_take_errand ... -----------------> core_take_errand_home
  *     copy, block                 RUN: run, or wait for the shard         deliver
+ *                                 BLOB: allocate, or wait                 go on receiving
  *                                 LEASE: lend, or wait for the shard      run the passengers, give
  *                                                                         back, deliver
  *                                 ROUND: collect                          run, deliver
@@ -125,10 +126,15 @@ static bool is_in_blob(const struct errand *errand, struct slice bytes)
     return false;
 }
 
+static void reserve_blobs(struct errand *errand, uint32_t count)
+{
+    errand->blobs = grown(errand->blobs, &errand->blob_capacity, count, sizeof(struct blob *));
+}
+
 static void share_blobs(struct errand *errand, const struct conversation *conversation)
 {
     uint32_t count = conversation != NULL ? conversation->blob_count : 0;
-    errand->blobs = grown(errand->blobs, &errand->blob_capacity, count, sizeof(struct blob *));
+    reserve_blobs(errand, count);
     for (uint32_t i = 0; i < count; i++) {
         errand->blobs[i] = conversation->blobs[i];
         blob_acquire(errand->blobs[i]);
@@ -248,6 +254,13 @@ static void keep_datagram(struct errand *errand, struct core_datagram *datagram)
     }
 }
 
+static void block_conversation(struct errand *errand, struct conversation *conversation)
+{
+    errand->conversation = conversation;
+    conversation->errand = errand;
+    session_block(&conversation->session, SESSION_AWAITS_REPLY);
+}
+
 static void copy_request(struct core *core, struct errand *errand, const struct batch_entry *entry)
 {
     share_blobs(errand, entry->conversation);
@@ -267,9 +280,7 @@ static void copy_request(struct core *core, struct errand *errand, const struct 
         return;
     }
     copy_client(errand, &entry->conversation->client);
-    errand->conversation = entry->conversation;
-    entry->conversation->errand = errand;
-    session_block(&entry->conversation->session, SESSION_AWAITS_REPLY);
+    block_conversation(errand, entry->conversation);
 }
 
 /* ---- the way --------------------------------------------------------------------------------- */
@@ -355,6 +366,25 @@ void core_send_errand(struct core *core, const struct batch_entry *entry)
     }
 }
 
+/* Only the first of a request waits for memory: who waits holds none. */
+void core_ask_for_blob(struct core *core, struct conversation *conversation, uint32_t owner,
+                       uint64_t bytes)
+{
+    struct errand *errand = acquire_errand(core);
+    core->errand_count++;
+    errand->kind = ERRAND_BLOB;
+    errand->shards = (struct shard_set){{0}};
+    shard_set_add(&errand->shards, owner);
+    errand->next_stop = 0;
+    errand->bulk_bytes = bytes;
+    errand->wanted =
+        conversation->blob_count == 0 ? core_wanted_by_bulk(bytes) : (struct wanted_memory){0};
+    errand->memory_wait_ends_us = 0;
+    block_conversation(errand, conversation);
+    metric_add(core->metrics, METRIC_ERRANDS_SENT, 1);
+    send_on(core, errand);
+}
+
 /* ---- running --------------------------------------------------------------------------------- */
 
 /* On `shard`, or on all the shards that the errand has leases of where it is NULL. */
@@ -393,13 +423,26 @@ static void run(struct core *core, struct errand *errand, struct shard *shard)
     CHECK(verdict == COMMAND_DONE);
 }
 
+static void grant_blob(struct core *core, struct errand *errand)
+{
+    struct blob *blob = shard_create_blob(core->shard, (uint32_t)errand->bulk_bytes);
+    if (blob != NULL) {
+        reserve_blobs(errand, 1);
+        errand->blobs[errand->blob_count++] = blob;
+    }
+}
+
 /* False: not now. */
 static bool try_run(struct core *core, struct errand *errand)
 {
     if (core_shard_is_lent(core) || core_errand_waits_for_memory(core, errand)) {
         return false;
     }
-    run(core, errand, core->shard);
+    if (errand->kind == ERRAND_BLOB) {
+        grant_blob(core, errand);
+    } else {
+        run(core, errand, core->shard);
+    }
     metric_add(core->metrics, METRIC_ERRANDS_RUN, 1);
     errand->next_stop = core->options.number + 1;
     send_on(core, errand);
@@ -523,6 +566,7 @@ void core_take_errand(struct core *core, struct errand *errand)
 {
     switch (errand->kind) {
     case ERRAND_RUN:
+    case ERRAND_BLOB:
         if (core->errands_waiting.first != NULL || !try_run(core, errand)) {
             push(&core->errands_waiting, errand);
         }
@@ -581,6 +625,24 @@ static void deliver(struct core *core, struct errand *errand)
     release_errand(core, errand);
 }
 
+/* The parser finds the answer where it asked. */
+static void deliver_blob(struct core *core, struct errand *errand)
+{
+    struct conversation *conversation = errand->conversation;
+    if (conversation != NULL && !conversation->session.closing) {
+        conversation->blob_answer = BLOB_DENIED;
+        if (errand->blob_count > 0) {
+            conversation->blob_answer = BLOB_GRANTED;
+            core_add_blob(conversation, errand->blobs[--errand->blob_count]);
+        }
+    }
+    if (conversation != NULL) {
+        conversation->errand = NULL;
+        core_continue(core, conversation);
+    }
+    release_errand(core, errand);
+}
+
 static void take_leases_home(struct core *core, struct errand *vehicle)
 {
     struct errand_list done = {0};
@@ -598,6 +660,7 @@ void core_take_errand_home(struct core *core, struct errand *errand)
 {
     switch (errand->kind) {
     case ERRAND_RUN: deliver(core, errand); break;
+    case ERRAND_BLOB: deliver_blob(core, errand); break;
     case ERRAND_LEASE: take_leases_home(core, errand); break;
     case ERRAND_ROUND:
         run(core, errand, NULL);

@@ -4,6 +4,7 @@
  * connection waits meanwhile, so its requests take effect in the order in which they were sent.
  *
  *   ERRAND_RUN     one other shard: the owner runs the request and sends the reply home
+ *   ERRAND_BLOB    a large value is about to arrive for another shard: the owner allocates it
  *   ERRAND_LEASE   several shards: visits their owners in ascending order, each of which lends its
  *                  shard; comes home, where the requests that waited for it run on all of them, and
  *                  gives the leases back
@@ -25,7 +26,7 @@
 
 #include "dataplane/core/core_internal.h"
 
-enum errand_kind { ERRAND_RUN, ERRAND_LEASE, ERRAND_ROUND };
+enum errand_kind { ERRAND_RUN, ERRAND_BLOB, ERRAND_LEASE, ERRAND_ROUND };
 
 struct errand {
     struct errand *next;      /* in a list of whoever has it */
@@ -35,6 +36,7 @@ struct errand {
     struct shard_set shards; /* to be visited */
     bool writes;
     struct wanted_memory wanted; /* see core_memory.c */
+    uint64_t bulk_bytes;         /* BLOB; what is granted is in `blobs` */
     uint64_t memory_wait_ends_us;
 
     /* Who waits for it: a conversation, or the sender of a datagram. */

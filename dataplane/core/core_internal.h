@@ -83,6 +83,9 @@ struct conversation {
     uint32_t blob_count, blob_capacity;
     /* Over maxmemory: the payload is discarded, the request gets the OOM error. */
     bool blob_refused;
+    /* The owner has answered about the one that comes next: it is the last blob, or there is none.
+     */
+    enum blob_answer { BLOB_UNASKED, BLOB_GRANTED, BLOB_DENIED } blob_answer;
 
     size_t request_begin; /* offset in the session's view of the request that is being parsed */
     bool rewind;          /* a request was parsed and then not run: session.executed says where it
@@ -240,6 +243,12 @@ static inline struct conversation *conversation_of_session(struct session *sessi
                                            offsetof(struct conversation, session));
 }
 
+/* What the last large argument was received into, or NULL: it becomes the value as it is. */
+static inline struct blob *conversation_last_blob(const struct conversation *conversation)
+{
+    return conversation->blob_count > 0 ? conversation->blobs[conversation->blob_count - 1] : NULL;
+}
+
 /* What follows is that stage's work; returns the stage before it. */
 static inline enum stage core_enter_stage(struct core *core, enum stage stage)
 {
@@ -251,6 +260,8 @@ void core_take_events(struct core *core, const struct stream_event *events, uint
 void core_settle(struct core *core); /* end of the pass: every touched session */
 void core_continue(struct core *core, struct conversation *conversation); /* was blocked */
 void core_touch(struct core *core, struct conversation *conversation);
+/* A large argument's memory; the conversation's until its request has run. */
+void core_add_blob(struct conversation *conversation, struct blob *blob);
 void core_note_sizes(struct core *core); /* for commands that show other clients */
 void core_close_killed(struct core *core);
 void core_close_idle(struct core *core);
@@ -290,16 +301,23 @@ struct wanted_memory {
     uint64_t largest_bytes; /* of one item, about */
 };
 struct wanted_memory core_wanted_memory(const struct batch_entry *entry);
+struct wanted_memory core_wanted_by_bulk(uint64_t bytes);
 bool core_errand_waits_for_memory(struct core *core, struct errand *errand);
 bool core_bulk_waits_for_memory(struct core *core, struct conversation *conversation,
                                 uint64_t bytes);
 
 /* core_route.c: only where there are several workers */
 void core_route_entry(const struct core *core, struct batch_entry *entry);
+/* Whose shard holds the large value that is about to arrive: the owner's of the key in front of it.
+ * Where there is none it is an argument like others, and this worker's. */
+uint32_t core_owner_of_bulk(const struct core *core, const struct conversation *conversation);
 
 /* core_errand.c */
 /* The request leaves; the conversation waits for its reply. */
 void core_send_errand(struct core *core, const struct batch_entry *entry);
+/* Asks an owner for the memory of a large value; the conversation waits for the answer. */
+void core_ask_for_blob(struct core *core, struct conversation *conversation, uint32_t owner,
+                       uint64_t bytes);
 void core_take_errand(struct core *core, struct errand *errand);
 void core_take_errand_home(struct core *core, struct errand *errand);
 void core_take_lease_back(struct core *core);

@@ -55,6 +55,14 @@ static uint64_t larger(uint64_t a, uint64_t b)
     return a > b ? a : b;
 }
 
+/* What was received into the blob that becomes the value is there already. */
+static uint64_t missing_bytes(const struct batch_entry *entry, struct slice argument)
+{
+    const struct blob *blob =
+        entry->conversation != NULL ? conversation_last_blob(entry->conversation) : NULL;
+    return blob != NULL && argument.data == blob->bytes ? 0 : argument.size;
+}
+
 /* A key and its value stand next to each other. */
 static struct wanted_memory wanted_by_resp(const struct batch_entry *entry)
 {
@@ -64,20 +72,22 @@ static struct wanted_memory wanted_by_resp(const struct batch_entry *entry)
         return (struct wanted_memory){0};
     }
     for (uint32_t i = 1; i < entry->resp.argument_count; i++) {
-        uint64_t before = i > 1 ? arguments[i - 1].size : 0;
-        wanted.bytes += arguments[i].size + ITEM_OVERHEAD_BYTES;
-        wanted.largest_bytes = larger(wanted.largest_bytes, before + arguments[i].size);
+        uint64_t before = i > 1 ? missing_bytes(entry, arguments[i - 1]) : 0;
+        uint64_t bytes = missing_bytes(entry, arguments[i]);
+        wanted.bytes += bytes + ITEM_OVERHEAD_BYTES;
+        wanted.largest_bytes = larger(wanted.largest_bytes, before + bytes);
     }
     wanted.largest_bytes += ITEM_HEADER_BYTES;
     return wanted;
 }
 
-static struct wanted_memory wanted_by_memcache(const struct memcache_request *request)
+static struct wanted_memory wanted_by_memcache(const struct batch_entry *entry)
 {
-    uint64_t bytes = request->value.size;
-    if (bytes == 0) {
+    const struct memcache_request *request = &entry->memcache.request;
+    if (request->value.size == 0) {
         return (struct wanted_memory){0};
     }
+    uint64_t bytes = missing_bytes(entry, request->value);
     return (struct wanted_memory){bytes + ITEM_OVERHEAD_BYTES,
                                   bytes + request->keys[0].size + ITEM_HEADER_BYTES};
 }
@@ -86,10 +96,15 @@ struct wanted_memory core_wanted_memory(const struct batch_entry *entry)
 {
     switch (entry->kind) {
     case ENTRY_RESP: return wanted_by_resp(entry);
-    case ENTRY_MEMCACHE: return wanted_by_memcache(&entry->memcache.request);
+    case ENTRY_MEMCACHE: return wanted_by_memcache(entry);
     case ENTRY_ERROR: break;
     }
     return (struct wanted_memory){0};
+}
+
+struct wanted_memory core_wanted_by_bulk(uint64_t bytes)
+{
+    return (struct wanted_memory){bytes, bytes + ITEM_OVERHEAD_BYTES};
 }
 
 /* Once in a pass at most, and not while victims of the control thread wait to be removed. */
@@ -208,6 +223,6 @@ void core_wait_for_memory(struct core *core, const struct batch_entry *entry)
 bool core_bulk_waits_for_memory(struct core *core, struct conversation *conversation,
                                 uint64_t bytes)
 {
-    struct wanted_memory wanted = {bytes, bytes + ITEM_OVERHEAD_BYTES};
+    struct wanted_memory wanted = core_wanted_by_bulk(bytes);
     return core->config->maxmemory != 0 && wait_for(core, conversation, &wanted);
 }

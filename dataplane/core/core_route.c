@@ -85,6 +85,42 @@ static void route_memcache(const struct core *core, struct batch_entry *entry)
     route->kind = kind_of_keys(route, core, route->only_reads);
 }
 
+/* ---- values that are still arriving ---------------------------------------------------------- */
+
+static bool find_resp_key(const struct resp_parser *parser, struct slice input, struct slice *key)
+{
+    struct slice name[2];
+    uint32_t count = parser->argument_count, words = count < 2 ? count : 2, index;
+    for (uint32_t i = 0; i < words; i++) {
+        name[i] = resp_parser_argument(parser, input, i);
+    }
+    const struct command *command = words > 0 ? command_find(name, words) : NULL;
+    if (command == NULL || (command->flags & COMMAND_WRITE) == 0 ||
+        !command_key_before(command, parser->arguments_expected, count, &index)) {
+        return false;
+    }
+    *key = resp_parser_argument(parser, input, index);
+    return true;
+}
+
+uint32_t core_owner_of_bulk(const struct core *core, const struct conversation *conversation)
+{
+    const struct session *session = &conversation->session;
+    struct slice input = slice_from(session->view, session->parsed), bytes;
+    if (core->options.worker_count == 1) {
+        return core->options.number;
+    }
+    if (conversation->client.kind == CLIENT_MEMCACHE) {
+        bytes = memcache_parser_key(&conversation->parser.memcache, input);
+    } else if (!find_resp_key(&conversation->parser.resp, input, &bytes)) {
+        return core->options.number;
+    }
+    struct key key = key_hashed(bytes);
+    return key_owner(&key, core->options.worker_count);
+}
+
+/* ---- requests -------------------------------------------------------------------------------- */
+
 void core_route_entry(const struct core *core, struct batch_entry *entry)
 {
     entry->route = (struct route){.kind = ROUTE_HERE};

@@ -592,8 +592,7 @@ static COLD void resume_value(struct memcache_parser *parser, struct slice input
     CHECK(input.size >= parser->value_offset);
     uint64_t terminator = parser->value_offset + (parser->value_supplied ? 0 : parser->value_bytes);
     *request = parser->pending;
-    set_key(parser, request,
-            slice_of(input.data + parser->pending_key_offset, parser->pending_key_bytes));
+    set_key(parser, request, memcache_parser_key(parser, input));
     if (parser->value_refused) {
         request->value_refused = true;
         start_swallowing(parser, parser->value_bytes, (size_t)parser->value_offset, result);
@@ -714,6 +713,11 @@ void memcache_parse(struct memcache_parser *parser, const struct memcache_limits
     if (line_feed >= 0) {
         parse_line(parser, limits, input, (size_t)line_feed, request, result);
     }
+}
+
+struct slice memcache_parser_key(const struct memcache_parser *parser, struct slice input)
+{
+    return slice_of(input.data + parser->pending_key_offset, parser->pending_key_bytes);
 }
 
 void memcache_parser_supply_value(struct memcache_parser *parser, struct slice value)

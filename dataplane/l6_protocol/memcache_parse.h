@@ -100,6 +100,9 @@ void memcache_parse(struct memcache_parser *parser, const struct memcache_limits
  * the input is the command line directly followed by the CRLF behind the value. */
 void memcache_parser_supply_value(struct memcache_parser *parser, struct slice value);
 
+/* Also after a PARSE_PARTIAL with bulk_bytes > 0, `input` as it was then: the value's key. */
+struct slice memcache_parser_key(const struct memcache_parser *parser, struct slice input);
+
 /* Also after a PARSE_PARTIAL with bulk_bytes > 0: there is no memory for the value. The next call
  * yields the request with value_refused, consuming its line; the calls after it swallow the value's
  * bytes as they come (give them the payload bytes from bulk_offset on). */

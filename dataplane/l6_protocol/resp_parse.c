@@ -638,6 +638,18 @@ void resp_parse(struct resp_parser *parser, const struct resp_limits *limits, st
     }
 }
 
+struct slice resp_parser_argument(const struct resp_parser *parser, struct slice input,
+                                  uint32_t index)
+{
+    CHECK(parser->state == RESP_BULKS && index < parser->argument_count);
+    struct slice argument =
+        parser->argument_capacity == 0 ? parser->inline_arguments[index] : parser->arguments[index];
+    if ((argument.size & SUPPLIED) != 0) {
+        return slice_of(argument.data, argument.size & ~SUPPLIED);
+    }
+    return slice_of(input.data + (uintptr_t)argument.data, argument.size);
+}
+
 void resp_parser_supply_bulk(struct resp_parser *parser, struct slice bulk)
 {
     CHECK(parser->state == RESP_BULKS && parser->bulk_expected >= 0);

@@ -74,4 +74,9 @@ void resp_parse(struct resp_parser *parser, const struct resp_limits *limits, st
  * More than one bulk of a request may be supplied so. bulk.size must be bulk_bytes (CHECK). */
 void resp_parser_supply_bulk(struct resp_parser *parser, struct slice bulk);
 
+/* Also after a PARSE_PARTIAL with bulk_bytes > 0, `input` as it was then: an argument in front of
+ * the bulk, which is number parser->argument_count. */
+struct slice resp_parser_argument(const struct resp_parser *parser, struct slice input,
+                                  uint32_t index);
+
 #endif

@@ -56,6 +56,7 @@ enum command_flag {
     /* Ours, not shown: how a command finds the shards of its data. */
     COMMAND_ALL_SHARDS = 1 << 20,  /* without keys, over all of them at one moment */
     COMMAND_ALL_WORKERS = 1 << 21, /* `collect` runs on every worker before the handler */
+    COMMAND_TWO_PLACES = 1 << 22,  /* its one key changes in two databases at one moment */
 };
 
 /* ACL categories, one bit each, in Redis' order. */
@@ -258,6 +259,10 @@ uint32_t command_categories(const struct command *command);
 uint32_t command_key_count(const struct command *command, uint32_t argument_count);
 struct key command_key_at(const struct command *command, const struct slice *arguments,
                           uint32_t index);
+/* The key to which the argument at `index`, a value perhaps, belongs: the last one in front of it.
+ * False: there is none, or the argument is a key itself. */
+bool command_key_before(const struct command *command, uint32_t argument_count, uint32_t index,
+                        uint32_t *key_index);
 bool command_arity_fits(const struct command *command, uint32_t argument_count);
 
 /* The life of a RESP request whose row is in call->command (NULL: unknown): checks what depends on

@@ -231,13 +231,16 @@ static enum command_verdict run_collecting(struct call *call)
     return verdict;
 }
 
-/* Several keys of one shard, which readers on other workers must not see half written either. Where
- * there are several shards, whoever holds their leases sees to it. */
+/* Several keys of one shard, or one key of several databases, which readers on other workers must
+ * not see half written either. Where there are several shards, whoever holds their leases sees to
+ * it. */
 static bool is_joint_write(const struct call *call)
 {
+    const struct command *command = call->command;
     return call->context->worker_count > 1 && call->shard != NULL &&
-           (call->command->flags & COMMAND_WRITE) != 0 &&
-           command_key_count(call->command, call->argument_count) > 1;
+           (command->flags & COMMAND_WRITE) != 0 &&
+           ((command->flags & COMMAND_TWO_PLACES) != 0 ||
+            command_key_count(command, call->argument_count) > 1);
 }
 
 static enum command_verdict run_joint_write(struct call *call)

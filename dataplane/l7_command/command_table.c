@@ -185,6 +185,20 @@ struct key command_key_at(const struct command *command, const struct slice *arg
         arguments[(uint32_t)command->first_key + index * (uint32_t)command->key_step]);
 }
 
+bool command_key_before(const struct command *command, uint32_t argument_count, uint32_t index,
+                        uint32_t *key_index)
+{
+    uint32_t count = command_key_count(command, argument_count);
+    uint32_t first = (uint32_t)command->first_key, step = (uint32_t)command->key_step;
+    if (count == 0 || index <= first) {
+        return false;
+    }
+    uint32_t number = (index - first) / step;
+    bool is_key = number < count && (index - first) % step == 0;
+    *key_index = first + (number < count ? number : count - 1) * step;
+    return !is_key;
+}
+
 static void insert_row(const struct command *command)
 {
     const struct command *parent = NULL;

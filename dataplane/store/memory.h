@@ -121,9 +121,19 @@ void memory_finish(const struct memory_task *task);
 
 /* REGION_NONE: no span whose emptying is worth its cost. */
 uint32_t memory_choose_victim(struct memory *memory);
-/* The blocks in use of a span: calls `visit` for each until it returns false, from the block at
- * `*position` on; true when all have been visited. */
-bool memory_visit_blocks(struct memory *memory, uint32_t span, uint32_t *position,
+/* How far the look through a span has come; zeroed: not begun. Which blocks are free only their
+ * list says: it is walked first, in slices. Nothing is allocated from the span meanwhile, so what
+ * is freed comes in front of what was walked. */
+#define MEMORY_SPAN_OFFSETS_MAX 16384U
+struct span_visit {
+    bool has_begun, has_marked; /* all free blocks */
+    uint16_t head, next;        /* free blocks from `head` up to `next` are in `free_bits` */
+    uint32_t position;          /* blocks before it have been looked at */
+    uint64_t free_bits[MEMORY_SPAN_OFFSETS_MAX / 64]; /* by their offset */
+};
+/* The blocks in use of a span: goes on with the look, and calls `visit` for each until it returns
+ * false; true when all have been visited. */
+bool memory_visit_blocks(struct memory *memory, uint32_t span, struct span_visit *look,
                          bool (*visit)(void *argument, void *block), void *argument);
 /* The span is still there and to become empty. */
 bool memory_is_evacuating(const struct memory *memory, uint32_t span);

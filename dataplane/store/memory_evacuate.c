@@ -20,7 +20,10 @@
 #define HOLES_SHARE_SHORT 32U
 #define SCATTER_LOOKS     32U
 #define SCATTER_SLACK     (2 * REGION_CHUNK_UNITS) /* units */
-#define OFFSETS_MAX       (SPAN_UNITS_MAX * REGION_UNIT_BYTES / BLOCK_STEP)
+#define MARKS_PER_CALL    128U
+
+_Static_assert(MEMORY_SPAN_OFFSETS_MAX == SPAN_UNITS_MAX * REGION_UNIT_BYTES / BLOCK_STEP,
+               "the largest");
 
 static bool has_many_holes(const struct memory *memory)
 {
@@ -198,30 +201,49 @@ uint32_t memory_choose_victim(struct memory *memory)
     return number;
 }
 
-/* A bit for each BLOCK_STEP of the span at which a free block begins. */
-static void mark_free_blocks(const struct span *span, uint8_t *address, uint64_t *bits)
+/* Marks a free block; returns the next one. */
+static uint16_t mark_free_block(uint8_t *address, uint16_t at, uint64_t *bits)
 {
-    for (uint16_t at = span->free_first; at != NO_BLOCK;) {
-        uint8_t *block = address + (uint32_t)at * BLOCK_STEP;
-        bits[at / 64] |= UINT64_C(1) << at % 64;
-        memory_unpoison(block, BLOCK_STEP);
-        memcpy(&at, block, sizeof(at));
-        memory_poison(block, BLOCK_STEP);
-    }
+    CHECK(at != NO_BLOCK);
+    uint8_t *block = address + (uint32_t)at * BLOCK_STEP;
+    bits[at / 64] |= UINT64_C(1) << at % 64;
+    memory_unpoison(block, BLOCK_STEP);
+    memcpy(&at, block, sizeof(at));
+    memory_poison(block, BLOCK_STEP);
+    return at;
 }
 
-bool memory_visit_blocks(struct memory *memory, uint32_t number, uint32_t *position,
+/* False: there are more. */
+static bool mark_free_blocks(const struct span *span, uint8_t *address, struct span_visit *look)
+{
+    if (!look->has_begun) {
+        look->has_begun = true;
+        look->head = look->next = span->free_first;
+    }
+    for (uint16_t at = span->free_first; at != look->head;) {
+        at = mark_free_block(address, at, look->free_bits);
+    }
+    look->head = span->free_first;
+    for (uint32_t i = 0; i < MARKS_PER_CALL && look->next != NO_BLOCK; i++) {
+        look->next = mark_free_block(address, look->next, look->free_bits);
+    }
+    look->has_marked = look->next == NO_BLOCK;
+    return look->has_marked;
+}
+
+bool memory_visit_blocks(struct memory *memory, uint32_t number, struct span_visit *look,
                          bool (*visit)(void *argument, void *block), void *argument)
 {
     const struct span *span = region_span(&memory->region, number);
     uint8_t *address = region_address(&memory->region, memory_span_unit(span, number));
     uint32_t bytes = memory->classes[span->class].block_bytes;
-    uint64_t bits[OFFSETS_MAX / 64] = {0};
-    mark_free_blocks(span, address, bits);
-    for (; *position < span->fresh; ++*position) {
-        uint32_t at = *position * bytes / BLOCK_STEP;
-        bool is_free = (bits[at / 64] >> at % 64 & 1) != 0;
-        if (!is_free && !visit(argument, address + (uint64_t)*position * bytes)) {
+    if (!mark_free_blocks(span, address, look)) {
+        return false;
+    }
+    for (; look->position < span->fresh; look->position++) {
+        uint32_t at = look->position * bytes / BLOCK_STEP;
+        bool is_free = (look->free_bits[at / 64] >> at % 64 & 1) != 0;
+        if (!is_free && !visit(argument, address + (uint64_t)look->position * bytes)) {
             return false;
         }
     }

@@ -67,6 +67,7 @@ static void close_current(struct retire_queue *queue)
 {
     if (queue->current->count > 0) {
         push_batch(&queue->outgoing, queue->current);
+        queue->closed_entries += queue->current->count;
         queue->current = acquire_batch(queue);
     }
     queue->current_since_us = 0;

@@ -56,6 +56,7 @@ struct retire_queue {
      * how long that took, from handing over to coming back. */
     uint64_t in_flight_count, returned_count, grace_us_sum, grace_us_max;
     uint64_t current_since_us; /* when the oldest entry of `current` was noticed; 0: empty */
+    uint64_t closed_entries;   /* of all batches that were ever closed */
 };
 
 void retire_init(struct retire_queue *queue);
@@ -74,6 +75,12 @@ void retire_accept(struct retire_queue *queue, struct reclaim_batch *batch, uint
 bool retire_next_returned(struct retire_queue *queue, struct retired *entry);
 /* Teardown: no reader is left, so everything counts as returned. */
 void retire_return_all(struct retire_queue *queue);
+
+/* How many entries there have ever been. */
+static inline uint64_t retire_added_count(const struct retire_queue *queue)
+{
+    return queue->closed_entries + queue->current->count;
+}
 
 static inline bool retire_has_returned(const struct retire_queue *queue)
 {

@@ -32,7 +32,10 @@ struct shard *shard_create(const struct shard_options *options)
         return NULL;
     }
     uint64_t cycles_per_us = rte_get_tsc_hz() / 1000000;
+    shard->cycles_per_us = cycles_per_us;
     shard->long_cycles = UPKEEP_LONG_US * cycles_per_us;
+    shard->expiry_budget = UPKEEP_EXPIRY_US * cycles_per_us;
+    shard->reclaim_budget = UPKEEP_RECLAIM_US * cycles_per_us;
     retire_init(&shard->retire);
     shard->services = (struct index_services){.memory = &shard->memory,
                                               .retire = &shard->retire,

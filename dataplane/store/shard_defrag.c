@@ -4,12 +4,16 @@
  *                            copy, publish, retire the old one      (a grace period later)
  *
  * memory_evacuate.c decides which span should become empty, and when that is worth it. Only items
- * are in spans; one is moved when a database still has it under its key. Others are drafts, or
+ * are in spans; one is moved when a database still has it under its key, and deleted instead when
+ * its time has come. Others are drafts, or
  * retired already and on their way. To readers a move is an overwrite by an equal value.
  *
- * Thread: the holder. Bounded: MOVES_PER_PASS, more when somebody could not get a page. Failure:
+ * Thread: the holder. Bounded: MOVES_PER_PASS and UPKEEP_DEFRAG_US, more when somebody could not
+ * get a page: looking at a span costs time, too, whether anything is to be moved or not. Failure:
  * without memory for a copy it goes on in a later pass; a span that does not become empty in time
  * is taken back into use. */
+#include <rte_cycles.h>
+
 #include "dataplane/base/check.h"
 #include "dataplane/base/hash.h"
 #include "dataplane/store/store_internal.h"
@@ -20,8 +24,16 @@
 
 struct move_call {
     struct shard *shard;
+    uint64_t wall_ms;
     uint32_t budget;
+    uint64_t end; /* in cycles: nothing is begun after it, but for the first */
+    bool has_begun;
 };
+
+static bool may_go_on(const struct move_call *call)
+{
+    return call->budget > 0 && (!call->has_begun || rte_rdtsc() < call->end);
+}
 
 static struct item *copy_item(struct shard *shard, const struct item *item)
 {
@@ -39,15 +51,17 @@ static struct item *copy_item(struct shard *shard, const struct item *item)
     return copy;
 }
 
-static struct index *find_index(struct shard *shard, const struct key *key, const struct item *item)
+/* SHARD_DATABASE_COUNT: it is in none. */
+static uint32_t find_database(const struct shard *shard, const struct key *key,
+                              const struct item *item)
 {
-    for (uint32_t i = 0; i < SHARD_DATABASE_COUNT; i++) {
-        struct index *index = shard->databases[i].index;
-        if (index != NULL && index_read(index, key) == item) {
-            return index;
-        }
+    uint32_t number = 0;
+    while (number < SHARD_DATABASE_COUNT &&
+           (shard->databases[number].index == NULL ||
+            index_read(shard->databases[number].index, key) != item)) {
+        number++;
     }
-    return NULL;
+    return number;
 }
 
 /* False: not now, or enough for this pass. */
@@ -55,14 +69,19 @@ static bool move_item(void *argument, void *block)
 {
     struct move_call *call = argument;
     struct shard *shard = call->shard;
-    if (call->budget == 0) {
+    if (!may_go_on(call)) {
         return false;
     }
     call->budget--;
+    call->has_begun = true;
     const struct item *item = block;
     struct key key = key_hashed(item_key(item));
-    struct index *index = find_index(shard, &key, item);
-    if (index == NULL) {
+    uint32_t database = find_database(shard, &key, item);
+    if (database == SHARD_DATABASE_COUNT) {
+        return true;
+    }
+    if (item_is_expired(item, call->wall_ms)) {
+        shard_expire(shard, database, &key);
         return true;
     }
     struct item *copy = copy_item(shard, item);
@@ -70,7 +89,7 @@ static bool move_item(void *argument, void *block)
         return false;
     }
     shard_note_published(shard, copy);
-    struct item *old = index_store(index, &key, copy);
+    struct item *old = index_store(shard->databases[database].index, &key, copy);
     CHECK(old == item);
     shard_retire_item(shard, old);
     metric_add(shard->metrics, METRIC_STORE_MOVED_ITEMS, 1);
@@ -110,7 +129,7 @@ static bool begin_span(struct shard *shard, uint64_t now_us)
         return false;
     }
     *entry_at(defrag, defrag->count++) = (struct defrag_entry){span, now_us};
-    defrag->position = 0;
+    defrag->look = (struct span_visit){0};
     defrag->is_moving = true;
     return true;
 }
@@ -119,16 +138,21 @@ bool shard_defragment(struct shard *shard, const struct instant *now)
 {
     struct defrag *defrag = &shard->defrag;
     bool is_short = shard->memory.short_of_pages;
-    struct move_call call = {shard, is_short ? MOVES_PER_PASS_SHORT : MOVES_PER_PASS};
+    uint64_t us = is_short ? UPKEEP_DEFRAG_SHORT_US : UPKEEP_DEFRAG_US;
+    struct move_call call = {.shard = shard,
+                             .wall_ms = now->wall_ms,
+                             .budget = is_short ? MOVES_PER_PASS_SHORT : MOVES_PER_PASS,
+                             .end = rte_rdtsc() + us * shard->cycles_per_us};
     forget_finished(shard, now->mono_us);
-    while (call.budget > 0 && (defrag->is_moving || begin_span(shard, now->mono_us))) {
+    while (may_go_on(&call) && (defrag->is_moving || begin_span(shard, now->mono_us))) {
         uint32_t span = entry_at(defrag, defrag->count - 1)->span;
+        call.has_begun = true;
         bool all = !memory_is_evacuating(&shard->memory, span) ||
-                   memory_visit_blocks(&shard->memory, span, &defrag->position, move_item, &call);
+                   memory_visit_blocks(&shard->memory, span, &defrag->look, move_item, &call);
         defrag->is_moving = !all;
         if (!all) {
             break;
         }
     }
-    return defrag->is_moving && call.budget == 0;
+    return defrag->is_moving && !(may_go_on(&call) && defrag->look.has_marked);
 }

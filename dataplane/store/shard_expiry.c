@@ -3,16 +3,17 @@
  * The walk goes round through a database at a pace that brings it everywhere within SWEEP_ROUND_S,
  * so a cache full of expired items gives its memory back by itself. Where only few keys can expire,
  * it is slower by as much: what they can hold is little. A slice in which many had expired is
- * followed by another at once. Thread: the owner. Bounded: SWEEP_BUDGET_US per pass, and one slice
- * more. */
+ * followed by another at once. Thread: the owner. Bounded: a share of the time that passes, so that
+ * neither short passes nor long ones show it; UPKEEP_EXPIRY_US per pass and one slice more at most.
+ */
 #include <rte_cycles.h>
 
 #include "dataplane/store/store_internal.h"
 
-#define SWEEP_ITEMS     32 /* of a slice */
-#define MANY            (SWEEP_ITEMS / 4)
-#define SWEEP_BUDGET_US 20
-#define SWEEP_ROUND_S   20
+#define SWEEP_ITEMS   16 /* of a slice */
+#define TIME_SHARE    4
+#define MANY          (SWEEP_ITEMS / 4)
+#define SWEEP_ROUND_S 20
 /* The pace counts for every key that can expire this many others. */
 #define KEYS_PER_EXPIRY 10
 /* A small database is walked four times per second, and none slower than so many keys per second.
@@ -94,8 +95,19 @@ static void note_time(struct shard *shard, uint64_t now_us)
 {
     struct expiry_sweep *sweep = &shard->sweep;
     uint64_t passed_us = lesser(now_us - sweep->last_us, CATCH_UP_US_MAX);
+    int64_t most = (int64_t)shard->expiry_budget;
     sweep->last_us = now_us;
     sweep->due_millionths += passed_us * pace(shard);
+    sweep->credit += (int64_t)(passed_us * shard->cycles_per_us / TIME_SHARE);
+    sweep->credit = sweep->credit < most ? sweep->credit : most;
+}
+
+/* A slice during which the processor was taken away does not count as a whole. */
+static void spend(struct shard *shard, uint64_t cycles)
+{
+    int64_t least = -(int64_t)shard->expiry_budget;
+    shard->sweep.credit -= (int64_t)cycles;
+    shard->sweep.credit = shard->sweep.credit > least ? shard->sweep.credit : least;
 }
 
 static bool is_due(const struct expiry_sweep *sweep)
@@ -120,9 +132,12 @@ static bool sweep_slice(struct shard *shard, uint64_t wall_ms)
 
 bool shard_sweep_expired(struct shard *shard, const struct instant *now)
 {
-    uint64_t end = rte_rdtsc() + SWEEP_BUDGET_US * rte_get_tsc_hz() / 1000000;
+    uint64_t before = rte_rdtsc();
     note_time(shard, now->mono_us);
-    while (is_due(&shard->sweep) && sweep_slice(shard, now->wall_ms) && rte_rdtsc() < end) {
+    while (is_due(&shard->sweep) && shard->sweep.credit > 0 && sweep_slice(shard, now->wall_ms)) {
+        uint64_t after = rte_rdtsc();
+        spend(shard, after - before);
+        before = after;
     }
     return is_due(&shard->sweep);
 }

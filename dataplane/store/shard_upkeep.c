@@ -10,9 +10,9 @@
 #include "dataplane/store/segment.h"
 #include "dataplane/store/store_internal.h"
 
-#define FREES_PER_PASS      512
-#define DISMANTLED_PER_PASS 256
-#define FIGURES_PERIOD_US   1000
+#define FREES_AT_ONCE      16 /* between two looks at the clock */
+#define DISMANTLED_AT_ONCE 32
+#define FIGURES_PERIOD_US  1000
 
 static void queue_dismantling(struct shard *shard, struct index *index)
 {
@@ -45,10 +45,15 @@ static void free_retired(struct shard *shard, const struct retired *entry)
     }
 }
 
-static void free_returned(struct shard *shard, uint32_t budget)
+/* At least so many of those that came back, and more until `end` (in cycles). */
+static void free_returned(struct shard *shard, uint64_t least, uint64_t end)
 {
     struct retired entry;
-    while (budget-- > 0 && retire_next_returned(&shard->retire, &entry)) {
+    for (uint64_t count = 0; count < least || count % FREES_AT_ONCE != 0 || rte_rdtsc() < end;
+         count++) {
+        if (!retire_next_returned(&shard->retire, &entry)) {
+            return;
+        }
         free_retired(shard, &entry);
     }
 }
@@ -60,15 +65,25 @@ static void free_dismantled_item(void *argument, struct item *item, uint64_t has
     shard_free_item(shard, item);
 }
 
-static void dismantle(struct shard *shard, uint32_t budget)
+static void dismantle_some(struct shard *shard, uint32_t budget)
 {
     struct dismantling *entry = shard->dismantling_first;
-    if (entry != NULL && index_dismantle(entry->index, budget, free_dismantled_item, shard)) {
+    if (index_dismantle(entry->index, budget, free_dismantled_item, shard)) {
         shard->dismantling_first = entry->next;
         if (entry->next == NULL) {
             shard->dismantling_last = NULL;
         }
         free(entry);
+    }
+}
+
+/* A few items in any case, more until `end`. */
+static void dismantle(struct shard *shard, uint64_t end)
+{
+    bool goes_on = shard->dismantling_first != NULL;
+    while (goes_on) {
+        dismantle_some(shard, DISMANTLED_AT_ONCE);
+        goes_on = shard->dismantling_first != NULL && rte_rdtsc() < end;
     }
 }
 
@@ -184,12 +199,17 @@ static bool expire(struct shard *shard, const struct instant *now)
     return more;
 }
 
+/* As many as were retired since the last time, so that they do not pile up however long that takes:
+ * who retired so many took longer. What has piled up all the same goes as the budget allows. */
 static void reclaim(struct shard *shard, const struct instant *now)
 {
-    uint64_t start = rte_rdtsc();
+    uint64_t start = rte_rdtsc(), end = start + shard->reclaim_budget;
+    uint64_t added = retire_added_count(&shard->retire);
+    uint64_t due = added - shard->reclaimed_up_to;
+    shard->reclaimed_up_to = added;
     retire_send(&shard->retire, shard->services.to_reclaimer, shard->number, now->mono_us);
-    free_returned(shard, FREES_PER_PASS);
-    dismantle(shard, DISMANTLED_PER_PASS);
+    free_returned(shard, due, end);
+    dismantle(shard, end);
     note_cost(shard, UPKEEP_RECLAIM, rte_rdtsc() - start);
 }
 
@@ -264,9 +284,9 @@ void shard_free_everything(struct shard *shard)
 {
     segments_teardown(&shard->services);
     retire_return_all(&shard->retire);
-    free_returned(shard, UINT32_MAX);
+    free_returned(shard, UINT64_MAX, 0);
     while (shard->dismantling_first != NULL) {
-        dismantle(shard, UINT32_MAX);
+        dismantle_some(shard, UINT32_MAX);
     }
     segments_teardown(&shard->services);
     (void)shard_free_returned_blobs(shard);

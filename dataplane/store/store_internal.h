@@ -21,6 +21,7 @@ struct expiry_sweep {
     uint64_t due_millionths; /* of keys that the walk should have passed by now */
     uint32_t database;       /* whose turn it is */
     bool found_many;         /* the last slice was worth its cost: go on at once */
+    int64_t credit;          /* cycles that may be spent; below 0 after a slice that took longer */
 };
 
 /* Spans that are being emptied: see shard_defrag.c. */
@@ -30,9 +31,9 @@ struct defrag_entry {
     uint64_t since_us;
 };
 struct defrag {
-    uint32_t position;     /* in the newest entry: blocks before it have been looked at */
-    bool is_moving;        /* the newest entry still has blocks to look at */
-    uint32_t first, count; /* a ring */
+    struct span_visit look; /* through the newest entry */
+    bool is_moving;         /* it still has blocks to look at */
+    uint32_t first, count;  /* a ring */
     struct defrag_entry entries[DEFRAG_SPANS_MAX];
 };
 
@@ -48,8 +49,12 @@ struct shared_state {
     uint64_t removals;
     uint8_t rest_of_line[48];
 };
-#define UPKEEP_LONG_US   200
-#define UPKEEP_GROWTH_US 60
+#define UPKEEP_LONG_US         200
+#define UPKEEP_GROWTH_US       60
+#define UPKEEP_EXPIRY_US       30
+#define UPKEEP_RECLAIM_US      10
+#define UPKEEP_DEFRAG_US       20
+#define UPKEEP_DEFRAG_SHORT_US 100
 /* New keys on their way to the control thread. One writer of each cursor. */
 #define INSERTION_RING_ENTRIES 16384U
 struct insertion_ring {
@@ -85,7 +90,10 @@ struct shard {
     struct memory_task unsent_task;          /* memory NULL: none */
     struct type_book types[ITEM_TYPE_COUNT]; /* owner writes, anybody reads, relaxed */
     struct blob *returned_blobs; /* see item.h: pushed by anybody, taken by the holder */
-    uint64_t long_cycles;        /* of a pass that is counted */
+    uint64_t cycles_per_us;
+    uint64_t long_cycles;                   /* of a pass that is counted */
+    uint64_t expiry_budget, reclaim_budget; /* cycles of a pass */
+    uint64_t reclaimed_up_to; /* of the entries that were ever retired: their places in the queue */
     uint64_t longest_cycles[UPKEEP_CAUSE_COUNT]; /* owner writes, anybody reads, relaxed */
     struct eviction_policy policy;
     struct shard_eviction eviction;

@@ -19,21 +19,14 @@
 #include <rte_hash.h>
 #include <rte_prefetch.h>
 
-#include "dataplane/base/hash.h"
 #include "dataplane/base/rcu.h"
 #include "dataplane/channel/channel.h"
 #include "dataplane/store/reclaimer.h"
+#include "tests/bench/key_batch.h"
 #include "tests/unit/store/store_test.h"
 
-#define BURST         SHARD_LOOKUP_BURST
 #define BATCHES       20000U
 #define DURATIONS_MAX (1U << 22)
-
-struct batch {
-    uint8_t texts[BURST][16];
-    struct key keys[BURST];
-    const struct key *pointers[BURST];
-};
 
 /* Index memory over the number of keys, every two per cent. */
 struct point {
@@ -51,15 +44,21 @@ struct row {
     uint64_t growth_over_200us, segments, moves, emergencies;
 };
 
+/* How long something took, in each pass. */
+struct series {
+    uint32_t *ns;
+    uint32_t count;
+};
+
 struct bench {
     struct fixture *fixture;
     struct channel *from, *to;
     struct reclaimer *reclaimer;
     uint64_t random, sink, key_count;
     long switches;
-    struct batch batch;
-    uint32_t *durations_ns; /* of the growth in each pass */
-    uint32_t duration_count;
+    struct key_batch batch;
+    struct series passes; /* `growth`: what growing added to each */
+    struct series causes[UPKEEP_CAUSE_COUNT];
     struct point points[POINTS_MAX];
     uint32_t point_count;
 };
@@ -69,20 +68,33 @@ static double microseconds(uint64_t cycles)
     return (double)cycles * 1e6 / (double)rte_get_tsc_hz();
 }
 
-static void make_key(struct bench *bench, uint32_t i, uint64_t number)
+/* ---- durations --------------------------------------------------------------------------------
+ */
+
+static void series_init(struct series *series)
 {
-    char text[32];
-    snprintf(text, sizeof(text), "key:%012lu", (unsigned long)number);
-    memcpy(bench->batch.texts[i], text, 16);
-    bench->batch.keys[i] = key_hashed(slice_of(bench->batch.texts[i], 16));
-    bench->batch.pointers[i] = &bench->batch.keys[i];
+    *series = (struct series){.ns = malloc(DURATIONS_MAX * sizeof(uint32_t))};
+    CHECK(series->ns != NULL);
 }
 
-static void draw_batch(struct bench *bench, uint64_t key_count)
+static void note_duration(struct series *series, double us)
 {
-    for (uint32_t i = 0; i < BURST; i++) {
-        make_key(bench, i, random_next(&bench->random) % key_count);
+    if (series->count < DURATIONS_MAX) {
+        series->ns[series->count++] = (uint32_t)(us * 1000);
     }
+}
+
+static int compare_durations(const void *a, const void *b)
+{
+    uint32_t first = *(const uint32_t *)a, second = *(const uint32_t *)b;
+    return (first > second) - (first < second);
+}
+
+static double percentile_us(struct series *series, double share)
+{
+    qsort(series->ns, series->count, sizeof(uint32_t), compare_durations);
+    double index = share * (double)(series->count - 1);
+    return series->ns[(uint32_t)index] / 1000.0;
 }
 
 static bool was_interrupted(struct bench *bench)
@@ -121,7 +133,7 @@ static void write_key(struct bench *bench, const struct key *key, uint64_t expir
 static uint64_t insert_batch(struct bench *bench, uint64_t first, uint64_t expire_at_ms)
 {
     for (uint32_t i = 0; i < BURST; i++) {
-        make_key(bench, i, first + i);
+        key_batch_set(&bench->batch, i, first + i);
     }
     uint64_t start = rte_rdtsc();
     shard_prefetch_bulk(bench->fixture->shard, 0, bench->batch.pointers, BURST);
@@ -173,7 +185,7 @@ static double measure(struct bench *bench, uint64_t key_count,
 {
     uint64_t ticks = 0, counted = 0, limit = rte_get_tsc_hz() / 10000;
     for (uint32_t i = 0; i < BATCHES; i++) {
-        draw_batch(bench, key_count);
+        key_batch_draw(&bench->batch, &bench->random, 0, key_count);
         uint64_t start = rte_rdtsc();
         look_up(bench, argument);
         uint64_t took = rte_rdtsc() - start;
@@ -193,7 +205,7 @@ static int compare_words(const void *a, const void *b, size_t bytes)
 static bool fill_plain(struct bench *bench, struct rte_hash *table, uint64_t key_count)
 {
     for (uint64_t number = 0; number < key_count; number++) {
-        make_key(bench, 0, number);
+        key_batch_set(&bench->batch, 0, number);
         const struct key *key = &bench->batch.keys[0];
         const struct item *item = shard_find(bench->fixture->shard, 0, key, &bench->fixture->now);
         if (rte_hash_add_key_with_hash_data(table, &key->hash, (hash_sig_t)key->hash,
@@ -257,23 +269,8 @@ static bool note_growth(struct bench *bench, struct row *row)
     }
     row->growth_over_200us += us > 200;
     row->growth_longest_us = better(row->growth_longest_us, us);
-    if (bench->duration_count < DURATIONS_MAX) {
-        bench->durations_ns[bench->duration_count++] = (uint32_t)(us * 1000);
-    }
+    note_duration(&bench->passes, us);
     return true;
-}
-
-static int compare_durations(const void *a, const void *b)
-{
-    uint32_t first = *(const uint32_t *)a, second = *(const uint32_t *)b;
-    return (first > second) - (first < second);
-}
-
-static double percentile_us(struct bench *bench, double share)
-{
-    qsort(bench->durations_ns, bench->duration_count, sizeof(uint32_t), compare_durations);
-    double index = share * (double)(bench->duration_count - 1);
-    return bench->durations_ns[(uint32_t)index] / 1000.0;
 }
 
 static void note_point(struct bench *bench, double bytes_per_key)
@@ -290,7 +287,7 @@ static void insert_until(struct bench *bench, uint64_t keys, struct row *row)
     uint64_t ticks = 0, samples = 0, counted = 0;
     uint64_t moves = metric_read(metrics, METRIC_STORE_SEGMENT_MOVES);
     row->bytes_per_key_least = INFINITY;
-    bench->duration_count = 0;
+    bench->passes.count = 0;
     (void)was_interrupted(bench);
     while (bench->key_count < keys) {
         uint64_t took = insert_batch(bench, bench->key_count, 0);
@@ -310,7 +307,7 @@ static void insert_until(struct bench *bench, uint64_t keys, struct row *row)
     row->keys = bench->key_count;
     row->bytes_per_key_average /= (double)samples;
     row->inserts_per_s = (double)counted * (double)rte_get_tsc_hz() / (double)ticks;
-    row->growth_percentile_us = percentile_us(bench, 0.9999);
+    row->growth_percentile_us = percentile_us(&bench->passes, 0.9999);
     row->moves = metric_read(metrics, METRIC_STORE_SEGMENT_MOVES) - moves;
     row->emergencies = metric_read(metrics, METRIC_STORE_SEGMENT_EMERGENCIES);
     row->segments = metric_read(metrics, METRIC_STORE_SEGMENTS);
@@ -380,25 +377,44 @@ static void run_growth(struct bench *bench, uint64_t keys, const char *json)
 
 #define PERSISTENT_KEYS 100000U
 
+static void note_causes(struct bench *bench)
+{
+    for (uint32_t i = 0; i < UPKEEP_CAUSE_COUNT; i++) {
+        note_duration(&bench->causes[i],
+                      microseconds(shard_longest_upkeep(bench->fixture->shard, i)));
+    }
+}
+
 /* 32 look-ups of keys that stay, and the pass's upkeep. */
 static void serve_pass(struct bench *bench)
 {
-    draw_batch(bench, PERSISTENT_KEYS);
+    key_batch_draw(&bench->batch, &bench->random, 0, PERSISTENT_KEYS);
+    shard_reset_longest_upkeep(bench->fixture->shard);
     uint64_t start = rte_rdtsc();
     look_up_ours(bench, NULL);
     (void)pass(bench);
     double us = microseconds(rte_rdtsc() - start);
-    if (bench->duration_count < DURATIONS_MAX && !(was_interrupted(bench) && us > 50)) {
-        bench->durations_ns[bench->duration_count++] = (uint32_t)(us * 1000);
+    if (!was_interrupted(bench) || us <= 50) {
+        note_duration(&bench->passes, us);
+        note_causes(bench);
     }
+}
+
+static void print_series(struct series *series, const char *title)
+{
+    printf("%-20s median %5.1f us, p99 %6.1f, p99.9 %6.1f, longest %7.1f (%u)\n", title,
+           percentile_us(series, 0.5), percentile_us(series, 0.99), percentile_us(series, 0.999),
+           percentile_us(series, 1), series->count);
+    series->count = 0;
 }
 
 static void print_passes(struct bench *bench, const char *when)
 {
-    printf("%-24s passes of 32 look-ups: median %.1f us, p99 %.1f, p99.9 %.1f, longest %.1f (%u)\n",
-           when, percentile_us(bench, 0.5), percentile_us(bench, 0.99), percentile_us(bench, 0.999),
-           percentile_us(bench, 1), bench->duration_count);
-    bench->duration_count = 0;
+    printf("%s, passes of 32 look-ups:\n", when);
+    print_series(&bench->passes, "  all of it");
+    print_series(&bench->causes[UPKEEP_EXPIRY], "  expiry");
+    print_series(&bench->causes[UPKEEP_RECLAIM], "  freeing");
+    print_series(&bench->causes[UPKEEP_GROWTH], "  index");
 }
 
 static void run_expiry(struct bench *bench, uint64_t keys)
@@ -415,7 +431,6 @@ static void run_expiry(struct bench *bench, uint64_t keys)
         serve_pass(bench);
     }
     print_passes(bench, "before");
-    shard_reset_longest_upkeep(shard);
     bench->fixture->now.wall_ms = 1000001;
     uint64_t start = rte_rdtsc();
     while (shard_expiry_count(shard, 0) > 0 || memory_of(bench->fixture).retired_bytes > 0) {
@@ -426,10 +441,6 @@ static void run_expiry(struct bench *bench, uint64_t keys)
     printf("%lu keys gave back %.0f of %.0f MB in %.1f s, without being read\n",
            (unsigned long)keys, (double)(full - memory_of(bench->fixture).used_bytes) / 1e6,
            (double)full / 1e6, seconds);
-    printf("longest in a pass: expiry %.0f us, freeing %.0f us, index %.0f us\n",
-           microseconds(shard_longest_upkeep(shard, UPKEEP_EXPIRY)),
-           microseconds(shard_longest_upkeep(shard, UPKEEP_RECLAIM)),
-           microseconds(shard_longest_upkeep(shard, UPKEEP_GROWTH)));
 }
 
 /* ---- the program ------------------------------------------------------------------------------
@@ -456,8 +467,11 @@ static void start(struct bench *bench)
     bench->to = channel_create(1024);
     bench->fixture = create_fixture(0, bench->from);
     bench->reclaimer = reclaimer_create(&bench->from, &bench->to, 1);
-    bench->durations_ns = malloc(DURATIONS_MAX * sizeof(uint32_t));
-    CHECK(bench->reclaimer != NULL && bench->durations_ns != NULL);
+    CHECK(bench->reclaimer != NULL);
+    series_init(&bench->passes);
+    for (uint32_t i = 0; i < UPKEEP_CAUSE_COUNT; i++) {
+        series_init(&bench->causes[i]);
+    }
     rcu_thread_register();
 }
 
@@ -468,7 +482,10 @@ static void stop(struct bench *bench)
     destroy_fixture(bench->fixture);
     channel_destroy(bench->from);
     channel_destroy(bench->to);
-    free(bench->durations_ns);
+    free(bench->passes.ns);
+    for (uint32_t i = 0; i < UPKEEP_CAUSE_COUNT; i++) {
+        free(bench->causes[i].ns);
+    }
 }
 
 int main(int argument_count, char **arguments)

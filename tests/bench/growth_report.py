@@ -46,7 +46,9 @@ Nobody reads them; meanwhile 32 look-ups of other keys are served in each pass.
 {expiry}
 ```
 
-The passes leave out those in which the kernel took the core away; the last line, longest in a pass, does not.
+Passes in which the kernel took the core away are left out. Searching for expired items takes a quarter of the time
+that passes and 30 us of a pass at most (and one slice more); freeing takes as long as the pass retired items, and
+10 us more for what has piled up; moving items together 20 us.
 """
 
 

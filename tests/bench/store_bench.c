@@ -16,17 +16,10 @@
 #include <rte_hash.h>
 #include <rte_prefetch.h>
 
-#include "dataplane/base/hash.h"
+#include "tests/bench/key_batch.h"
 #include "tests/unit/store/store_test.h"
 
 #define BATCHES 60000U
-#define BURST   SHARD_LOOKUP_BURST
-
-struct batch {
-    uint8_t texts[BURST][16];
-    struct key keys[BURST];
-    const struct key *pointers[BURST];
-};
 
 /* What a program that uses rte_hash alone would keep. */
 struct plain_item {
@@ -38,24 +31,8 @@ struct bench {
     struct rte_hash *plain;
     uint64_t key_count, random;
     uint64_t sink;
-    struct batch batch;
+    struct key_batch batch;
 };
-
-static void make_key(struct bench *bench, uint32_t i, uint64_t number)
-{
-    char text[32];
-    snprintf(text, sizeof(text), "key:%012lu", (unsigned long)number);
-    memcpy(bench->batch.texts[i], text, 16);
-    bench->batch.keys[i] = key_hashed(slice_of(bench->batch.texts[i], 16));
-    bench->batch.pointers[i] = &bench->batch.keys[i];
-}
-
-static void draw_batch(struct bench *bench, uint64_t offset)
-{
-    for (uint32_t i = 0; i < BURST; i++) {
-        make_key(bench, i, random_next(&bench->random) % bench->key_count + offset);
-    }
-}
 
 static void touch(struct bench *bench, const struct item *item)
 {
@@ -162,7 +139,7 @@ static void plain_create(struct bench *bench)
     CHECK(bench->plain != NULL);
     for (uint64_t next = 0; next < bench->key_count;) {
         for (uint32_t i = 0; i < BURST && next < bench->key_count; i++) {
-            make_key(bench, i, next++);
+            key_batch_set(&bench->batch, i, next++);
             plain_insert(bench, i);
         }
     }
@@ -212,7 +189,7 @@ static void measure(struct bench *bench, const char *name, uint64_t offset,
 {
     uint64_t ticks = 0, counted = 0, limit = rte_get_tsc_hz() / 10000;
     for (uint32_t i = 0; i < BATCHES; i++) {
-        draw_batch(bench, offset);
+        key_batch_draw(&bench->batch, &bench->random, offset, bench->key_count);
         uint64_t start = rte_rdtsc();
         run(bench);
         pass(bench);
@@ -231,7 +208,7 @@ static void insert_all(struct bench *bench)
     uint64_t ticks = 0, slowest = 0;
     for (uint64_t next = 0; next < bench->key_count;) {
         for (uint32_t i = 0; i < BURST; i++) {
-            make_key(bench, i, next++);
+            key_batch_set(&bench->batch, i, next++);
         }
         uint64_t start = rte_rdtsc();
         overwrite(bench);

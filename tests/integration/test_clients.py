@@ -1,12 +1,10 @@
 """Ordinary clients with their defaults, over every driver: they must not notice whom they talk to."""
 
 import pathlib
-import subprocess
-import time
 
 import pytest
 
-from conftest import run
+from link_capture import LinkCapture
 
 NODE_FOLDER = pathlib.Path(__file__).parent / "node"
 
@@ -145,24 +143,10 @@ def test_redis_benchmark(appliance, pipeline):
 def test_a_clean_link_shows_no_trouble(fleet, tmp_path):
     """tshark must find nothing malformed, retransmitted or reset between us and the kernel."""
     appliance = fleet.start("tap")
-    capture = tmp_path / "link.pcapng"
-    tshark = appliance.namespace.popen("tshark", "-i", "tap0", "-w", capture, "-q",
-                                       stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    while "Capturing" not in tshark.stderr.readline():
-        assert tshark.poll() is None
-    time.sleep(0.5)
-    appliance.namespace.run("redis-benchmark", "-h", appliance.address, "-t", "set,get", "-n", 5000,
-                            "-c", 20, "-q")
-    assert appliance.client(PYMEMCACHE).strip() == "ok"
-    assert appliance.client(REDIS_PY).strip() == "ok"
-    time.sleep(0.5)
-    tshark.terminate()
-    tshark.wait(timeout=30)
-    trouble = run("tshark", "-r", capture, "-o", "tcp.check_checksum:TRUE", "-o",
-                  "ip.check_checksum:TRUE", "-Y",
-                  "_ws.malformed || tcp.analysis.retransmission || tcp.analysis.lost_segment || "
-                  "tcp.analysis.out_of_order || tcp.checksum.status == 0 || ip.checksum.status == 0 || "
-                  "(tcp.flags.reset == 1 && ip.src == 198.18.0.2)",
-                  timeout=300).stdout
-    lines = [line for line in trouble.splitlines() if "Running as user" not in line]
-    assert lines == [], "\n".join(lines[:20])
+    with LinkCapture(appliance.namespace, "tap0", tmp_path / "link.pcapng") as link:
+        appliance.namespace.run("redis-benchmark", "-h", appliance.address, "-t", "set,get", "-n", 5000,
+                                "-c", 20, "-q")
+        assert appliance.client(PYMEMCACHE).strip() == "ok"
+        assert appliance.client(REDIS_PY).strip() == "ok"
+    trouble = link.trouble()
+    assert trouble == [], "\n".join(trouble[:20])

@@ -2,12 +2,11 @@
 the network does not show how many there are."""
 
 import re
-import subprocess
-import time
 
 import pytest
 
 from conftest import BENCH, DRIVERS, HOST_ADDRESS, STACK_ADDRESS, run
+from link_capture import LinkCapture
 
 WORKERS = [2, 4]  # the machines of CI have two cores
 
@@ -158,36 +157,16 @@ def test_memif_has_one_queue_for_all(fleet, tmp_path, workers):
 def test_a_clean_link_shows_no_trouble(fleet, tmp_path, driver):
     appliance = fleet.start(driver, "--workers 4")
     interface = "tap0" if driver == "tap" else "veth0"
-    capture = tmp_path / "link.pcapng"
-    tshark = appliance.namespace.popen("tshark", "-i", interface, "-B", 64, "-w", capture, "-q",
-                                       stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    while "Capturing" not in tshark.stderr.readline():
-        assert tshark.poll() is None
-    time.sleep(0.5)
-    check_spread(appliance.client(MANY_CONNECTIONS), 4)
-    appliance.namespace.run("redis-benchmark", "-h", appliance.address, "-t", "ping", "-n", 2000,
-                            "-c", 20, "-q")
-    time.sleep(0.5)
-    tshark.terminate()
-    tshark.wait(timeout=30)
-    trouble = run("tshark", "-r", capture, "-o", "tcp.check_checksum:TRUE", "-o",
-                  "ip.check_checksum:TRUE", "-Y",
-                  "_ws.malformed || tcp.analysis.retransmission || tcp.analysis.lost_segment || "
-                  "tcp.analysis.out_of_order || tcp.checksum.status == 0 || ip.checksum.status == 0 || "
-                  "arp.duplicate-address-detected || "
-                  f"(tcp.flags.reset == 1 && ip.src == {STACK_ADDRESS})", timeout=300).stdout
-    lines = [line for line in trouble.splitlines() if "Running as user" not in line]
+    with LinkCapture(appliance.namespace, interface, tmp_path / "link.pcapng") as link:
+        check_spread(appliance.client(MANY_CONNECTIONS), 4)
+        appliance.namespace.run("redis-benchmark", "-h", appliance.address, "-t", "ping", "-n", 2000,
+                                "-c", 20, "-q")
     # Linux sends its last segment again after a few milliseconds without an answer (TLP), which four workers
     # on two cores may take now and then.
-    impatient = run("tshark", "-r", capture, "-Y",
-                    f"tcp.analysis.retransmission && ip.src != {STACK_ADDRESS}").stdout
-    impatient = [line for line in impatient.splitlines() if "Running as user" not in line]
-    lines = [line for line in lines if line not in impatient]
-    assert lines == [] and len(impatient) <= 5, "\n".join((lines + impatient)[:20])
-    announced = run("tshark", "-r", capture, "-Y",
-                    f"arp.opcode == 2 && arp.src.proto_ipv4 == {STACK_ADDRESS}").stdout
-    asked = run("tshark", "-r", capture, "-Y",
-                f"arp.opcode == 1 && arp.dst.proto_ipv4 == {STACK_ADDRESS} && "
-                "arp.src.proto_ipv4 == 198.18.0.1").stdout
-    count = [sum("ARP" in line for line in text.splitlines()) for text in (announced, asked)]
-    assert count[0] == count[1], (announced, asked)
+    impatient = link.find(f"tcp.analysis.retransmission && ip.src != {STACK_ADDRESS}")
+    trouble = [line for line in link.trouble() if line not in impatient]
+    assert trouble == [] and len(impatient) <= 5, "\n".join((trouble + impatient)[:20])
+    announced = link.find(f"arp.opcode == 2 && arp.src.proto_ipv4 == {STACK_ADDRESS}")
+    asked = link.find(f"arp.opcode == 1 && arp.dst.proto_ipv4 == {STACK_ADDRESS} && "
+                      f"arp.src.proto_ipv4 == {HOST_ADDRESS}")
+    assert len(announced) == len(asked), (announced, asked)

@@ -320,6 +320,21 @@ static void several_keys_of_one_shard_are_a_joint_write_too(void **state)
     bench_destroy(b);
 }
 
+/* Nor the key in both databases, or in neither. */
+static void one_key_of_two_databases_is_a_joint_write_too(void **state)
+{
+    struct core_bench *b = bench_create_workers(WORKERS);
+    const char *key = name_on("k", 1);
+    int local = bench_connect_to(b, BENCH_REDIS, 1), far = bench_connect_to(b, BENCH_REDIS, 0);
+    send_format(local, "SET %s 1\r\nMOVE %s 1\r\n", key, key);
+    bench_expect(b, local, "+OK\r\n:1\r\n");
+    assert_int_equal(shard_observe(b->shards[1]).version, 2);
+    send_format(far, "SELECT 1\r\nMOVE %s 0\r\nGET %s\r\nSELECT 0\r\nGET %s\r\n", key, key, key);
+    bench_expect(b, far, "+OK\r\n:1\r\n$-1\r\n+OK\r\n$1\r\n1\r\n");
+    assert_int_equal(shard_observe(b->shards[1]).version, 4);
+    bench_destroy(b);
+}
+
 /* ---- large values ---------------------------------------------------------------------------- */
 
 static void large_values_travel(void **state)
@@ -372,6 +387,84 @@ static void large_values_that_arrive_while_the_shard_is_lent(void **state)
     bench_expect(b, local, "+OK\r\n");
     send_format(writer, "GET %s\r\n", near);
     bench_expect_filled(b, writer, "$100000\r\n", 'v', LARGE, "\r\n");
+    bench_destroy(b);
+}
+
+/* The value of a key counts where the key is, whoever receives it; and is refused by that shard
+ * alone.
+ */
+static void large_values_count_where_their_key_is(void **state)
+{
+    enum { COUNT = 12, FITTING = 8 };
+    struct core_bench *b = bench_create_workers(WORKERS);
+    struct shard_memory near, far;
+    int client = bench_connect_to(b, BENCH_REDIS, 0),
+        memcache = bench_connect_to(b, BENCH_MEMCACHE, 0);
+    const char *name = name_on("k", 1);
+    send_format(client, "SET %s x\r\n", name);
+    bench_expect(b, client, "+OK\r\n");
+    shard_read_memory(b->shards[0], &near);
+    shard_read_memory(b->shards[1], &far);
+    uint64_t near_before = near.used_bytes;
+    uint64_t limit = far.used_bytes + FITTING * (LARGE + 8192);
+    b->config->maxmemory = (int64_t)(WORKERS * limit);
+    uint32_t stored = 0;
+    for (uint32_t i = 0; i < COUNT; i++) {
+        char head[128];
+        snprintf(head, sizeof(head), "*3\r\n$3\r\nSET\r\n$%zu\r\n{%s}%02u\r\n$%u\r\n",
+                 strlen(name) + 4, name, i, LARGE);
+        bench_send_filled(client, head, 'v', LARGE, "\r\n");
+        char reply[128] = {0};
+        bench_pass(b, 30);
+        ssize_t got = recv(client, reply, sizeof(reply), MSG_DONTWAIT);
+        assert_true(got > 0 && (reply[0] == '+' || strncmp(reply, "-OOM", 4) == 0));
+        stored += reply[0] == '+';
+        shard_read_memory(b->shards[0], &near);
+        shard_read_memory(b->shards[1], &far);
+        assert_true(far.blob_bytes >= stored * (uint64_t)LARGE && near.blob_bytes == 0);
+        assert_true(far.peak_bytes <= limit);
+    }
+    assert_int_equal(stored, FITTING);
+    assert_int_equal(near.used_bytes, near_before);
+    char head[64];
+    int size = snprintf(head, sizeof(head), "set {%s}m 0 0 %u\r\n", name, LARGE);
+    assert_true(size > 0);
+    bench_send_filled(memcache, head, 'm', LARGE, "\r\n");
+    bench_expect(b, memcache, "SERVER_ERROR out of memory storing object\r\n");
+    send_format(client, "DEL {%s}00\r\n", name);
+    bench_expect(b, client, ":1\r\n");
+    bench_pass(b, 5);
+    bench_send_filled(memcache, head, 'm', LARGE, "\r\n");
+    bench_expect(b, memcache, "STORED\r\n");
+    /* No key in front of it: an argument like others. */
+    bench_send_filled(client, "*2\r\n$4\r\nECHO\r\n$100000\r\n", 'e', LARGE, "\r\n");
+    bench_expect_filled(b, client, "$100000\r\n", 'e', LARGE, "\r\n");
+    bench_destroy(b);
+}
+
+/* A connection that ends while it waits for the owner's answer leaves nothing behind. */
+static void large_values_of_connections_that_end(void **state)
+{
+    struct core_bench *b = bench_create_workers(WORKERS);
+    int client = bench_connect_to(b, BENCH_REDIS, 0);
+    const char *name = name_on("k", 1);
+    char head[128];
+    snprintf(head, sizeof(head), "*3\r\n$3\r\nSET\r\n$%zu\r\n%s\r\n$%u\r\n", strlen(name), name,
+             LARGE);
+    bench_send_filled(client, head, 'v', 20000, "");
+    for (int i = 0; i < 3; i++) {
+        bench_pass_one(b, 0);
+    }
+    assert_int_equal(sum_of(b, METRIC_ERRANDS_SENT), 1);
+    close(client);
+    for (int i = 0; i < 3; i++) {
+        bench_pass_one(b, 0);
+    }
+    bench_pass(b, 20);
+    assert_int_equal(sum_of(b, METRIC_ERRANDS_RUN), 1);
+    struct shard_memory far;
+    shard_read_memory(b->shards[1], &far);
+    assert_int_equal(far.blob_bytes, 0);
     bench_destroy(b);
 }
 
@@ -642,8 +735,11 @@ int main(void)
         CASE(a_lent_shard_is_left_alone),
         CASE(readers_keep_away_from_joint_writes),
         CASE(several_keys_of_one_shard_are_a_joint_write_too),
+        CASE(one_key_of_two_databases_is_a_joint_write_too),
         CASE(large_values_travel),
         CASE(large_values_that_arrive_while_the_shard_is_lent),
+        CASE(large_values_count_where_their_key_is),
+        CASE(large_values_of_connections_that_end),
         CASE(clients_of_all_workers_are_listed_and_killed),
         CASE(walks_see_all_shards),
         CASE(memcached_commands),

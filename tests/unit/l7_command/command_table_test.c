@@ -148,6 +148,28 @@ static bool known_type(struct slice type)
     return false;
 }
 
+static void check_key_before(const char *name, uint32_t count, uint32_t index, uint32_t expected)
+{
+    const struct command *command = command_find_named(NULL, slice_of_string(name));
+    uint32_t key_index = 0;
+    bool found = command_key_before(command, count, index, &key_index);
+    assert_int_equal(found ? key_index : 0, expected);
+}
+
+/* 0: none. */
+static void test_values_belong_to_the_key_before_them(void **state)
+{
+    check_key_before("set", 3, 2, 1);
+    check_key_before("set", 5, 4, 1);
+    check_key_before("set", 3, 1, 0);
+    check_key_before("setex", 4, 3, 1);
+    check_key_before("mset", 5, 2, 1);
+    check_key_before("mset", 5, 3, 0);
+    check_key_before("mset", 5, 4, 3);
+    check_key_before("del", 3, 2, 0);
+    check_key_before("echo", 2, 1, 0);
+}
+
 static void check_arguments(const struct command *command, struct slice column, int depth)
 {
     struct argument argument;
@@ -227,6 +249,7 @@ int main(void)
         cmocka_unit_test(test_look_up_is_exact),
         cmocka_unit_test(test_names_are_sorted_and_unique),
         cmocka_unit_test(test_keys_fit_flags_and_arity),
+        cmocka_unit_test(test_values_belong_to_the_key_before_them),
         cmocka_unit_test(test_arguments_are_readable),
         cmocka_unit_test(test_syntax),
         cmocka_unit_test(test_reference_names_every_command),

@@ -329,9 +329,10 @@ static void spans_become_empty_by_moving(void **state)
     assert_true(world->memory.span_bytes > before - before / 8);
     struct move move = {.world = world};
     for (uint32_t span; (span = memory_choose_victim(&world->memory)) != REGION_NONE;) {
-        uint32_t position = 0;
+        struct span_visit look = {0};
         assert_true(memory_is_evacuating(&world->memory, span));
-        assert_true(memory_visit_blocks(&world->memory, span, &position, move_block, &move));
+        while (!memory_visit_blocks(&world->memory, span, &look, move_block, &move)) {
+        }
         assert_false(memory_is_evacuating(&world->memory, span));
     }
     assert_in_range(move.moved, 100, BLOCKS);

@@ -373,6 +373,40 @@ static void a_model_agrees(void **state)
     free(model);
 }
 
+/* However many it is that a pass retires, its upkeep frees as many: nothing piles up. */
+static void what_a_pass_retires_is_freed(void **state)
+{
+    struct fixture *f = *state;
+    for (uint64_t version = 1; version < 20; version++) {
+        for (uint64_t i = 0; i < 5000; i++) {
+            assert_true(put_number(f, i, version));
+        }
+        f->now.mono_us += 100;
+        shard_maintain(f->shard, &f->now);
+        /* What was moved together afterwards comes next time. */
+        assert_in_range(memory_of(f).retired_bytes, 0, 10000);
+    }
+}
+
+/* Moving them to empty their pages would be in vain. */
+static void expired_items_are_not_moved(void **state)
+{
+    enum { COUNT = 50000 };
+    struct fixture *f = *state;
+    struct numbered_key key;
+    for (uint64_t i = 0; i < COUNT; i++) {
+        assert_true(put(f, 0, number_key(&key, i), SLICE_LITERAL("value"), 5000));
+    }
+    for (uint64_t i = 0; i < COUNT; i++) {
+        assert_true(i % 4 == 0 || delete_number(f, i));
+    }
+    f->now.wall_ms = 6000;
+    settle(f);
+    assert_int_equal(shard_key_count(f->shard, 0), 0);
+    assert_int_equal(metric_read(&f->metrics, METRIC_STORE_EXPIRED_KEYS), COUNT / 4);
+    assert_int_equal(metric_read(&f->metrics, METRIC_STORE_MOVED_ITEMS), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -383,6 +417,8 @@ int main(void)
         ROW(equal_bucket_bits_overflow_without_loss),
         ROW(expiry_is_exact_when_read),
         ROW(expired_items_give_memory_back_unasked),
+        ROW(what_a_pass_retires_is_freed),
+        ROW(expired_items_are_not_moved),
         ROW(flush_and_swap),
         ROW(scan_sees_every_key_and_respects_count),
         ROW(scan_takes_any_cursor),

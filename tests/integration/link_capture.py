@@ -1,0 +1,39 @@
+"""What is on a link between a client and an appliance, and what tshark finds wrong with it."""
+import subprocess
+import time
+
+from conftest import STACK_ADDRESS, run
+
+TROUBLE = ["_ws.malformed", "tcp.analysis.retransmission", "tcp.analysis.lost_segment",
+           "tcp.analysis.out_of_order", "tcp.checksum.status == 0", "ip.checksum.status == 0",
+           "arp.duplicate-address-detected", f"(tcp.flags.reset == 1 && ip.src == {STACK_ADDRESS})"]
+
+
+class LinkCapture:
+    """`with LinkCapture(...) as link:` captures; afterwards it can be asked."""
+
+    def __init__(self, namespace, interface, path):
+        self.path = path
+        self.tshark = namespace.popen("tshark", "-i", interface, "-B", 64, "-w", path, "-q",
+                                      stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+    def __enter__(self):
+        while "Capturing" not in self.tshark.stderr.readline():
+            assert self.tshark.poll() is None
+        time.sleep(0.5)
+        return self
+
+    def __exit__(self, *_):
+        time.sleep(0.5)
+        self.tshark.terminate()
+        self.tshark.wait(timeout=30)
+
+    def find(self, expression):
+        """The packets that a display filter shows, a line each."""
+        text = run("tshark", "-r", self.path, "-o", "tcp.check_checksum:TRUE", "-o",
+                   "ip.check_checksum:TRUE", "-Y", expression, timeout=300).stdout
+        return [line for line in text.splitlines() if "Running as user" not in line]
+
+    def trouble(self):
+        """Everything malformed, lost, retransmitted or reset."""
+        return self.find(" || ".join(TROUBLE))
