@@ -37,21 +37,22 @@ connection.sendall(b"GET warm\\r\\n")
 assert connection.recv(100) == b"$-1\\r\\n"
 start = time.monotonic()
 connection.sendall(b"GET big\\r\\n")
-header = b"$%d\\r\\n" % size
-left, first = size + len(header) + 2, True
-while left > 0:
-    got = connection.recv_into(buffer)
+header = connection.recv(len(b"$%d\\r\\n" % size), socket.MSG_WAITALL)
+assert header == b"$%d\\r\\n" % size, header
+pattern, at = bytes(range(256)) * 4100, 0
+while at < size:
+    got = connection.recv_into(buffer, min(len(buffer), size - at))
     assert got > 0, "the connection ended"
-    if first:
-        assert bytes(buffer[:len(header)]) == header
-        first = False
-    left -= got
-print(time.monotonic() - start)
+    assert buffer[:got] == pattern[at % 256:at % 256 + got], f"wrong bytes after {at}"
+    at += got
+seconds = time.monotonic() - start
+assert connection.recv(2, socket.MSG_WAITALL) == b"\\r\\n"
+print(seconds)
 """
 WRITER = """
 import socket, sys
-size = int(sys.argv[2])
-connection = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+size = int(sys.argv[3])
+connection = socket.create_connection((sys.argv[1], int(sys.argv[2])))
 connection.sendall(b"*3\\r\\n$3\\r\\nSET\\r\\n$3\\r\\nbig\\r\\n$%d\\r\\n" % size)
 block = bytes(range(256)) * 4096
 for at in range(0, size, len(block)):
@@ -138,7 +139,14 @@ class Bench:
             self.start_linux()
         else:
             self.start_ours("cubic" if server == "ours" else server)
-        self.inside(self.names[1], PYTHON, "-c", WRITER, PORT, self.arguments.bytes)
+
+    def write(self, name, address):
+        """Stores the value, from the namespace of that name."""
+        self.inside(name, PYTHON, "-c", WRITER, address, PORT, self.arguments.bytes)
+
+    def read(self, name, address):
+        """Reads it and compares each byte; the seconds that it took."""
+        return float(self.inside(name, PYTHON, "-c", READER, address, PORT, self.arguments.bytes))
 
     def resent(self, server):
         """Segments that the server sent again."""
@@ -176,9 +184,9 @@ def transfer(arguments, server, loss, seed):
     bench = Bench(arguments, loss, seed)
     try:
         bench.start_server(server)
+        bench.write(bench.names[1], "127.0.0.1")
         before = bench.resent(server)
-        seconds = float(bench.inside(bench.names[0], PYTHON, "-c", READER, SERVER, PORT,
-                                     arguments.bytes))
+        seconds = bench.read(bench.names[0], SERVER)
         result = arguments.bytes * 8e-6 / seconds, bench.resent(server) - before
     finally:
         bench.close()
