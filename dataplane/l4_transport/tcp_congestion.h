@@ -7,8 +7,8 @@
  *   on_idle           the connection had nothing to send for a while
  *   on_undo           the last loss was none: cwnd and ssthresh are what they had been
  *
- * Slow start, the window during recovery and the restart after idleness are the same for all.
- * State: union tcp_congestion_state in the connection, zeroed when it is made.
+ * Slow start (with HyStart++), the window during recovery and the restart after idleness are the
+ * same for all. State: union tcp_congestion_state in the connection, zeroed when it is made.
  */
 #ifndef NICACHED_L4_TRANSPORT_TCP_CONGESTION_H
 #define NICACHED_L4_TRANSPORT_TCP_CONGESTION_H
@@ -32,6 +32,15 @@ union tcp_congestion_state {
         uint32_t epoch_ms;     /* when the curve began */
         bool running;          /* it has */
     } cubic;
+};
+
+/* HyStart++ (RFC 9406): how the first slow start ends before it overruns the path. A round is the
+ * time until what was under way at its start is acknowledged. */
+struct tcp_slow_start {
+    uint32_t round_end;                 /* SND.NXT at the start of the round */
+    uint32_t last_min_us, round_min_us; /* smallest round trip of the last round and of this one */
+    uint32_t baseline_us;               /* not 0: growing slowly since round trips reached this */
+    uint8_t samples, slow_rounds;
 };
 
 struct tcp_congestion_control {

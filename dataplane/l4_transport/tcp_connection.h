@@ -137,6 +137,7 @@ struct tcp_connection {
     uint32_t undo_start, undo_cwnd, undo_ssthresh, undo_ts;
     uint32_t dsack_round; /* snd_nxt when a duplicate was last reported */
     union tcp_congestion_state congestion;
+    struct tcp_slow_start slow_start;
     /* RFC 5961: challenge ACKs of this second */
     uint64_t challenge_window_us;
     uint32_t challenge_count, challenge_max;

@@ -202,6 +202,8 @@ void tcp_measure_round_trip(struct tcp *tcp, struct tcp_connection *c,
 
 void tcp_congestion_init(struct tcp_connection *c);
 void tcp_congestion_restart_idle(const struct tcp *tcp, struct tcp_connection *c);
+/* A round trip was measured. */
+void tcp_congestion_note_rtt(struct tcp_connection *c, uint32_t rtt_us);
 /* `acked` bytes were acknowledged, outside of fast recovery. */
 void tcp_congestion_grow(const struct tcp *tcp, struct tcp_connection *c, uint32_t acked,
                          const struct instant *now);

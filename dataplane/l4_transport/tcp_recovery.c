@@ -169,8 +169,9 @@ void tcp_recovery_take_ack(struct tcp *tcp, struct tcp_connection *c,
 /* ---- RACK --------------------------------------------------------------------------------------
  */
 
-static void note_rtt_min(struct tcp_connection *c, uint32_t rtt_us, const struct instant *now)
+static void note_rtt(struct tcp_connection *c, uint32_t rtt_us, const struct instant *now)
 {
+    tcp_congestion_note_rtt(c, rtt_us);
     uint32_t second = (uint32_t)(now->mono_us / 1000000U);
     if (c->rtt_min_us == 0 || rtt_us <= c->rtt_min_us ||
         second - c->rtt_min_second > RTT_MIN_SECONDS) {
@@ -201,7 +202,7 @@ static void note_newest(struct tcp *tcp, struct tcp_connection *c,
         (news->newest_again && is_of_an_earlier_copy(c, rtt_us, segment, now))) {
         return;
     }
-    note_rtt_min(c, rtt_us, now);
+    note_rtt(c, rtt_us, now);
     if (flight == NULL) {
         return;
     }
@@ -613,7 +614,7 @@ void tcp_recovery_on_plain_ack(struct tcp *tcp, struct tcp_connection *c, uint32
                                const struct instant *now)
 {
     if (c->retries == 0) {
-        note_rtt_min(c, low_us(now) - c->flight_sent_us, now);
+        note_rtt(c, low_us(now) - c->flight_sent_us, now);
     }
     tcp_congestion_grow(tcp, c, acked, now);
     note_progress(tcp, c, acked);

@@ -305,6 +305,62 @@ static void newreno_halves_and_adds_one(void **state)
     assert_int_equal(c.cwnd, 11 * MSS);
 }
 
+/* One round of slow start: every ACK of two segments measures `rtt_us`. */
+static void slow_start_round(struct tcp_connection *c, uint32_t rtt_us)
+{
+    static const struct tcp tcp = {.congestion = &tcp_cubic};
+    struct instant now = {0};
+    uint32_t end = c->snd_una + c->cwnd;
+    c->snd_nxt = end;
+    while (seq_before(c->snd_una, end)) {
+        c->snd_una += 2 * MSS;
+        c->snd_nxt = c->snd_una + c->cwnd;
+        tcp_congestion_note_rtt(c, rtt_us);
+        tcp_congestion_grow(&tcp, c, 2 * MSS, &now);
+    }
+}
+
+static void slow_start_heeds_the_queue(void **state) /* RFC 9406 */
+{
+    static struct tcp_connection c;
+    memset(&c, 0, sizeof(c));
+    c.snd_mss = MSS;
+    c.snd_una = c.snd_nxt = 0xFFFFF000U;
+    tcp_congestion_init(&c);
+    c.cwnd = 32 * MSS;
+    c.cwnd_limited = true;
+    slow_start_round(&c, RTT);
+    slow_start_round(&c, RTT + 4 * MS); /* an eighth would be 5 ms */
+    assert_int_equal(c.slow_start.baseline_us, 0);
+    assert_in_range(c.cwnd, 127 * MSS, 130 * MSS);
+    slow_start_round(&c, RTT + 12 * MS);
+    assert_int_equal(c.slow_start.baseline_us, RTT + 12 * MS);
+    slow_start_round(&c, RTT + 2 * MS); /* no queue after all */
+    assert_int_equal(c.slow_start.baseline_us, 0);
+    slow_start_round(&c, RTT + 20 * MS);
+    uint32_t before = c.cwnd;
+    assert_true(c.slow_start.baseline_us != 0);
+    slow_start_round(&c, RTT + 20 * MS);
+    assert_in_range(c.cwnd, before + before / 4 - 4 * MSS, before + before / 4 + 4 * MSS);
+    for (uint32_t i = 0; i < 5; i++) {
+        slow_start_round(&c, RTT + 20 * MS);
+    }
+    assert_true(c.ssthresh < TCP_WINDOW_BYTES_MAX);
+}
+
+static void slow_start_ignores_an_idle_application(void **state)
+{
+    static struct tcp_connection c;
+    memset(&c, 0, sizeof(c));
+    c.snd_mss = MSS;
+    tcp_congestion_init(&c);
+    for (uint32_t i = 0; i < 20; i++) {
+        slow_start_round(&c, RTT + i * 20 * MS);
+    }
+    assert_int_equal(c.ssthresh, TCP_WINDOW_BYTES_MAX);
+    assert_int_equal(c.cwnd, 10 * MSS);
+}
+
 /* ---- conversations -----------------------------------------------------------------------------
  */
 
@@ -820,6 +876,8 @@ int main(void)
         CASE(cubic_grows_as_the_rfc_says),
         CASE(cubic_converges_and_undoes),
         CASE(newreno_halves_and_adds_one),
+        CASE(slow_start_heeds_the_queue),
+        CASE(slow_start_ignores_an_idle_application),
         CASE(late_segment_is_waited_for_then_lost),
         CASE(many_reports_need_no_waiting),
         CASE(reordering_is_learned),
