@@ -25,7 +25,7 @@ enum option_kind {
     OPTION_KIND_BIND,      /* replaces the interfaces it made before */
 };
 enum option_when { WHEN_START, WHEN_NOW };
-enum option_unit { UNIT_NONE, UNIT_BYTES, UNIT_SECONDS, UNIT_OCTAL };
+enum option_unit { UNIT_NONE, UNIT_BYTES, UNIT_SECONDS, UNIT_MILLISECONDS, UNIT_OCTAL };
 
 struct option_value {
     const char *name; /* NULL ends the list */

@@ -39,6 +39,11 @@ static const struct option_value values_debug_command[] = {
     {"local", DEBUG_COMMAND_LOCAL},
     {NULL, 0},
 };
+static const struct option_value values_tcp_control[] = {
+    {"cubic", TCP_CONTROL_CUBIC},
+    {"newreno", TCP_CONTROL_NEWRENO},
+    {NULL, 0},
+};
 static const struct option_value values_poll_mode[] = {
     {"adaptive", POLL_ADAPTIVE},
     {"busy", POLL_BUSY},
@@ -288,6 +293,7 @@ static int set_integer(struct config *config, const struct option *option, const
         break;
     case UNIT_NONE:
     case UNIT_SECONDS:
+    case UNIT_MILLISECONDS:
     default:
         if (!number_parse_int64(slice_of_string(text), &value)) {
             return config_refuse(reason, "argument couldn't be parsed into an integer");
@@ -482,6 +488,7 @@ static void format_range(const struct option *option, char *text)
         [UNIT_NONE] = "",
         [UNIT_BYTES] = " bytes, or with k kb m mb g gb",
         [UNIT_SECONDS] = " seconds",
+        [UNIT_MILLISECONDS] = " milliseconds",
         [UNIT_OCTAL] = ", octal",
     };
     long long low = option->low, high = option->high;

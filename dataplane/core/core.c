@@ -112,6 +112,10 @@ static int create_stack(struct core *core, struct config_error *error)
     tcp_options.pool = &core->bytes;
     tcp_options.metrics = core->metrics;
     tcp_options.keepalive_s = (uint32_t)core->config->tcp_keepalive;
+    tcp_options.rto_min_ms = (uint32_t)core->config->tcp_rto_min;
+    tcp_options.congestion = core->config->tcp_congestion_control == TCP_CONTROL_NEWRENO
+                                 ? TCP_CONGESTION_NEWRENO
+                                 : TCP_CONGESTION_CUBIC;
     tcp_options.seed = seed ^ 0x5DEECE66DU;
     core->tcp = tcp_create(&tcp_options);
     core->udp = udp_create(core->net, core->metrics);

@@ -12,7 +12,6 @@
 #define PORT_TRIES         64U
 #define PURPOSE_PORT       3U
 #define CONNECTIONS_A_SLAB 64U
-#define SCOREBOARDS_A_SLAB 16U
 
 void tcp_default_options(struct tcp_options *options)
 {
@@ -74,7 +73,8 @@ struct tcp *tcp_create(const struct tcp_options *options)
     timer_wheel_init(&tcp->wheel, 0);
     tcp_secret_init(&tcp->secret, options->seed);
     tcp_pool_init(&tcp->connections, sizeof(struct tcp_connection), CONNECTIONS_A_SLAB);
-    tcp_pool_init(&tcp->scoreboards, sizeof(struct tcp_ranges), SCOREBOARDS_A_SLAB);
+    tcp_flight_pools_init(&tcp->flights);
+    tcp->congestion = tcp->options.congestion == TCP_CONGESTION_NEWRENO ? &tcp_newreno : &tcp_cubic;
     tcp_reassembly_budget_init(&tcp->reassembly, options->pool,
                                tcp->options.receive_buffer_bytes_max,
                                tcp->options.reassembly_bytes_max);
@@ -155,7 +155,7 @@ void tcp_destroy(struct tcp *tcp)
     tcp_release(tcp);
     tcp_reassembly_budget_deinit(&tcp->reassembly);
     tcp_pool_deinit(&tcp->connections);
-    tcp_pool_deinit(&tcp->scoreboards);
+    tcp_flight_pools_deinit(&tcp->flights);
     tcp_table_deinit(&tcp->table);
     free(tcp->held);
     free(tcp);

@@ -16,6 +16,8 @@
 
 struct tcp;
 
+enum tcp_congestion_algorithm { TCP_CONGESTION_CUBIC, TCP_CONGESTION_NEWRENO };
+
 struct tcp_options {
     struct net *net;
     struct byte_pool *pool; /* for stream->out */
@@ -24,11 +26,12 @@ struct tcp_options {
     uint32_t half_open_max;
     uint32_t receive_buffer_bytes_max; /* what one connection may have unread or out of order */
     uint32_t send_unacknowledged_bytes_max;
-    uint32_t keepalive_s;          /* idle seconds before the first probe; 0: off */
-    uint32_t rto_min_ms;           /* RFC 6298 says 1000; Linux 200: default 200 */
-    uint32_t time_wait_ms;         /* default 60000 */
-    uint32_t delayed_ack_ms;       /* default 40 */
-    uint64_t seed;                 /* ISN secret, ports, jitter */
+    uint32_t keepalive_s;                     /* idle seconds before the first probe; 0: off */
+    uint32_t rto_min_ms;                      /* RFC 6298 says 1000; Linux 200: default 200 */
+    enum tcp_congestion_algorithm congestion; /* default CUBIC */
+    uint32_t time_wait_ms;                    /* default 60000 */
+    uint32_t delayed_ack_ms;                  /* default 40 */
+    uint64_t seed;                            /* ISN secret, ports, jitter */
     uint32_t time_wait_max;        /* default 16384: beyond it the oldest TIME-WAIT ends early */
     uint32_t linger_ms;            /* default 60000: how long a closed stream may go on without
                                       progress (FIN-WAIT-1 .. LAST-ACK: and 8 tries), and FIN-WAIT-2 */

@@ -1,5 +1,5 @@
 /* What an acceptable ACK of the peer says: bytes that need not be kept, the round-trip time, the
- * send window, and through tcp_congestion.c what was lost. */
+ * send window, and through tcp_recovery.c what was lost. */
 #include "dataplane/l4_transport/tcp_internal.h"
 
 #define RTT_US_MAX 60000000U
@@ -31,16 +31,13 @@ void tcp_rtt_sample(struct tcp_connection *c, uint32_t rtt_us, uint32_t rto_min_
  * arrived at once, the ACKs of it and of copies since were lost, and a peer repeats the first echo
  * for each copy that it had already. Such an ACK is no sample either: it would make all our waiting
  * a round trip. */
-void tcp_measure_round_trip(struct tcp *tcp, struct tcp_connection *c,
-                            const struct tcp_segment *segment, const struct instant *now)
+static void measure(struct tcp *tcp, struct tcp_connection *c, const struct tcp_segment *segment,
+                    bool timed, uint32_t sent_us, const struct instant *now)
 {
     uint32_t floor_us = tcp->options.rto_min_ms * 1000U;
-    if (c->rtt_sent_us != 0 && seq_at_or_before(c->rtt_seq, segment->ack)) {
-        uint64_t rtt_us = now->mono_us - c->rtt_sent_us;
-        c->rtt_sent_us = 0;
-        tcp_rtt_sample(c, rtt_us > RTT_US_MAX ? RTT_US_MAX : (uint32_t)rtt_us, floor_us);
-    } else if (c->rtt_sent_us == 0 && c->ts_enabled && segment->options.has_timestamps &&
-               segment->options.ts_echo != 0) {
+    if (timed) {
+        tcp_rtt_sample(c, (uint32_t)now->mono_us - sent_us, floor_us);
+    } else if (c->ts_enabled && segment->options.has_timestamps && segment->options.ts_echo != 0) {
         uint32_t rtt_ms = tcp_timestamp(c, now) - segment->options.ts_echo;
         rtt_ms = rtt_ms == 0 ? 1 : rtt_ms;
         if (rtt_ms <= RTT_US_MAX / 1000U &&
@@ -48,6 +45,12 @@ void tcp_measure_round_trip(struct tcp *tcp, struct tcp_connection *c,
             tcp_rtt_sample(c, rtt_ms * 1000U, floor_us);
         }
     }
+}
+
+void tcp_measure_round_trip(struct tcp *tcp, struct tcp_connection *c,
+                            const struct tcp_segment *segment, const struct instant *now)
+{
+    measure(tcp, c, segment, c->retries == 0, c->flight_sent_us, now);
 }
 
 /* The FIN is acknowledged when the ACK goes beyond the text; it has no byte in the queue. */
@@ -85,19 +88,76 @@ static void acknowledge_new(struct tcp *tcp, struct tcp_connection *c,
                             const struct tcp_segment *segment, const struct instant *now,
                             struct tcp_events *events)
 {
-    uint32_t acked = segment->ack - c->snd_una;
-    tcp_measure_round_trip(tcp, c, segment, now);
-    consume(tcp, c, acked);
+    consume(tcp, c, segment->ack - c->snd_una);
     c->retries = 0;
-    tcp_congestion_on_progress(tcp, c, acked, segment);
-    c->retransmit_due = TCP_NEVER;
-    if (tcp_flight_bytes(c) > 0) {
-        tcp_arm_retransmit(tcp, c, now);
-    }
     if (c->detached) {
         tcp_arm_idle(tcp, c, now); /* progress: the time to linger starts anew */
     }
     note_drained(tcp, c, events);
+}
+
+/* `anew`: SND.UNA moved, or recovery began. */
+static void restart_timer(struct tcp *tcp, struct tcp_connection *c, bool anew, uint32_t wait_us,
+                          const struct instant *now)
+{
+    if (anew) {
+        c->retransmit_due = TCP_NEVER;
+        if (tcp_flight_bytes(c) > 0) {
+            tcp_arm_retransmit(tcp, c, now);
+        }
+    }
+    if (wait_us > 0) {
+        tcp_arm_reorder(tcp, c, wait_us, now);
+    }
+}
+
+static bool is_duplicate(const struct tcp_connection *c, const struct tcp_segment *segment,
+                         bool window_changed)
+{
+    return segment->ack == c->snd_una && tcp_flight_bytes(c) > 0 && !window_changed &&
+           segment->text_bytes == 0 && !(segment->flags & TCP_FIN);
+}
+
+/* Nothing was lost or reported, and the ACK is news: what most are. */
+static bool is_plain(const struct tcp_connection *c, const struct tcp_segment *segment)
+{
+    return c->flight == NULL && c->recovery == TCP_RECOVERY_NONE && c->probe == TCP_PROBE_NONE &&
+           segment->options.sack_count == 0 && segment->ack != c->snd_una;
+}
+
+static void follow_plain(struct tcp *tcp, struct tcp_connection *c,
+                         const struct tcp_segment *segment, const struct instant *now,
+                         struct tcp_events *events)
+{
+    uint32_t acked = segment->ack - c->snd_una;
+    measure(tcp, c, segment, c->retries == 0, c->flight_sent_us, now);
+    tcp_recovery_on_plain_ack(tcp, c, acked, now);
+    acknowledge_new(tcp, c, segment, now, events);
+    restart_timer(tcp, c, true, 0, now);
+}
+
+/* What the ACK says about what is under way. The first text that was acknowledged is timed, unless
+ * something of it was sent again. */
+static void follow_flight(struct tcp *tcp, struct tcp_connection *c,
+                          const struct tcp_segment *segment, bool window_changed,
+                          const struct instant *now, struct tcp_events *events)
+{
+    struct tcp_flight_news news;
+    uint32_t acked = segment->ack - c->snd_una;
+    uint8_t recovery = c->recovery;
+    bool duplicate = is_duplicate(c, segment, window_changed);
+    tcp_recovery_take_ack(tcp, c, segment, &news);
+    if (acked > 0) {
+        measure(tcp, c, segment, news.oldest_known && !news.again, news.oldest_sent_us, now);
+        acknowledge_new(tcp, c, segment, now, events);
+    }
+    uint32_t wait_us = tcp_recovery_on_ack(tcp, c, segment, &news, acked, duplicate, now);
+    restart_timer(tcp, c,
+                  acked > 0 || (c->recovery == TCP_RECOVERY_FAST && recovery != c->recovery),
+                  wait_us, now);
+    if (duplicate || news.sacked) {
+        stream_mark_dirty(&c->stream);
+    }
 }
 
 /* RFC 9293 3.10.7.4, fifth step: the window of the newest segment. */
@@ -121,14 +181,11 @@ void tcp_process_ack(struct tcp *tcp, struct tcp_connection *c, const struct tcp
 {
     bool was_persisting = tcp_flight_bytes(c) == 0;
     bool window_changed = update_window(c, segment);
-    if (segment->options.sack_count > 0 && c->sack_enabled) {
-        tcp_congestion_note_sack(tcp, c, segment, now);
-    }
-    if (seq_before(c->snd_una, segment->ack)) {
-        acknowledge_new(tcp, c, segment, now, events);
-    } else if (segment->ack == c->snd_una && tcp_flight_bytes(c) > 0 && !window_changed &&
-               segment->text_bytes == 0 && !(segment->flags & TCP_FIN)) {
-        tcp_congestion_on_duplicate(tcp, c, now);
+    /* Reports of duplicates come when nothing is under way any more, too. */
+    if (!was_persisting && is_plain(c, segment)) {
+        follow_plain(tcp, c, segment, now, events);
+    } else if (!was_persisting || segment->options.sack_count > 0 || c->probe != TCP_PROBE_NONE) {
+        follow_flight(tcp, c, segment, window_changed, now, events);
     }
     if (c->snd_wnd == 0 && !c->detached) {
         c->retries = 0; /* it took its window back: what we send again is a probe, and answered */

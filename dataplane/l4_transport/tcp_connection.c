@@ -60,7 +60,7 @@ static void free_attachments(struct tcp *tcp, struct tcp_connection *c)
 {
     byte_queue_clear(&c->stream.out, tcp->options.pool);
     c->send_chunk = NULL;
-    tcp_congestion_forget_scoreboard(tcp, c);
+    tcp_recovery_forget_flight(tcp, c);
     if (c->reassembly != NULL) {
         tcp_reassembly_destroy(&tcp->reassembly, c->reassembly);
         c->reassembly = NULL;

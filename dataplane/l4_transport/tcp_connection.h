@@ -19,6 +19,7 @@
 #include "dataplane/base/stream.h"
 #include "dataplane/base/timer_wheel.h"
 #include "dataplane/l3_ip/net.h"
+#include "dataplane/l4_transport/tcp_congestion.h"
 #include "dataplane/l4_transport/tcp_sequence.h"
 #include "dataplane/l4_transport/tcp_state.h"
 
@@ -26,14 +27,34 @@
 #define TCP_NEVER      UINT64_MAX
 
 struct tcp_reassembly;
-struct tcp_ranges;
+struct tcp_flight;
 
-/* Loss recovery. In the two latter, bytes of [high_rxt, lost_to) that the scoreboard lacks wait for
- * retransmission. */
+/* Loss recovery: tcp_recovery.c. */
 enum tcp_recovery {
     TCP_RECOVERY_NONE,
-    TCP_RECOVERY_FAST,    /* by duplicate ACKs or SACK, until recovery_point is acknowledged */
-    TCP_RECOVERY_TIMEOUT, /* by the retransmission timer; slow start */
+    TCP_RECOVERY_FAST,    /* by RACK or duplicate ACKs, until recovery_point is acknowledged */
+    TCP_RECOVERY_TIMEOUT, /* by the retransmission timer, until the same; slow start */
+};
+
+/* What retransmit_due is for, when something is under way. */
+enum tcp_due {
+    TCP_DUE_TIMEOUT, /* RTO */
+    TCP_DUE_PROBE,   /* of the tail (RFC 8985 7) */
+    TCP_DUE_REORDER, /* text that was late then is lost (RFC 8985 6.3) */
+};
+
+/* The tail loss probe that is out. */
+enum tcp_probe {
+    TCP_PROBE_NONE,
+    TCP_PROBE_NEW,   /* new text */
+    TCP_PROBE_AGAIN, /* the last segment again */
+};
+
+/* F-RTO (RFC 5682) after a timeout: which ACK it waits for. */
+enum tcp_frto {
+    TCP_FRTO_NONE,
+    TCP_FRTO_FIRST,  /* the first segment was sent again */
+    TCP_FRTO_SECOND, /* new text goes out instead of the lost */
 };
 
 struct tcp_connection {
@@ -60,18 +81,18 @@ struct tcp_connection {
     uint8_t recovery; /* enum tcp_recovery */
 
     /* hot line 2: time, sending */
-    _Alignas(TCP_LINE_BYTES) uint64_t retransmit_due; /* RTO, probe of the tail, persist, SYN */
+    _Alignas(TCP_LINE_BYTES) uint64_t retransmit_due; /* enum tcp_due; persist, SYN */
     uint64_t last_receive_us;
     struct tcp_reassembly *reassembly;   /* NULL: nothing out of order */
-    struct tcp_ranges *scoreboard;       /* NULL: nothing SACKed */
+    struct tcp_flight *flight;           /* NULL: all that is under way left at flight_sent_us */
     const struct byte_chunk *send_chunk; /* cursor into stream.out: chunk ... */
     uint32_t send_chunk_seq;             /* ... and the sequence number of its first byte */
-    uint32_t rtt_seq;                    /* end of the segment being timed */
-    uint64_t rtt_sent_us;                /* 0: none is timed */
-    uint32_t dupacks;
+    uint32_t flight_sent_us;             /* lower half of the time */
+    uint16_t dupacks;                    /* with SACK: ACKs that told of more text */
     uint16_t rcv_segment_max; /* largest text of one segment seen: what "full-sized" means */
+    uint8_t due;              /* enum tcp_due */
+    uint8_t probe;            /* enum tcp_probe */
     bool cwnd_limited;        /* the window was what stopped the sender: only then does it grow */
-    bool probe_sent;          /* a tail loss probe is out */
     bool fin_queued;          /* close requested: FIN follows the last byte */
     bool pending;             /* on the pending list */
 
@@ -104,12 +125,19 @@ struct tcp_connection {
     uint64_t resent_us; /* when a timer last sent something again; 0: never */
     uint8_t backoff, retries, keepalive_probes;
     /* loss recovery */
-    uint32_t recovery_point, high_rxt, lost_to;
-    uint32_t rescue_nxt; /* snd_nxt when the first hole was last sent again */
-    uint32_t probe_end;
-    uint32_t cwnd_acked; /* bytes acknowledged towards the next step of congestion avoidance */
-    uint32_t undo_cwnd, undo_ssthresh, undo_ts;
-    bool undo_possible;
+    uint32_t rtt_min_us, rtt_min_second; /* the smallest round trip, and when it was seen */
+    uint32_t recovery_point, probe_end;
+    uint8_t frto; /* enum tcp_frto */
+    /* RACK's reordering window: a quarter of rtt_min_us and as much again for each step */
+    uint8_t reorder_steps, reorder_recoveries;
+    bool reordering_seen, dsack_round_open;
+    /* what a needless recovery gives back */
+    bool undo_armed, undo_by_echo, undo_timeout;
+    uint16_t undo_resent; /* segments sent again that were not reported as duplicates */
+    uint32_t undo_start, undo_cwnd, undo_ssthresh, undo_ts;
+    uint32_t dsack_round; /* snd_nxt when a duplicate was last reported */
+    union tcp_congestion_state congestion;
+    struct tcp_slow_start slow_start;
     /* RFC 5961: challenge ACKs of this second */
     uint64_t challenge_window_us;
     uint32_t challenge_count, challenge_max;
@@ -122,9 +150,9 @@ static_assert(offsetof(struct tcp_connection, retransmit_due) -
                   TCP_LINE_BYTES,
               "sequence variables are one cache line");
 static_assert(offsetof(struct tcp_connection, timer) -
-                      offsetof(struct tcp_connection, retransmit_due) <=
-                  2 * TCP_LINE_BYTES,
-              "time and sending stay within two lines");
+                      offsetof(struct tcp_connection, retransmit_due) ==
+                  TCP_LINE_BYTES,
+              "time and sending are one cache line");
 
 static inline struct tcp_connection *tcp_connection_of_stream(struct stream *stream)
 {

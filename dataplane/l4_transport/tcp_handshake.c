@@ -48,8 +48,7 @@ static void init_sending(struct tcp *tcp, struct tcp_connection *c, const struct
                                                  PURPOSE_TIMESTAMP);
     c->offered_mss = clamp_mss(c->interface->mtu - (uint32_t)headers_bytes(c), TCP_MSS_DEFAULT / 2);
     c->peer_mss = TCP_MSS_DEFAULT;
-    c->rtt_seq = c->snd_nxt;
-    c->rtt_sent_us = now->mono_us;
+    c->flight_sent_us = (uint32_t)now->mono_us;
 }
 
 /* What the peer's SYN offers; what it does not offer is not used (RFC 7323 1.3, 2.2). An MSS of 0
@@ -121,7 +120,7 @@ static void step_over(struct tcp_connection *c, const struct tcp_connection *bef
     if (before != NULL && !seq_before(before->snd_nxt, c->iss)) {
         c->iss = before->snd_nxt + UINT16_MAX + 2;
         c->snd_una = c->iss;
-        c->snd_nxt = c->rtt_seq = c->iss + 1;
+        c->snd_nxt = c->iss + 1;
     }
 }
 
@@ -180,7 +179,6 @@ void tcp_establish(struct tcp *tcp, struct tcp_connection *c, const struct tcp_s
     tcp_measure_round_trip(tcp, c, segment, now);
     bool lost_syn = c->retries > 0;
     c->snd_una = c->iss + 1;
-    c->rtt_sent_us = 0;
     c->retries = c->backoff = 0;
     c->retransmit_due = TCP_NEVER;
     if (c->srtt_us == 0) {

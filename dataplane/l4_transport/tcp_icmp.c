@@ -17,7 +17,8 @@ static bool quotes_text_in_flight(const struct tcp_connection *c, uint32_t seque
 
 /* What is in flight was too large for the path: all of it goes again in smaller segments, and the
  * window stays as it is, for this is no sign of congestion. */
-static void lower_path_mtu(struct tcp *tcp, struct tcp_connection *c, uint16_t mtu)
+static void lower_path_mtu(struct tcp *tcp, struct tcp_connection *c, uint16_t mtu,
+                           const struct instant *now)
 {
     mtu = mtu < TCP_PATH_MTU_MIN ? TCP_PATH_MTU_MIN : mtu;
     if (mtu >= c->path_mtu) {
@@ -28,18 +29,11 @@ static void lower_path_mtu(struct tcp *tcp, struct tcp_connection *c, uint16_t m
     if (c->state < TCP_ESTABLISHED) {
         return;
     }
-    if (c->recovery == TCP_RECOVERY_NONE) {
-        c->recovery = TCP_RECOVERY_TIMEOUT;
-        c->recovery_point = c->snd_nxt;
-        c->ssthresh = c->cwnd;
-    }
-    c->high_rxt = c->snd_una;
-    c->lost_to = c->snd_nxt;
-    c->rtt_sent_us = 0;
-    stream_mark_dirty(&c->stream);
+    tcp_recovery_resend_all(tcp, c, now);
 }
 
-static void take_notice(struct tcp *tcp, const struct icmp_notice *notice)
+static void take_notice(struct tcp *tcp, const struct icmp_notice *notice,
+                        const struct instant *now)
 {
     uint64_t hash = tcp_table_hash(&notice->local.address, notice->local.port,
                                    &notice->peer.address, notice->peer.port);
@@ -51,20 +45,20 @@ static void take_notice(struct tcp *tcp, const struct icmp_notice *notice)
         return;
     }
     if (notice->code == ICMP_FRAG_NEEDED) {
-        lower_path_mtu(tcp, c, notice->mtu);
+        lower_path_mtu(tcp, c, notice->mtu, now);
     } else if (c->state == TCP_SYN_SENT &&
                (notice->code == ICMP_PORT_UNREACH || notice->code == ICMP_PROT_UNREACH)) {
         tcp_connection_end(tcp, c, NULL);
     }
 }
 
-void tcp_take_icmp_notices(struct tcp *tcp)
+void tcp_take_icmp_notices(struct tcp *tcp, const struct instant *now)
 {
     struct icmp_notice notices[NOTICES_AT_ONCE];
     uint32_t count = net_take_icmp_notices(tcp->net, notices, NOTICES_AT_ONCE);
     for (uint32_t i = 0; i < count; i++) {
         if (notices[i].protocol == IPPROTO_TCP) {
-            take_notice(tcp, &notices[i]);
+            take_notice(tcp, &notices[i], now);
         }
     }
 }

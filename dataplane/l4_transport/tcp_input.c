@@ -119,7 +119,6 @@ static bool leaves_fast_path(const struct tcp_connection *c, struct tcp_segment 
     reasons |= segment->text == NULL;
     reasons |= c->reassembly != NULL;
     reasons |= c->recovery != TCP_RECOVERY_NONE;
-    reasons |= c->scoreboard != NULL;
     reasons |= c->detached;
     reasons |= c->peer_fin_seen;
     reasons |= !options_are_predicted(c, segment);
@@ -210,7 +209,7 @@ static void input_stages(struct tcp *tcp, struct ip_datagram *datagrams, uint32_
 void tcp_input_batch(struct tcp *tcp, struct ip_datagram *datagrams, uint32_t count,
                      const struct instant *now, struct tcp_events *events)
 {
-    tcp_take_icmp_notices(tcp);
+    tcp_take_icmp_notices(tcp, now);
     for (uint32_t at = 0; at < count; at += TCP_INPUT_STAGE) {
         uint32_t part = count - at < TCP_INPUT_STAGE ? count - at : TCP_INPUT_STAGE;
         input_stages(tcp, datagrams + at, part, now, events);

@@ -7,7 +7,8 @@
  *   tcp_handshake.c    SYN in, SYN and SYN,ACK out
  *   tcp_receive.c      text and FIN of the peer: delivery, reassembly, what to acknowledge
  *   tcp_acknowledge.c  what the peer's ACK says: consumption, round-trip time, windows
- *   tcp_congestion.c   windows and loss
+ *   tcp_recovery.c     loss: found, sent again, undone; tcp_flight.c: what is under way
+ *   tcp_congestion.c   the window's growth; tcp_cubic.c, tcp_newreno.c: the algorithms
  *   tcp_output.c       what to send and when
  *   tcp_compose.c      a segment as bytes
  *   tcp_timer.c        everything that time brings
@@ -20,9 +21,9 @@
 #include "dataplane/base/hash.h"
 #include "dataplane/l4_transport/tcp.h"
 #include "dataplane/l4_transport/tcp_connection.h"
+#include "dataplane/l4_transport/tcp_flight.h"
 #include "dataplane/l4_transport/tcp_options.h"
 #include "dataplane/l4_transport/tcp_pool.h"
-#include "dataplane/l4_transport/tcp_ranges.h"
 #include "dataplane/l4_transport/tcp_reassembly.h"
 #include "dataplane/l4_transport/tcp_secret.h"
 #include "dataplane/l4_transport/tcp_table.h"
@@ -34,6 +35,7 @@
 #define TCP_IPV6_HEADERS_BYTES  60U
 #define TCP_PATH_MTU_MIN        552U
 #define TCP_DUPLICATE_THRESHOLD 3U
+#define TCP_WINDOW_BYTES_MAX    (1U << 30)
 #define TCP_RTO_INITIAL_US      1000000U
 #define TCP_RTO_MAX_US          60000000U
 #define TCP_RETRIES_MAX         15U
@@ -86,7 +88,9 @@ struct tcp {
     struct stream_list dirty;
     struct tcp_table table;
     struct timer_wheel wheel;
-    struct tcp_pool connections, scoreboards;
+    struct tcp_pool connections;
+    struct tcp_flight_pools flights;
+    const struct tcp_congestion_control *congestion;
     struct tcp_reassembly_budget reassembly;
     struct tcp_secret secret;
     uint64_t random_state;
@@ -192,34 +196,62 @@ void tcp_hold_packet(struct tcp *tcp, struct ip_datagram *datagram);
 void tcp_process_ack(struct tcp *tcp, struct tcp_connection *c, const struct tcp_segment *segment,
                      const struct instant *now, struct tcp_events *events);
 void tcp_rtt_sample(struct tcp_connection *c, uint32_t rtt_us, uint32_t rto_min_us);
-/* The ACK acknowledges something new. */
+/* The ACK of our SYN. */
 void tcp_measure_round_trip(struct tcp *tcp, struct tcp_connection *c,
                             const struct tcp_segment *segment, const struct instant *now);
 
 void tcp_congestion_init(struct tcp_connection *c);
-void tcp_congestion_restart_idle(struct tcp_connection *c);
-void tcp_congestion_on_ack(struct tcp_connection *c, uint32_t acked);
-void tcp_congestion_note_sack(struct tcp *tcp, struct tcp_connection *c,
-                              const struct tcp_segment *segment, const struct instant *now);
-void tcp_congestion_on_duplicate(struct tcp *tcp, struct tcp_connection *c,
-                                 const struct instant *now);
-/* After SND.UNA moved. */
-void tcp_congestion_on_progress(struct tcp *tcp, struct tcp_connection *c, uint32_t acked,
-                                const struct tcp_segment *segment);
-void tcp_congestion_on_timeout(struct tcp *tcp, struct tcp_connection *c,
+void tcp_congestion_restart_idle(const struct tcp *tcp, struct tcp_connection *c);
+/* A round trip was measured. */
+void tcp_congestion_note_rtt(struct tcp_connection *c, uint32_t rtt_us);
+/* `acked` bytes were acknowledged, outside of fast recovery. */
+void tcp_congestion_grow(const struct tcp *tcp, struct tcp_connection *c, uint32_t acked,
+                         const struct instant *now);
+
+/* ---- tcp_recovery.c ----------------------------------------------------------------------------
+ */
+
+/* An ACK, first: what it delivers, before SND.UNA moves. */
+void tcp_recovery_take_ack(struct tcp *tcp, struct tcp_connection *c,
+                           const struct tcp_segment *segment, struct tcp_flight_news *news);
+/* Then, after SND.UNA has moved by `acked`: losses, windows, states. `duplicate`: RFC 5681 section
+ * 2. Returns the time until text that is late counts as lost; 0: none is late. */
+uint32_t tcp_recovery_on_ack(struct tcp *tcp, struct tcp_connection *c,
+                             const struct tcp_segment *segment, const struct tcp_flight_news *news,
+                             uint32_t acked, bool duplicate, const struct instant *now);
+/* The same where the whole flight is plain: no loss, no report, no probe. `c->retries` is still
+ * that of before. */
+void tcp_recovery_on_plain_ack(struct tcp *tcp, struct tcp_connection *c, uint32_t acked,
                                const struct instant *now);
-void tcp_congestion_forget_scoreboard(struct tcp *tcp, struct tcp_connection *c);
-/* Estimate of the bytes in the network (RFC 6675). */
+/* That time is over. Returns the same. */
+uint32_t tcp_recovery_on_reorder_timer(struct tcp *tcp, struct tcp_connection *c,
+                                       const struct instant *now);
+/* The retransmission timer has run out: everything is lost, slow start. */
+void tcp_recovery_on_timeout(struct tcp *tcp, struct tcp_connection *c, const struct instant *now);
+/* Everything goes again, for another reason than congestion. */
+void tcp_recovery_resend_all(struct tcp *tcp, struct tcp_connection *c, const struct instant *now);
+/* New text left, from SND.NXT (which has not moved yet) to `end`; text was sent again. */
+void tcp_recovery_on_sent(struct tcp *tcp, struct tcp_connection *c, uint32_t end,
+                          const struct instant *now);
+void tcp_recovery_on_resent(struct tcp *tcp, struct tcp_connection *c, uint32_t start, uint32_t end,
+                            const struct instant *now);
+/* Whether new text may be sent: its time has a place. */
+bool tcp_recovery_has_room(struct tcp *tcp, struct tcp_connection *c);
+/* PRR for `delivered` bytes. */
+void tcp_recovery_reduce(struct tcp_connection *c, uint32_t delivered, bool safe);
+uint32_t tcp_reorder_window_us(const struct tcp_connection *c);
+void tcp_recovery_forget_flight(struct tcp *tcp, struct tcp_connection *c);
+/* Bytes in the network, as far as one can know; bytes to be sent again. */
 uint32_t tcp_pipe_bytes(const struct tcp_connection *c);
+uint32_t tcp_lost_bytes(const struct tcp_connection *c);
 
 /* ---- tcp_output.c, tcp_compose.c --------------------------------------------------------------
  */
 
 /* Retransmissions, new text, FIN: what the windows allow. */
 void tcp_transmit(struct tcp *tcp, struct tcp_connection *c, const struct instant *now);
-/* Sends again from SND.UNA on, or the last segment: one segment, whatever the windows say. */
-bool tcp_retransmit_at(struct tcp *tcp, struct tcp_connection *c, uint32_t seq, uint32_t limit,
-                       const struct instant *now);
+/* The first lost segment, whatever the windows say. */
+void tcp_resend_first(struct tcp *tcp, struct tcp_connection *c, const struct instant *now);
 /* Tail loss probe: new text if there is some, else the last segment. */
 void tcp_send_probe(struct tcp *tcp, struct tcp_connection *c, const struct instant *now);
 /* Everything that is due for one connection. */
@@ -244,10 +276,12 @@ uint64_t tcp_pseudo_header_sum(const struct address *source, const struct addres
  */
 
 void tcp_arm_retransmit(struct tcp *tcp, struct tcp_connection *c, const struct instant *now);
+void tcp_arm_reorder(struct tcp *tcp, struct tcp_connection *c, uint32_t wait_us,
+                     const struct instant *now);
 void tcp_arm_persist(struct tcp *tcp, struct tcp_connection *c, const struct instant *now);
 void tcp_arm_delayed_ack(struct tcp *tcp, struct tcp_connection *c, const struct instant *now);
 void tcp_arm_idle(struct tcp *tcp, struct tcp_connection *c, const struct instant *now);
 uint32_t tcp_rto_us(const struct tcp_connection *c);
-void tcp_take_icmp_notices(struct tcp *tcp);
+void tcp_take_icmp_notices(struct tcp *tcp, const struct instant *now);
 
 #endif

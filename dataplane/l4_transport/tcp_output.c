@@ -16,18 +16,8 @@ static bool fin_is_in_flight(const struct tcp_connection *c)
     return tcp_state_fin_sent((enum tcp_state)c->state);
 }
 
-/* RFC 6298: one segment at a time is timed, and none while text is being sent again. */
-static void start_timing(struct tcp_connection *c, uint32_t end, const struct instant *now)
-{
-    if (c->rtt_sent_us == 0 && c->recovery == TCP_RECOVERY_NONE) {
-        c->rtt_seq = end;
-        c->rtt_sent_us = now->mono_us;
-    }
-}
-
 static void fin_left(struct tcp *tcp, struct tcp_connection *c)
 {
-    c->snd_nxt++;
     tcp_set_state(tcp, c, c->state == TCP_CLOSE_WAIT ? TCP_LAST_ACK : TCP_FIN_WAIT_1);
 }
 
@@ -45,12 +35,16 @@ static bool send_new(struct tcp *tcp, struct tcp_connection *c, uint32_t text_by
     bool last = text_bytes == unsent_bytes(c);
     bool fin = last && c->fin_queued;
     uint8_t flags = (uint8_t)((last && text_bytes > 0 ? TCP_PSH : 0) | (fin ? TCP_FIN : 0));
+    if (!tcp_recovery_has_room(tcp, c)) {
+        return false; /* the next ACK makes some */
+    }
     if (!tcp_send_segment(tcp, c, c->snd_nxt, text_bytes, flags, now)) {
         stream_mark_dirty(&c->stream);
         return false;
     }
-    c->snd_nxt += text_bytes;
-    start_timing(c, c->snd_nxt, now);
+    uint32_t end = c->snd_nxt + text_bytes + fin;
+    tcp_recovery_on_sent(tcp, c, end, now);
+    c->snd_nxt = end;
     if (fin) {
         fin_left(tcp, c);
     }
@@ -115,57 +109,43 @@ static uint32_t send_again(struct tcp *tcp, struct tcp_connection *c, uint32_t s
     if ((text == 0 && !fin) || !tcp_send_segment(tcp, c, seq, text, flags, now)) {
         return 0;
     }
+    uint32_t bytes = text + (fin ? 1U : 0U);
     metric_add(tcp->metrics, METRIC_TCP_RETRANSMITS, 1);
-    c->rtt_sent_us = 0;
-    return text + (fin ? 1U : 0U);
+    tcp_recovery_on_resent(tcp, c, seq, seq + bytes, now);
+    return bytes;
 }
 
-bool tcp_retransmit_at(struct tcp *tcp, struct tcp_connection *c, uint32_t seq, uint32_t limit,
-                       const struct instant *now)
-{
-    return send_again(tcp, c, seq, limit, now) > 0;
-}
-
-/* The next hole that counts as lost. */
-static bool next_hole(const struct tcp_connection *c, uint32_t *start, uint32_t *end)
-{
-    if (!seq_before(c->high_rxt, c->lost_to)) {
-        return false;
-    }
-    if (c->scoreboard != NULL) {
-        return tcp_ranges_gap(c->scoreboard, c->high_rxt, c->lost_to, start, end);
-    }
-    *start = c->high_rxt;
-    *end = c->lost_to;
-    return true;
-}
-
+/* Returns what was sent. */
 static uint32_t send_lost_text(struct tcp *tcp, struct tcp_connection *c, uint32_t pipe,
                                const struct instant *now)
 {
-    uint32_t start, end;
-    while (next_hole(c, &start, &end)) {
-        /* The first hole is sent again at once, whatever the window (RFC 5681 3.2 step 3). */
-        if (start != c->snd_una && pipe + c->snd_mss > c->cwnd) {
-            return pipe;
+    uint32_t start = c->snd_una, end, total = 0;
+    while (c->flight != NULL && tcp_flight_next_lost(c->flight, start, &start, &end)) {
+        uint32_t size = end - start < c->snd_mss ? end - start : c->snd_mss;
+        if (pipe > 0 && pipe + size > c->cwnd) {
+            break;
         }
-        if (transmit_array_is_full(c)) {
-            stream_mark_dirty(&c->stream);
-            return pipe;
-        }
-        uint32_t sent = send_again(tcp, c, start, end, now);
+        uint32_t sent = transmit_array_is_full(c) ? 0 : send_again(tcp, c, start, end, now);
         if (sent == 0) {
             stream_mark_dirty(&c->stream);
-            return pipe;
+            break;
         }
-        if (start == c->snd_una) {
-            c->rescue_nxt = c->snd_nxt;
-        }
-        c->high_rxt = start + sent;
+        start += sent;
         pipe += sent;
+        total += sent;
     }
-    c->high_rxt = seq_max(c->high_rxt, c->lost_to);
-    return pipe;
+    return total;
+}
+
+void tcp_resend_first(struct tcp *tcp, struct tcp_connection *c, const struct instant *now)
+{
+    uint32_t start = c->snd_una, end = c->snd_nxt;
+    if (c->flight != NULL && !tcp_flight_next_lost(c->flight, start, &start, &end)) {
+        return;
+    }
+    if (transmit_array_is_full(c) || send_again(tcp, c, start, end, now) == 0) {
+        stream_mark_dirty(&c->stream);
+    }
 }
 
 /* Nothing in flight, text waiting, no window: only a probe can find out when it opens. */
@@ -174,21 +154,33 @@ static bool must_persist(const struct tcp_connection *c)
     return tcp_flight_bytes(c) == 0 && unsent_bytes(c) > 0;
 }
 
+/* F-RTO lets new text go first; when there is none, or no room for it, the lost. */
+static void send_text(struct tcp *tcp, struct tcp_connection *c, const struct instant *now)
+{
+    uint32_t pipe = tcp_pipe_bytes(c), nxt_before = c->snd_nxt, sent = 0;
+    if (c->frto == TCP_FRTO_SECOND) {
+        send_new_text(tcp, c, pipe, now);
+        if (c->snd_nxt != nxt_before || seq_before(c->recovery_point, c->snd_nxt)) {
+            return;
+        }
+        c->frto = TCP_FRTO_NONE;
+    }
+    sent = send_lost_text(tcp, c, pipe, now);
+    if (tcp_lost_bytes(c) == 0) {
+        send_new_text(tcp, c, pipe + sent, now);
+    }
+    if (c->recovery == TCP_RECOVERY_FAST) {
+        c->flight->prr_sent += sent + (c->snd_nxt - nxt_before);
+    }
+}
+
 void tcp_transmit(struct tcp *tcp, struct tcp_connection *c, const struct instant *now)
 {
-    uint32_t flight_before = tcp_flight_bytes(c);
+    uint32_t flight_before = tcp_flight_bytes(c), nxt_before = c->snd_nxt;
     if (flight_before == 0 && c->last_send_us + tcp_rto_us(c) < now->mono_us) {
-        tcp_congestion_restart_idle(c);
+        tcp_congestion_restart_idle(tcp, c);
     }
-    uint32_t nxt_before = c->snd_nxt;
-    uint32_t pipe = tcp_pipe_bytes(c);
-    uint32_t pipe_before = pipe;
-    if (c->recovery != TCP_RECOVERY_NONE) {
-        pipe = send_lost_text(tcp, c, pipe, now);
-    }
-    if (!seq_before(c->high_rxt, c->lost_to)) {
-        send_new_text(tcp, c, pipe, now);
-    }
+    send_text(tcp, c, now);
     if (c->fin_queued && tcp_state_sends((enum tcp_state)c->state) && unsent_bytes(c) == 0) {
         send_new(tcp, c, 0, now);
     }
@@ -197,7 +189,7 @@ void tcp_transmit(struct tcp *tcp, struct tcp_connection *c, const struct instan
             tcp_arm_persist(tcp, c, now);
         }
     } else if (tcp_flight_bytes(c) > 0 && (c->retransmit_due == TCP_NEVER || flight_before == 0 ||
-                                           c->snd_nxt != nxt_before || pipe != pipe_before)) {
+                                           (c->snd_nxt != nxt_before && c->due == TCP_DUE_PROBE))) {
         tcp_arm_retransmit(tcp, c, now);
     }
 }
@@ -209,12 +201,13 @@ void tcp_send_probe(struct tcp *tcp, struct tcp_connection *c, const struct inst
     uint32_t size = allowed_by_window(c, unsent < c->snd_mss ? unsent : c->snd_mss);
     if (unsent > 0 && size > 0) {
         send_new(tcp, c, size, now);
+        c->probe = TCP_PROBE_NEW;
     } else {
         uint32_t flight = tcp_flight_bytes(c);
         uint32_t back = flight < c->snd_mss ? flight : c->snd_mss;
         send_again(tcp, c, c->snd_nxt - back, c->snd_nxt, now);
+        c->probe = TCP_PROBE_AGAIN;
     }
-    c->probe_sent = true;
     c->probe_end = c->snd_nxt;
 }
 

@@ -29,18 +29,33 @@ static uint64_t probe_timeout_us(const struct tcp *tcp, const struct tcp_connect
 static bool probe_is_useful(const struct tcp_connection *c)
 {
     return c->sack_enabled && c->srtt_us != 0 && c->recovery == TCP_RECOVERY_NONE &&
-           !c->probe_sent && c->retries == 0 && c->state >= TCP_ESTABLISHED;
+           c->probe == TCP_PROBE_NONE && c->retries == 0 && c->state >= TCP_ESTABLISHED &&
+           (c->flight == NULL || c->flight->sacked_bytes == 0);
 }
 
 void tcp_arm_retransmit(struct tcp *tcp, struct tcp_connection *c, const struct instant *now)
 {
     uint64_t timeout = tcp_rto_us(c);
+    c->due = TCP_DUE_TIMEOUT;
     if (probe_is_useful(c)) {
         uint64_t probe = probe_timeout_us(tcp, c);
         timeout = probe < timeout ? probe : timeout;
+        c->due = TCP_DUE_PROBE;
     }
     c->retransmit_due = now->mono_us + timeout;
     tcp_arm_timer(tcp, c);
+}
+
+/* Takes the place of a probe, and of a timeout that is farther away. */
+void tcp_arm_reorder(struct tcp *tcp, struct tcp_connection *c, uint32_t wait_us,
+                     const struct instant *now)
+{
+    uint64_t due = now->mono_us + wait_us;
+    if (c->due != TCP_DUE_TIMEOUT || due < c->retransmit_due) {
+        c->due = TCP_DUE_REORDER;
+        c->retransmit_due = due;
+        tcp_arm_timer(tcp, c);
+    }
 }
 
 void tcp_arm_persist(struct tcp *tcp, struct tcp_connection *c, const struct instant *now)
@@ -89,7 +104,6 @@ static void retransmit_handshake(struct tcp *tcp, struct tcp_connection *c,
     }
     c->retries++;
     c->backoff++;
-    c->rtt_sent_us = 0;
     c->resent_us = now->mono_us;
     metric_add(tcp->metrics, METRIC_TCP_RETRANSMITS, 1);
     tcp_send_syn(tcp, c, now);
@@ -121,9 +135,26 @@ static void on_retransmission_timeout(struct tcp *tcp, struct tcp_connection *c,
     c->resent_us = now->mono_us;
     c->retries++;
     c->backoff = c->backoff < 16 ? c->backoff + 1 : 16;
-    tcp_congestion_on_timeout(tcp, c, now);
+    tcp_recovery_on_timeout(tcp, c, now);
+    tcp_resend_first(tcp, c, now);
+    tcp_arm_retransmit(tcp, c, now);
+}
+
+static void on_probe_due(struct tcp *tcp, struct tcp_connection *c, const struct instant *now)
+{
+    c->resent_us = now->mono_us;
+    tcp_send_probe(tcp, c, now);
+    tcp_arm_retransmit(tcp, c, now);
+}
+
+static void on_reorder_due(struct tcp *tcp, struct tcp_connection *c, const struct instant *now)
+{
+    uint32_t wait_us = tcp_recovery_on_reorder_timer(tcp, c, now);
     tcp_transmit(tcp, c, now);
-    c->retransmit_due = now->mono_us + tcp_rto_us(c);
+    tcp_arm_retransmit(tcp, c, now);
+    if (wait_us > 0) {
+        tcp_arm_reorder(tcp, c, wait_us, now);
+    }
 }
 
 static void on_retransmit_due(struct tcp *tcp, struct tcp_connection *c, const struct instant *now,
@@ -138,10 +169,10 @@ static void on_retransmit_due(struct tcp *tcp, struct tcp_connection *c, const s
         if (c->stream.out.size > 0) {
             probe_window(tcp, c, now);
         }
-    } else if (probe_is_useful(c)) {
-        c->resent_us = now->mono_us;
-        tcp_send_probe(tcp, c, now);
-        c->retransmit_due = now->mono_us + tcp_rto_us(c);
+    } else if (c->due == TCP_DUE_PROBE) {
+        on_probe_due(tcp, c, now);
+    } else if (c->due == TCP_DUE_REORDER) {
+        on_reorder_due(tcp, c, now);
     } else {
         on_retransmission_timeout(tcp, c, now);
     }

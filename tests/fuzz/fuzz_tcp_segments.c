@@ -386,6 +386,26 @@ static void check_timers(const struct conversation *v, const struct tcp_connecti
     CHECK(due == TCP_NEVER || (timer_is_armed(&c->timer) && c->timer.due_us <= due));
 }
 
+/* The flight is all that is under way, and its books are right. */
+static void check_flight(const struct tcp_connection *c)
+{
+    const struct tcp_flight *flight = c->flight;
+    if (flight == NULL) {
+        return;
+    }
+    uint32_t at = c->snd_una, sacked = 0, lost = 0;
+    CHECK(tcp_flight_bytes(c) > 0 && flight->start == c->snd_una);
+    CHECK(flight->first + flight->count <= flight->room && flight->count > 0);
+    for (uint32_t i = 0; i < flight->count; i++) {
+        const struct tcp_flight_range *range = &flight->ranges[flight->first + i];
+        CHECK(seq_before(at, range->end));
+        sacked += range->fate & TCP_FLIGHT_SACKED ? range->end - at : 0;
+        lost += range->fate & TCP_FLIGHT_LOST ? range->end - at : 0;
+        at = range->end;
+    }
+    CHECK(at == c->snd_nxt && sacked == flight->sacked_bytes && lost == flight->lost_bytes);
+}
+
 static void check_connection(const struct conversation *v)
 {
     const struct tcp *tcp = v->b->host.tcp;
@@ -405,6 +425,7 @@ static void check_connection(const struct conversation *v)
     CHECK(c->stream.unread_bytes <= tcp->options.receive_buffer_bytes_max);
     CHECK(c->cwnd >= SEGMENT_BYTES_MIN - TCP_TIMESTAMPS_BYTES || c->state < TCP_ESTABLISHED);
     CHECK(c->detached || v->stream == NULL || v->stream == &c->stream);
+    check_flight(c);
     check_timers(v, c);
 }
 

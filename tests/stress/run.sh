@@ -8,7 +8,7 @@ build=$1
 for seed in 101 102 103; do
     SEED=$seed REQUESTS=1000000 "$build/tests/model/appliance_model_test"
 done
-SEED=1 COUNT=2000 "$build/tests/model/tcp_model_test"
+SEED=1 COUNT=10000 "$build/tests/model/tcp_model_test"
 SEED=1 COUNT=200 "$build/tests/model/tcp_request_test"
 # What the build's configuration does not have yet it skips, and says so.
 /usr/bin/python3 tests/history/history.py --build "$build" --workers 1,2,4 --modes plain --operations 1000000
