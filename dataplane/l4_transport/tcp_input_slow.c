@@ -254,20 +254,44 @@ static bool listens(const struct tcp *tcp, const struct tcp_segment *segment, ui
     return tcp_find_listener(tcp, segment->local_port, listener);
 }
 
+static void parse_options(struct tcp_segment *segment)
+{
+    struct slice options =
+        slice_of(segment->header + TCP_HEADER_BYTES, segment->header_bytes - TCP_HEADER_BYTES);
+    tcp_options_parse(options, &segment->options);
+}
+
+/* Without a cookie on its way, an ACK to a listener is nothing but a stray one. */
+static bool may_bear_cookie(const struct tcp *tcp, const struct tcp_segment *segment,
+                            const struct instant *now)
+{
+    return (segment->flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_ACK &&
+           tcp_cookies_in_use(&tcp->cookies, now->mono_us);
+}
+
 /* RFC 9293 3.10.7.1 and 3.10.7.2. */
-void tcp_input_unconnected(struct tcp *tcp, struct tcp_segment *segment, const struct instant *now)
+void tcp_input_unconnected(struct tcp *tcp, struct tcp_segment *segment, const struct instant *now,
+                           struct tcp_events *events)
 {
     uint32_t listener;
     uint8_t kind = segment->flags & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN);
     bool listening = listens(tcp, segment, &listener);
     if (listening && kind == TCP_SYN) {
-        struct slice options =
-            slice_of(segment->header + TCP_HEADER_BYTES, segment->header_bytes - TCP_HEADER_BYTES);
-        tcp_options_parse(options, &segment->options);
+        parse_options(segment);
         tcp_accept_syn(tcp, segment, listener, NULL, now);
         return;
     }
-    metric_add(tcp->metrics, METRIC_TCP_DROP_UNCONNECTED, 1);
+    if (listening && may_bear_cookie(tcp, segment, now)) {
+        parse_options(segment);
+        struct tcp_connection *c = tcp_accept_cookie(tcp, segment, listener, now);
+        if (c != NULL) {
+            tcp_input_slow(tcp, c, segment, now, events);
+            return;
+        }
+        metric_add(tcp->metrics, METRIC_TCP_DROP_COOKIE, 1);
+    } else {
+        metric_add(tcp->metrics, METRIC_TCP_DROP_UNCONNECTED, 1);
+    }
     bool answered = !listening || (segment->flags & TCP_ACK);
     if (answered && !(segment->flags & TCP_RST)) {
         tcp_send_reset_reply(tcp, segment);
@@ -305,9 +329,7 @@ static void note_alive(struct tcp_connection *c, const struct tcp_segment *segme
 void tcp_input_slow(struct tcp *tcp, struct tcp_connection *c, struct tcp_segment *segment,
                     const struct instant *now, struct tcp_events *events)
 {
-    struct slice options =
-        slice_of(segment->header + TCP_HEADER_BYTES, segment->header_bytes - TCP_HEADER_BYTES);
-    tcp_options_parse(options, &segment->options);
+    parse_options(segment);
     if (c->state == TCP_SYN_SENT) {
         tcp_input_syn_sent(tcp, c, segment, now, events);
         return;
