@@ -25,7 +25,11 @@ def printed(program, arguments):
     return subprocess.run([program, *arguments], check=True, capture_output=True, text=True).stdout
 
 
-# Between these lines of docs/support.md stands what a script of ours prints.
+# These hold parts that scripts of ours print.
+FILLED = ["docs/support.md", "docs/tcp_conformance.md"]
+
+
+# Between these lines of such a document stands what a script of ours prints.
 PART = re.compile(r"(<!-- from: (\S+) (\S+) -->\n).*?(<!-- end -->\n)", re.S)
 
 
@@ -48,7 +52,7 @@ def report_stale(name, committed, current):
 def main():
     program, write = sys.argv[1], "--write" in sys.argv[2:]
     good = True
-    for name in [*PRINTED, "docs/support.md"]:
+    for name in [*PRINTED, *FILLED]:
         path = ROOT / name
         committed = path.read_text() if path.exists() else ""
         current = printed(program, PRINTED[name]) if name in PRINTED else fill_parts(committed)

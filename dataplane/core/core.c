@@ -85,15 +85,43 @@ static int open_sockets(struct core *core, struct config_error *error)
 
 /* ---- the stack ------------------------------------------------------------------------------- */
 
+/* A seed that was given is for tests and replays; otherwise nobody's numbers tell another's. */
+static uint64_t seed_or_random(uint64_t seed)
+{
+    return seed != 0 ? seed : random_seed();
+}
+
+static void fill_tcp_options(struct core *core, struct tcp_options *options)
+{
+    const struct config *config = core->config;
+    uint64_t seed = core->options.seed;
+    tcp_default_options(options);
+    options->net = core->net;
+    options->pool = &core->bytes;
+    options->metrics = core->metrics;
+    options->access = core->options.access;
+    options->keepalive_s = (uint32_t)config->tcp_keepalive;
+    options->rto_min_ms = (uint32_t)config->tcp_rto_min;
+    options->congestion = config->tcp_congestion_control == TCP_CONTROL_NEWRENO
+                              ? TCP_CONGESTION_NEWRENO
+                              : TCP_CONGESTION_CUBIC;
+    options->half_open_max = (uint32_t)config->tcp_max_syn_backlog;
+    options->time_wait_max = (uint32_t)config->tcp_max_tw_buckets;
+    options->orphans_max = (uint32_t)config->tcp_max_orphans;
+    options->segment_bytes_min = (uint32_t)config->tcp_min_snd_mss;
+    options->seed = seed_or_random(seed);
+    options->seed_more = seed_or_random(seed);
+}
+
 static int create_stack(struct core *core, struct config_error *error)
 {
     const struct core_options *options = &core->options;
     if (options->link_count == 0) {
         return 0;
     }
-    uint64_t seed = options->seed != 0 ? options->seed : random_seed();
+    uint64_t seed = options->seed;
     struct net_options net_options = {
-        .pool = options->pool, .metrics = core->metrics, .seed = seed};
+        .pool = options->pool, .metrics = core->metrics, .seed = seed_or_random(seed)};
     core->net = net_create(&net_options);
     core->interfaces = calloc(options->link_count, sizeof(struct net_interface *));
     core->links = calloc(options->link_count, sizeof(struct core_link));
@@ -107,21 +135,13 @@ static int create_stack(struct core *core, struct config_error *error)
     }
 
     struct tcp_options tcp_options;
-    tcp_default_options(&tcp_options);
-    tcp_options.net = core->net;
-    tcp_options.pool = &core->bytes;
-    tcp_options.metrics = core->metrics;
-    tcp_options.keepalive_s = (uint32_t)core->config->tcp_keepalive;
-    tcp_options.rto_min_ms = (uint32_t)core->config->tcp_rto_min;
-    tcp_options.congestion = core->config->tcp_congestion_control == TCP_CONTROL_NEWRENO
-                                 ? TCP_CONGESTION_NEWRENO
-                                 : TCP_CONGESTION_CUBIC;
-    tcp_options.seed = seed ^ 0x5DEECE66DU;
+    fill_tcp_options(core, &tcp_options);
     core->tcp = tcp_create(&tcp_options);
     core->udp = udp_create(core->net, core->metrics);
     if (core->tcp == NULL || core->udp == NULL) {
         return fail(error, "network stack", -ENOMEM);
     }
+    udp_set_access(core->udp, core->options.access);
     return 0;
 }
 
@@ -172,6 +192,7 @@ static int create_sockets(struct core *core, struct config_error *error)
     struct socket_options options = {
         .pool = &core->bytes,
         .metrics = core->metrics,
+        .access = core->options.access,
         .backlog = (uint32_t)core->config->tcp_backlog,
         .keepalive_s = (uint32_t)core->config->tcp_keepalive,
         .hands_out_unix = core->options.worker_count > 1,

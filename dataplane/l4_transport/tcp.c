@@ -11,6 +11,7 @@
 #define PORT_COUNT         28232U
 #define PORT_TRIES         64U
 #define PURPOSE_PORT       3U
+#define PURPOSE_CHOICES    6U
 #define CONNECTIONS_A_SLAB 64U
 
 void tcp_default_options(struct tcp_options *options)
@@ -25,6 +26,7 @@ void tcp_default_options(struct tcp_options *options)
         .time_wait_ms = 60000,
         .delayed_ack_ms = 40,
         .time_wait_max = 16384,
+        .orphans_max = 8192,
         .linger_ms = 60000,
         .segment_bytes_min = 48,
         .reassembly_bytes_max = 64ULL << 20,
@@ -53,6 +55,15 @@ static void bound_options(struct tcp_options *o)
     o->segment_bytes_min = o->segment_bytes_min > 536 ? 536 : o->segment_bytes_min;
 }
 
+/* Choices that a peer can watch tell nothing about the keys: they come from a key of their own. */
+static void init_secrets(struct tcp *tcp)
+{
+    tcp_secret_init(&tcp->secret, tcp->options.seed, tcp->options.seed_more);
+    tcp_cookies_init(&tcp->cookies, &tcp->secret);
+    static const struct endpoint nobody;
+    tcp->random_state = tcp_secret_of_tuple(&tcp->secret, &nobody, &nobody, PURPOSE_CHOICES) | 1;
+}
+
 struct tcp *tcp_create(const struct tcp_options *options)
 {
     struct tcp *tcp = calloc(1, sizeof(*tcp));
@@ -63,7 +74,6 @@ struct tcp *tcp_create(const struct tcp_options *options)
     bound_options(&tcp->options);
     tcp->net = options->net;
     tcp->metrics = options->metrics;
-    tcp->random_state = options->seed | 1;
     tcp->pending_tail = &tcp->pending;
     tcp->receive_shift = shift_for(tcp->options.receive_buffer_bytes_max);
     tcp->pass = 1;
@@ -71,7 +81,7 @@ struct tcp *tcp_create(const struct tcp_options *options)
     tcp->held = calloc(tcp->held_max, sizeof(struct rte_mbuf *));
     TAILQ_INIT(&tcp->time_wait);
     timer_wheel_init(&tcp->wheel, 0);
-    tcp_secret_init(&tcp->secret, options->seed);
+    init_secrets(tcp);
     tcp_pool_init(&tcp->connections, sizeof(struct tcp_connection), CONNECTIONS_A_SLAB);
     tcp_flight_pools_init(&tcp->flights);
     tcp->congestion = tcp->options.congestion == TCP_CONGESTION_NEWRENO ? &tcp_newreno : &tcp_cubic;

@@ -11,6 +11,7 @@
 #ifndef NICACHED_L4_TRANSPORT_TCP_H
 #define NICACHED_L4_TRANSPORT_TCP_H
 
+#include "dataplane/access/access.h"
 #include "dataplane/base/stream.h"
 #include "dataplane/l3_ip/net.h"
 
@@ -22,8 +23,9 @@ struct tcp_options {
     struct net *net;
     struct byte_pool *pool; /* for stream->out */
     struct metrics *metrics;
-    uint32_t connections_max; /* beyond it a SYN is dropped and counted */
-    uint32_t half_open_max;
+    struct access *access;             /* shared by all workers; NULL: everybody is welcome */
+    uint32_t connections_max;          /* beyond it a SYN is dropped and counted */
+    uint32_t half_open_max;            /* beyond it SYNs are answered with cookies; 0: always */
     uint32_t receive_buffer_bytes_max; /* what one connection may have unread or out of order */
     uint32_t send_unacknowledged_bytes_max;
     uint32_t keepalive_s;                     /* idle seconds before the first probe; 0: off */
@@ -31,8 +33,9 @@ struct tcp_options {
     enum tcp_congestion_algorithm congestion; /* default CUBIC */
     uint32_t time_wait_ms;                    /* default 60000 */
     uint32_t delayed_ack_ms;                  /* default 40 */
-    uint64_t seed;                            /* ISN secret, ports, jitter */
+    uint64_t seed, seed_more;                 /* all that a peer must not guess: both random */
     uint32_t time_wait_max;        /* default 16384: beyond it the oldest TIME-WAIT ends early */
+    uint32_t orphans_max;          /* default 8192: beyond it a closed stream is reset */
     uint32_t linger_ms;            /* default 60000: how long a closed stream may go on without
                                       progress (FIN-WAIT-1 .. LAST-ACK: and 8 tries), and FIN-WAIT-2 */
     uint32_t segment_bytes_min;    /* default 48: a smaller MSS of the peer is taken as this */

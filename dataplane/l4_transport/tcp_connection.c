@@ -13,15 +13,10 @@ static bool known_to_session(const struct tcp_connection *c)
     return !c->passive || c->opened;
 }
 
-struct tcp_connection *tcp_connection_acquire(struct tcp *tcp, const struct endpoint *local,
-                                              const struct endpoint *peer,
-                                              struct net_interface *interface,
-                                              const struct instant *now)
+void tcp_connection_init(struct tcp *tcp, struct tcp_connection *c, const struct endpoint *local,
+                         const struct endpoint *peer, struct net_interface *interface,
+                         const struct instant *now)
 {
-    struct tcp_connection *c = tcp_pool_acquire(&tcp->connections);
-    if (c == NULL) {
-        return NULL;
-    }
     memset(c, 0, sizeof(*c));
     c->stream.local = *local;
     c->stream.peer = *peer;
@@ -33,6 +28,19 @@ struct tcp_connection *tcp_connection_acquire(struct tcp *tcp, const struct endp
     c->last_receive_us = now->mono_us;
     c->rto_us = TCP_RTO_INITIAL_US;
     c->rcv_shift = tcp->receive_shift;
+}
+
+struct tcp_connection *tcp_connection_acquire(struct tcp *tcp, const struct endpoint *local,
+                                              const struct endpoint *peer,
+                                              struct net_interface *interface,
+                                              const struct instant *now)
+{
+    struct tcp_connection *c = tcp_pool_acquire(&tcp->connections);
+    if (c == NULL) {
+        metric_add(tcp->metrics, METRIC_TCP_DROP_NO_MEMORY, 1);
+        return NULL;
+    }
+    tcp_connection_init(tcp, c, local, peer, interface, now);
     tcp_table_insert(&tcp->table, c);
     tcp->connection_count++;
     metric_add(tcp->metrics, METRIC_TCP_CONNECTIONS, 1);
@@ -78,8 +86,32 @@ static void bury(struct tcp *tcp, struct tcp_connection *c)
     tcp->dead = c;
 }
 
+static void count_orphan(struct tcp *tcp, int change)
+{
+    tcp->orphan_count += (uint32_t)change;
+    metric_add(tcp->metrics, METRIC_TCP_ORPHANS, (uint64_t)(int64_t)change);
+}
+
+bool tcp_enter_source(struct tcp *tcp, struct tcp_connection *c, const struct instant *now)
+{
+    enum metric reason = access_enter(tcp->options.access, &c->stream.peer.address, now->mono_us);
+    if (reason != METRIC_COUNT) {
+        metric_add(tcp->metrics, reason, 1);
+        return false;
+    }
+    c->entered = true;
+    return true;
+}
+
 static void leave_count(struct tcp *tcp, struct tcp_connection *c)
 {
+    if (c->entered) {
+        c->entered = false;
+        access_leave(tcp->options.access, &c->stream.peer.address);
+    }
+    if (c->detached && c->state != TCP_TIME_WAIT) {
+        count_orphan(tcp, -1);
+    }
     if (c->state == TCP_TIME_WAIT) {
         TAILQ_REMOVE(&tcp->time_wait, c, time_wait_link);
         tcp->time_wait_count--;
@@ -137,9 +169,16 @@ void tcp_enter_time_wait(struct tcp *tcp, struct tcp_connection *c, const struct
     }
 }
 
-void tcp_detach_session(struct tcp *tcp, struct tcp_connection *c, const struct instant *now)
+bool tcp_detach_session(struct tcp *tcp, struct tcp_connection *c, const struct instant *now)
 {
+    if (tcp->orphan_count >= tcp->options.orphans_max) {
+        metric_add(tcp->metrics, METRIC_TCP_ORPHANS_RESET, 1);
+        tcp_send_reset(tcp, c, now);
+        tcp_connection_end(tcp, c, NULL);
+        return false;
+    }
     c->detached = true;
+    count_orphan(tcp, 1);
     c->fin_queued = true;
     c->stream.drain_below = 0;
     c->drained_pending = c->finished_pending = false;
@@ -148,6 +187,7 @@ void tcp_detach_session(struct tcp *tcp, struct tcp_connection *c, const struct 
     c->closed_pass = tcp->pass;
     tcp_queue_pending(tcp, c);
     tcp_arm_idle(tcp, c, now);
+    return true;
 }
 
 void tcp_emit(struct tcp_events *events, struct tcp_connection *c, enum stream_event_type type,

@@ -1,7 +1,8 @@
 /* Opening a connection: SYN in, SYN and SYN,ACK out, what both sides agreed on.
  *
- * A half-open connection takes one object of the pool and their number is bounded. Text on a SYN is
- * not accepted (it comes again after the handshake). Initial sequence numbers: RFC 6528.
+ * A half-open connection takes one object of the pool and their number is bounded; beyond the bound
+ * SYNs are answered with cookies, for which nothing is kept (tcp_cookie.h). Text on a SYN is not
+ * accepted (it comes again after the handshake). Initial sequence numbers: RFC 6528.
  */
 #include "dataplane/l4_transport/tcp_internal.h"
 
@@ -72,12 +73,18 @@ static void adopt_offer(struct tcp *tcp, struct tcp_connection *c,
     tcp_congestion_init(c);
 }
 
+/* On a SYN the window is never scaled. */
+static uint16_t syn_window(const struct tcp *tcp)
+{
+    uint32_t buffer = tcp->options.receive_buffer_bytes_max;
+    return (uint16_t)(buffer > UINT16_MAX ? UINT16_MAX : buffer);
+}
+
 /* SYN in SYN-SENT; SYN,ACK in SYN-RECEIVED, with what both offered. */
 bool tcp_send_syn(struct tcp *tcp, struct tcp_connection *c, const struct instant *now)
 {
     bool answer = c->state == TCP_SYN_RECEIVED;
-    uint32_t buffer = tcp->options.receive_buffer_bytes_max;
-    uint16_t window = (uint16_t)(buffer > UINT16_MAX ? UINT16_MAX : buffer);
+    uint16_t window = syn_window(tcp);
     struct tcp_header_options options = {
         .has_mss = true,
         .mss = c->offered_mss,
@@ -101,10 +108,13 @@ static void remember_station(struct tcp_connection *c, const struct ip_datagram 
     c->station_known = true;
 }
 
-static bool may_accept(struct tcp *tcp)
+static bool may_connect(struct tcp *tcp, const struct tcp_segment *segment,
+                        const struct instant *now)
 {
-    if (tcp->half_open_count >= tcp->options.half_open_max) {
-        metric_add(tcp->metrics, METRIC_TCP_DROP_HALF_OPEN_LIMIT, 1);
+    enum metric reason = access_check(tcp->options.access, &segment->datagram->source,
+                                      segment->local_port, now->mono_us);
+    if (reason != METRIC_COUNT) {
+        metric_add(tcp->metrics, reason, 1);
         return false;
     }
     if (tcp->connection_count >= tcp->options.connections_max) {
@@ -124,22 +134,110 @@ static void step_over(struct tcp_connection *c, const struct tcp_connection *bef
     }
 }
 
+static struct endpoint local_of(const struct tcp_segment *segment)
+{
+    return (struct endpoint){segment->datagram->destination, segment->local_port};
+}
+
+static struct endpoint peer_of(const struct tcp_segment *segment)
+{
+    return (struct endpoint){segment->datagram->source, segment->peer_port};
+}
+
+static void adopt_cookie(struct tcp_connection *c, uint32_t cookie)
+{
+    c->iss = c->snd_una = cookie;
+    c->snd_nxt = c->rtt_seq = cookie + 1;
+}
+
+/* The answer is composed from a connection that is gone with this call. */
+static void answer_with_cookie(struct tcp *tcp, const struct tcp_segment *segment,
+                               const struct instant *now)
+{
+    struct endpoint local = local_of(segment), peer = peer_of(segment);
+    struct tcp_connection c;
+    tcp_connection_init(tcp, &c, &local, &peer, segment->datagram->interface, now);
+    c.state = TCP_SYN_RECEIVED;
+    remember_station(&c, segment->datagram);
+    init_sending(tcp, &c, now);
+    adopt_offer(tcp, &c, segment);
+    adopt_cookie(
+        &c, tcp_cookie_make(&tcp->cookies, &local, &peer, segment->seq, c.peer_mss, now->mono_us));
+    if (c.ts_enabled) {
+        uint32_t clock = tcp_timestamp(&c, now);
+        c.ts_offset += tcp_cookie_stamp(clock, &segment->options) - clock;
+        c.syn_had_scale = segment->options.has_window_scale;
+    } else {
+        c.sack_enabled = false; /* nowhere to remember it */
+    }
+    metric_add(tcp->metrics, METRIC_TCP_COOKIES_SENT, 1);
+    tcp_send_syn(tcp, &c, now);
+}
+
+/* The SYN as it must have been. */
+static struct tcp_segment syn_of_cookie(const struct tcp_segment *segment, uint16_t mss)
+{
+    struct tcp_segment syn = *segment;
+    syn.seq--;
+    syn.options = (struct tcp_header_options){.has_mss = true, .mss = mss};
+    if (segment->options.has_timestamps) {
+        syn.options.has_timestamps = true;
+        syn.options.ts_value = segment->options.ts_value;
+        tcp_cookie_read_stamp(segment->options.ts_echo, &syn.options);
+    }
+    return syn;
+}
+
+struct tcp_connection *tcp_accept_cookie(struct tcp *tcp, const struct tcp_segment *segment,
+                                         uint32_t listener, const struct instant *now)
+{
+    struct endpoint local = local_of(segment), peer = peer_of(segment);
+    uint32_t cookie = segment->ack - 1;
+    uint16_t mss;
+    if (!tcp_cookie_check(&tcp->cookies, &local, &peer, segment->seq - 1, cookie, now->mono_us,
+                          &mss) ||
+        !may_connect(tcp, segment, now)) {
+        return NULL;
+    }
+    struct tcp_connection *c =
+        tcp_connection_acquire(tcp, &local, &peer, segment->datagram->interface, now);
+    if (c == NULL) {
+        return NULL;
+    }
+    c->passive = true;
+    c->stream.listener = listener;
+    remember_station(c, segment->datagram);
+    init_sending(tcp, c, now);
+    adopt_cookie(c, cookie);
+    tcp_set_state(tcp, c, TCP_SYN_RECEIVED);
+    struct tcp_segment syn = syn_of_cookie(segment, mss);
+    adopt_offer(tcp, c, &syn);
+    c->rcv_adv = c->rcv_nxt + syn_window(tcp);
+    c->rtt_sent_us = 0; /* nobody knows when the answer left: the echo is no sample either */
+    c->resent_us = now->mono_us;
+    metric_add(tcp->metrics, METRIC_TCP_COOKIES_ACCEPTED, 1);
+    return c;
+}
+
 void tcp_accept_syn(struct tcp *tcp, struct tcp_segment *segment, uint32_t listener,
                     const struct tcp_connection *before, const struct instant *now)
 {
-    const struct ip_datagram *datagram = segment->datagram;
-    struct endpoint local = {datagram->destination, segment->local_port};
-    struct endpoint peer = {datagram->source, segment->peer_port};
-    struct tcp_connection *c = NULL;
-    if (may_accept(tcp)) {
-        c = tcp_connection_acquire(tcp, &local, &peer, datagram->interface, now);
+    struct endpoint local = local_of(segment), peer = peer_of(segment);
+    if (!may_connect(tcp, segment, now)) {
+        return;
     }
+    if (tcp->half_open_count >= tcp->options.half_open_max) {
+        answer_with_cookie(tcp, segment, now);
+        return;
+    }
+    struct tcp_connection *c =
+        tcp_connection_acquire(tcp, &local, &peer, segment->datagram->interface, now);
     if (c == NULL) {
         return;
     }
     c->passive = true;
     c->stream.listener = listener;
-    remember_station(c, datagram);
+    remember_station(c, segment->datagram);
     init_sending(tcp, c, now);
     step_over(c, before);
     tcp_set_state(tcp, c, TCP_SYN_RECEIVED);
@@ -203,8 +301,7 @@ static void take_syn(struct tcp *tcp, struct tcp_connection *c, struct tcp_segme
     bool acknowledged = (segment->flags & TCP_ACK) != 0;
     adopt_offer(tcp, c, segment);
     if (acknowledged) {
-        uint32_t buffer = tcp->options.receive_buffer_bytes_max;
-        c->rcv_adv = c->rcv_nxt + (buffer > UINT16_MAX ? UINT16_MAX : buffer);
+        c->rcv_adv = c->rcv_nxt + syn_window(tcp);
         tcp_establish(tcp, c, segment, now, events);
         c->ack_now = true;
         return;
@@ -221,6 +318,7 @@ void tcp_input_syn_sent(struct tcp *tcp, struct tcp_connection *c, struct tcp_se
                         const struct instant *now, struct tcp_events *events)
 {
     bool has_ack = (segment->flags & TCP_ACK) != 0;
+    bool is_syn = (segment->flags & (TCP_SYN | TCP_FIN)) == TCP_SYN;
     if (has_ack && segment->ack != c->snd_nxt) {
         metric_add(tcp->metrics, METRIC_TCP_DROP_BAD_ACK, 1);
         tcp_send_reset_reply(tcp, segment);
@@ -230,10 +328,12 @@ void tcp_input_syn_sent(struct tcp *tcp, struct tcp_connection *c, struct tcp_se
         if (has_ack) {
             metric_add(tcp->metrics, METRIC_TCP_RESETS_IN, 1);
             tcp_connection_end(tcp, c, events);
+        } else {
+            metric_add(tcp->metrics, METRIC_TCP_DROP_NO_ANSWER, 1);
         }
-        return;
-    }
-    if ((segment->flags & (TCP_SYN | TCP_FIN)) == TCP_SYN) {
+    } else if (is_syn) {
         take_syn(tcp, c, segment, now, events);
+    } else {
+        metric_add(tcp->metrics, METRIC_TCP_DROP_NO_ANSWER, 1);
     }
 }

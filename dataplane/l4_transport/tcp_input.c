@@ -148,7 +148,7 @@ static void input_one(struct tcp *tcp, struct tcp_segment *segment, const struct
         tcp_table_find(&tcp->table, segment->hash, &datagram->destination, segment->local_port,
                        &datagram->source, segment->peer_port);
     if (UNLIKELY(c == NULL)) {
-        tcp_input_unconnected(tcp, segment, now);
+        tcp_input_unconnected(tcp, segment, now, events);
     } else if (LIKELY(!leaves_fast_path(c, segment))) {
         input_fast(tcp, c, segment, now, events);
     } else {

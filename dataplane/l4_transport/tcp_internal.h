@@ -5,6 +5,7 @@
  *   tcp_input.c        validation, look-up, fast path
  *   tcp_input_slow.c   RFC 9293 3.10.7, step by step
  *   tcp_handshake.c    SYN in, SYN and SYN,ACK out
+ *   tcp_cookie.c       SYN cookies as numbers
  *   tcp_receive.c      text and FIN of the peer: delivery, reassembly, what to acknowledge
  *   tcp_acknowledge.c  what the peer's ACK says: consumption, round-trip time, windows
  *   tcp_recovery.c     loss: found, sent again, undone; tcp_flight.c: what is under way
@@ -22,6 +23,7 @@
 #include "dataplane/l4_transport/tcp.h"
 #include "dataplane/l4_transport/tcp_connection.h"
 #include "dataplane/l4_transport/tcp_flight.h"
+#include "dataplane/l4_transport/tcp_cookie.h"
 #include "dataplane/l4_transport/tcp_options.h"
 #include "dataplane/l4_transport/tcp_pool.h"
 #include "dataplane/l4_transport/tcp_reassembly.h"
@@ -93,9 +95,11 @@ struct tcp {
     const struct tcp_congestion_control *congestion;
     struct tcp_reassembly_budget reassembly;
     struct tcp_secret secret;
+    struct tcp_cookies cookies;
     uint64_t random_state;
     uint64_t pass;
     uint32_t connection_count, half_open_count, time_wait_count;
+    uint32_t orphan_count; /* detached, and not in TIME-WAIT */
     uint32_t listener_count;
     struct tcp_listener listeners[TCP_LISTENERS_MAX];
     uint8_t receive_shift;
@@ -110,18 +114,25 @@ struct tcp {
 
 /* ---- tcp_connection.c ------------------------------------------------------------------------ */
 
+/* Everything but its place in the table: enough to answer with. */
+void tcp_connection_init(struct tcp *tcp, struct tcp_connection *c, const struct endpoint *local,
+                         const struct endpoint *peer, struct net_interface *interface,
+                         const struct instant *now);
 struct tcp_connection *tcp_connection_acquire(struct tcp *tcp, const struct endpoint *local,
                                               const struct endpoint *peer,
                                               struct net_interface *interface,
                                               const struct instant *now);
 void tcp_set_state(struct tcp *tcp, struct tcp_connection *c, enum tcp_state state);
+/* Counts the connection for its source. False: the source has too many. */
+bool tcp_enter_source(struct tcp *tcp, struct tcp_connection *c, const struct instant *now);
 /* To CLOSED, without sending anything. The session's last event goes into `events` if there is
  * room, else it follows later (NULL: later). */
 void tcp_connection_end(struct tcp *tcp, struct tcp_connection *c, struct tcp_events *events);
 void tcp_enter_time_wait(struct tcp *tcp, struct tcp_connection *c, const struct instant *now);
 void tcp_restart_time_wait(struct tcp *tcp, struct tcp_connection *c, const struct instant *now);
-/* The session is through with the stream: its STREAM_CLOSED comes in the next pass. */
-void tcp_detach_session(struct tcp *tcp, struct tcp_connection *c, const struct instant *now);
+/* The session is through with the stream: its STREAM_CLOSED comes in the next pass. False: there
+ * are too many such connections, and this one was reset. */
+bool tcp_detach_session(struct tcp *tcp, struct tcp_connection *c, const struct instant *now);
 void tcp_emit(struct tcp_events *events, struct tcp_connection *c, enum stream_event_type type,
               struct slice data);
 void tcp_queue_pending(struct tcp *tcp, struct tcp_connection *c);
@@ -154,12 +165,17 @@ static inline void tcp_follow_station(struct tcp_connection *c, const struct ip_
 void tcp_input_slow(struct tcp *tcp, struct tcp_connection *c, struct tcp_segment *segment,
                     const struct instant *now, struct tcp_events *events);
 /* No connection: RFC 9293 3.10.7.1 and 3.10.7.2. */
-void tcp_input_unconnected(struct tcp *tcp, struct tcp_segment *segment, const struct instant *now);
+void tcp_input_unconnected(struct tcp *tcp, struct tcp_segment *segment, const struct instant *now,
+                           struct tcp_events *events);
 void tcp_challenge(struct tcp *tcp, struct tcp_connection *c, const struct instant *now);
 
 /* `before`: the connection in TIME-WAIT that gave way, or NULL. */
 void tcp_accept_syn(struct tcp *tcp, struct tcp_segment *segment, uint32_t listener,
                     const struct tcp_connection *before, const struct instant *now);
+/* An ACK to a listener that bears a valid cookie: the connection, in SYN-RECEIVED, as if it had
+ * been there since the SYN; the segment is still to be taken. NULL: it bears none. */
+struct tcp_connection *tcp_accept_cookie(struct tcp *tcp, const struct tcp_segment *segment,
+                                         uint32_t listener, const struct instant *now);
 bool tcp_find_listener(const struct tcp *tcp, uint16_t port, uint32_t *listener);
 void tcp_input_syn_sent(struct tcp *tcp, struct tcp_connection *c, struct tcp_segment *segment,
                         const struct instant *now, struct tcp_events *events);

@@ -255,8 +255,9 @@ static bool follow_requests(struct tcp *tcp, struct tcp_connection *c, const str
         return false;
     }
     if (stream->close_requested) {
-        tcp_detach_session(tcp, c, now);
-    } else if (stream->drain_below != 0 && stream->out.size <= stream->drain_below) {
+        return tcp_detach_session(tcp, c, now);
+    }
+    if (stream->drain_below != 0 && stream->out.size <= stream->drain_below) {
         stream->drain_below = 0;
         c->drained_pending = true;
         tcp_queue_pending(tcp, c);

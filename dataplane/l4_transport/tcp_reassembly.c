@@ -3,6 +3,11 @@
 #include "dataplane/base/check.h"
 
 #define PAGE_BYTES ((uint32_t)BYTE_PAGE_ROOM)
+/* Scattered bytes cost a page each. What a store may take beyond SPARSE_FACTOR times its text; the
+ * less when half of the budget is gone. */
+#define SPARSE_FACTOR     4U
+#define SPARE_PAGES       8U
+#define SPARE_PAGES_SHORT 1U
 
 void tcp_reassembly_budget_init(struct tcp_reassembly_budget *budget, struct byte_pool *pages,
                                 uint32_t window_bytes_max, uint64_t bytes_max)
@@ -33,21 +38,25 @@ void tcp_reassembly_free_used(struct tcp_reassembly_budget *budget)
 
 /* The byte pool hands out pages through queues: a queue of one page, of which only the page is
  * kept. */
-static struct byte_chunk *acquire_page(struct tcp_reassembly_budget *budget)
+static struct byte_chunk *acquire_page(struct tcp_reassembly_budget *budget,
+                                       struct tcp_reassembly *store)
 {
     struct byte_queue queue;
     byte_queue_init(&queue);
     byte_queue_reserve(&queue, budget->pages, PAGE_BYTES);
     byte_queue_commit(&queue, PAGE_BYTES);
     budget->page_count++;
+    store->page_count++;
     return queue.head;
 }
 
-static void retire_page(struct tcp_reassembly_budget *budget, struct byte_chunk *page)
+static void retire_page(struct tcp_reassembly_budget *budget, struct tcp_reassembly *store,
+                        struct byte_chunk *page)
 {
     struct byte_queue queue = {.head = page, .tail = page, .size = PAGE_BYTES};
     byte_queue_move(&budget->used, &queue);
     budget->page_count--;
+    store->page_count--;
 }
 
 struct tcp_reassembly *tcp_reassembly_create(struct tcp_reassembly_budget *budget, uint32_t next)
@@ -56,6 +65,7 @@ struct tcp_reassembly *tcp_reassembly_create(struct tcp_reassembly_budget *budge
     if (store != NULL) {
         store->base = next;
         store->first = 0;
+        store->page_count = 0;
         store->ranges.count = store->ranges.stamp = store->ranges.bytes = 0;
         memset(store->slots, 0, budget->slot_count * sizeof(struct byte_chunk *));
     }
@@ -66,7 +76,7 @@ void tcp_reassembly_destroy(struct tcp_reassembly_budget *budget, struct tcp_rea
 {
     for (uint32_t i = 0; i < budget->slot_count; i++) {
         if (store->slots[i] != NULL) {
-            retire_page(budget, store->slots[i]);
+            retire_page(budget, store, store->slots[i]);
         }
     }
     tcp_pool_release(&budget->stores, store);
@@ -98,7 +108,7 @@ static void copy_gap(struct tcp_reassembly_budget *budget, struct tcp_reassembly
     while (size > 0) {
         struct byte_chunk **slot = slot_of(budget, store, seq);
         if (*slot == NULL) {
-            *slot = acquire_page(budget);
+            *slot = acquire_page(budget, store);
         }
         uint32_t part = page_rest(store, seq);
         part = part < size ? part : size;
@@ -107,6 +117,17 @@ static void copy_gap(struct tcp_reassembly_budget *budget, struct tcp_reassembly
         data += part;
         size -= part;
     }
+}
+
+static uint32_t missing_pages(const struct tcp_reassembly_budget *budget,
+                              const struct tcp_reassembly *store, uint32_t seq, uint32_t size)
+{
+    uint32_t first = (seq - store->base) / PAGE_BYTES, missing = 0;
+    uint32_t last = (seq - store->base + size - 1) / PAGE_BYTES;
+    for (uint32_t page = first; size > 0 && page <= last; page++) {
+        missing += store->slots[(store->first + page) % budget->slot_count] == NULL;
+    }
+    return missing;
 }
 
 /* Whether the store's array and the budget hold [seq, seq + size). */
@@ -118,7 +139,15 @@ static bool fits(const struct tcp_reassembly_budget *budget, const struct tcp_re
     if (offset >= span || size > span - offset) {
         return false;
     }
-    return urgent || budget->page_count + size / PAGE_BYTES + 2 <= budget->page_count_max;
+    if (urgent) {
+        return true;
+    }
+    uint32_t more = missing_pages(budget, store, seq, size);
+    uint32_t spare =
+        budget->page_count < budget->page_count_max / 2 ? SPARE_PAGES : SPARE_PAGES_SHORT;
+    uint32_t worth = SPARSE_FACTOR * (store->ranges.bytes + size) / PAGE_BYTES + spare;
+    return budget->page_count + more <= budget->page_count_max &&
+           (more == 0 || store->page_count + more <= worth);
 }
 
 enum tcp_reassembly_verdict tcp_reassembly_insert(struct tcp_reassembly_budget *budget,
@@ -156,7 +185,7 @@ static void retire_pages_below(struct tcp_reassembly_budget *budget, struct tcp_
     while (next - store->base >= PAGE_BYTES && seq_before(store->base, next)) {
         struct byte_chunk **slot = &store->slots[store->first];
         if (*slot != NULL) {
-            retire_page(budget, *slot);
+            retire_page(budget, store, *slot);
             *slot = NULL;
         }
         store->first = (store->first + 1) % budget->slot_count;

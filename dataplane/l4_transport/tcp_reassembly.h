@@ -7,7 +7,8 @@
  *
  * A byte has one place, given by its sequence number, so the first copy wins and overlaps cost
  * nothing. Pages come from the core's byte pool on first touch. Bounds: bytes by the receive
- * window, ranges by TCP_RANGES_MAX, pages of all connections by the budget.
+ * window, ranges by TCP_RANGES_MAX, pages of all connections by the budget, pages of one that
+ * holds little text by a few more than it fills.
  *
  * A page whose bytes were all delivered goes to the budget's list of used pages: delivered slices
  * live until tcp_reassembly_free_used, at the end of the pass.
@@ -31,6 +32,7 @@ struct tcp_reassembly_budget {
 struct tcp_reassembly {
     uint32_t base;  /* sequence number of the first byte of the first slot's page */
     uint32_t first; /* index of that slot: the array is a ring */
+    uint32_t page_count;
     struct tcp_ranges ranges;
     struct byte_chunk *slots[];
 };

@@ -39,20 +39,40 @@ static uint64_t sip_hash(const uint64_t key[2], const uint64_t *words, unsigned 
     return v[0] ^ v[1] ^ v[2] ^ v[3];
 }
 
-void tcp_secret_init(struct tcp_secret *secret, uint64_t seed)
+void tcp_secret_init(struct tcp_secret *secret, uint64_t seed, uint64_t more)
 {
-    const uint64_t fixed[2] = {0x6e69636163686564ULL, seed};
-    const uint64_t words[2] = {seed, 1};
-    secret->key[0] = sip_hash(fixed, words, 1);
-    secret->key[1] = sip_hash(fixed, words, 2);
+    *secret = (struct tcp_secret){{seed ^ 0x6e69636163686564ULL, more}};
+    tcp_secret_advance(secret);
+}
+
+void tcp_secret_advance(struct tcp_secret *secret)
+{
+    const uint64_t words[2] = {1, 2};
+    struct tcp_secret next = {{sip_hash(secret->key, words, 1), sip_hash(secret->key, words, 2)}};
+    *secret = next;
+}
+
+static void write_tuple(uint64_t words[TUPLE_WORDS], const struct endpoint *local,
+                        const struct endpoint *peer, uint32_t purpose)
+{
+    memcpy(&words[0], local->address.bytes, 16);
+    memcpy(&words[2], peer->address.bytes, 16);
+    words[4] = (uint64_t)local->port << 48 | (uint64_t)peer->port << 32 | purpose;
 }
 
 uint64_t tcp_secret_of_tuple(const struct tcp_secret *secret, const struct endpoint *local,
                              const struct endpoint *peer, uint32_t purpose)
 {
     uint64_t words[TUPLE_WORDS];
-    memcpy(&words[0], local->address.bytes, 16);
-    memcpy(&words[2], peer->address.bytes, 16);
-    words[4] = (uint64_t)local->port << 48 | (uint64_t)peer->port << 32 | purpose;
+    write_tuple(words, local, peer, purpose);
     return sip_hash(secret->key, words, TUPLE_WORDS);
+}
+
+uint64_t tcp_secret_of_segment(const struct tcp_secret *secret, const struct endpoint *local,
+                               const struct endpoint *peer, uint32_t purpose, uint32_t seq)
+{
+    uint64_t words[TUPLE_WORDS + 1];
+    write_tuple(words, local, peer, purpose);
+    words[TUPLE_WORDS] = seq;
+    return sip_hash(secret->key, words, TUPLE_WORDS + 1);
 }

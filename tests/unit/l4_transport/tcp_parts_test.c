@@ -240,6 +240,54 @@ static void reassembly_matches_a_model(void **state)
     }
 }
 
+static void scattered_bytes_take_few_pages(void **state) /* R10 */
+{
+    struct byte_pool pages;
+    struct tcp_reassembly_budget budget;
+    byte_pool_init(&pages, 1000);
+    tcp_reassembly_budget_init(&budget, &pages, 1 << 20, 1 << 22);
+    struct tcp_reassembly *store = tcp_reassembly_create(&budget, 0);
+    for (uint32_t i = 1; i < 60; i++) {
+        tcp_reassembly_insert(&budget, store, i * 16384, slice_of("x", 1), false);
+    }
+    assert_int_equal(pages.used_count, 8);
+    /* Into a page that is there: as many as there are ranges for. */
+    assert_int_equal(tcp_reassembly_insert(&budget, store, 16390, slice_of("y", 1), false),
+                     TCP_REASSEMBLY_STORED);
+    /* A peer that lost one segment fills what it takes. */
+    static uint8_t text[1460];
+    for (uint32_t i = 0; i < 500; i++) {
+        assert_int_equal(tcp_reassembly_insert(&budget, store, 32768 + i * 1460,
+                                               slice_of(text, sizeof(text)), false),
+                         TCP_REASSEMBLY_STORED);
+    }
+    tcp_reassembly_destroy(&budget, store);
+    tcp_reassembly_budget_deinit(&budget);
+    byte_pool_deinit(&pages);
+}
+
+static void forged_cookies_are_found_out(void **state) /* R03 */
+{
+    struct tcp_secret secret;
+    struct tcp_cookies cookies;
+    struct endpoint local = {address_from_ipv4(0xC6120002), 6379};
+    struct endpoint peer = {address_from_ipv4(0xC6120001), 40000};
+    uint64_t random = 1;
+    uint32_t accepted = 0;
+    uint16_t mss;
+    tcp_secret_init(&secret, 1, 2);
+    tcp_cookies_init(&cookies, &secret);
+    uint32_t cookie = tcp_cookie_make(&cookies, &local, &peer, 5, 1460, 0);
+    assert_true(tcp_cookie_check(&cookies, &local, &peer, 5, cookie, 1000, &mss));
+    assert_int_equal(mss, 1460);
+    for (uint32_t i = 0; i < 1000000; i++) {
+        peer.port = (uint16_t)i;
+        accepted += tcp_cookie_check(&cookies, &local, &peer, i,
+                                     (uint32_t)(random_next(&random) >> 16), 1000, &mss);
+    }
+    assert_in_range(accepted, 0, 1);
+}
+
 static void reassembly_budget_is_kept(void **state) /* T13 */
 {
     struct byte_pool pages;
@@ -252,8 +300,8 @@ static void reassembly_budget_is_kept(void **state) /* T13 */
         stored += tcp_reassembly_insert(&budget, store, i * 8192, slice_of("x", 1), false) ==
                   TCP_REASSEMBLY_STORED;
     }
-    assert_in_range(stored, 5, 10);
-    assert_in_range(pages.used_count, 5, 10);
+    assert_in_range(stored, 4, 10);
+    assert_in_range(pages.used_count, 4, 10);
     assert_int_equal(tcp_reassembly_insert(&budget, store, 0, slice_of("y", 1), true),
                      TCP_REASSEMBLY_STORED);
     tcp_reassembly_destroy(&budget, store);
@@ -331,8 +379,8 @@ static void table_finds_all_while_it_grows(void **state)
 static void secret_depends_on_every_input(void **state)
 {
     struct tcp_secret one, other;
-    tcp_secret_init(&one, 1);
-    tcp_secret_init(&other, 2);
+    tcp_secret_init(&one, 1, 0);
+    tcp_secret_init(&other, 2, 0);
     struct endpoint a = {address_from_ipv4(1), 80}, b = {address_from_ipv4(2), 81};
     struct endpoint c = {address_from_ipv4(2), 82};
     uint64_t value = tcp_secret_of_tuple(&one, &a, &b, 1);
@@ -356,6 +404,8 @@ int main(void)
         CASE(full_ranges_refuse_but_join),
         CASE(reassembly_matches_a_model),
         CASE(reassembly_budget_is_kept),
+        CASE(scattered_bytes_take_few_pages),
+        CASE(forged_cookies_are_found_out),
         CASE(states_follow_the_drawing),
         CASE(round_trip_arithmetic),
         CASE(table_finds_all_while_it_grows),

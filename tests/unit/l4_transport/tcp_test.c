@@ -118,9 +118,169 @@ static void half_open_connections_are_bounded(void **state) /* T06 */
     for (uint16_t i = 0; i < 20; i++) {
         bench_inject(
             b, &(struct probe){.flags = TCP_SYN, .seq = 1, .peer_port = (uint16_t)(1000 + i)});
-        assert_int_equal(b->sent_count, i < 5 ? 1 : 0);
+        assert_int_equal(b->sent_count, 1);
+        assert_int_equal(b->sent[0].flags, TCP_SYN | TCP_ACK);
     }
-    assert_int_equal(counter(b, METRIC_TCP_DROP_HALF_OPEN_LIMIT), 15);
+    assert_int_equal(tcp_connection_count(b->host.tcp), 5);
+    assert_int_equal(counter(b, METRIC_TCP_COOKIES_SENT), 15);
+    bench_destroy(b);
+}
+
+/* Every SYN is answered with a cookie. */
+static struct tcp_bench *bench_cookies(void)
+{
+    struct tcp_options options = bench_options();
+    options.half_open_max = 0;
+    return bench_create(&options);
+}
+
+static void send_cookie_syn(struct tcp_bench *b, struct slice options)
+{
+    bench_inject(b, &(struct probe){.flags = TCP_SYN, .seq = b->peer_nxt++, .options = options});
+    assert_int_equal(b->sent_count, 1);
+    assert_int_equal(b->sent[0].flags, TCP_SYN | TCP_ACK);
+    assert_int_equal(b->sent[0].ack, b->peer_nxt);
+    assert_true(b->sent[0].checksum_right);
+    assert_int_equal(tcp_connection_count(b->host.tcp), 0);
+}
+
+static void cookie_remembers_the_offer(void **state) /* T06 */
+{
+    struct tcp_bench *b = bench_cookies();
+    uint8_t stamps[12];
+    send_cookie_syn(b, SLICE_LITERAL(SYN_ALL));
+    const struct tcp_header_options *answer = &b->sent[0].options;
+    uint32_t stamp = answer->ts_value;
+    assert_true(answer->has_mss && answer->has_sack_permitted && answer->has_window_scale);
+    assert_int_equal(answer->ts_echo, 0x1000);
+    bytes_write_be32(stamps, TCP_TIMESTAMPS_PREDICTED_WORD);
+    bytes_write_be32(stamps + 4, 0x1001);
+    bytes_write_be32(stamps + 8, stamp);
+    bench_inject(b, &(struct probe){.flags = TCP_ACK | TCP_PSH,
+                                    .seq = b->peer_nxt,
+                                    .ack = b->own_nxt,
+                                    .window = 100,
+                                    .text = "PING",
+                                    .text_bytes = 4,
+                                    .options = slice_of(stamps, 12)});
+    b->peer_nxt += 4;
+    assert_int_equal(b->opened, 1);
+    assert_int_equal(b->stream->listener, 3);
+    assert_text(b, "PING");
+    const struct tcp_connection *c = bench_connection(b);
+    assert_int_equal(c->state, TCP_ESTABLISHED);
+    assert_int_equal(c->peer_mss, 1460);
+    assert_int_equal(c->snd_wnd, 100 << 7);
+    assert_true(c->sack_enabled && c->ts_enabled);
+    assert_int_equal(c->srtt_us, 0); /* the stamp is no measure of time */
+    assert_int_equal(counter(b, METRIC_TCP_COOKIES_ACCEPTED), 1);
+    assert_int_equal(b->host.tcp->half_open_count, 0);
+    bench_write(b, "PONG", 4);
+    assert_int_equal(b->sent[0].text_bytes, 4);
+    assert_false(seq_before(b->sent[0].options.ts_value, stamp));
+    bench_destroy(b);
+}
+
+static void cookie_without_timestamps_is_plain(void **state)
+{
+    struct tcp_bench *b = bench_cookies();
+    send_cookie_syn(b, SLICE_LITERAL("\x02\x04\x05\x00\x04\x02\x01\x01\x01\x03\x03\x07"));
+    const struct tcp_header_options *answer = &b->sent[0].options;
+    assert_true(answer->has_mss);
+    assert_false(answer->has_sack_permitted || answer->has_window_scale || answer->has_timestamps);
+    bench_acknowledge(b);
+    assert_int_equal(b->opened, 1);
+    const struct tcp_connection *c = bench_connection(b);
+    assert_int_equal(c->peer_mss, 1200); /* of the table, not above 1280 */
+    assert_int_equal(c->snd_wnd, 65535);
+    assert_false(c->sack_enabled || c->ts_enabled);
+    bench_destroy(b);
+}
+
+static void wrong_cookies_are_reset(void **state)
+{
+    struct tcp_bench *b = bench_cookies();
+    struct probe ack = {.flags = TCP_ACK, .seq = b->peer_nxt + 1, .ack = 77};
+    bench_inject(b, &ack); /* none was sent: a stray ACK */
+    assert_int_equal(counter(b, METRIC_TCP_DROP_UNCONNECTED), 1);
+    send_cookie_syn(b, SLICE_LITERAL(SYN_SACK));
+    ack.seq = b->peer_nxt;
+    for (uint32_t bit = 0; bit < 32; bit++) {
+        ack.ack = ((b->own_nxt - 1) ^ 1U << bit) + 1;
+        bench_inject(b, &ack);
+        assert_int_equal(b->sent_count, 1);
+        assert_int_equal(b->sent[0].flags, TCP_RST);
+    }
+    ack.ack = b->own_nxt;
+    ack.seq++;
+    bench_inject(b, &ack);
+    ack.seq--;
+    ack.peer_port = BENCH_PEER_PORT + 1;
+    bench_inject(b, &ack);
+    assert_int_equal(counter(b, METRIC_TCP_DROP_COOKIE), 34);
+    ack.peer_port = 0;
+    ack.flags = TCP_ACK | TCP_RST;
+    bench_inject(b, &ack);
+    assert_int_equal(b->sent_count, 0);
+    assert_int_equal(tcp_connection_count(b->host.tcp), 0);
+    bench_acknowledge(b); /* the true one still counts */
+    assert_int_equal(b->opened, 1);
+    bench_destroy(b);
+}
+
+static void cookies_grow_old(void **state)
+{
+    const uint64_t epoch_us = 1ULL << TCP_COOKIE_EPOCH_SHIFT;
+    for (uint32_t epochs = 0; epochs < 4; epochs++) {
+        struct tcp_bench *b = bench_cookies();
+        send_cookie_syn(b, SLICE_LITERAL(SYN_SACK));
+        uint32_t ack = b->own_nxt;
+        b->now_us =
+            (b->now_us >> TCP_COOKIE_EPOCH_SHIFT) * epoch_us + epochs * epoch_us + epoch_us / 2;
+        bench_inject(b, &(struct probe){.flags = TCP_SYN, .seq = 9, .peer_port = 9999});
+        bench_inject(b, &(struct probe){.flags = TCP_ACK, .seq = b->peer_nxt, .ack = ack});
+        assert_int_equal(b->opened, epochs < 2);
+        assert_int_equal(counter(b, METRIC_TCP_DROP_COOKIE), epochs < 2 ? 0 : 1);
+        bench_destroy(b);
+    }
+}
+
+static void cookies_obey_the_limit_of_connections(void **state)
+{
+    struct tcp_options options = bench_options();
+    options.half_open_max = 0;
+    options.connections_max = 1;
+    struct tcp_bench *b = bench_create(&options);
+    uint32_t ack[2];
+    for (uint16_t i = 0; i < 2; i++) {
+        bench_inject(
+            b, &(struct probe){.flags = TCP_SYN, .seq = 1, .peer_port = (uint16_t)(1000 + i)});
+        ack[i] = b->own_nxt;
+    }
+    for (uint16_t i = 0; i < 2; i++) {
+        bench_inject(
+            b, &(struct probe){
+                   .flags = TCP_ACK, .seq = 2, .ack = ack[i], .peer_port = (uint16_t)(1000 + i)});
+    }
+    assert_int_equal(tcp_connection_count(b->host.tcp), 1);
+    assert_int_equal(counter(b, METRIC_TCP_DROP_CONNECTION_LIMIT), 1);
+    bench_destroy(b);
+}
+
+static void syn_flood_takes_no_memory(void **state) /* R03 */
+{
+    struct tcp_options options = bench_options();
+    options.half_open_max = 64;
+    struct tcp_bench *b = bench_create(&options);
+    for (uint32_t i = 0; i < 51200; i++) {
+        struct probe syn = {.flags = TCP_SYN, .seq = i, .peer_port = (uint16_t)(1 + i)};
+        bench_queue(b, &syn);
+        if (i % 32 == 31) {
+            bench_advance(b, 533); /* 60,000 a second */
+        }
+    }
+    assert_int_equal(b->host.tcp->connections.used_count, 64);
+    assert_int_equal(counter(b, METRIC_TCP_COOKIES_SENT) + 64, 51200);
     bench_destroy(b);
 }
 
@@ -1315,6 +1475,30 @@ static void time_waits_are_bounded(void **state) /* T27 */
     bench_destroy(b);
 }
 
+static void orphans_are_bounded(void **state) /* T26 */
+{
+    struct tcp_options options = bench_options();
+    options.orphans_max = 2;
+    struct tcp_bench *b = bench_create(&options);
+    for (uint16_t i = 0; i < 4; i++) {
+        struct probe p = {.flags = TCP_SYN, .seq = 1, .peer_port = (uint16_t)(1000 + i)};
+        bench_inject(b, &p);
+        p = (struct probe){.flags = TCP_ACK, .seq = 2, .ack = b->own_nxt, .peer_port = p.peer_port};
+        bench_inject(b, &p);
+        b->stream->close_requested = true;
+        bench_touch(b);
+        assert_int_equal(b->sent[0].flags, i < 2 ? TCP_FIN | TCP_ACK : TCP_RST | TCP_ACK);
+        bench_advance(b, 1);
+        assert_int_equal(counter(b, METRIC_TCP_ORPHANS), i < 2 ? i + 1 : 2);
+    }
+    assert_int_equal(counter(b, METRIC_TCP_ORPHANS_RESET), 2);
+    assert_int_equal(tcp_connection_count(b->host.tcp), 2);
+    bench_advance(b, 300000 * MS);
+    assert_int_equal(tcp_connection_count(b->host.tcp), 0);
+    assert_int_equal(counter(b, METRIC_TCP_ORPHANS), 0);
+    bench_destroy(b);
+}
+
 static void every_state_ends_on_the_exact_reset(void **state)
 {
     struct tcp_bench *(*const constructors[])(const struct tcp_options *) = {
@@ -1422,6 +1606,12 @@ int main(void)
         CASE(text_on_a_syn_is_not_taken),
         CASE(text_with_the_last_handshake_ack_is_taken),
         CASE(half_open_connections_are_bounded),
+        CASE(cookie_remembers_the_offer),
+        CASE(cookie_without_timestamps_is_plain),
+        CASE(wrong_cookies_are_reset),
+        CASE(cookies_grow_old),
+        CASE(cookies_obey_the_limit_of_connections),
+        CASE(syn_flood_takes_no_memory),
         CASE(connections_are_bounded),
         CASE(sequence_numbers_differ_by_tuple_and_seed),
         CASE(active_open_completes),
@@ -1486,6 +1676,7 @@ int main(void)
         CASE(time_wait_answers_fin_and_ignores_reset),
         CASE(time_wait_yields_to_a_newer_syn),
         CASE(time_waits_are_bounded),
+        CASE(orphans_are_bounded),
         CASE(every_state_ends_on_the_exact_reset),
         CASE(abort_all_resets_without_events),
         CASE(path_mtu_is_believed_within_reason),
