@@ -215,7 +215,8 @@ static bool memcache_may_share(const struct core *core, const struct batch_entry
     return true;
 }
 
-static void run_memcache(struct core *core, struct batch_entry *entry)
+/* False: an item that can only be read here must be changed, and nothing was replied. */
+static bool run_memcache(struct core *core, struct batch_entry *entry)
 {
     struct conversation *conversation = entry->conversation;
     struct memcache_reply reply = {
@@ -234,7 +235,7 @@ static void run_memcache(struct core *core, struct batch_entry *entry)
         .large_value = conversation != NULL ? conversation_last_blob(conversation) : NULL,
         .reply = &reply,
     };
-    memcache_execute(&call);
+    return memcache_execute(&call);
 }
 
 static void refuse_resp(struct core *core, struct conversation *conversation, const char *text)
@@ -279,8 +280,7 @@ static bool run_entry(struct core *core, struct batch_entry *entry)
         if (entry->route.kind == ROUTE_SHARED && !memcache_may_share(core, entry)) {
             return false;
         }
-        run_memcache(core, entry);
-        break;
+        return run_memcache(core, entry);
     case ENTRY_ERROR: reply_parse_error(core, entry); break;
     }
     return true;

@@ -105,6 +105,9 @@ static void take_datagram(struct core *core, struct core_datagram *datagram)
         entry->memcache.request.keys = core_batch_slices(core, request.keys, keys);
         entry->memcache.keys = &core->batch.keys[core->batch.key_count];
         core->batch.key_count += keys;
+        if (memcache_uses_parser(&core->datagram_parser, &request)) {
+            core_run_batch(core);
+        }
     } else {
         struct batch_entry *entry = core_batch_add(core, ENTRY_ERROR, NULL);
         entry->datagram = datagram;

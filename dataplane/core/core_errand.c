@@ -204,7 +204,7 @@ static void copy_memcache(struct errand *errand, const struct batch_entry *entry
     size_t used = 0;
     uint32_t count = request->key_count;
     reserve_bytes(errand, copied_bytes(errand, request->keys, count) +
-                              copied_bytes(errand, &request->value, 1));
+                              copied_bytes(errand, &request->value, 1) + request->arguments.size);
     copy_arguments(errand, request->keys, count, &used);
     errand->keys = grown(errand->keys, &errand->key_capacity, count, sizeof(struct key));
     for (uint32_t i = 0; i < count; i++) {
@@ -215,7 +215,7 @@ static void copy_memcache(struct errand *errand, const struct batch_entry *entry
     errand->memcache = *request;
     errand->memcache.keys = errand->arguments;
     errand->memcache.value = copy_slice(errand, request->value, &used);
-    errand->memcache.arguments = slice_of(NULL, 0);
+    errand->memcache.arguments = copy_slice(errand, request->arguments, &used);
 }
 
 /* The large value is the last blob; which argument shows it. */
@@ -402,7 +402,8 @@ static void run(struct core *core, struct errand *errand, struct shard *shard)
                                      .keys = errand->keys,
                                      .large_value = errand->large_value,
                                      .reply = &reply};
-        memcache_execute(&call);
+        bool done = memcache_execute(&call);
+        CHECK(done);
         return;
     }
     struct reply reply = {

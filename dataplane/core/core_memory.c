@@ -84,7 +84,7 @@ static struct wanted_memory wanted_by_resp(const struct batch_entry *entry)
 static struct wanted_memory wanted_by_memcache(const struct batch_entry *entry)
 {
     const struct memcache_request *request = &entry->memcache.request;
-    if (request->value.size == 0) {
+    if (request->value.size == 0 && !memcache_meta_has(&request->meta, 'N')) {
         return (struct wanted_memory){0};
     }
     uint64_t bytes = missing_bytes(entry, request->value);

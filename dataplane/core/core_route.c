@@ -81,7 +81,7 @@ static void route_memcache(const struct core *core, struct batch_entry *entry)
     for (uint32_t i = 0; i < request->key_count; i++) {
         add_key(route, core, &entry->memcache.keys[i]);
     }
-    route->only_reads = memcache_only_reads(request->verb);
+    route->only_reads = memcache_only_reads(request);
     route->kind = kind_of_keys(route, core, route->only_reads);
 }
 

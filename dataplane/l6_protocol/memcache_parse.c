@@ -12,10 +12,7 @@
  * While a value arrives, `pending` keeps what the line said, and its key as an offset, because the
  * input may move; nothing of the value is looked at before it is complete.
  *
- * How lines and numbers are read is the reference's habit of C strings and strtol: words are parted
- * by blanks alone (a tab belongs to a word), a NUL ends the line, a number may have white space
- * before it, a sign, and white space with anything after it, and is cut to 32 bits where the field
- * has 32.
+ * How lines and numbers are read is the reference's habit: memcache_text.h.
  *
  * Memory: the key table, grown with realloc, given back at the next request if large.
  */
@@ -26,6 +23,7 @@
 #include <stdlib.h>
 
 #include "dataplane/base/check.h"
+#include "dataplane/l6_protocol/memcache_text.h"
 
 enum memcache_state { MEMCACHE_LINE, MEMCACHE_VALUE, MEMCACHE_SWALLOW };
 
@@ -40,7 +38,7 @@ enum memcache_state { MEMCACHE_LINE, MEMCACHE_VALUE, MEMCACHE_SWALLOW };
 #define ITEM_OVERHEAD_BYTES 59U
 #define ITEM_FLAGS_BYTES    4U
 
-#define BAD_FORMAT "CLIENT_ERROR bad command line format"
+#define BAD_FORMAT MEMCACHE_BAD_FORMAT
 
 struct words {
     uint32_t count;
@@ -49,27 +47,12 @@ struct words {
 
 /* ---- words and numbers ----------------------------------------------------------------------- */
 
-/* The next word of [*at, end), empty when there is none; *at moves behind it. */
-static inline struct slice next_word(const uint8_t **at, const uint8_t *end)
-{
-    const uint8_t *first = *at;
-    while (first < end && *first == ' ') {
-        first++;
-    }
-    const uint8_t *last = first;
-    while (last < end && *last != ' ' && *last != '\0') {
-        last++;
-    }
-    *at = last;
-    return slice_of(first, (size_t)(last - first));
-}
-
 static void split_words(struct slice line, struct words *words)
 {
     const uint8_t *at = line.data, *end = line.data + line.size;
     words->count = 0;
     while (words->count < WORDS_MAX) {
-        struct slice word = next_word(&at, end);
+        struct slice word = memcache_next_word(&at, end);
         if (word.size == 0) {
             break;
         }
@@ -116,8 +99,7 @@ static bool read_number(struct slice word, bool *negative, uint64_t *magnitude)
     return i > first && (i == word.size || is_space(word.data[i]) || word.data[i] == '\0');
 }
 
-/* Any 64-bit number, cut to 32 bits. */
-static bool read_int32(struct slice word, int32_t *value)
+bool memcache_read_int32(struct slice word, int32_t *value)
 {
     bool negative;
     uint64_t magnitude;
@@ -144,7 +126,7 @@ bool memcache_parse_uint64(struct slice word, uint64_t *value)
            memchr(word.data, '-', strnlen((const char *)word.data, word.size)) == NULL;
 }
 
-static bool read_uint32(struct slice word, uint32_t *value)
+bool memcache_read_uint32(struct slice word, uint32_t *value)
 {
     uint64_t wide;
     if (!memcache_parse_uint64(word, &wide)) {
@@ -296,7 +278,7 @@ static const char *parse_keys(struct command_line *line, struct slice text)
     struct slice *keys = key_table(parser);
     uint32_t count = 0, room = key_room(parser);
     for (;;) {
-        struct slice key = next_word(&at, end);
+        struct slice key = memcache_next_word(&at, end);
         if (key.size == 0) {
             break;
         }
@@ -326,12 +308,12 @@ static const char *parse_get(struct command_line *line)
 static const char *parse_gat(struct command_line *line)
 {
     const uint8_t *at = line->rest.data, *end = line->rest.data + line->rest.size;
-    struct slice word = next_word(&at, end);
+    struct slice word = memcache_next_word(&at, end);
     int32_t exptime;
     if (word.size == 0) {
         return "ERROR";
     }
-    if (!read_int32(word, &exptime)) {
+    if (!memcache_read_int32(word, &exptime)) {
         return "CLIENT_ERROR invalid exptime argument";
     }
     line->request->exptime = exptime;
@@ -347,13 +329,20 @@ static const char *parse_one_key(struct command_line *line)
     return NULL;
 }
 
+/* As the reference counts an item. */
+static uint64_t item_bytes_of(const struct memcache_request *request, uint64_t value_bytes)
+{
+    return ITEM_OVERHEAD_BYTES + request->keys[0].size + value_bytes +
+           (request->client_flags != 0 ? ITEM_FLAGS_BYTES : 0);
+}
+
 static const char *parse_storage(struct command_line *line)
 {
     const struct slice *word = line->words.word;
     struct memcache_request *request = line->request;
     int32_t exptime, value_bytes;
-    if (parse_one_key(line) != NULL || !read_uint32(word[2], &request->client_flags) ||
-        !read_int32(word[3], &exptime) || !read_int32(word[4], &value_bytes) ||
+    if (parse_one_key(line) != NULL || !memcache_read_uint32(word[2], &request->client_flags) ||
+        !memcache_read_int32(word[3], &exptime) || !memcache_read_int32(word[4], &value_bytes) ||
         (request->verb == MEMCACHE_CAS && !memcache_parse_uint64(word[5], &request->cas)) ||
         value_bytes < 0 || value_bytes > INT_MAX - 2) {
         return BAD_FORMAT;
@@ -361,9 +350,8 @@ static const char *parse_storage(struct command_line *line)
     request->exptime = exptime;
     line->has_value = true;
     line->value_bytes = (uint64_t)value_bytes;
-    uint64_t item_bytes = ITEM_OVERHEAD_BYTES + word[1].size + line->value_bytes +
-                          (request->client_flags != 0 ? ITEM_FLAGS_BYTES : 0);
-    request->value_too_large = item_bytes > line->limits->item_bytes_max;
+    request->value_too_large =
+        item_bytes_of(request, line->value_bytes) > line->limits->item_bytes_max;
     return NULL;
 }
 
@@ -397,7 +385,7 @@ static const char *parse_touch(struct command_line *line)
     if (parse_one_key(line) != NULL) {
         return BAD_FORMAT;
     }
-    if (!read_int32(line->words.word[2], &exptime)) {
+    if (!memcache_read_int32(line->words.word[2], &exptime)) {
         return "CLIENT_ERROR invalid exptime argument";
     }
     line->request->exptime = exptime;
@@ -410,7 +398,7 @@ static const char *parse_flush_all(struct command_line *line)
     if (line->words.count == (line->request->no_reply ? 2U : 1U)) {
         return NULL;
     }
-    if (!read_int32(line->words.word[1], &delay)) {
+    if (!memcache_read_int32(line->words.word[1], &delay)) {
         return "CLIENT_ERROR invalid exptime argument";
     }
     line->request->exptime = delay;
@@ -421,7 +409,7 @@ static const char *parse_flush_all(struct command_line *line)
 static const char *parse_verbosity(struct command_line *line)
 {
     uint32_t level;
-    if (!read_uint32(line->words.word[1], &level)) {
+    if (!memcache_read_uint32(line->words.word[1], &level)) {
         return BAD_FORMAT;
     }
     line->request->delta = level;
@@ -438,6 +426,118 @@ static const char *parse_nothing(struct command_line *line)
     const uint8_t *nul = rest.size == 0 ? NULL : memchr(rest.data, '\0', rest.size);
     line->request->arguments = nul == NULL ? rest : slice_of(rest.data, (size_t)(nul - rest.data));
     return NULL;
+}
+
+/* ---- meta commands --------------------------------------------------------------------------- */
+
+/* With the command, the key and the size. */
+#define META_WORDS_MAX 19U
+
+static uint32_t count_words(struct slice text)
+{
+    const uint8_t *at = text.data, *end = text.data + text.size;
+    uint32_t count = 0;
+    while (count <= META_WORDS_MAX && memcache_next_word(&at, end).size > 0) {
+        count++;
+    }
+    return count;
+}
+
+/* The key; *rest becomes what follows it. */
+static const char *parse_meta_key(struct command_line *line, struct slice *rest)
+{
+    const uint8_t *at = line->rest.data, *end = line->rest.data + line->rest.size;
+    struct slice key = memcache_next_word(&at, end);
+    if (key.size > MEMCACHE_KEY_BYTES_MAX) {
+        return BAD_FORMAT;
+    }
+    set_key(line->parser, line->request, key);
+    *rest = slice_of(at, (size_t)(end - at));
+    return key.size == 0 ? "ERROR" : NULL;
+}
+
+static const char *parse_meta_flags(struct command_line *line, struct slice flags)
+{
+    return memcache_meta_parse(flags, line->request, line->parser->decoded.bytes);
+}
+
+static const char *parse_meta_get(struct command_line *line)
+{
+    struct slice rest;
+    const char *error = parse_meta_key(line, &rest);
+    if (error == NULL && count_words(rest) + 2 > META_WORDS_MAX) {
+        return "CLIENT_ERROR options flags are too long";
+    }
+    return error != NULL ? error : parse_meta_flags(line, rest);
+}
+
+/* One of these, or none. */
+static bool has_mode(const struct memcache_request *request, const char *modes)
+{
+    return request->meta.mode == '\0' || strchr(modes, request->meta.mode) != NULL;
+}
+
+/* md and ma have one word for most that can be wrong with their flags. */
+static const char *parse_meta_change(struct command_line *line)
+{
+    struct slice rest;
+    const char *error = parse_meta_key(line, &rest);
+    if (error == NULL && count_words(rest) + 2 > META_WORDS_MAX) {
+        return "CLIENT_ERROR options flags too long";
+    }
+    if (error != NULL) {
+        return error;
+    }
+    error = parse_meta_flags(line, rest);
+    if (error != NULL && error != memcache_opaque_too_long) {
+        return "CLIENT_ERROR invalid or duplicate flag";
+    }
+    bool is_arithmetic = line->request->verb == MEMCACHE_META_ARITHMETIC;
+    if (error == NULL && is_arithmetic && !has_mode(line->request, "ID+-")) {
+        return "CLIENT_ERROR invalid mode for ma M token";
+    }
+    return error;
+}
+
+static const char *parse_meta_set(struct command_line *line)
+{
+    struct memcache_request *request = line->request;
+    struct slice rest;
+    int32_t value_bytes;
+    const char *error = parse_meta_key(line, &rest);
+    if (error != NULL) {
+        return error;
+    }
+    const uint8_t *at = rest.data, *end = rest.data + rest.size;
+    struct slice size = memcache_next_word(&at, end);
+    rest = slice_of(at, (size_t)(end - at));
+    if (size.size > 0 && count_words(rest) + 3 > META_WORDS_MAX) {
+        return "CLIENT_ERROR options flags too long";
+    }
+    if (!memcache_read_int32(size, &value_bytes) || value_bytes < 0 || value_bytes > INT_MAX - 2) {
+        return BAD_FORMAT;
+    }
+    line->has_value = true;
+    line->value_bytes = (uint64_t)value_bytes;
+    error = parse_meta_flags(line, rest);
+    if (error == NULL && !has_mode(request, "EAPRS")) {
+        error = "CLIENT_ERROR invalid mode for ms M token";
+    }
+    request->value_too_large =
+        item_bytes_of(request, line->value_bytes) > line->limits->item_bytes_max;
+    return error;
+}
+
+/* me takes only b, and only directly behind the key. */
+static const char *parse_meta_debug(struct command_line *line)
+{
+    struct slice rest, flag;
+    const char *error = parse_meta_key(line, &rest);
+    if (error != NULL) {
+        return BAD_FORMAT;
+    }
+    bool is_base64 = memcache_meta_next(&rest, &flag) && WORD_IS(flag, "b");
+    return is_base64 && parse_meta_flags(line, flag) != NULL ? BAD_FORMAT : NULL;
 }
 
 struct verb_row {
@@ -459,6 +559,10 @@ static const struct verb_row verb_rows[] = {
     ROW("get", 0, 0, false, GET, parse_get),
     ROW("set", 5, 6, true, SET, parse_storage),
     ROW("gets", 0, 0, false, GETS, parse_get),
+    ROW("mg", 0, 0, false, META_GET, parse_meta_get),
+    ROW("ms", 0, 0, false, META_SET, parse_meta_set),
+    ROW("md", 0, 0, false, META_DELETE, parse_meta_change),
+    ROW("ma", 0, 0, false, META_ARITHMETIC, parse_meta_change),
     ROW("delete", 2, 4, true, DELETE, parse_delete),
     ROW("incr", 3, 4, true, INCR, parse_arithmetic),
     ROW("decr", 3, 4, true, DECR, parse_arithmetic),
@@ -476,6 +580,8 @@ static const struct verb_row verb_rows[] = {
     ROW("verbosity", 2, 3, true, VERBOSITY, parse_verbosity),
     ROW("stats", 0, 0, false, STATS, parse_nothing),
     ROW("quit", 0, 0, false, QUIT, parse_nothing),
+    ROW("mn", 0, 0, false, META_NOOP, parse_nothing),
+    ROW("me", 0, 0, false, META_DEBUG, parse_meta_debug),
 };
 
 static inline const struct verb_row *find_verb(struct slice name)
@@ -534,22 +640,39 @@ static COLD void finish_unknown(struct memcache_parser *parser, struct slice inp
 /* ---- values
  * -------------------------------------------------------------------------------------- */
 
-static COLD void start_swallowing(struct memcache_parser *parser, uint64_t value_bytes,
-                                  size_t consumed, struct memcache_parse_result *result)
+static COLD void swallow_next(struct memcache_parser *parser, uint64_t value_bytes)
 {
-    finish(parser, PARSE_COMPLETE, consumed, result);
     parser->state = MEMCACHE_SWALLOW;
     parser->swallow_bytes = value_bytes + 2;
 }
 
+static COLD void start_swallowing(struct memcache_parser *parser, uint64_t value_bytes,
+                                  size_t consumed, struct memcache_parse_result *result)
+{
+    finish(parser, PARSE_COMPLETE, consumed, result);
+    swallow_next(parser, value_bytes);
+}
+
+bool memcache_uses_parser(const struct memcache_parser *parser,
+                          const struct memcache_request *request)
+{
+    return request->key_count == 1 && request->keys[0].data == parser->decoded.bytes;
+}
+
 static COLD void suspend_in_value(struct memcache_parser *parser,
-                                  const struct memcache_request *request, uint64_t key_offset,
+                                  const struct memcache_request *request, struct slice input,
                                   struct memcache_parse_result *result)
 {
     parser->state = MEMCACHE_VALUE;
     parser->pending = *request;
-    parser->pending_key_offset = key_offset;
     parser->pending_key_bytes = request->keys[0].size;
+    parser->pending_key_decoded = memcache_uses_parser(parser, request);
+    if (!parser->pending_key_decoded) {
+        parser->pending_key_offset = (uint64_t)(request->keys[0].data - input.data);
+    }
+    if (request->arguments.size > 0) {
+        parser->pending_arguments_offset = (uint64_t)(request->arguments.data - input.data);
+    }
     result->verdict = PARSE_PARTIAL;
     result->bulk_offset = parser->value_offset;
     result->bulk_bytes = parser->value_bytes;
@@ -578,7 +701,7 @@ static void begin_value(struct memcache_parser *parser, struct slice input,
     if (UNLIKELY(request->value_too_large)) {
         start_swallowing(parser, line->value_bytes, consumed, result);
     } else if (UNLIKELY(input.size - consumed < line->value_bytes + 2)) {
-        suspend_in_value(parser, request, (uint64_t)(request->keys[0].data - input.data), result);
+        suspend_in_value(parser, request, input, result);
     } else {
         request->value = slice_of(input.data + consumed, (size_t)line->value_bytes);
         finish_value(parser, input, consumed + line->value_bytes, request, result);
@@ -593,6 +716,9 @@ static COLD void resume_value(struct memcache_parser *parser, struct slice input
     uint64_t terminator = parser->value_offset + (parser->value_supplied ? 0 : parser->value_bytes);
     *request = parser->pending;
     set_key(parser, request, memcache_parser_key(parser, input));
+    if (request->arguments.size > 0) {
+        request->arguments.data = input.data + parser->pending_arguments_offset;
+    }
     if (parser->value_refused) {
         request->value_refused = true;
         start_swallowing(parser, parser->value_bytes, (size_t)parser->value_offset, result);
@@ -636,7 +762,7 @@ static void parse_line(struct memcache_parser *parser, const struct memcache_lim
     size_t text_bytes =
         line_feed > 1 && input.data[line_feed - 1] == '\r' ? line_feed - 1 : line_feed;
     const uint8_t *at = input.data, *end = input.data + text_bytes;
-    struct slice name = next_word(&at, end);
+    struct slice name = memcache_next_word(&at, end);
     const struct verb_row *row = find_verb(name);
     if (UNLIKELY(row == NULL)) {
         finish_unknown(parser, input, slice_of(input.data, text_bytes), consumed, result);
@@ -661,6 +787,9 @@ static void parse_line(struct memcache_parser *parser, const struct memcache_lim
     const char *error = row->parse(&line);
     if (UNLIKELY(error != NULL)) {
         finish_error(parser, error, request->no_reply, consumed, result);
+        if (line.has_value) {
+            swallow_next(parser, line.value_bytes);
+        }
     } else if (line.has_value) {
         begin_value(parser, input, &line, consumed, request, result);
     } else {
@@ -717,7 +846,9 @@ void memcache_parse(struct memcache_parser *parser, const struct memcache_limits
 
 struct slice memcache_parser_key(const struct memcache_parser *parser, struct slice input)
 {
-    return slice_of(input.data + parser->pending_key_offset, parser->pending_key_bytes);
+    return parser->pending_key_decoded
+               ? slice_of(parser->decoded.bytes, parser->pending_key_bytes)
+               : slice_of(input.data + parser->pending_key_offset, parser->pending_key_bytes);
 }
 
 void memcache_parser_supply_value(struct memcache_parser *parser, struct slice value)

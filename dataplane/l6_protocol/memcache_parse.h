@@ -6,12 +6,15 @@
  * bring, between 2 KiB and 16 KiB, and knows no bound for get and gets.) A NUL ends the line for
  * the parser, what follows it up to LF is ignored, as there.
  *
- * Not spoken here: the binary protocol (a connection that starts with its magic byte is closed) and
- * the meta commands ("ERROR", as from a memcached that does not have them).
+ * A key in base64 (the meta commands' b) is decoded into the parser's memory: memcache_uses_parser.
+ *
+ * Not spoken here: the binary protocol (a connection that starts with its magic byte is closed).
  */
 #ifndef NICACHED_L6_PROTOCOL_MEMCACHE_PARSE_H
 #define NICACHED_L6_PROTOCOL_MEMCACHE_PARSE_H
 
+#include "dataplane/l6_protocol/base64.h"
+#include "dataplane/l6_protocol/memcache_meta.h"
 #include "dataplane/l6_protocol/request.h"
 
 #define MEMCACHE_KEY_BYTES_MAX      250U
@@ -39,6 +42,12 @@ enum memcache_verb {
     MEMCACHE_VERBOSITY,
     MEMCACHE_STATS,
     MEMCACHE_QUIT,
+    MEMCACHE_META_GET,
+    MEMCACHE_META_SET,
+    MEMCACHE_META_DELETE,
+    MEMCACHE_META_ARITHMETIC,
+    MEMCACHE_META_NOOP,
+    MEMCACHE_META_DEBUG,
     MEMCACHE_VERB_COUNT,
 };
 
@@ -57,7 +66,8 @@ struct memcache_request {
     uint32_t key_count;    /* get family: 1..n, gat 0..n; storage, delete, incr, decr, touch: 1 */
     struct slice *keys;    /* owned by the parser; valid until the next call */
     struct slice value;    /* storage: without its CRLF */
-    struct slice arguments; /* stats: the rest of the line */
+    struct slice arguments; /* stats: the rest of the line; meta commands: their flags */
+    struct memcache_meta meta;
 };
 
 struct memcache_limits {
@@ -70,15 +80,22 @@ struct memcache_parser {
     uint8_t state;
     bool has_spoken; /* the first byte of the connection was seen */
     bool value_supplied, value_refused;
+    bool pending_key_decoded;
     uint32_t key_capacity; /* of `keys`; 0 while inline_keys is in use */
     uint64_t scanned;      /* no end of line was found before this offset */
     uint64_t value_offset, value_bytes;
     uint64_t swallow_bytes;          /* of a refused value still to come */
     struct memcache_request pending; /* the command line, while its value arrives */
-    uint64_t pending_key_offset;
+    uint64_t pending_key_offset, pending_arguments_offset;
     size_t pending_key_bytes;
     struct slice *keys;
-    struct slice inline_keys[MEMCACHE_KEYS_INLINE];
+    union {
+        struct slice inline_keys[MEMCACHE_KEYS_INLINE];
+        struct {
+            struct slice key;
+            uint8_t bytes[BASE64_DECODED_BYTES(MEMCACHE_KEY_BYTES_MAX)];
+        } decoded;
+    };
 };
 
 struct memcache_parse_result {
@@ -95,6 +112,10 @@ void memcache_parser_deinit(struct memcache_parser *parser);
 void memcache_parse(struct memcache_parser *parser, const struct memcache_limits *limits,
                     struct slice input, struct memcache_request *request,
                     struct memcache_parse_result *result);
+
+/* The request's key is in the parser, not in the input: it is valid until the next call only. */
+bool memcache_uses_parser(const struct memcache_parser *parser,
+                          const struct memcache_request *request);
 
 /* A large value that arrived elsewhere: exactly as resp_parser_supply_bulk (resp_parse.h). After it
  * the input is the command line directly followed by the CRLF behind the value. */

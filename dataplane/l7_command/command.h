@@ -303,9 +303,12 @@ struct memcache_call {
     struct blob *large_value;
     struct memcache_reply *reply;
 };
-void memcache_execute(struct memcache_call *call);
-/* The verb changes nothing, and its keys may be read one by one. */
-bool memcache_only_reads(enum memcache_verb verb);
+/* False, and nothing replied: call->shared was right as far as the request tells, but the item it
+ * found must be changed. The owner is to be asked. */
+bool memcache_execute(struct memcache_call *call);
+/* The request changes nothing, or only what the items it finds call for; its keys may be read one
+ * by one. */
+bool memcache_only_reads(const struct memcache_request *request);
 
 /* ---- for handlers (reply_helpers.c) --------------------------------------------------------- */
 

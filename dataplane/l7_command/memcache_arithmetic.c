@@ -11,46 +11,80 @@
  * item in chunks. */
 #define NUMBER_VALUE_BYTES_MAX (512U * 1024U)
 
-static void count_outcome(struct memcache_call *call, bool hit)
+void memcache_count_arithmetic(struct memcache_call *call, bool decrements, bool hit)
 {
-    if (call->request->verb == MEMCACHE_INCR) {
+    if (!decrements) {
         memcache_count(call, hit ? METRIC_MEMCACHE_INCR_HITS : METRIC_MEMCACHE_INCR_MISSES);
     } else {
         memcache_count(call, hit ? METRIC_MEMCACHE_DECR_HITS : METRIC_MEMCACHE_DECR_MISSES);
     }
 }
 
-static uint64_t changed(const struct memcache_request *request, uint64_t value)
+static void count_outcome(struct memcache_call *call, bool hit)
 {
-    if (request->verb == MEMCACHE_INCR) {
-        return value + request->delta;
-    }
-    return value > request->delta ? value - request->delta : 0;
+    memcache_count_arithmetic(call, call->request->verb == MEMCACHE_DECR, hit);
 }
 
-/* False: no memory. */
-static bool publish_number(struct memcache_call *call, const struct item *old, size_t old_bytes,
-                           uint64_t value)
+bool memcache_may_count(const struct memcache_counter *counter)
+{
+    return counter->text_bytes > 0 && counter->text_bytes <= NUMBER_VALUE_BYTES_MAX;
+}
+
+bool memcache_read_counter(const struct item *item, struct memcache_counter *counter)
+{
+    uint8_t scratch[NUMBER_TEXT_BYTES_MAX];
+    struct slice text = item_value(item, scratch);
+    counter->text_bytes = text.size;
+    return memcache_may_count(counter) && memcache_parse_uint64(text, &counter->value);
+}
+
+void memcache_change_counter(struct memcache_counter *counter, uint64_t delta, bool decrements)
+{
+    if (!decrements) {
+        counter->value += delta;
+    } else {
+        counter->value = counter->value > delta ? counter->value - delta : 0;
+    }
+}
+
+/* What the reference writes in place keeps its state; a longer number is a new item there. How its
+ * key is shown stays: bytes that came in base64 may be anything. */
+struct item *memcache_draft_counter(struct memcache_call *call, const struct item *old,
+                                    const struct memcache_counter *counter,
+                                    struct item_draft_options options)
 {
     uint8_t text[NUMBER_TEXT_BYTES_MAX];
-    size_t size = number_format_uint64(value, text);
-    size_t padded = size < old_bytes ? old_bytes : size;
-    struct item_draft_options options = string_options_like(old);
+    size_t size = number_format_uint64(counter->value, text);
+    bool in_place = size <= counter->text_bytes;
+    size_t padded = in_place ? counter->text_bytes : size;
     options.value_bytes = (uint32_t)padded;
-    const struct key *key = &call->keys[0];
-    struct item *draft = shard_draft(memcache_shard(call, 0), key->bytes, &options);
+    options.state = in_place ? options.state : options.state & ITEM_BASE64_KEY;
+    struct item *draft = shard_draft(memcache_shard(call, 0), call->keys[0].bytes, &options);
     if (draft == NULL) {
-        return false;
+        return NULL;
     }
     memcpy(draft_value(draft), text, size);
     memset(draft_value(draft) + size, ' ', padded - size);
-    shard_publish(memcache_shard(call, 0), MEMCACHE_DATABASE, key, draft);
-    return true;
+    if (in_place && old != NULL && item_is_fetched(old)) {
+        item_set_fetched(draft);
+    }
+    return draft;
+}
+
+static bool publish(struct memcache_call *call, const struct item *old,
+                    const struct memcache_counter *counter)
+{
+    struct item *draft = memcache_draft_counter(call, old, counter, string_options_like(old));
+    if (draft != NULL) {
+        shard_publish(memcache_shard(call, 0), MEMCACHE_DATABASE, &call->keys[0], draft);
+    }
+    return draft != NULL;
 }
 
 void memcache_execute_arithmetic(struct memcache_call *call)
 {
     const struct item *old = memcache_find(call, 0);
+    struct memcache_counter counter;
     if (!memcache_check_type(call, old)) {
         return;
     }
@@ -59,18 +93,14 @@ void memcache_execute_arithmetic(struct memcache_call *call)
         memcache_reply_line(call->reply, "NOT_FOUND");
         return;
     }
-    uint8_t scratch[NUMBER_TEXT_BYTES_MAX];
-    struct slice text = item_value(old, scratch);
-    uint64_t value;
-    if (text.size > NUMBER_VALUE_BYTES_MAX || !memcache_parse_uint64(text, &value)) {
-        memcache_reply_line(call->reply,
-                            "CLIENT_ERROR cannot increment or decrement non-numeric value");
+    if (!memcache_read_counter(old, &counter)) {
+        memcache_reply_line(call->reply, MEMCACHE_NOT_NUMERIC);
         return;
     }
     count_outcome(call, true);
-    value = changed(call->request, value);
-    if (publish_number(call, old, text.size, value)) {
-        memcache_reply_number(call->reply, value);
+    memcache_change_counter(&counter, call->request->delta, call->request->verb == MEMCACHE_DECR);
+    if (publish(call, old, &counter)) {
+        memcache_reply_number(call->reply, counter.value);
     } else {
         memcache_reply_line(call->reply, "SERVER_ERROR out of memory");
     }

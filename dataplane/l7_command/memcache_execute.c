@@ -4,7 +4,8 @@
  *                    ---> memcache_storage.c     set add replace append prepend cas
  *                    ---> memcache_arithmetic.c  incr decr
  *                    ---> memcache_stats.c       stats
- *                    ---> here                   delete touch flush_all version verbosity quit
+ *                    ---> memcache_meta.c        mg ms md ma me (and its neighbours)
+ *                    ---> here                   delete touch flush_all version verbosity mn quit
  *
  * Behaviour and texts are those of memcached 1.6.18. Thread: the owning worker. Memory: the
  * shard's. Failure: what a client asks wrongly is an error line; no memory is SERVER_ERROR.
@@ -75,7 +76,10 @@ static void execute_touch(struct memcache_call *call)
     memcache_count(call, item != NULL ? METRIC_MEMCACHE_TOUCH_HITS : METRIC_MEMCACHE_TOUCH_MISSES);
     if (item == NULL) {
         memcache_reply_line(call->reply, "NOT_FOUND");
-    } else if (!memcache_touch(call, 0, item)) {
+        return;
+    }
+    item_set_fetched(item);
+    if (!memcache_touch(call, 0, item)) {
         memcache_reply_line(call->reply, "SERVER_ERROR out of memory");
     } else {
         memcache_reply_line(call->reply, "TOUCHED");
@@ -125,6 +129,12 @@ static const char *const verb_names[MEMCACHE_VERB_COUNT] = {
     [MEMCACHE_VERBOSITY] = "verbosity",
     [MEMCACHE_STATS] = "stats",
     [MEMCACHE_QUIT] = "quit",
+    [MEMCACHE_META_GET] = "mg",
+    [MEMCACHE_META_SET] = "ms",
+    [MEMCACHE_META_DELETE] = "md",
+    [MEMCACHE_META_ARITHMETIC] = "ma",
+    [MEMCACHE_META_NOOP] = "mn",
+    [MEMCACHE_META_DEBUG] = "me",
 };
 
 static void note_client(struct memcache_call *call)
@@ -136,15 +146,15 @@ static void note_client(struct memcache_call *call)
     memcache_count(call, METRIC_COMMANDS_PROCESSED);
 }
 
-bool memcache_only_reads(enum memcache_verb verb)
+bool memcache_only_reads(const struct memcache_request *request)
 {
-    return verb == MEMCACHE_GET;
+    enum memcache_verb verb = request->verb;
+    return verb == MEMCACHE_GET || verb == MEMCACHE_META_DEBUG ||
+           (verb == MEMCACHE_META_GET && !memcache_meta_has(&request->meta, 'T'));
 }
 
-void memcache_execute(struct memcache_call *call)
+static void run(struct memcache_call *call)
 {
-    note_client(call);
-    call->reply->suppressed = call->request->no_reply;
     switch (call->request->verb) {
     case MEMCACHE_GET:
     case MEMCACHE_GETS:
@@ -166,6 +176,24 @@ void memcache_execute(struct memcache_call *call)
     case MEMCACHE_VERBOSITY: memcache_reply_line(call->reply, "OK"); break;
     case MEMCACHE_STATS: memcache_execute_stats(call); break;
     case MEMCACHE_QUIT: call->client->close_after_reply = true; break;
+    case MEMCACHE_META_SET: memcache_execute_meta_set(call); break;
+    case MEMCACHE_META_DELETE: memcache_execute_meta_delete(call); break;
+    case MEMCACHE_META_ARITHMETIC: memcache_execute_meta_arithmetic(call); break;
+    case MEMCACHE_META_NOOP: memcache_reply_line(call->reply, "MN"); break;
+    case MEMCACHE_META_DEBUG: memcache_execute_meta_debug(call); break;
+    case MEMCACHE_META_GET:
     case MEMCACHE_VERB_COUNT: CHECK(false);
     }
+}
+
+bool memcache_execute(struct memcache_call *call)
+{
+    call->reply->suppressed = call->request->no_reply;
+    if (call->request->verb != MEMCACHE_META_GET) {
+        run(call);
+    } else if (!memcache_execute_meta_get(call)) {
+        return false;
+    }
+    note_client(call);
+    return true;
 }

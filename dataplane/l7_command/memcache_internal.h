@@ -11,8 +11,9 @@
 /* An item's expire_at_ms that means "expired already": nothing is kept. */
 #define MEMCACHE_EXPIRED UINT64_MAX
 
-#define MEMCACHE_NO_MEMORY  "SERVER_ERROR out of memory storing object"
-#define MEMCACHE_WRONG_TYPE "SERVER_ERROR the key holds a value that is not a string"
+#define MEMCACHE_NO_MEMORY   "SERVER_ERROR out of memory storing object"
+#define MEMCACHE_NOT_NUMERIC "CLIENT_ERROR cannot increment or decrement non-numeric value"
+#define MEMCACHE_WRONG_TYPE  "SERVER_ERROR the key holds a value that is not a string"
 
 /* exptime on the wire to Unix milliseconds: 0 is never; up to 30 days counts from now; more is a
  * Unix time in seconds; negative or past is MEMCACHE_EXPIRED. */
@@ -35,9 +36,41 @@ void memcache_count(struct memcache_call *call, enum metric metric);
 /* Gives `item`, the value of key `index`, the expiry of the request. False: no memory. */
 bool memcache_touch(struct memcache_call *call, uint32_t index, const struct item *item);
 
+/* A draft of the request's value; expiry, CAS and state are the options'. NULL: no memory. */
+struct item *memcache_draft_value(struct memcache_call *call, struct item_draft_options options);
+/* The old value with the request's behind it, or in front of it. NULL: no memory. */
+struct item *memcache_draft_joined(struct memcache_call *call, const struct item *old, bool appends,
+                                   struct item_draft_options options);
+/* Whether the result would be larger than memcache-item-size-max. */
+bool memcache_exceeds_item_size(const struct memcache_call *call, const struct item *old);
+/* The request's value is too large, or there is no memory for it: the error, and what the key held
+ * goes. False: neither. */
+bool memcache_refuse_value(struct memcache_call *call, bool deletes);
+
+/* A number as incr and decr see it. */
+struct memcache_counter {
+    uint64_t value;
+    size_t text_bytes; /* of the item that holds it: a shorter number is padded to it */
+};
+/* False: no number, whatever it says, by its size alone. */
+bool memcache_may_count(const struct memcache_counter *counter);
+bool memcache_read_counter(const struct item *item, struct memcache_counter *counter);
+void memcache_change_counter(struct memcache_counter *counter, uint64_t delta, bool decrements);
+/* `old` NULL: a new one. NULL: no memory. */
+struct item *memcache_draft_counter(struct memcache_call *call, const struct item *old,
+                                    const struct memcache_counter *counter,
+                                    struct item_draft_options options);
+void memcache_count_arithmetic(struct memcache_call *call, bool decrements, bool hit);
+
 void memcache_execute_get(struct memcache_call *call);
 void memcache_execute_storage(struct memcache_call *call);
 void memcache_execute_arithmetic(struct memcache_call *call);
 void memcache_execute_stats(struct memcache_call *call);
+/* False: on this worker the item can only be read, and it must be changed; nothing was replied. */
+bool memcache_execute_meta_get(struct memcache_call *call);
+void memcache_execute_meta_set(struct memcache_call *call);
+void memcache_execute_meta_delete(struct memcache_call *call);
+void memcache_execute_meta_arithmetic(struct memcache_call *call);
+void memcache_execute_meta_debug(struct memcache_call *call);
 
 #endif

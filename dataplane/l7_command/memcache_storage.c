@@ -16,23 +16,35 @@
 #define ITEM_OVERHEAD_BYTES 59U
 #define ITEM_FLAGS_BYTES    4U
 
-static void refuse(struct memcache_call *call, const char *text)
+static void refuse(struct memcache_call *call, bool deletes, const char *text)
 {
-    if (call->request->verb == MEMCACHE_SET) {
+    if (deletes) {
         (void)shard_delete(memcache_shard(call, 0), MEMCACHE_DATABASE, &call->keys[0], call->now);
     }
     memcache_reply_line(call->reply, text);
 }
 
-static struct item *draft_value_of_request(struct memcache_call *call, uint64_t expire_at_ms)
+bool memcache_refuse_value(struct memcache_call *call, bool deletes)
+{
+    if (UNLIKELY(call->request->value_too_large)) {
+        memcache_count(call, METRIC_MEMCACHE_STORE_TOO_LARGE);
+        refuse(call, deletes, "SERVER_ERROR object too large for cache");
+        return true;
+    }
+    if (UNLIKELY(call->request->value_refused)) {
+        memcache_count(call, METRIC_MEMCACHE_STORE_NO_MEMORY);
+        refuse(call, deletes, MEMCACHE_NO_MEMORY);
+        return true;
+    }
+    return false;
+}
+
+struct item *memcache_draft_value(struct memcache_call *call, struct item_draft_options options)
 {
     struct slice value = call->request->value;
-    const struct item_draft_options options = {
-        .encoding = ENCODING_RAW,
-        .expire_at_ms = expire_at_ms,
-        .client_flags = call->request->client_flags,
-        .value_bytes = (uint32_t)value.size,
-    };
+    options.encoding = ENCODING_RAW;
+    options.client_flags = call->request->client_flags;
+    options.value_bytes = (uint32_t)value.size;
     struct slice key = call->keys[0].bytes;
     struct blob *blob = call->large_value;
     if (blob != NULL && value.data == blob->bytes && value.size > ITEM_INLINE_BYTES_MAX) {
@@ -52,10 +64,11 @@ static void store(struct memcache_call *call)
         /* Stored and expired at once. */
         (void)shard_delete(memcache_shard(call, 0), MEMCACHE_DATABASE, &call->keys[0], call->now);
     } else {
-        struct item *draft = draft_value_of_request(call, expire_at_ms);
+        struct item *draft =
+            memcache_draft_value(call, (struct item_draft_options){.expire_at_ms = expire_at_ms});
         if (UNLIKELY(draft == NULL)) {
             memcache_count(call, METRIC_MEMCACHE_STORE_NO_MEMORY);
-            refuse(call, MEMCACHE_NO_MEMORY);
+            refuse(call, call->request->verb == MEMCACHE_SET, MEMCACHE_NO_MEMORY);
             return;
         }
         shard_publish(memcache_shard(call, 0), MEMCACHE_DATABASE, &call->keys[0], draft);
@@ -64,25 +77,23 @@ static void store(struct memcache_call *call)
     memcache_reply_line(call->reply, "STORED");
 }
 
-static bool exceeds_item_size(const struct memcache_call *call, const struct item *old,
-                              uint64_t value_bytes)
+bool memcache_exceeds_item_size(const struct memcache_call *call, const struct item *old)
 {
+    uint64_t value_bytes = (uint64_t)item_value_size(old) + call->request->value.size;
     uint64_t bytes = ITEM_OVERHEAD_BYTES + call->keys[0].bytes.size + value_bytes +
                      (item_client_flags(old) != 0 ? ITEM_FLAGS_BYTES : 0);
     return bytes > (uint64_t)call->context->config->memcache_item_size_max;
 }
 
-/* The old value with the request's in front of it or behind it. */
-static struct item *draft_joined(struct memcache_call *call, const struct item *old)
+struct item *memcache_draft_joined(struct memcache_call *call, const struct item *old, bool appends,
+                                   struct item_draft_options options)
 {
     uint8_t scratch[NUMBER_TEXT_BYTES_MAX];
     struct slice first = item_value(old, scratch), second = call->request->value;
     struct slice tail = second;
-    struct item_draft_options options = string_options_like(old);
     uint64_t size = (uint64_t)first.size + second.size;
     options.value_bytes = (uint32_t)size;
     struct item *draft;
-    bool appends = call->request->verb == MEMCACHE_APPEND;
     if (appends && size > ITEM_INLINE_BYTES_MAX && item_encoding(old) == ENCODING_RAW) {
         draft = shard_draft_grown(memcache_shard(call, 0), old, (uint32_t)second.size, &options);
         if (draft != NULL && tail.size > 0) {
@@ -106,12 +117,15 @@ static struct item *draft_joined(struct memcache_call *call, const struct item *
 
 static void join(struct memcache_call *call, const struct item *old)
 {
-    if (old == NULL ||
-        exceeds_item_size(call, old, (uint64_t)item_value_size(old) + call->request->value.size)) {
+    if (old == NULL || memcache_exceeds_item_size(call, old)) {
         memcache_reply_line(call->reply, "NOT_STORED");
         return;
     }
-    struct item *draft = draft_joined(call, old);
+    /* The result is a new item to the reference: its state is gone, but how its key is shown. */
+    struct item_draft_options options = string_options_like(old);
+    options.state &= ITEM_BASE64_KEY;
+    struct item *draft =
+        memcache_draft_joined(call, old, call->request->verb == MEMCACHE_APPEND, options);
     if (draft == NULL) {
         memcache_reply_line(call->reply, MEMCACHE_NO_MEMORY);
         return;
@@ -147,14 +161,7 @@ static void store_if(struct memcache_call *call, bool condition)
 void memcache_execute_storage(struct memcache_call *call)
 {
     const struct memcache_request *request = call->request;
-    if (UNLIKELY(request->value_too_large)) {
-        memcache_count(call, METRIC_MEMCACHE_STORE_TOO_LARGE);
-        refuse(call, "SERVER_ERROR object too large for cache");
-        return;
-    }
-    if (UNLIKELY(request->value_refused)) {
-        memcache_count(call, METRIC_MEMCACHE_STORE_NO_MEMORY);
-        refuse(call, MEMCACHE_NO_MEMORY);
+    if (memcache_refuse_value(call, request->verb == MEMCACHE_SET)) {
         return;
     }
     memcache_count(call, METRIC_MEMCACHE_CMD_SET);

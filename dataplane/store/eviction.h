@@ -88,6 +88,7 @@ static inline void eviction_note_use(const struct eviction_policy *policy, const
                                      uint64_t *random_state)
 {
     item_set_access(item, eviction_access_after_use(policy, item_access(item), random_state));
+    item_set_fetched(item);
 }
 
 /* ---- which first ---------------------------------------------------------------------------- */

@@ -200,7 +200,7 @@ static void fill_header(struct item *item, const struct shape *shape, unsigned l
     item->kinds =
         (uint16_t)((unsigned)shape->type | (unsigned)shape->encoding << ITEM_ENCODING_SHIFT |
                    layout | (unsigned)state << ITEM_STATE_SHIFT);
-    item->inline_bytes = shape->blob != NULL ? 0 : (uint16_t)shape->value_bytes;
+    item->inline_word = shape->blob != NULL ? 0 : (uint16_t)shape->value_bytes;
     item->key_access = shape->key.size <= ITEM_SHORT_KEY_BYTES_MAX ? (uint32_t)shape->key.size : 0;
 }
 
@@ -295,6 +295,9 @@ struct item *shard_draft_like(struct shard *shard, struct slice key, const struc
     }
     if (draft != NULL && shard->policy.access != ACCESS_RECENCY) {
         item_set_access(draft, item_access(item));
+    }
+    if (draft != NULL && item_is_fetched(item)) {
+        item_set_fetched(draft);
     }
     return draft;
 }

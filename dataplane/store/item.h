@@ -6,8 +6,10 @@
  *                              |       |        |          ITEM_STRING ...
  *                              |       |        ENCODING_RAW, ENCODING_INT
  *                              |       which optional fields follow (ITEM_HAS_...)
- *                              stale, win-token-sent, negative, soft-expired (memcached meta)
- *    2  inline_bytes (uint16)  of the value; 0 where it is in a blob
+ *                              ITEM_STALE, ITEM_WON, ITEM_BASE64_KEY; one is free
+ *    2  inline_word (uint16)   fetched:1 inline_bytes:15
+ *                              |         of the value; 0 where it is in a blob
+ *                              somebody has used the item: written by any reader, relaxed
  *    4  key_access (uint32)    access:24 key_bytes:8
  *                              |         0 where the key is longer than 255 bytes
  *                              for eviction: written by any reader, relaxed
@@ -18,9 +20,10 @@
  * Fields are not aligned; the header is, by 8. client_flags are memcached's 32-bit flags.
  *
  * Invariants:
- *  1. A published item never changes but for `access`. Changing a value publishes a new item.
- *     The word of `access` is therefore read and written atomically, and its other bits never
- *     change: two readers that write at once lose one of the two accesses and nothing else.
+ *  1. A published item never changes but for `access` and `fetched`. Changing a value publishes a
+ *     new item. The words of both are therefore read and written atomically, and their other bits
+ *     never change: two readers that write at once lose one of the two accesses and nothing else.
+ *     `fetched` is only ever set.
  *  2. The stored bytes are what STRLEN counts, for every encoding but INT, where they are an int64
  *     in machine order.
  *  3. A value of more than ITEM_INLINE_BYTES_MAX is in a blob. A blob is counted: items and
@@ -57,6 +60,11 @@ enum item_encoding { ENCODING_RAW, ENCODING_INT };
 #define ITEM_HAS_LONG_KEY     0x0800U
 #define ITEM_STATE_SHIFT      12
 
+/* Bits of `state`: what memcached's meta commands know about an item. */
+#define ITEM_STALE      0x1U /* invalidated, and kept: who meets it may serve it while one renews it */
+#define ITEM_WON        0x2U /* somebody has been told to renew it */
+#define ITEM_BASE64_KEY 0x4U /* its key came in base64, and is shown so */
+
 /* Each of these stands for 8 bytes; each of those for 4 (a blob for both). */
 #define ITEM_FIELDS_OF_8 (ITEM_HAS_EXPIRY | ITEM_HAS_CAS | ITEM_HAS_BLOB)
 #define ITEM_FIELDS_OF_4 (ITEM_HAS_BLOB | ITEM_HAS_CLIENT_FLAGS | ITEM_HAS_LONG_KEY)
@@ -66,17 +74,18 @@ enum item_encoding { ENCODING_RAW, ENCODING_INT };
 #define ITEM_ACCESS_MAX          0xFFFFFFU
 
 #define ITEM_INLINE_BYTES_MAX 16384U
+#define ITEM_FETCHED          0x8000U
 #define ITEM_VALUE_BYTES_MAX  (512U << 20)
 #define ITEM_KEY_BYTES_MAX    (512U << 20)
 
 struct item {
     uint16_t kinds;
-    uint16_t inline_bytes;
+    uint16_t inline_word;
     uint32_t key_access;
     /* optional fields, key, value */
 };
 _Static_assert(sizeof(struct item) == 8, "the drawing above");
-_Static_assert(ITEM_INLINE_BYTES_MAX <= UINT16_MAX, "inline_bytes holds it");
+_Static_assert(ITEM_INLINE_BYTES_MAX < ITEM_FETCHED, "the inline word holds both");
 _Static_assert(ITEM_STREAM <= ITEM_TYPE_MASK, "three bits hold every type");
 
 /* The bytes of a large value. Capacity may exceed what any item shows of it: APPEND fills the rest
@@ -126,6 +135,31 @@ static inline enum item_encoding item_encoding(const struct item *item)
 static inline uint8_t item_state(const struct item *item)
 {
     return (uint8_t)(item->kinds >> ITEM_STATE_SHIFT);
+}
+
+static inline uint16_t item_inline_word(const struct item *item)
+{
+    return __atomic_load_n(&item->inline_word, __ATOMIC_RELAXED);
+}
+
+static inline uint32_t item_inline_bytes(const struct item *item)
+{
+    return item_inline_word(item) & (ITEM_FETCHED - 1);
+}
+
+static inline bool item_is_fetched(const struct item *item)
+{
+    return (item_inline_word(item) & ITEM_FETCHED) != 0;
+}
+
+/* Any thread that may read the item. */
+static inline void item_set_fetched(const struct item *item)
+{
+    uint16_t before = item_inline_word(item);
+    if ((before & ITEM_FETCHED) == 0) {
+        uint16_t *word = (uint16_t *)(uintptr_t)&item->inline_word;
+        __atomic_store_n(word, (uint16_t)(before | ITEM_FETCHED), __ATOMIC_RELAXED);
+    }
 }
 
 /* What the fields of these layout bits take together. */
@@ -237,7 +271,7 @@ static inline const uint8_t *item_value_bytes(const struct item *item)
 /* How many they are; see invariant 2. */
 static inline uint32_t item_stored_bytes(const struct item *item)
 {
-    uint32_t bytes = item->inline_bytes;
+    uint32_t bytes = item_inline_bytes(item);
     if ((item->kinds & ITEM_HAS_BLOB) != 0) {
         memcpy(&bytes, item_field(item, ITEM_HAS_BLOB) + sizeof(uint64_t), sizeof(bytes));
     }
@@ -263,7 +297,7 @@ bool item_value_int64(const struct item *item, int64_t *value);
 static inline size_t item_bytes(const struct item *item) /* what it needs, without the blob */
 {
     return sizeof(*item) + item_fields_bytes(item->kinds) + item_key_size(item) +
-           item->inline_bytes;
+           item_inline_bytes(item);
 }
 
 /* One more / one less holder; any thread. */

@@ -41,7 +41,7 @@ static struct item *copy_item(struct shard *shard, const struct item *item)
     struct item *copy = memory_allocate(&shard->memory, bytes, MEMORY_LIMITED);
     if (copy != NULL) {
         *copy = (struct item){.kinds = item->kinds,
-                              .inline_bytes = item->inline_bytes,
+                              .inline_word = item_inline_word(item),
                               .key_access = item_key_access(item)};
         memcpy(copy + 1, item + 1, bytes - sizeof(*item));
     }

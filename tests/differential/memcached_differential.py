@@ -14,6 +14,7 @@ A conversation that differs is cut down and printed. EXCEPTIONS says what differ
 conversations keep clear of it. Exit status: 0 no difference, 1 difference, 2 usage or a server that
 died.
 """
+import base64
 import os
 import pwd
 import random
@@ -28,7 +29,15 @@ import servers
 EXCEPTIONS = [
     ("stats and its subcommands but reset and detail off/dump",
      "figures of another machine; classes of slabs and the LRU do not exist"),
-    ("mg ms md ma mn me", "meta commands are not spoken in this version: ERROR"),
+    ("E in mg, ms, md and ma, x in md, N and s in ms",
+     "the reference is older than they are: it knows no E and no x, and makes nothing of the others"),
+    ("t in a meta command that sets a time to live in the past", "the reference's number wraps around"),
+    ("me: all but the key and fetch",
+     "figures of another machine; the reference counts exp from the wrong end"),
+    ("I with a CAS value of another key", "which of two is older is only known for one key"),
+    ("O with more than 31 bytes in mg, md and ma", "the reference does it before it refuses it"),
+    ("k of a key in base64 whose item was made by N, or anew by append, prepend, incr or decr",
+     "the reference forgets that it was in base64, and shows its bytes as they are"),
     ("watch, lru_crawler, slabs, lru, cache_memlimit", "refused: nothing of the kind exists"),
     ("lines of more than 2048 bytes other than get and gets",
      "the reference closes or answers depending on what one read brings; here up to 16384 bytes"),
@@ -55,6 +64,9 @@ SILENCE_MAX_S = 30
 
 SYNC = b"version\r\n"
 SYNC_REPLY = re.compile(rb"VERSION [^\r\n]*\r\n$")
+META_LINE = re.compile(rb"^(?:HD|VA \d+|EX|NS|NF|EN)((?: [a-zA-Z][^ \r\n]*)*)\r\n", re.M)
+META_FLAG = re.compile(rb" (c[1-9]\d*|l\d+|t\d+)(?=[ \r])")
+DEBUG_LINE = re.compile(rb"^(ME [^ \r\n]+) [^\r\n]*(fetch=\w+)[^\r\n]*\r\n", re.M)
 VALUE_LINE = re.compile(rb"^VALUE ([^ \r\n]+) (\d+) (\d+)(?: (\d+))?\r\n", re.M)
 
 
@@ -117,14 +129,30 @@ class Server:
             sender.join()
         return reply[: SYNC_REPLY.search(reply).start()] + (b"<ended>" if ended else b"")
 
+    def cas(self, value):
+        self.last_cas = value
+        return b"<cas %d>" % self.cas_order.setdefault(value, len(self.cas_order))
+
+    def meta_flag(self, match):
+        """Seconds differ by one now and then; a time in the past wraps around in the reference."""
+        letter, number = match.group(1)[:1], match.group(1)[1:]
+        if letter == b"c":
+            return b" " + self.cas(number)
+        if letter == b"l":
+            return b" l#"
+        seconds = int(number)
+        return b" t%d" % (0 if seconds > 1 << 31 else (seconds + 5) // 10 * 10)
+
     def normalise(self, reply):
-        def replace(match):
+        def value_line(match):
             if match.group(4) is None:
                 return match.group(0)
-            self.last_cas = match.group(4)
-            order = self.cas_order.setdefault(match.group(4), len(self.cas_order))
-            return b"VALUE %s %s %s <cas %d>\r\n" % (*match.group(1, 2, 3), order)
-        return VALUE_LINE.sub(replace, reply)
+            return b"VALUE %s %s %s %s\r\n" % (*match.group(1, 2, 3), self.cas(match.group(4)))
+
+        def meta_line(match):
+            return META_FLAG.sub(self.meta_flag, match.group(0))
+        reply = VALUE_LINE.sub(value_line, reply)
+        return DEBUG_LINE.sub(rb"\1 \2\r\n", META_LINE.sub(meta_line, reply))
 
 
 def start_reference(port):
@@ -164,6 +192,44 @@ FIXED = [
     b"verbosity x\r\n", b"verbosity 1 2\r\n", b"verbosity noreply\r\n", b"quit\r\n",
     b"stats reset\r\n", b"stats foo\r\n", b"stats detail\r\n", b"stats detail off\r\n",
     b"stats detail dump\r\n", b"bget a\r\n", b"shutdown\r\n", b"foo\r\n", b"foo noreply\r\n",
+    b"mg\r\n", b"mg a\r\n", b"mg a q\r\n", b"mg a k O1\r\n", b"mg a k O1 q\r\n", b"mg %s v\r\n" % K251, b"mg O1\r\n",
+    b"mg a z\r\n", b"mg a v v\r\n", b"mg a 1\r\n", b"mg a \x7f\r\n", b"mg a \xff\r\n", b"mg a \t\r\n", b"mg a v\0k\r\n",
+    b"mg a\0 v\r\n", b" mg  a  v \r\n", b"mg a N\r\n", b"mg a Nx\r\n", b"mg a T R\r\n", b"mg a Rx\r\n", b"mg a C\r\n",
+    b"mg a Cx\r\n", b"mg a J\r\n", b"mg a D\r\n", b"mg a D-1\r\n", b"mg a M\r\n", b"mg a Mzz\r\n", b"mg a Fx\r\n",
+    b"mg a F4294967296\r\n", b"mg a P L I\r\n", b"mg a vzz kzz t1 qq hh uu\r\n", b"mg a O\r\n",
+    b"mg a O" + b"o" * 31 + b"\r\n", b"mg a O" + b"o" * 32 + b"\r\n", b"mg a S\r\n", b"mg a W\r\n", b"mg a X Z\r\n",
+    b"mg a b\r\n", b"mg a Nx b\r\n", b"mg a b Nx\r\n", b"mg a Fx b\r\n", b"mg a b Fx\r\n", b"mg a b z\r\n",
+    b"ms\r\n", b"ms a\r\n", b"ms a x\r\nhi\r\n", b"ms a -1\r\nhi\r\n", b"ms a S2\r\nhi\r\n", b"ms a 2147483647\r\n",
+    b"ms %s 2\r\nhi\r\n" % K251, b"ms a 2 z\r\nhi\r\n", b"ms a 2 k k\r\nhi\r\n", b"ms a 2 T\r\nhi\r\n", b"ms a 2 Fx\r\nhi\r\n",
+    b"ms a 2 Mx\r\nhi\r\n", b"ms a 2 Me\r\nhi\r\n", b"ms a 2 M\r\nhi\r\n", b"ms a 2 MEE\r\nhi\r\n",
+    b"ms a 2 O" + b"o" * 32 + b"\r\nhi\r\n", b"ms a 2 b\r\nhi\r\n", b"ms a 2 q\r\nhixx\r\n", b"ms a 2\r\nh\r\n\r\n",
+    b"ms a 2\r\nhi\r\nms a 2 q ME\r\nxx\r\nms a 2 ME k O1 c\r\nxx\r\n", b"ms a 2 MR c k\r\nhi\r\nms a 2 MA c\r\nhi\r\n",
+    b"ms a 2 C5 c\r\nhi\r\nms a 2 C5 MR\r\nhi\r\nms a 2 C5 ME\r\nhi\r\nms a 2 C5 ME c\r\nhi\r\nms a 2 C0\r\nhi\r\n",
+    b"ms a 2 F5 T100\r\nhi\r\nms a 1 MA F6 T0\r\n!\r\nms a 1 MP C0\r\n<\r\nmg a s v f t\r\nms a 1 MA C99 k\r\n1\r\n",
+    b"ms a 1048517 q k\r\n" + b"x" * 1048517 + b"\r\nmg a\r\n",
+    b"ms a 1\r\nx\r\nms a 1048576 ME k\r\n" + b"x" * 1048576 + b"\r\nmg a\r\n",
+    b"ms a 1\r\nx\r\nms a 1048576 z\r\n" + b"x" * 1048576 + b"\r\nmg a v\r\n",
+    b"ms a 1048516\r\n" + b"x" * 1048516 + b"\r\nms a 1 MA\r\nx\r\nmg a s\r\n",
+    b"md\r\n", b"md %s\r\n" % K251, b"md a q\r\n", b"md a k O3\r\n", b"md a z\r\n", b"md a N\r\n", b"md a v\r\n",
+    b"md a O" + b"o" * 40 + b"\r\n", b"md a b\r\n", b"ms a 1\r\n1\r\nmd a C99 k O1 q\r\nmd a q\r\nmd a q k\r\n",
+    b"ma\r\n", b"ma a\r\n", b"ma a q k O1\r\n", b"ma a MX\r\n", b"ma a Mi\r\n", b"ma a Dx\r\n", b"ma a Jx N0\r\n", b"ma a b\r\n",
+    b"ma a N0 v\r\nma a v t\r\nma a D5 MI v\r\nma a MD D300 v\r\nma a M+ v q\r\nma a M- v k O1\r\n",
+    b"ma a N10 J18446744073709551615 v t k O5\r\nma a v\r\nma a D18446744073709551615 v T100 t\r\nma a t T50 v\r\n",
+    b"ma a N0 q J5\r\nmg a v\r\nma a q N0\r\nma a C99 k O1 v\r\nma b N0 v t c q\r\n",
+    b"ms a 2\r\nhi\r\nma a\r\nma a N0 k O1 q\r\n", b"ma a N0 J100\r\nma a MD v\r\nmg a v s\r\n",
+    b"mn\r\n", b"mn x\r\n", b"me\r\n", b"me a\r\n", b"me %s\r\n" % K251, b"ms a 1\r\n1\r\nme a z\r\nme a k b\r\nme a b\r\n",
+    b"ms a 1\r\n1\r\nmg a\r\nme a\r\nme YQ== b\r\nme YQ== bx\r\nme YQ== x b\r\n", b"mx\r\n", b"m\r\n", b"mgg\r\n",
+    b"ms foo 1\r\n1\r\nmg foo k\r\nmg Zm9v b k\r\nms Zm9v 1 b k\r\n2\r\nmg foo k v\r\nme foo\r\n"
+    b"ma foo k\r\nmd foo k I\r\nmd Zm9v b k\r\n",
+    b"ms s 2 T300\r\nab\r\nmd s I T30 k O1\r\nmg s s v t h\r\nmg s s v t h\r\nget s\r\nms s 2 I C1 T100\r\ncd\r\nmg s v t\r\n"
+    b"ms s 2 C18446744073709551615 I\r\nxx\r\nms s 2 T0\r\nef\r\nmg s v t\r\nmd s I q\r\nmd s I C1\r\n",
+    b"ms s 1\r\n1\r\nmd s I\r\nappend s 0 0 1\r\nx\r\nmg s\r\nmd s I\r\nmg s u\r\ntouch s 100\r\nmg s t\r\nmd s I\r\nmg s\r\nmg s\r\n",
+    b"ms r 1 T100\r\n1\r\nmg r R30 t\r\nmg r R200 t\r\nmg r R200 t\r\nmg r R-1\r\nmg r T30 t\r\nms r 1\r\n1\r\nmg r R100 t\r\n",
+    b"ms r 1 T50\r\n1\r\nmg r T100 R60 t\r\nmg r R200 T0 t\r\nmg r T-1 v\r\nmg r\r\nms r 1 T-1\r\n1\r\nmg r\r\n",
+    b"mg v N30 s v t f h\r\nmg v N30 s v t f h\r\nmg w t N30\r\nmg x N30 T50 t\r\nmg x t\r\nmg y T50 N30 t\r\nmg y t\r\n"
+    b"mg z N30 q\r\nmg z q\r\nmg zz N30 R60 t k O1\r\nms zz 1\r\nx\r\nmg zz\r\nmg zzz N-1\r\nmg zzz\r\n",
+    b"ms u 1\r\n1\r\nmg u h u\r\nmg u h\r\nmg u h\r\nms u 1\r\n1\r\ntouch u 0\r\nmg u h\r\nms u 1\r\n1\r\nadd u 0 0 1\r\n1\r\nmg u h\r\n",
+    b"ms u 1\r\n1\r\nincr u 1\r\nmg u h\r\n", b"ms u 1\r\n1\r\nget u\r\nappend u 0 0 1\r\n1\r\nmg u h\r\nmd u I\r\nmg u h\r\n",
     b"POST / HTTP/1.1\r\n", b"GET / HTTP/1.1\r\n", b"get / HTTP/1.1\r\n", b"x HTTP/\r\n",
     b"get " + b"a " * 3000 + b"\r\n", b"version\r\r\n", b"\x81get a\r\n",
 ]
@@ -171,6 +237,16 @@ for text in (b"5", b"99", b"-5", b" 12", b"12 ab", b"12ab", b"", b"1844674407370
              b"+3", b"\t4", b"x", b"99999999999999999999", b"1 " + b"x" * 5000):
     for verb in (b"incr", b"decr"):
         FIXED.append(b"set n 3 0 %d\r\n%s\r\n%s n 10\r\nget n\r\n" % (len(text), text, verb))
+
+
+for text in (b"YQ", b"YQ=", b"YQ==", b"YQ===", b"Y=Q=", b"=YQ=", b"====", b"=", b"YW==", b"YWI=", b"YWJj", b"YWJjYQ==",
+             b"YQ==YQ==", b"YQ==!!", b"Y!Q!=!=", b"YWJjY", b"YWJjYWI", b"YWJ=YWJj", b"+/+/", b"-_-_", b"YWJj" * 62,
+             b"YWJj" * 62 + b"YQ", b"A" * 252, b"AAAA", b"DQo=", b"IA=="):
+    FIXED.append(b"ms %s 1 b k\r\n1\r\nmg %s b k v\r\nma %s b k v\r\nmd %s b k\r\n" % (text, text, text, text))
+for count in (16, 17, 18):
+    flags = b" ".join([b"c", b"f", b"h", b"k", b"q", b"F1", b"t", b"u", b"v", b"P", b"L", b"D1", b"J1", b"I", b"C1", b"R1", b"T1",
+                       b"N1"][:count])
+    FIXED.append(b"mg a %s\r\nms a 1 %s\r\n1\r\nmd a %s\r\nma a %s\r\n" % (flags, flags, flags, flags))
 
 
 ALL_KEYS = b"get " + b" ".join(b"key%d" % i for i in range(6)) + b"\r\n"
@@ -217,10 +293,51 @@ class Generator:
         return b"cas %s 0 0 %d %s%s\r\n%s\r\n" % (self.key(K251), len(value), self.pick(b"@CAS@", b"@CAS@", b"1"),
                                              self.noreply(), value)
 
+    def meta_key(self):
+        """A key and the flag that goes with it: some in base64, of those some that cannot be anything else."""
+        if self.random.random() < 0.8:
+            return self.key(K251), b""
+        key = self.pick(b"base%d" % self.random.randrange(3), bytes(self.random.choices(b"\0 \r\n\xffa", k=5)))
+        return base64.b64encode(key)[: None if self.random.random() < 0.95 else -1], b" b"
+
+    def meta_flags(self, letters):
+        """Some of them, in any order; now and then one that is wrong."""
+        tokens = {"C": (b"@CAS@", b"@CAS@", b"1", b"0", b"x"), "D": (b"1", b"7", b"18446744073709551615", b"x"),
+                  "F": (b"0", b"5", b"4294967295", b"x"), "J": (b"0", b"95", b"x"), "M":
+                  (b"E", b"A", b"P", b"R", b"S", b"I", b"D", b"+", b"-", b"x", b""), "N": (b"0", b"100", b"1000", b"-1", b"z"),
+                  "O": (b"1", b"opaque", b"", b"o" * 31), "R": (b"50", b"500", b"5000", b"0", b"-1", b"z"),
+                  "T": (b"0", b"100", b"1000", b"2592000", b"-1", b"z"), "L": (b"path/",), "P": (b"",)}
+        chosen = self.random.sample(letters, self.random.randrange(min(len(letters), 6) + 1))
+        if self.random.random() < 0.03:
+            chosen.append(self.pick("z", "1", chosen[0] if chosen else "y", "W"))
+        words = []
+        for letter in chosen:
+            choices = tokens.get(letter, (b"",))
+            right = choices[:-1] if len(choices) > 1 and self.random.random() < 0.9 else choices
+            words.append(b" " + letter.encode() + self.random.choice(right))
+        return b"".join(words)
+
+    def meta_set(self):
+        value = self.value()
+        key, base = self.meta_key()
+        size = b"%d" % len(value) if self.random.random() < 0.97 else self.number()
+        flags = self.meta_flags("CFkcOqTPIL" if base else "CFkcMOqTPIL")  # EXCEPTIONS: k
+        if b"I" in flags:  # EXCEPTIONS: which is older
+            flags = flags.replace(b"@CAS@", self.pick(b"1", b"18446744073709551615"))
+        return b"ms %s %s%s%s\r\n%s\r\n" % (key, size, base, flags, value)
+
+    def meta(self):
+        verb, letters = self.pick(("mg", "cfhklOqstuvNRT"), ("mg", "cfhklOqstuvNRT"), ("mg", "vkhstc"), ("md", "CIkOqT"),
+                                  ("md", "IT"), ("ma", "CNJDTMOqtcvk"), ("me", ""), ("mn", ""))
+        if verb == "mn":
+            return b"mn\r\n"
+        key, base = self.meta_key() if verb != "ma" else (self.key(K251), b"")  # EXCEPTIONS: k
+        return b"%s %s%s%s\r\n" % (verb.encode(), key, base, self.meta_flags(letters.replace("N", "") if base else letters))
+
     def command(self):
         keys = b" ".join(self.key() for _ in range(self.random.randrange(1, 5)))
         return self.pick(
-            self.storage, self.storage, self.cas,
+            self.storage, self.storage, self.cas, self.meta, self.meta, self.meta, self.meta_set, self.meta_set,
             lambda: b"get %s\r\n" % keys, lambda: b"gets %s\r\n" % keys, lambda: b"gets %s\r\n" % keys,
             lambda: b"%s %s %s\r\n" % (self.pick(b"gat", b"gats"), self.exptime(), keys),
             lambda: b"delete %s%s\r\n" % (self.key(K251), self.pick(b"", b" 0", b" noreply", b" 5")),
@@ -237,7 +354,8 @@ class Generator:
             steps.append([])
             for _ in range(self.pick(1, 2, 3, 3, 10, 40)):
                 command = self.command()
-                if command[:4] in (b"incr", b"decr") and any(b[:1] == b"g" for b in steps[-1]):
+                counts = command[:4] in (b"incr", b"decr") or command[:2] == b"ma"
+                if counts and any(b[:1] == b"g" or b[:2] == b"mg" for b in steps[-1]):
                     steps.append([])
                 steps[-1].append(command)
         return steps

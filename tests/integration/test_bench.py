@@ -50,7 +50,7 @@ FORMS = {
 }
 
 
-@pytest.mark.parametrize("form", [form for form in FORMS if not form.startswith("meta")])
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("driver", ["socket", "memif"])
 def test_against_nicached(fleet, driver, form):
     appliance = fleet.start(driver, "--memcache-udp-port 11211")

@@ -681,6 +681,48 @@ static void replies_are_those_of_one_worker(void **state)
     bench_destroy(many);
 }
 
+/* Sixteen clients on two workers ask for what is missing, what is due and what is stale: one of
+ * them is told to renew it, whoever runs first. */
+static void one_client_wins(void **state)
+{
+    enum { CLIENTS = 16, ROUNDS = 200 };
+    static const struct {
+        const char *verb, *rest;
+    } changes[] = {{"md", "q"}, {"ms", "1 q T50\r\nx"}, {"md", "I q"}};
+    uint64_t random = 11;
+    struct core_bench *b = bench_create_workers(2);
+    int clients[CLIENTS], writer = bench_connect_to(b, BENCH_MEMCACHE, 0);
+    for (uint32_t i = 0; i < CLIENTS; i++) {
+        clients[i] = bench_connect_to(b, BENCH_MEMCACHE, i % 2);
+    }
+    for (int round = 0; round < ROUNDS; round++) {
+        char name[16], line[64];
+        int winners = 0;
+        snprintf(name, sizeof(name), "key%d", round % 8);
+        send_format(writer, "%s %s %s\r\nmn\r\n", changes[round % 3].verb, name,
+                    changes[round % 3].rest);
+        bench_pass(b, 8);
+        (void)receive_all(b, writer, line, sizeof(line));
+        for (int i = 0; i < CLIENTS; i++) {
+            send_format(clients[i], "mg %s N60 R100 k\r\n", name);
+        }
+        for (int i = 0; i < 40; i++) {
+            bench_pass_one(b, (uint32_t)(random_next(&random) % 2));
+        }
+        bench_pass(b, 8);
+        for (int i = 0; i < CLIENTS; i++) {
+            size_t size = receive_all(b, clients[i], line, sizeof(line));
+            assert_true(size > 6 && memcmp(line, "HD k", 4) == 0);
+            bool won = memchr(line, 'W', size) != NULL;
+            assert_true(won != (memchr(line, 'Z', size) != NULL));
+            winners += won;
+        }
+        assert_int_equal(winners, 1);
+    }
+    assert_true(sum_of(b, METRIC_READS_SHARED) > 0);
+    bench_destroy(b);
+}
+
 /* Many clients at once, and workers that take their turns in any order: every request is answered.
  */
 static void storms_pass(void **state)
@@ -745,6 +787,7 @@ int main(void)
         CASE(memcached_commands),
         CASE(datagrams_travel_too),
         CASE(replies_are_those_of_one_worker),
+        CASE(one_client_wins),
         CASE(storms_pass),
     };
     simulated_memory_setup();

@@ -128,6 +128,22 @@ static const struct sample samples[] = {
     {SAMPLE("quit\r\n"), "quit " NONE "|\n" LEFT},
     {SAMPLE("stats\r\nstats  items x\r\nstats a\0b\r\n"),
      "stats " NONE "|\nstats " NONE "|items\\x20x\nstats " NONE "|a\n" LEFT},
+    /* meta commands; flags are a bit for each letter from A on */
+    {SAMPLE("mg a\r\nmg a  v k \r\nmn x\r\n"),
+     "mg f0 e0 c0 d1 a||\nmg f0 e0 c0 d1 a||20040000000000 N0 R0 J0 E0 M0 \\x20\\x20v\\x20k\\x20\n"
+     "mn " NONE "|x\n" LEFT},
+    {SAMPLE("ms a 3 T5 F7\r\nabc\r\nms a 3 z\r\nabc\r\nms a 3 q\r\nabcd\r\n"),
+     "ms f7 e5 c0 d1 a|abc|80020 N0 R0 J0 E0 M0 \\x20T5\\x20F7\nerror CLIENT_ERROR invalid "
+     "flag\n" CHUNK "error ERROR\n" LEFT},
+    {SAMPLE("ms YQA= 1 b\r\nx\r\nmd YQA b\r\nme YQ== b\r\nme a z\r\n"),
+     "ms f0 e0 c0 d1 a\\x00|x|200000000 N0 R0 J0 E0 M0 \\x20b\nerror CLIENT_ERROR invalid or "
+     "duplicate flag\nme f0 e0 c0 d1 a||200000000 N0 R0 J0 E0 M0 b\nme " NONE "a||\n" LEFT},
+    {SAMPLE("ma a D5 J9 N10 MD C3 E4\r\nma a MX\r\nmg a N1 R2\r\nmg\r\nme\r\nms\r\nms a\r\n"),
+     "ma f0 e0 c3 d5 a||321c N10 R0 J9 E4 M68 "
+     "\\x20D5\\x20J9\\x20N10\\x20MD\\x20C3\\x20E4\nerror CLIENT_ERROR invalid mode for ma M "
+     "token\nmg f0 e0 c0 d1 a||22000 N1 R2 J0 E0 M0 \\x20N1\\x20R2\nerror ERROR\n" FORMAT
+     "error ERROR\n" FORMAT LEFT},
+    {SAMPLE("ms a 251 T1\r\n"), "ms too-large f0 e1 c0 d1 a||80000 N0 R0 J0 E0 M0 \\x20T1\n" LEFT},
     /* unknown */
     {SAMPLE("\r\n\n \r\ng\r\nfoo noreply\r\n\x81get a\r\n"),
      "error ERROR\nerror ERROR\nerror ERROR\nerror ERROR\nerror ERROR\nerror ERROR\n" LEFT},
@@ -185,6 +201,13 @@ static void test_mutants_as_the_reference(void **state)
         "version\r\n",
         "POST / HTTP/1.1\r\n",
         "slabs automove 1\r\n",
+        "mg key s v t c f k Oopaque q N30 R20 T10\r\n",
+        "mg a2V5 b k v\r\n",
+        "ms key 5 c F1 T100 MS C5 I q\r\nhello\r\n",
+        "ms a2V5 5 b k MA\r\nhello\r\n",
+        "md key I T30 q O1\r\n",
+        "ma key N0 J13 D5 MD t v\r\n",
+        "me a2V5 b\r\n",
     };
     expect_mutants_as_reference(run, reference, seeds, CASE_COUNT(seeds), "0123456789\r\n  \t-+xan",
                                 30000);

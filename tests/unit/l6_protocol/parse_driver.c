@@ -251,9 +251,9 @@ void resp_transcript(const struct feed *feed, const struct resp_limits *limits, 
  */
 
 static const char *const verb_names[] = {
-    "get",       "gets",    "gat",       "gats",   "set",  "add",  "replace",
-    "append",    "prepend", "cas",       "delete", "incr", "decr", "touch",
-    "flush_all", "version", "verbosity", "stats",  "quit",
+    "get",  "gets",   "gat",  "gats", "set",   "add",       "replace", "append",    "prepend",
+    "cas",  "delete", "incr", "decr", "touch", "flush_all", "version", "verbosity", "stats",
+    "quit", "mg",     "ms",   "md",   "ma",    "mn",        "me",
 };
 _Static_assert(sizeof(verb_names) / sizeof(verb_names[0]) == MEMCACHE_VERB_COUNT, "one per verb");
 
@@ -271,6 +271,12 @@ void memcache_print_request(const struct memcache_request *request, struct buffe
         buffer_print_bytes(text, request->keys[i], '|');
     }
     buffer_print_bytes(text, request->value, '|');
+    if (request->meta.flags != 0) {
+        const struct memcache_meta *meta = &request->meta;
+        buffer_print(text, "%llx N%d R%d J%llu E%llu M%d ", (unsigned long long)meta->flags,
+                     meta->vivify_exptime, meta->recache_exptime, (unsigned long long)meta->initial,
+                     (unsigned long long)meta->new_cas, meta->mode);
+    }
     buffer_print_bytes(text, request->arguments, '\n');
 }
 

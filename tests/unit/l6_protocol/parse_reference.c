@@ -340,6 +340,11 @@ static const struct {
     {"touch", MEMCACHE_TOUCH, 3, 4, 't'},
     {"flush_all", MEMCACHE_FLUSH_ALL, 1, 3, 'f'},
     {"verbosity", MEMCACHE_VERBOSITY, 2, 3, 'v'},
+    {"mg", MEMCACHE_META_GET, 1, 0, 'm'},
+    {"ms", MEMCACHE_META_SET, 1, 0, 'm'},
+    {"md", MEMCACHE_META_DELETE, 1, 0, 'm'},
+    {"ma", MEMCACHE_META_ARITHMETIC, 1, 0, 'm'},
+    {"me", MEMCACHE_META_DEBUG, 1, 0, 'm'},
 };
 
 static const char *reference_keys(struct memcache_reader *r, struct line_words *words, size_t from)
@@ -432,6 +437,187 @@ static long long reference_arguments(struct memcache_reader *r, struct line_word
     return kind == 's' && *error == NULL ? size : -1;
 }
 
+/* ---- the meta commands ------------------------------------------------------------------------
+ */
+
+/* The alphabet's characters alone, four at a time up to the first padding; 0: none, or wrong. */
+static size_t reference_base64(const char *text, uint8_t *to)
+{
+    static const char alphabet[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    char clean[512];
+    size_t count = 0, size = 0;
+    for (; *text != '\0'; text++) {
+        if (*text == '=' || strchr(alphabet, *text) != NULL) {
+            clean[count++] = *text;
+        }
+    }
+    for (size_t i = 0; count % 4 == 0 && i < count; i += 4) {
+        unsigned long group = 0, padding = 0;
+        for (size_t k = i; k < i + 4; k++) {
+            padding += clean[k] == '=';
+            group =
+                group * 64 +
+                (clean[k] == '=' ? 0UL : (unsigned long)(strchr(alphabet, clean[k]) - alphabet));
+        }
+        if (padding > 2) {
+            return 0;
+        }
+        to[size] = (uint8_t)(group / 65536);
+        to[size + 1] = (uint8_t)(group / 256 % 256);
+        to[size + 2] = (uint8_t)(group % 256);
+        size += 3 - padding;
+        if (padding > 0) {
+            break;
+        }
+    }
+    return size;
+}
+
+/* What is wrong with one flag; "": the error stays what it was. */
+static const char *reference_flag(struct memcache_reader *r, const char *word)
+{
+    static uint8_t decoded[512];
+    struct memcache_request *q = &r->request;
+    const char *bad = "CLIENT_ERROR bad token in command line format", *token = word + 1;
+    long long seconds = 0;
+    unsigned long long number = 0;
+    switch (word[0]) {
+    case 'b':
+        r->key = slice_of(decoded, reference_base64((const char *)r->key.data, decoded));
+        return r->key.size == 0 ? "CLIENT_ERROR error decoding key" : NULL;
+    case 'T':
+    case 'N':
+    case 'R':
+        if (!long_number(token, &seconds)) {
+            return bad;
+        }
+        *(word[0] == 'N' ? &q->meta.vivify_exptime : &q->meta.recache_exptime) =
+            word[0] == 'T' ? q->meta.recache_exptime : (int32_t)seconds;
+        q->exptime = word[0] == 'T' ? seconds : q->exptime;
+        return NULL;
+    case 'F':
+        if (!unsigned_number(token, &number)) {
+            return "";
+        }
+        q->client_flags = (uint32_t)number;
+        return NULL;
+    case 'C': return unsigned_number(token, &number) ? (q->cas = number, NULL) : bad;
+    case 'E': return unsigned_number(token, &number) ? (q->meta.new_cas = number, NULL) : bad;
+    case 'J':
+        return unsigned_number(token, &number) ? (q->meta.initial = number, NULL)
+                                               : "CLIENT_ERROR invalid numeric initial value";
+    case 'D':
+        return unsigned_number(token, &number) ? (q->delta = number, NULL)
+                                               : "CLIENT_ERROR invalid numeric delta value";
+    case 'M':
+        if (strlen(token) != 1) {
+            return "CLIENT_ERROR incorrect length for M token";
+        }
+        q->meta.mode = token[0];
+        return NULL;
+    default: return NULL;
+    }
+}
+
+static const char *reference_flags(struct memcache_reader *r, struct line_words *words, size_t from)
+{
+    const char *error = reference_format_error, *opaque = "";
+    bool failed = false;
+    r->request.delta = 1;
+    for (size_t i = from; i < words->count; i++) {
+        const char *word = words->word[i];
+        unsigned char letter = (unsigned char)word[0];
+        if (letter >= 127) {
+            return "CLIENT_ERROR duplicate flag";
+        }
+        if (strchr("bcCDEfFhIJkLlMNOPqRstTuvx", letter) == NULL) {
+            return "CLIENT_ERROR invalid flag";
+        }
+        if ((r->request.meta.flags >> (letter - 'A') & 1) != 0) {
+            return "CLIENT_ERROR duplicate flag";
+        }
+        r->request.meta.flags |= 1ULL << (letter - 'A');
+        opaque = letter == 'O' ? word : opaque;
+        const char *wrong = reference_flag(r, word);
+        failed |= wrong != NULL;
+        error = wrong != NULL && wrong[0] != '\0' ? wrong : error;
+    }
+    if (failed) {
+        return error;
+    }
+    return strlen(opaque) > 32 ? "CLIENT_ERROR opaque token too long" : NULL;
+}
+
+static struct slice behind_words(const uint8_t *line, size_t size, int count)
+{
+    size_t at = 0;
+    while (count-- > 0) {
+        while (at < size && line[at] == ' ') {
+            at++;
+        }
+        while (at < size && line[at] != ' ' && line[at] != '\0') {
+            at++;
+        }
+    }
+    return slice_of(line + at, size - at);
+}
+
+static const char *reference_mode(const struct memcache_request *q, const char *modes,
+                                  const char *error)
+{
+    return q->meta.mode != '\0' && strchr(modes, q->meta.mode) == NULL ? error : NULL;
+}
+
+/* -1: no value; else its size, also where there is an error. */
+static long long reference_meta(struct memcache_reader *r, struct line_words *w,
+                                const uint8_t *line, size_t line_bytes, const char **error)
+{
+    struct memcache_request *q = &r->request;
+    bool sets = q->verb == MEMCACHE_META_SET, gets = q->verb == MEMCACHE_META_GET;
+    long long size = -1;
+    if (w->count < 2) {
+        *error = q->verb == MEMCACHE_META_DEBUG ? reference_format_error : "ERROR";
+        return -1;
+    }
+    *error = reference_key(r, w);
+    if (*error != NULL) {
+        return -1;
+    }
+    if (q->verb == MEMCACHE_META_DEBUG) {
+        if (w->count > 2 && strcmp(w->word[2], "b") == 0) {
+            w->count = 3;
+            *error = reference_flags(r, w, 2) != NULL ? reference_format_error : NULL;
+            q->arguments = SLICE_LITERAL("b");
+        }
+        return -1;
+    }
+    if (w->count > 19) {
+        *error = gets ? "CLIENT_ERROR options flags are too long"
+                      : "CLIENT_ERROR options flags too long";
+        return -1;
+    }
+    q->arguments = behind_words(line, line_bytes, sets ? 3 : 2);
+    if (sets &&
+        (w->count < 3 || !long_number(w->word[2], &size) || size < 0 || size > INT_MAX - 2)) {
+        *error = reference_format_error;
+        return -1;
+    }
+    *error = reference_flags(r, w, sets ? 3 : 2);
+    if (!sets && !gets && *error != NULL && strstr(*error, "opaque") == NULL) {
+        *error = "CLIENT_ERROR invalid or duplicate flag";
+    }
+    if (*error == NULL && sets) {
+        *error = reference_mode(q, "EAPRS", "CLIENT_ERROR invalid mode for ms M token");
+    } else if (*error == NULL && q->verb == MEMCACHE_META_ARITHMETIC) {
+        *error = reference_mode(q, "ID+-", "CLIENT_ERROR invalid mode for ma M token");
+    }
+    q->value_too_large =
+        sets && 59 + r->key.size + (uint64_t)size + (q->client_flags != 0 ? 4 : 0) >
+                    r->limits->item_bytes_max;
+    return size;
+}
+
 static bool is_http_line(const struct line_words *words)
 {
     size_t last = words->count > 23 ? 22 : words->count - 1;
@@ -463,8 +649,11 @@ static bool reference_free_form(struct memcache_reader *r, struct line_words *wo
     static const struct {
         const char *name;
         enum memcache_verb verb;
-    } verbs[] = {{"version", MEMCACHE_VERSION}, {"stats", MEMCACHE_STATS}, {"quit", MEMCACHE_QUIT}};
-    for (size_t i = 0; i < 3; i++) {
+    } verbs[] = {{"version", MEMCACHE_VERSION},
+                 {"stats", MEMCACHE_STATS},
+                 {"quit", MEMCACHE_QUIT},
+                 {"mn", MEMCACHE_META_NOOP}};
+    for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
         if (strcmp(verbs[i].name, words->word[0]) == 0) {
             char *copy = copy_string(line, size);
             const char *rest = strstr(copy, verbs[i].name) + strlen(verbs[i].name);
@@ -526,7 +715,15 @@ static bool reference_line(struct memcache_reader *r, size_t size, struct line_w
             }
             error = NULL;
             r->request.verb = reference_verbs[i].verb;
-            long long value = reference_arguments(r, words, reference_verbs[i].kind, &error);
+            long long value = reference_verbs[i].kind == 'm'
+                                  ? reference_meta(r, words, line, shown, &error)
+                                  : reference_arguments(r, words, reference_verbs[i].kind, &error);
+            if (value >= 0 && error != NULL) {
+                size_t left = r->stream.size - r->at - size - 1, there = (size_t)value + 2;
+                buffer_print(r->text, "error %s\n", error);
+                r->at += size + 1 + (left < there ? left : there);
+                return true;
+            }
             if (value >= 0) {
                 return reference_value(r, r->at + size + 1, (size_t)value);
             }

@@ -57,7 +57,7 @@ static void execute(const struct memcache_request *request, struct blob *blob)
         .reply = &reply,
     };
     dialogue->context->now = dialogue->now;
-    memcache_execute(&call);
+    assert_true(memcache_execute(&call));
 }
 
 /* Runs all requests in `bytes`; replies pile up in `out`. */
@@ -479,6 +479,168 @@ static void test_small_commands(void **state)
     assert_int_equal(memcache_client.command_count, 3);
 }
 
+/* ---- meta commands ------------------------------------------------------------------------- */
+
+static void set_policy(void)
+{
+    struct eviction_policy policy;
+    eviction_policy_set(&policy, dialogue->config, &dialogue->now);
+    shard_set_policy(dialogue->shard, &policy);
+}
+
+static void test_meta_get(void **state)
+{
+    set_policy();
+    expect("mg a\r\nmg a k O7\r\nmg a q\r\nmg a v z\r\nmn\r\n",
+           "EN\r\nEN ka O7\r\nCLIENT_ERROR invalid flag\r\nMN\r\n");
+    expect("set a 5 100 3\r\nabc\r\nmg a t f s v k O1 h l q\r\nmg a h u\r\nmg a\r\n",
+           "STORED\r\nVA 3 t100 f5 s3 ka O1 h0 l0\r\nabc\r\nHD h1\r\nHD\r\n");
+    dialogue->now.wall_ms += 500;
+    expect("mg a t\r\nmg a t T30\r\nmg a T0 t\r\nmg a T-1\r\nmg a\r\n",
+           "HD t100\r\nHD t100\r\nHD t-1\r\nHD\r\nEN\r\n");
+    /* Only a read that was not told u is a hit. RESP reads count, too. */
+    dialogue_expect(dialogue, "SET b 1", "+OK\r\n");
+    expect("mg b h u\r\nmg b h u\r\n", "HD h0\r\nHD h0\r\n");
+    dialogue_expect(dialogue, "GET b", "$1\r\n1\r\n");
+    expect("mg b h u\r\ntouch b 0\r\nmg b h u\r\nset b 0 0 1\r\n1\r\ntouch b 0\r\nmg b h u\r\n",
+           "HD h1\r\nTOUCHED\r\nHD h1\r\nSTORED\r\nTOUCHED\r\nHD h1\r\n");
+    dialogue->now.mono_us += 100000000;
+    set_policy();
+    expect_part("mg b l u\r\n", "HD l9"); /* ticks of a quarter of a second */
+    expect_part("me b\r\n", "ME b exp=-1 la=9");
+    expect("mg b\r\nmg b l\r\n", "HD\r\nHD l0\r\n");
+    expect_part("me b\r\n", " fetch=yes cls=1 size=");
+}
+
+/* N, R and I: one winner, who is told so; the others see that there is one. */
+static void test_stampede(void **state)
+{
+    expect("mg a N30 v t h\r\nmg a N30 v t h\r\nmg a v\r\n",
+           "VA 0 t30 h0 W\r\n\r\nVA 0 t30 h1 Z\r\n\r\nVA 0 Z\r\n\r\n");
+    expect("ms a 3 T100\r\nabc\r\nmg a v R30\r\nmg a R200\r\nmg a R200\r\nmg a\r\n",
+           "HD\r\nVA 3\r\nabc\r\nHD W\r\nHD Z\r\nHD Z\r\n");
+    dialogue->now.wall_ms += 70001;
+    expect("ms b 1 T100\r\nx\r\nmg b R100 t\r\n", "HD\r\nHD t100\r\n");
+    expect("mg a R30 t\r\nms a 1\r\ny\r\nmg a R30 t\r\n", "HD t30 Z\r\nHD\r\nHD t-1\r\n");
+
+    expect("md a I T30\r\nmg a v t\r\nmg a v t\r\nget a\r\n",
+           "HD\r\nVA 1 t30 X W\r\ny\r\nVA 1 t30 Z X\r\ny\r\nVALUE a 0 1\r\ny\r\nEND\r\n");
+    /* The state survives whatever leaves the value alone, and goes with it. */
+    dialogue_expect(dialogue, "EXPIRE a 50", ":1\r\n");
+    dialogue_expect(dialogue, "GET a", "$1\r\ny\r\n");
+    expect("touch a 0\r\nmg a t\r\n", "TOUCHED\r\nHD t-1 Z X\r\n");
+    expect("md a I\r\nmg a u\r\nms a 1\r\nz\r\nmg a\r\n", "HD\r\nHD X W\r\nHD\r\nHD\r\n");
+    expect("md a I\r\nappend a 0 0 1\r\nz\r\nmg a v\r\n", "HD\r\nSTORED\r\nVA 2\r\nzz\r\n");
+    expect("ms n 1\r\n5\r\nmd n I\r\nincr n 1\r\nmg n\r\nincr n 100\r\nmg n\r\n",
+           "HD\r\nHD\r\n6\r\nHD X W\r\n106\r\nHD\r\n");
+    dialogue_expect(dialogue, "SET n 1", "+OK\r\n");
+    expect("md n I\r\n", "HD\r\n");
+    dialogue_expect(dialogue, "SET n 1", "+OK\r\n");
+    expect("mg n\r\nmd n I T-1\r\nmg n\r\n", "HD\r\nHD\r\nEN\r\n");
+    assert_int_equal(metric_read(&dialogue->metrics, METRIC_STORE_OUT_OF_MEMORY), 0);
+}
+
+static uint64_t shown_cas(const char *request)
+{
+    size_t size;
+    send_bytes(slice_of_string(request));
+    char *reply = take_reply(&size);
+    const char *flag = strstr(reply, " c");
+    assert_non_null(flag);
+    uint64_t cas = strtoull(flag + 2, NULL, 10);
+    free(reply);
+    return cas;
+}
+
+static void expect_with_cas(const char *format, uint64_t cas, const char *expected)
+{
+    char request[256];
+    const char *number = strstr(format, "CAS");
+    (void)snprintf(request, sizeof(request), "%.*s%llu%s", (int)(number - format), format,
+                   (unsigned long long)cas, number + 3);
+    expect(request, expected);
+}
+
+static void test_meta_cas(void **state)
+{
+    expect("ms a 1\r\nx\r\n", "HD\r\n");
+    uint64_t first = shown_cas("mg a c\r\n");
+    assert_true(first != 0 && first == shown_cas("mg a c\r\n") && first == item_cas(item_of("a")));
+    expect("ms a 1 C1\r\ny\r\nms a 1 C1 c\r\ny\r\nmd a C1 k\r\nms b 1 C1 c\r\ny\r\n",
+           "EX\r\nEX c0\r\nEX ka\r\nNF c0\r\n");
+    expect_with_cas("ms a 1 CCAS\r\ny\r\nmg a v\r\n", first, "HD\r\nVA 1\r\ny\r\n");
+    expect_with_cas("ms a 1 CCAS\r\nz\r\n", first, "EX\r\n");
+
+    /* What an invalidation has overtaken is stored, but stale; with what is newer, nothing. */
+    uint64_t second = shown_cas("ms a 1 T100 c\r\nx\r\n");
+    assert_true(second > first);
+    expect("md a I\r\nmg a v\r\n", "HD\r\nVA 1 X W\r\nx\r\n");
+    expect_with_cas("ms a 1 I CCAS\r\ny\r\nmg a v t\r\n", second, "HD\r\nVA 1 t100 Z X\r\ny\r\n");
+    expect("ms a 1 I C18446744073709551615\r\nz\r\nms a 1 I C0\r\nz\r\n", "EX\r\nEX\r\n");
+
+    /* E: the client's own. */
+    expect("ms a 1 E77 c\r\nx\r\nmg a c\r\nmd a I E78\r\nmg a c u\r\nma n N0 E5 c\r\n",
+           "HD c77\r\nHD c77\r\nHD\r\nHD c78 X W\r\nHD c5\r\n");
+    expect("ma n C5 v E6 c\r\nma n C5 v\r\nmg v N9 E12 c\r\n",
+           "VA 1 c6\r\n1\r\nEX\r\nHD c12 W\r\n");
+    expect("ms a 1 C78\r\ny\r\nmg a v\r\n", "HD\r\nVA 1\r\ny\r\n");
+}
+
+static void test_meta_set(void **state)
+{
+    expect("ms a 2 ME k\r\nhi\r\nms a 2 ME q O1\r\nho\r\nms a 2 MR q\r\nho\r\nmg a v\r\n",
+           "HD ka\r\nNS O1\r\nVA 2\r\nho\r\n");
+    expect("ms a 1 MA F9 T5\r\n!\r\nms a 1 MP s\r\n<\r\nmg a v f t\r\nms b 1 MA\r\nx\r\nms b 1 MR "
+           "s\r\nx\r\n",
+           "HD\r\nHD s4\r\nVA 4 f0 t-1\r\n<ho!\r\nNS\r\nNS s1\r\n");
+    expect("ms b 1 MA N60 F3\r\nx\r\nmg b v t f\r\n", "HD\r\nVA 1 t60 f3\r\nx\r\n");
+    expect("ms a 1 T-1 F4\r\nx\r\nmg a\r\n", "HD\r\nEN\r\n");
+    expect("ms a 1\r\nx\r\nms a 9999999 ME q\r\n",
+           "HD\r\nSERVER_ERROR object too large for cache\r\n");
+    assert_null(item_of("a"));
+    expect("md b x\r\nmg b v f t\r\nmd b\r\nmd b q\r\n", "HD\r\nVA 0 f0 t60\r\n\r\nHD\r\nNF\r\n");
+}
+
+/* A key in base64 may hold any byte, and is never shown otherwise. */
+static void test_meta_base64(void **state)
+{
+    expect("ms AA0KIP8= 1 b k\r\nx\r\nmg AA0KIP8= b k v\r\n",
+           "HD kAA0KIP8= b\r\nVA 1 kAA0KIP8= b\r\nx\r\n");
+    expect("ms AA0KIP8= 1 b MA\r\ny\r\nmg AA0KIP8= b k v\r\nmg AA0K b N9 k\r\nmg AA0K b k\r\n",
+           "HD\r\nVA 2 kAA0KIP8= b\r\nxy\r\nHD kAA0K b W\r\nHD kAA0K b Z\r\n");
+    expect("ms Zm9v 1 b\r\n5\r\nmg foo k\r\nincr foo 995\r\nmg foo k\r\nset foo 0 0 1\r\n1\r\nmg "
+           "foo k\r\n",
+           "HD\r\nHD kZm9v b\r\n1000\r\nHD kZm9v b\r\nSTORED\r\nHD kfoo\r\n");
+    expect("mg Zm9 b\r\nmd Zm9 b\r\n",
+           "CLIENT_ERROR error decoding key\r\nCLIENT_ERROR invalid or duplicate flag\r\n");
+}
+
+static void test_meta_arithmetic(void **state)
+{
+    expect("ma n v\r\nma n N100 J13 v t k O5 q\r\nma n v q\r\nma n D5 v\r\nma n MD D99 v\r\nma n t "
+           "T30\r\n",
+           "NF\r\nVA 2 t100 kn O5\r\n13\r\nVA 2\r\n19\r\nVA 1\r\n0\r\nHD t100\r\n");
+    expect("mg n v t\r\nma n T-1 v\r\nmg n\r\n", "VA 2 t30\r\n1 \r\nVA 1\r\n2\r\nEN\r\n");
+    expect("ms t 2\r\nab\r\nma t q\r\n",
+           "HD\r\nCLIENT_ERROR cannot increment or decrement non-numeric value\r\n");
+}
+
+static void test_meta_large_values(void **state)
+{
+    blob_release(send_large("ms big 20000 F1 c\r\n", 'v'));
+    expect_part("", "HD c");
+    const struct blob *blob = item_blob(item_of("big"));
+    assert_non_null(blob);
+    send_bytes(SLICE_LITERAL("md big I\r\nmg big R9 T60 c\r\nmg big v\r\n"));
+    assert_ptr_equal(item_blob(item_of("big")), blob);
+    size_t size;
+    char *reply = take_reply(&size);
+    assert_non_null(strstr(reply, "\r\nVA 20000 Z X\r\nvvv"));
+    assert_string_equal(reply + size - 3, "v\r\n");
+    free(reply);
+    assert_int_equal(blob_reference_count(blob), 1);
+}
+
 static void test_stats(void **state)
 {
     dialogue->status.start_wall_ms = dialogue->now.wall_ms - 90500;
@@ -551,6 +713,13 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(test_both_protocols_share_values, setup, teardown),
         cmocka_unit_test_setup_teardown(test_other_types, setup, teardown),
         cmocka_unit_test_setup_teardown(test_small_commands, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_meta_get, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_stampede, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_meta_cas, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_meta_set, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_meta_base64, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_meta_arithmetic, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_meta_large_values, setup, teardown),
         cmocka_unit_test_setup_teardown(test_stats, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -56,6 +56,9 @@ static void check_layout(struct fixture *f, const struct item_draft_options *opt
     assert_true(item_cas(draft) == options->cas);
     assert_int_equal(item_client_flags(draft), options->client_flags);
     assert_int_equal(item_state(draft), options->state);
+    assert_false(item_is_fetched(draft));
+    item_set_fetched(draft);
+    assert_true(item_is_fetched(draft));
     assert_int_equal(item_access(draft), 0xABCDEF);
     assert_true(slice_equal(item_key(draft), key));
     assert_int_equal(item_blob(draft) != NULL, options->value_bytes > ITEM_INLINE_BYTES_MAX);
