@@ -50,7 +50,8 @@ static void measure(struct tcp *tcp, struct tcp_connection *c, const struct tcp_
 void tcp_measure_round_trip(struct tcp *tcp, struct tcp_connection *c,
                             const struct tcp_segment *segment, const struct instant *now)
 {
-    measure(tcp, c, segment, c->retries == 0, c->flight_sent_us, now);
+    bool timed = c->retries == 0 && c->flight_sent_us != 0; /* a SYN cookie's time is not kept */
+    measure(tcp, c, segment, timed, c->flight_sent_us, now);
 }
 
 /* The FIN is acknowledged when the ACK goes beyond the text; it has no byte in the queue. */

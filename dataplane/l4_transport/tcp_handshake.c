@@ -147,7 +147,7 @@ static struct endpoint peer_of(const struct tcp_segment *segment)
 static void adopt_cookie(struct tcp_connection *c, uint32_t cookie)
 {
     c->iss = c->snd_una = cookie;
-    c->snd_nxt = c->rtt_seq = cookie + 1;
+    c->snd_nxt = cookie + 1;
 }
 
 /* The answer is composed from a connection that is gone with this call. */
@@ -213,7 +213,7 @@ struct tcp_connection *tcp_accept_cookie(struct tcp *tcp, const struct tcp_segme
     struct tcp_segment syn = syn_of_cookie(segment, mss);
     adopt_offer(tcp, c, &syn);
     c->rcv_adv = c->rcv_nxt + syn_window(tcp);
-    c->rtt_sent_us = 0; /* nobody knows when the answer left: the echo is no sample either */
+    c->flight_sent_us = 0; /* nobody knows when the answer left: the echo is no sample either */
     c->resent_us = now->mono_us;
     metric_add(tcp->metrics, METRIC_TCP_COOKIES_ACCEPTED, 1);
     return c;
