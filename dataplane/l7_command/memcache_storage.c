@@ -72,6 +72,17 @@ static bool exceeds_item_size(const struct memcache_call *call, const struct ite
     return bytes > (uint64_t)call->context->config->memcache_item_size_max;
 }
 
+uint64_t memcache_value_bytes(const struct shard *shard, const struct item *old,
+                              const struct memcache_request *request)
+{
+    bool appends = request->verb == MEMCACHE_APPEND, prepends = request->verb == MEMCACHE_PREPEND;
+    uint64_t bytes = request->value.size;
+    if (old == NULL || !(appends || prepends)) {
+        return bytes;
+    }
+    return appends && shard_grows_in_place(shard, old, bytes) ? 0 : item_value_size(old) + bytes;
+}
+
 /* The old value with the request's in front of it or behind it. */
 static struct item *draft_joined(struct memcache_call *call, const struct item *old)
 {
