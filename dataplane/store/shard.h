@@ -222,6 +222,7 @@ const struct item *shard_read_hash(const struct shard *shard, uint32_t database,
 struct insertion {
     uint64_t hash;
     uint32_t database;
+    uint32_t stamp; /* that the item got: eviction.h */
 };
 uint32_t shard_take_insertions(const struct shard *shard, struct insertion *insertions,
                                uint32_t count_max);
