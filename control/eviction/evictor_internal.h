@@ -12,6 +12,7 @@
 /* New keys in the order in which they came: s3fifo's small queue. */
 struct small_queue {
     uint64_t *hashes;
+    uint32_t *stamps;
     uint8_t *databases;
     uint32_t capacity; /* a power of two, or 0 */
     uint32_t head, count;

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #define WAYS              8U
-#define EPOCHS_VALID      8U
+#define EPOCHS_VALID      8U  /* the current one included */
 #define EPOCH_MASK        31U /* an entry is overwritten long before it looks new again */
 #define FINGERPRINT_SHIFT 5
 #define BUCKETS_MIN       16U
@@ -26,7 +26,7 @@ static uint16_t *bucket_of(const struct ghost *ghost, uint64_t hash)
 
 static bool is_valid(const struct ghost *ghost, uint16_t entry)
 {
-    return entry >> FINGERPRINT_SHIFT != 0 && age_of(ghost, entry) <= EPOCHS_VALID;
+    return entry >> FINGERPRINT_SHIFT != 0 && age_of(ghost, entry) < EPOCHS_VALID;
 }
 
 void ghost_deinit(struct ghost *ghost)
@@ -55,7 +55,7 @@ void ghost_resize(struct ghost *ghost, uint64_t capacity)
 
 static void advance_epoch(struct ghost *ghost)
 {
-    if (++ghost->epoch_keys > ghost->capacity / EPOCHS_VALID) {
+    if (++ghost->epoch_keys >= ghost->capacity / EPOCHS_VALID) {
         ghost->epoch_keys = 0;
         ghost->epoch++;
     }

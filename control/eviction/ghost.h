@@ -2,9 +2,9 @@
  *
  *   bucket (16 bytes)  | fingerprint:11 epoch:5 | x 8
  *
- * It remembers about the last `capacity` keys. An epoch lasts capacity / 8 keys; an entry is valid
- * for 8 epochs, and a bucket overwrites its oldest one. A look-up is wrong once in 350 times: then
- * a key is kept that would have gone.
+ * It remembers the last keys, 7/8 of `capacity` to all of it. An epoch lasts capacity / 8 keys; an
+ * entry is valid for 8 epochs, its own included, and a bucket overwrites its oldest one. A look-up
+ * is wrong once in 350 times: then a key is kept that would have gone.
  *
  * Thread: one. Memory: 2 bytes a slot, 1.25 to 2.5 slots for each key of the capacity. Failure: a
  * heap without room for a larger table leaves the old one, or none, which remembers less.

@@ -12,8 +12,8 @@
  * and is older than the small queue (its entry was lost, or the policy was another then) is of the
  * main queue, too.
  *
- * Memory, on the control thread's heap: 9 bytes for each key of the small queue, and the ghost's:
- * together 3 to 5.5 bytes for each key of the shard.
+ * Memory, on the control thread's heap: 13 bytes for each key of the small queue, and the ghost's:
+ * together 3 to 6 bytes for each key of the shard.
  */
 #include <stdlib.h>
 
@@ -32,6 +32,7 @@
 static void queue_deinit(struct small_queue *queue)
 {
     free(queue->hashes);
+    free(queue->stamps);
     free(queue->databases);
     *queue = (struct small_queue){0};
 }
@@ -41,6 +42,7 @@ static void copy_entries(const struct small_queue *from, struct small_queue *to)
     for (; to->count < from->count; to->count++) {
         uint32_t at = (from->head + to->count) & (from->capacity - 1);
         to->hashes[to->count] = from->hashes[at];
+        to->stamps[to->count] = from->stamps[at];
         to->databases[to->count] = from->databases[at];
     }
 }
@@ -51,8 +53,9 @@ static bool queue_grow(struct small_queue *queue)
     struct small_queue larger = {.capacity =
                                      queue->capacity > 0 ? queue->capacity * 2 : SMALL_QUEUE_MIN};
     larger.hashes = malloc(larger.capacity * sizeof(*larger.hashes));
+    larger.stamps = malloc(larger.capacity * sizeof(*larger.stamps));
     larger.databases = malloc(larger.capacity * sizeof(*larger.databases));
-    if (larger.hashes == NULL || larger.databases == NULL) {
+    if (larger.hashes == NULL || larger.stamps == NULL || larger.databases == NULL) {
         queue_deinit(&larger);
         return false;
     }
@@ -64,7 +67,8 @@ static bool queue_grow(struct small_queue *queue)
 
 static struct insertion queue_pop(struct small_queue *queue)
 {
-    struct insertion entry = {queue->hashes[queue->head], queue->databases[queue->head]};
+    struct insertion entry = {queue->hashes[queue->head], queue->databases[queue->head],
+                              queue->stamps[queue->head]};
     queue->head = (queue->head + 1) & (queue->capacity - 1);
     queue->count--;
     return entry;
@@ -80,6 +84,7 @@ static void queue_push(struct small_queue *queue, const struct insertion *entry)
     }
     uint32_t at = (queue->head + queue->count++) & (queue->capacity - 1);
     queue->hashes[at] = entry->hash;
+    queue->stamps[at] = entry->stamp;
     queue->databases[at] = (uint8_t)entry->database;
 }
 
@@ -149,15 +154,19 @@ static void judge_oldest(struct choice *choice)
     choice_take(choice, entry.database, item, entry.hash);
 }
 
-/* Its turn comes in the small queue. */
+static uint32_t age_of(const struct evictor *evictor, uint32_t stamp)
+{
+    uint64_t now = shard_insertion_count(evictor->shard) >> ACCESS_STAMP_UNIT_SHIFT;
+    return (uint32_t)(now - stamp) & ACCESS_STAMP_MASK;
+}
+
+/* Its turn comes in the small queue: it is no older than the oldest there. */
 static bool is_in_small_queue(const struct evictor *evictor, uint32_t access)
 {
-    if ((access & ACCESS_MAIN) != 0 || evictor->small.count == 0) {
-        return false;
-    }
-    uint64_t now = shard_insertion_count(evictor->shard) >> ACCESS_STAMP_UNIT_SHIFT;
-    uint32_t age = (uint32_t)(now - (access >> ACCESS_STAMP_SHIFT)) & ACCESS_STAMP_MASK;
-    return age <= (evictor->small.count >> ACCESS_STAMP_UNIT_SHIFT);
+    const struct small_queue *small = &evictor->small;
+    return (access & ACCESS_MAIN) == 0 && small->count > 0 &&
+           age_of(evictor, access >> ACCESS_STAMP_SHIFT) <=
+               age_of(evictor, small->stamps[small->head]);
 }
 
 static void judge_main(void *argument, const struct item *item, uint64_t hash)
@@ -187,8 +196,8 @@ void s3fifo_choose(struct choice *choice)
 {
     struct evictor *evictor = choice->evictor;
     uint32_t count_before = choice->batch->count;
-    ghost_resize(&evictor->ghost, evictor_key_count(evictor, false));
-    uint64_t target = small_target(evictor);
+    uint64_t keys = evictor_key_count(evictor, false), target = small_target(evictor);
+    ghost_resize(&evictor->ghost, keys > target ? keys - target : keys); /* as the main queue */
     while (choice_is_open(choice)) {
         if (evictor->small.count > target) {
             choice->budget--;

@@ -391,11 +391,17 @@ static void run_conversation_entry(struct core *core, struct batch_entry *entry)
     core_after_command(conversation);
 }
 
-/* A datagram holds one request. One that travels takes its datagram along. */
+/* A datagram holds one request. One that travels takes its datagram along; so does one that waits
+ * for memory of our own shard. */
 static void run_datagram_entry(struct core *core, struct batch_entry *entry)
 {
     uint64_t before = core->errand_count;
-    run_routed(core, entry);
+    if (UNLIKELY(core_datagram_should_wait(core, entry))) {
+        core_route_entry(core, entry);
+        core_send_errand(core, entry);
+    } else {
+        run_routed(core, entry);
+    }
     if (core->errand_count == before) {
         core_send_datagram_reply(core, entry->datagram);
     }

@@ -82,6 +82,7 @@ static void empty_errand(struct errand *errand)
 
 static void release_errand(struct core *core, struct errand *errand)
 {
+    core->datagrams_away -= errand->for_datagram;
     empty_errand(errand);
     errand->next = core->free_errands;
     core->free_errands = errand;
@@ -270,13 +271,14 @@ static void copy_request(struct core *core, struct errand *errand, const struct 
         copy_memcache(errand, entry);
     }
     note_large_value(errand);
-    errand->wanted = core_wanted_memory(entry);
+    errand->wanted = core_wanted_memory(core, entry);
     errand->memory_wait_ends_us = 0;
     errand->collected.count = 0;
     errand->collected.pool = &errand->pool;
     if (entry->conversation == NULL) {
         copy_client(errand, &core->datagram_client);
         keep_datagram(errand, entry->datagram);
+        core->datagrams_away++;
         return;
     }
     copy_client(errand, &entry->conversation->client);

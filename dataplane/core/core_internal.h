@@ -211,6 +211,7 @@ struct core {
     /* Other workers' shards: core_errand.h. */
     struct errand *errands;                             /* all that were made here */
     uint64_t errand_count;                              /* sent from here */
+    uint32_t datagrams_away;                            /* errands that keep a datagram */
     struct errand *free_errands;                        /* those of them that are at rest */
     struct errand_list errands_waiting, leases_waiting; /* of any home: for our shard */
     struct errand *lease;                               /* to whom our shard is lent, or NULL */
@@ -293,14 +294,18 @@ void core_send_datagram_reply(struct core *core, struct core_datagram *datagram)
 /* core_memory.c */
 /* Blocks the conversation when its request must wait. */
 void core_wait_for_memory(struct core *core, const struct batch_entry *entry);
+/* A datagram's request has nobody who could wait: true when it should become an errand, which can.
+ */
+bool core_datagram_should_wait(const struct core *core, const struct batch_entry *entry);
 /* The same for one that needs several shards, before it takes their leases. */
 void core_wait_for_memory_of(struct core *core, const struct batch_entry *entry);
 /* What the request may add to the shard. */
 struct wanted_memory {
     uint64_t bytes;         /* in all; 0: nothing */
     uint64_t largest_bytes; /* of one item, about */
+    uint64_t beside_bytes;  /* that must stay meanwhile: the value that is copied from */
 };
-struct wanted_memory core_wanted_memory(const struct batch_entry *entry);
+struct wanted_memory core_wanted_memory(const struct core *core, const struct batch_entry *entry);
 struct wanted_memory core_wanted_by_bulk(uint64_t bytes);
 bool core_errand_waits_for_memory(struct core *core, struct errand *errand);
 bool core_bulk_waits_for_memory(struct core *core, struct conversation *conversation,

@@ -8,16 +8,19 @@
  *
  * Eviction is the control thread's: it keeps enough free for nobody to wait, and is woken when
  * somebody does. When it has not helped in EMERGENCY_US, the worker evicts by itself, a few keys in
- * a pass. What would not fit into an empty shard waits for nothing and evicts nothing.
+ * a pass. What would not fit into an empty shard, beside the value that it is made from, waits for
+ * nothing and evicts nothing. Datagrams wait as errands do, DATAGRAMS_WAITING_MAX of a worker at
+ * most: they hold packet buffers.
  */
 #include "dataplane/core/core_errand.h"
 
-#define MEMORY_WAIT_US_MAX  500000U
-#define MEMORY_RETRY_US     200U
-#define EMERGENCY_US        5000U
-#define WAKE_EVERY_US       1000U
-#define ITEM_OVERHEAD_BYTES 128U /* header, allocator rounding */
-#define ITEM_HEADER_BYTES   32U  /* with an expiry, flags and a CAS value */
+#define MEMORY_WAIT_US_MAX    500000U
+#define MEMORY_RETRY_US       200U
+#define EMERGENCY_US          5000U
+#define WAKE_EVERY_US         1000U
+#define DATAGRAMS_WAITING_MAX 256U
+#define ITEM_OVERHEAD_BYTES   128U /* header, allocator rounding */
+#define ITEM_HEADER_BYTES     32U  /* with an expiry, flags and a CAS value */
 
 /* Both false: there is room enough, or none will come. */
 struct room {
@@ -43,7 +46,8 @@ static struct room look_for_room(const struct core *core, const struct wanted_me
         return (struct room){0};
     }
     uint64_t lasting_bytes = memory.used_bytes - memory.retired_bytes;
-    bool can_evict = memory.index_bytes + bytes <= limit && shard_can_evict(core->shard);
+    uint64_t whole_bytes = memory.index_bytes + bytes + wanted->beside_bytes;
+    bool can_evict = whole_bytes <= limit && shard_can_evict(core->shard);
     return (struct room){
         .will_come = can_evict || shard_will_free(core->shard),
         .must_evict = can_evict && (lasting_bytes + bytes > limit || starved || !has_place),
@@ -63,13 +67,50 @@ static uint64_t missing_bytes(const struct batch_entry *entry, struct slice argu
     return blob != NULL && argument.data == blob->bytes ? 0 : argument.size;
 }
 
-/* A key and its value stand next to each other. */
-static struct wanted_memory wanted_by_resp(const struct batch_entry *entry)
+static const struct shard *shard_of(const struct core *core, const struct key *key)
 {
-    struct wanted_memory wanted = {ITEM_OVERHEAD_BYTES, 0};
+    uint32_t count = core->options.worker_count;
+    return count == 1 ? core->shard : core->options.all_shards[key_owner(key, count)];
+}
+
+/* The bytes as they are asked of the allocator: its tables are the holder's. */
+static uint64_t bytes_of(const struct item *item)
+{
+    const struct blob *blob = item_blob(item);
+    return item_bytes(item) + (blob != NULL ? blob->capacity_bytes : 0);
+}
+
+/* A value of which `bytes` are new, made of `old`, or of nothing. */
+static struct wanted_memory wanted_by_value(const struct item *old, const struct key *key,
+                                            uint64_t bytes)
+{
+    return (struct wanted_memory){.bytes = bytes + key->bytes.size + ITEM_OVERHEAD_BYTES,
+                                  .largest_bytes = bytes + key->bytes.size + ITEM_HEADER_BYTES,
+                                  .beside_bytes = old != NULL ? bytes_of(old) : 0};
+}
+
+static struct wanted_memory wanted_by_change(const struct core *core,
+                                             const struct batch_entry *entry)
+{
+    const struct key *key = &entry->resp.key;
+    const struct shard *shard = shard_of(core, key);
+    uint32_t database = entry->conversation->client.database;
+    const struct item *old = shard_find_shared(shard, database, key, &core->now);
+    return wanted_by_value(old, key,
+                           entry->resp.command->value_bytes(shard, old, entry->resp.arguments));
+}
+
+/* A key and its value stand next to each other. */
+static struct wanted_memory wanted_by_resp(const struct core *core, const struct batch_entry *entry)
+{
+    struct wanted_memory wanted = {.bytes = ITEM_OVERHEAD_BYTES};
     const struct slice *arguments = entry->resp.arguments;
-    if (entry->resp.command == NULL || (entry->resp.command->flags & COMMAND_DENYOOM) == 0) {
+    const struct command *command = entry->resp.command;
+    if (command == NULL || (command->flags & COMMAND_DENYOOM) == 0) {
         return (struct wanted_memory){0};
+    }
+    if (command->value_bytes != NULL && command_arity_fits(command, entry->resp.argument_count)) {
+        return wanted_by_change(core, entry);
     }
     for (uint32_t i = 1; i < entry->resp.argument_count; i++) {
         uint64_t before = i > 1 ? missing_bytes(entry, arguments[i - 1]) : 0;
@@ -81,22 +122,31 @@ static struct wanted_memory wanted_by_resp(const struct batch_entry *entry)
     return wanted;
 }
 
-static struct wanted_memory wanted_by_memcache(const struct batch_entry *entry)
+static struct wanted_memory wanted_by_memcache(const struct core *core,
+                                               const struct batch_entry *entry)
 {
     const struct memcache_request *request = &entry->memcache.request;
     if (request->value.size == 0 && !memcache_meta_has(&request->meta, 'N')) {
         return (struct wanted_memory){0};
     }
+    bool appends;
+    if (memcache_joins(request, &appends)) {
+        const struct key *key = &entry->memcache.keys[0];
+        const struct shard *shard = shard_of(core, key);
+        const struct item *old = shard_find_shared(shard, 0, key, &core->now);
+        return wanted_by_value(old, key, memcache_value_bytes(shard, old, request));
+    }
     uint64_t bytes = missing_bytes(entry, request->value);
-    return (struct wanted_memory){bytes + ITEM_OVERHEAD_BYTES,
-                                  bytes + request->keys[0].size + ITEM_HEADER_BYTES};
+    return (struct wanted_memory){.bytes = bytes + ITEM_OVERHEAD_BYTES,
+                                  .largest_bytes =
+                                      bytes + request->keys[0].size + ITEM_HEADER_BYTES};
 }
 
-struct wanted_memory core_wanted_memory(const struct batch_entry *entry)
+struct wanted_memory core_wanted_memory(const struct core *core, const struct batch_entry *entry)
 {
     switch (entry->kind) {
-    case ENTRY_RESP: return wanted_by_resp(entry);
-    case ENTRY_MEMCACHE: return wanted_by_memcache(entry);
+    case ENTRY_RESP: return wanted_by_resp(core, entry);
+    case ENTRY_MEMCACHE: return wanted_by_memcache(core, entry);
     case ENTRY_ERROR: break;
     }
     return (struct wanted_memory){0};
@@ -104,7 +154,7 @@ struct wanted_memory core_wanted_memory(const struct batch_entry *entry)
 
 struct wanted_memory core_wanted_by_bulk(uint64_t bytes)
 {
-    return (struct wanted_memory){bytes, bytes + ITEM_OVERHEAD_BYTES};
+    return (struct wanted_memory){.bytes = bytes, .largest_bytes = bytes + ITEM_OVERHEAD_BYTES};
 }
 
 /* Once in a pass at most, and not while victims of the control thread wait to be removed. */
@@ -195,7 +245,7 @@ static bool are_short_of(const struct core *core, const struct shard_set *shards
 void core_wait_for_memory_of(struct core *core, const struct batch_entry *entry)
 {
     struct conversation *conversation = entry->conversation;
-    uint64_t bytes = core->config->maxmemory != 0 ? core_wanted_memory(entry).bytes : 0;
+    uint64_t bytes = core->config->maxmemory != 0 ? core_wanted_memory(core, entry).bytes : 0;
     bool evicting = core->config->maxmemory_policy != MAXMEMORY_NOEVICTION;
     if (bytes > 0 && evicting && are_short_of(core, &entry->route.shards, bytes + bytes / 4) &&
         goes_on_waiting(core, &conversation->memory_wait_ends_us)) {
@@ -213,11 +263,22 @@ bool core_errand_waits_for_memory(struct core *core, struct errand *errand)
 void core_wait_for_memory(struct core *core, const struct batch_entry *entry)
 {
     if (core->config->maxmemory != 0) {
-        struct wanted_memory wanted = core_wanted_memory(entry);
+        struct wanted_memory wanted = core_wanted_memory(core, entry);
         if (wanted.bytes > 0) {
             (void)wait_for(core, entry->conversation, &wanted);
         }
     }
+}
+
+bool core_datagram_should_wait(const struct core *core, const struct batch_entry *entry)
+{
+    bool here = entry->route.kind == ROUTE_HERE || entry->route.kind == ROUTE_OWN;
+    if (core->config->maxmemory == 0 || !here || core_shard_is_lent(core) ||
+        core->datagrams_away >= DATAGRAMS_WAITING_MAX) {
+        return false;
+    }
+    struct wanted_memory wanted = core_wanted_memory(core, entry);
+    return wanted.bytes > 0 && look_for_room(core, &wanted).will_come;
 }
 
 bool core_bulk_waits_for_memory(struct core *core, struct conversation *conversation,

@@ -227,6 +227,10 @@ struct command {
     /* COMMAND_ALL_WORKERS: adds to call->collected what this worker knows; call->context is that
      * worker's, call->client a copy. Arguments that the handler will refuse add nothing. */
     void (*collect)(struct call *call);
+    /* For those that make a new value of what the key holds (`old`, or NULL): how many bytes of it
+     * take memory of the shard anew. Others need what their arguments need. */
+    uint64_t (*value_bytes)(const struct shard *shard, const struct item *old,
+                            const struct slice *arguments);
     bool is_container; /* rows with .parent = this name exist */
     const char *group, *since, *summary, *complexity;
     const char *key_specs; /* compact form, command_docs.c documents the grammar; "" none */
@@ -306,6 +310,11 @@ struct memcache_call {
 /* False, and nothing replied: call->shared was right as far as the request tells, but the item it
  * found must be changed. The owner is to be asked. */
 bool memcache_execute(struct memcache_call *call);
+/* Whether the old value stays, and the request's comes behind it (appends) or in front of it. */
+bool memcache_joins(const struct memcache_request *request, bool *appends);
+/* As value_bytes of a command's row; of storage verbs. */
+uint64_t memcache_value_bytes(const struct shard *shard, const struct item *old,
+                              const struct memcache_request *request);
 /* The request changes nothing, or only what the items it finds call for; its keys may be read one
  * by one. */
 bool memcache_only_reads(const struct memcache_request *request);

@@ -26,4 +26,10 @@ enum command_verdict string_setnx(struct call *call);
 enum command_verdict string_setrange(struct call *call);
 enum command_verdict string_strlen(struct call *call);
 
+/* value_bytes of their rows. */
+uint64_t string_append_bytes(const struct shard *shard, const struct item *old,
+                             const struct slice *arguments);
+uint64_t string_setrange_bytes(const struct shard *shard, const struct item *old,
+                               const struct slice *arguments);
+
 #endif

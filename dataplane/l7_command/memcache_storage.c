@@ -85,6 +85,24 @@ bool memcache_exceeds_item_size(const struct memcache_call *call, const struct i
     return bytes > (uint64_t)call->context->config->memcache_item_size_max;
 }
 
+bool memcache_joins(const struct memcache_request *request, bool *appends)
+{
+    char mode = request->verb == MEMCACHE_META_SET ? request->meta.mode : 0;
+    *appends = request->verb == MEMCACHE_APPEND || mode == 'A';
+    return *appends || request->verb == MEMCACHE_PREPEND || mode == 'P';
+}
+
+uint64_t memcache_value_bytes(const struct shard *shard, const struct item *old,
+                              const struct memcache_request *request)
+{
+    bool appends;
+    uint64_t bytes = request->value.size;
+    if (!memcache_joins(request, &appends) || old == NULL) {
+        return bytes;
+    }
+    return appends && shard_grows_in_place(shard, old, bytes) ? 0 : item_value_size(old) + bytes;
+}
+
 struct item *memcache_draft_joined(struct memcache_call *call, const struct item *old, bool appends,
                                    struct item_draft_options options)
 {

@@ -35,6 +35,37 @@ static struct item *draft_grown(struct call *call, const struct key *key, const 
     return draft;
 }
 
+/* Of a value that `growth` bytes are added to. */
+static uint64_t grown_bytes(const struct shard *shard, const struct item *old, uint64_t growth)
+{
+    if (old == NULL) {
+        return growth;
+    }
+    return shard_grows_in_place(shard, old, growth) ? 0 : item_value_size(old) + growth;
+}
+
+uint64_t string_append_bytes(const struct shard *shard, const struct item *old,
+                             const struct slice *arguments)
+{
+    return grown_bytes(shard, old, arguments[2].size);
+}
+
+uint64_t string_setrange_bytes(const struct shard *shard, const struct item *old,
+                               const struct slice *arguments)
+{
+    int64_t offset;
+    uint64_t size = old != NULL ? item_value_size(old) : 0;
+    if (arguments[3].size == 0 || !number_parse_int64(arguments[2], &offset) || offset < 0 ||
+        offset > ITEM_VALUE_BYTES_MAX) {
+        return 0;
+    }
+    uint64_t end = (uint64_t)offset + arguments[3].size;
+    if ((uint64_t)offset >= size) {
+        return grown_bytes(shard, old, end - size);
+    }
+    return end > size ? end : size;
+}
+
 static void finish(struct call *call, const struct key *key, struct item *draft, uint64_t size)
 {
     string_publish(call, key, draft);

@@ -318,9 +318,9 @@ static struct blob *create_growing_blob(struct shard *shard, uint32_t total,
 
 /* Nobody was ever shown more than this item shows: what follows is free to be written. Only in the
  * blob's own shard: items of others may share it, and their writers must not do the same. */
-static bool can_grow_in_place(const struct shard *shard, const struct blob *blob,
-                              const struct item *item, uint32_t growth)
+bool shard_grows_in_place(const struct shard *shard, const struct item *item, uint64_t growth)
 {
+    const struct blob *blob = item_blob(item);
     return blob != NULL && blob->shard == shard &&
            blob_used_bytes(blob) == item_stored_bytes(item) &&
            blob->capacity_bytes - blob_used_bytes(blob) >= growth;
@@ -368,7 +368,7 @@ struct item *shard_draft_grown(struct shard *shard, const struct item *item, uin
                           .encoding = ENCODING_RAW,
                           .value_bytes = grown.value_bytes,
                           .blob = item_blob(item)};
-    if (can_grow_in_place(shard, shape.blob, item, growth)) {
+    if (shard_grows_in_place(shard, item, growth)) {
         blob_acquire(shape.blob);
     } else {
         shape.blob = copy_into_blob(shard, value, grown.value_bytes, &grown);

@@ -115,6 +115,9 @@ struct item *shard_draft_like(struct shard *shard, struct slice key, const struc
 struct item *shard_draft_grown(struct shard *shard, const struct item *item, uint32_t growth,
                                const struct item_draft_options *options);
 
+/* Whether that would share the blob. Any thread that may read the item. */
+bool shard_grows_in_place(const struct shard *shard, const struct item *item, uint64_t growth);
+
 void shard_discard_draft(struct shard *shard, struct item *draft);
 
 /* The draft becomes the value of its key. The previous item, if any, is retired: one atomic
@@ -219,6 +222,7 @@ const struct item *shard_read_hash(const struct shard *shard, uint32_t database,
 struct insertion {
     uint64_t hash;
     uint32_t database;
+    uint32_t stamp; /* that the item got: eviction.h */
 };
 uint32_t shard_take_insertions(const struct shard *shard, struct insertion *insertions,
                                uint32_t count_max);

@@ -250,12 +250,12 @@ void shard_note_insertion(struct shard *shard, uint32_t database, uint64_t hash,
         return;
     }
     uint64_t sequence = ring->sequence;
-    item_set_access(item, (uint32_t)(sequence >> ACCESS_STAMP_UNIT_SHIFT & ACCESS_STAMP_MASK)
-                              << ACCESS_STAMP_SHIFT);
+    uint32_t stamp = (uint32_t)(sequence >> ACCESS_STAMP_UNIT_SHIFT & ACCESS_STAMP_MASK);
+    item_set_access(item, stamp << ACCESS_STAMP_SHIFT);
     __atomic_store_n(&ring->sequence, sequence + 1, __ATOMIC_RELAXED);
     uint64_t head = ring->head;
     if (head - __atomic_load_n(&ring->tail, __ATOMIC_ACQUIRE) < INSERTION_RING_ENTRIES) {
-        ring->entries[head % INSERTION_RING_ENTRIES] = (struct insertion){hash, database};
+        ring->entries[head % INSERTION_RING_ENTRIES] = (struct insertion){hash, database, stamp};
         __atomic_store_n(&ring->head, head + 1, __ATOMIC_RELEASE);
     }
 }

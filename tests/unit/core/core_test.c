@@ -400,6 +400,85 @@ static void writes_wait_for_eviction(void **state)
     bench_destroy(b);
 }
 
+/* Five values of 100000 bytes, and one more whose key is `last` and which was used later. No room
+ * for another. */
+static int fill_up(struct core_bench *b, char last)
+{
+    int client = bench_connect(b, BENCH_REDIS);
+    b->config->maxmemory_policy = MAXMEMORY_ALLKEYS_LRU;
+    for (char key = 'a'; key <= 'f'; key++) {
+        char head[64];
+        bench_advance(b, key == 'f' ? 2000000 : 1);
+        snprintf(head, sizeof(head), "*3\r\n$3\r\nSET\r\n$1\r\n%c\r\n$100000\r\n",
+                 key == 'f' ? last : key);
+        bench_send_filled(client, head, 'x', LARGE, "\r\n");
+        bench_expect(b, client, "+OK\r\n");
+    }
+    struct shard_memory memory;
+    shard_read_memory(b->shard, &memory);
+    b->config->maxmemory = (int64_t)memory.used_bytes + 1000;
+    return client;
+}
+
+static void pass_some_time(struct core_bench *b)
+{
+    for (int i = 0; i < 100; i++) {
+        bench_advance(b, 200);
+    }
+}
+
+/* A value that is made of an old one needs room for all of it. */
+static void changes_of_large_values_wait_for_eviction(void **state)
+{
+    struct core_bench *b = bench_create();
+    int client = fill_up(b, 'v');
+    bench_send(client, "APPEND v y\r\n");
+    bench_expect_nothing(b, client);
+    pass_some_time(b);
+    bench_expect(b, client, ":100001\r\n");
+    bench_send(client, "SETRANGE v 10 z\r\n");
+    pass_some_time(b);
+    bench_expect(b, client, ":100001\r\n");
+    bench_send(client, "SETRANGE new 90000 z\r\n");
+    pass_some_time(b);
+    bench_expect(b, client, ":90001\r\n");
+    bench_send(client, "EXISTS v\r\nSTRLEN v\r\nEXISTS a\r\n");
+    bench_expect(b, client, ":1\r\n:100001\r\n:0\r\n");
+    uint64_t evicted = metric_read(&b->metrics, METRIC_STORE_EVICTED_KEYS);
+    assert_in_range(evicted, 1, 5);
+    /* What could not be there beside the old value evicts nothing. */
+    bench_send(client, "SETRANGE v 600000 z\r\n");
+    bench_expect(b, client, "-OOM command not allowed when used memory > 'maxmemory'.\r\n");
+    assert_int_equal(metric_read(&b->metrics, METRIC_STORE_EVICTED_KEYS), evicted);
+    struct shard_memory memory;
+    shard_read_memory(b->shard, &memory);
+    assert_true(memory.peak_bytes <= (uint64_t)b->config->maxmemory);
+    bench_destroy(b);
+}
+
+static void datagrams_wait_for_eviction(void **state)
+{
+    struct core_bench *b = bench_create();
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(b->ports[2])};
+    char request[8 + 32 + 9000], reply[64];
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int fd = socket(AF_INET, SOCK_DGRAM, 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+    (void)fill_up(b, 'v');
+    memcpy(request, "\0\7\0\0\0\1\0\0", 8);
+    int head = 8 + snprintf(request + 8, 32, "set u 0 0 9000\r\n");
+    memset(request + head, 'u', 9000);
+    memcpy(request + head + 9000, "\r\n", 2);
+    assert_int_equal(send(fd, request, (size_t)head + 9002, 0), head + 9002);
+    bench_pass(b, 3);
+    assert_int_equal(recv(fd, reply, sizeof(reply), MSG_DONTWAIT), -1);
+    pass_some_time(b);
+    assert_int_equal(recv(fd, reply, sizeof(reply), MSG_DONTWAIT), 16);
+    assert_memory_equal(reply, "\0\7\0\0\0\1\0\0STORED\r\n", 16);
+    close(fd);
+    bench_destroy(b);
+}
+
 /* The control thread's victims leave in the worker's passes, and the batch comes back. */
 static void victims_of_the_control_thread_go(void **state)
 {
@@ -742,6 +821,8 @@ int main(void)
         CASE(large_values_without_memory),
         CASE(writes_wait_for_memory_that_comes_back),
         CASE(writes_wait_for_eviction),
+        CASE(changes_of_large_values_wait_for_eviction),
+        CASE(datagrams_wait_for_eviction),
         CASE(victims_of_the_control_thread_go),
         CASE(slow_readers_get_everything_in_order),
         CASE(swallowed_bytes_are_not_parsed_later),
