@@ -769,21 +769,30 @@ static void needless_probe_costs_nothing(void **state)
     }
 }
 
-/* The probe's SACK tells RACK of everything before it. */
+/* The probe's SACK tells RACK of everything before it; its echo is that of text long before. */
 static void probe_finds_a_lost_tail(void **state)
 {
-    struct tcp_bench *b = warm(NULL, SLICE_LITERAL(SYN_SACK));
-    uint32_t una = b->own_nxt;
-    bench_write(b, pattern, 6 * MSS);
+    struct tcp_bench *b = bench_established_with(NULL, SLICE_LITERAL(SYN_ALL));
+    uint32_t una = b->own_nxt, stamp = 0;
+    for (uint32_t i = 0; i < 60; i++) {
+        bench_write(b, pattern, 100);
+        stamp = b->sent[0].options.ts_value;
+        b->now_us += RTT;
+        acknowledge(b, una, 100 * (i + 1), NO_BLOCKS, stamp);
+    }
+    una = b->own_nxt;
+    uint32_t mss = bench_connection(b)->snd_mss;
+    bench_write(b, pattern, 6 * mss);
     bench_advance(b, 3 * RTT);
     assert_int_equal(b->sent_count, 1);
-    assert_int_equal(b->sent[0].seq, una + 5 * MSS);
+    assert_int_equal(b->sent[0].seq, una + 5 * mss);
     b->now_us += RTT;
-    acknowledge(b, una, 0, BLOCK(5, 6), 0);
+    struct blocks tail = {1, {{5 * mss, 6 * mss}}};
+    acknowledge(b, una, 0, tail, stamp);
     bench_advance(b, RTT);
-    assert_true(counter(b, METRIC_TCP_FAST_RECOVERIES) == 1);
+    assert_int_equal(counter(b, METRIC_TCP_FAST_RECOVERIES), 1);
     for (uint32_t acked = 1; acked <= 6; acked++) {
-        acknowledge(b, una, acked * MSS, acked < 5 ? BLOCK(5, 6) : NO_BLOCKS, 0);
+        acknowledge(b, una, acked * mss, acked < 5 ? tail : NO_BLOCKS, stamp + 500);
     }
     assert_int_equal(b->stream->out.size, 0);
     assert_int_equal(counter(b, METRIC_TCP_TIMEOUTS), 0);
