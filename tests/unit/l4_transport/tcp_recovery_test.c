@@ -164,6 +164,36 @@ static void flight_matches_a_model(void **state)
     tcp_flight_pools_deinit(&pools);
 }
 
+/* New text that left after a retransmission is not counted to that which left before it. */
+static void order_of_sending_is_kept(void **state)
+{
+    struct tcp_flight_pools pools;
+    uint32_t wait_us;
+    bool again;
+    tcp_flight_pools_init(&pools);
+    struct tcp_flight *flight = tcp_flight_create(&pools, 0, 100, 1000);
+    struct tcp_flight_news news = {0};
+    assert_true(tcp_flight_reserve(&pools, &flight, 8));
+    tcp_flight_append(flight, 200, 1010, 0);
+    tcp_flight_lose(flight, 0, 100);
+    tcp_flight_append(flight, 300, 2000, 50);
+    tcp_flight_resend(flight, 0, 100, 2010);
+    tcp_flight_append(flight, 400, 2010, 50);
+    assert_int_equal(flight->count, 4);
+    tcp_flight_append(flight, 500, 2020, 50); /* nothing in between: joined */
+    assert_int_equal(flight->count, 4);
+    tcp_flight_acknowledge(flight, 200, &news);
+    flight->rack_known = true;
+    flight->rack_sent_us = news.newest_sent_us;
+    flight->rack_end = news.newest_end;
+    flight->rack_rtt_us = 500;
+    assert_int_equal(flight->rack_sent_us, 2010);
+    assert_int_equal(tcp_flight_detect(flight, 0, 2510, &wait_us, &again), 100); /* 200 to 300 */
+    assert_int_equal(flight->lost_bytes, 100);
+    tcp_flight_destroy(&pools, flight);
+    tcp_flight_pools_deinit(&pools);
+}
+
 /* Every other byte SACKed: a full flight refuses what needs more ranges, and goes on. */
 static void full_flight_goes_on(void **state)
 {
@@ -880,6 +910,7 @@ int main(void)
     }
     const struct CMUnitTest tests[] = {
         CASE(flight_matches_a_model),
+        CASE(order_of_sending_is_kept),
         CASE(full_flight_goes_on),
         CASE(cubic_follows_its_formula),
         CASE(cubic_grows_as_the_rfc_says),
