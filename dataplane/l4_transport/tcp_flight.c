@@ -43,8 +43,8 @@ struct tcp_flight *tcp_flight_create(struct tcp_flight_pools *pools, uint32_t st
     if (flight == NULL) {
         return NULL;
     }
-    *flight =
-        (struct tcp_flight){.start = start, .count = 1, .room = room_of(0), .forward_end = start};
+    *flight = (struct tcp_flight){
+        .start = start, .count = 1, .room = room_of(0), .forward_end = start, .resent_us = sent_us};
     flight->ranges[0] = (struct tcp_flight_range){.end = end, .sent_us = sent_us};
     return flight;
 }
@@ -187,7 +187,9 @@ void tcp_flight_append(struct tcp_flight *flight, uint32_t end, uint32_t now_us,
 {
     struct tcp_flight_range *last = flight->count > 0 ? at(flight, flight->count - 1U) : NULL;
     bool room = flight->first + flight->count < flight->room;
-    if (last != NULL && last->fate == 0 && (now_us - last->sent_us <= grain_us || !room)) {
+    bool together = last != NULL && last->fate == 0 && now_us - last->sent_us <= grain_us &&
+                    seq_at_or_before(flight->resent_us, last->sent_us);
+    if (together || (!room && tcp_flight_ends_plain(flight))) {
         last->sent_us = room ? last->sent_us : now_us; /* rather too late than too early */
         last->end = end;
         return;
@@ -299,6 +301,7 @@ void tcp_flight_lose(struct tcp_flight *flight, uint32_t start, uint32_t end)
 void tcp_flight_resend(struct tcp_flight *flight, uint32_t start, uint32_t end, uint32_t now_us)
 {
     uint32_t from, to;
+    flight->resent_us = now_us;
     cut_out(flight, start, end, &from, &to);
     for (uint32_t i = from; i < to; i++) {
         struct tcp_flight_range *range = at(flight, i);

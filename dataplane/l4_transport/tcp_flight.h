@@ -6,8 +6,9 @@
  *
  * A connection has one only while its flight is more than one plain range: text sent at once and
  * not yet answered needs none, and an idle connection never has one. Neighbours of like fate are
- * joined, and text sent within a thirty-second of a round trip counts as sent together, so the
- * number of ranges follows the losses, not the window.
+ * joined, and new text sent within a thirty-second of a round trip counts as sent together unless
+ * other text was sent again in between (RACK lives by the order), so the number of ranges follows
+ * the losses, not the window.
  *
  * Bounds: three sizes, the largest with TCP_FLIGHT_RANGES_MAX ranges. Search is binary; a change
  * moves at most that many entries, and so does a walk. Where there is no room a SACK block is
@@ -48,6 +49,7 @@ struct tcp_flight {
     bool rack_known;
     uint32_t rack_sent_us, rack_end, rack_rtt_us;
     uint32_t forward_end;
+    uint32_t resent_us; /* when text was last sent again, or the flight began */
     /* RFC 9937 */
     uint32_t prr_delivered, prr_sent, prr_flight;
     struct tcp_flight_range ranges[];
@@ -90,8 +92,8 @@ void tcp_flight_destroy(struct tcp_flight_pools *pools, struct tcp_flight *fligh
 /* Room for `more` ranges; the flight may move. False: none to be had. */
 bool tcp_flight_reserve(struct tcp_flight_pools *pools, struct tcp_flight **flight, uint32_t more);
 
-/* New text up to `end`; joined with the text before it when that left within `grain_us`. Needs one
- * reserved range, else the last range takes it. */
+/* New text up to `end`; joined with the text before it when that left within `grain_us`, and
+ * nothing was sent again since. Needs one reserved range, else the last range takes it. */
 void tcp_flight_append(struct tcp_flight *flight, uint32_t end, uint32_t now_us, uint32_t grain_us);
 /* Everything below `una` is acknowledged. */
 void tcp_flight_acknowledge(struct tcp_flight *flight, uint32_t una, struct tcp_flight_news *news);

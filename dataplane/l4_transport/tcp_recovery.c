@@ -106,7 +106,8 @@ uint32_t tcp_pipe_bytes(const struct tcp_connection *c)
         gone = c->flight->sacked_bytes + c->flight->lost_bytes;
     }
     if (!c->sack_enabled) {
-        gone += c->dupacks * c->snd_mss; /* each stands for one segment that has left the network */
+        gone += (uint32_t)c->dupacks *
+                c->snd_mss; /* each stands for one segment that has left the network */
     }
     return gone < pipe ? pipe - gone : 0;
 }
@@ -180,14 +181,17 @@ static void note_rtt(struct tcp_connection *c, uint32_t rtt_us, const struct ins
     }
 }
 
-/* RFC 8985 6.2 step 2: whether it was the copy before the last that was delivered. */
+/* RFC 8985 6.2 step 2: whether it was the copy before the last that was delivered. The echo is that
+ * of text in order (RFC 7323 4.3): of what is SACKed it says nothing. */
 static bool is_of_an_earlier_copy(const struct tcp_connection *c, uint32_t rtt_us,
-                                  const struct tcp_segment *segment, const struct instant *now)
+                                  const struct tcp_segment *segment,
+                                  const struct tcp_flight_news *news, const struct instant *now)
 {
     if (rtt_us < c->rtt_min_us) {
         return true;
     }
     return c->ts_enabled && segment->options.has_timestamps &&
+           seq_at_or_before(news->newest_end, segment->ack) &&
            tcp_timestamp(c, now) - segment->options.ts_echo > rtt_us / 1000U + 1U;
 }
 
@@ -199,7 +203,7 @@ static void note_newest(struct tcp *tcp, struct tcp_connection *c,
     struct tcp_flight *flight = c->flight;
     uint32_t rtt_us = low_us(now) - news->newest_sent_us;
     if (!news->newest_known ||
-        (news->newest_again && is_of_an_earlier_copy(c, rtt_us, segment, now))) {
+        (news->newest_again && is_of_an_earlier_copy(c, rtt_us, segment, news, now))) {
         return;
     }
     note_rtt(c, rtt_us, now);

@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 """Goodput of one large transfer across a slow and lossy link: our TCP beside Linux's.
 
-    tcp_goodput.py --build build-test                          the table of docs/benchmarks/tcp_goodput.md
+    tcp_goodput.py --build build-test                          ours and Linux, an hour and a half
+    tcp_goodput.py --build build-test --jobs 9                 nine transfers at a time
     tcp_goodput.py --build build-test --loss 1 --seeds 1 2 3   only that loss, in percent
     tcp_goodput.py --build build-test --servers ours newreno linux
 

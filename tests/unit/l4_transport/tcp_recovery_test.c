@@ -164,6 +164,36 @@ static void flight_matches_a_model(void **state)
     tcp_flight_pools_deinit(&pools);
 }
 
+/* New text that left after a retransmission is not counted to that which left before it. */
+static void order_of_sending_is_kept(void **state)
+{
+    struct tcp_flight_pools pools;
+    uint32_t wait_us;
+    bool again;
+    tcp_flight_pools_init(&pools);
+    struct tcp_flight *flight = tcp_flight_create(&pools, 0, 100, 1000);
+    struct tcp_flight_news news = {0};
+    assert_true(tcp_flight_reserve(&pools, &flight, 8));
+    tcp_flight_append(flight, 200, 1010, 0);
+    tcp_flight_lose(flight, 0, 100);
+    tcp_flight_append(flight, 300, 2000, 50);
+    tcp_flight_resend(flight, 0, 100, 2010);
+    tcp_flight_append(flight, 400, 2010, 50);
+    assert_int_equal(flight->count, 4);
+    tcp_flight_append(flight, 500, 2020, 50); /* nothing in between: joined */
+    assert_int_equal(flight->count, 4);
+    tcp_flight_acknowledge(flight, 200, &news);
+    flight->rack_known = true;
+    flight->rack_sent_us = news.newest_sent_us;
+    flight->rack_end = news.newest_end;
+    flight->rack_rtt_us = 500;
+    assert_int_equal(flight->rack_sent_us, 2010);
+    assert_int_equal(tcp_flight_detect(flight, 0, 2510, &wait_us, &again), 100); /* 200 to 300 */
+    assert_int_equal(flight->lost_bytes, 100);
+    tcp_flight_destroy(&pools, flight);
+    tcp_flight_pools_deinit(&pools);
+}
+
 /* Every other byte SACKed: a full flight refuses what needs more ranges, and goes on. */
 static void full_flight_goes_on(void **state)
 {
@@ -769,21 +799,30 @@ static void needless_probe_costs_nothing(void **state)
     }
 }
 
-/* The probe's SACK tells RACK of everything before it. */
+/* The probe's SACK tells RACK of everything before it; its echo is that of text long before. */
 static void probe_finds_a_lost_tail(void **state)
 {
-    struct tcp_bench *b = warm(NULL, SLICE_LITERAL(SYN_SACK));
-    uint32_t una = b->own_nxt;
-    bench_write(b, pattern, 6 * MSS);
+    struct tcp_bench *b = bench_established_with(NULL, SLICE_LITERAL(SYN_ALL));
+    uint32_t una = b->own_nxt, stamp = 0;
+    for (uint32_t i = 0; i < 60; i++) {
+        bench_write(b, pattern, 100);
+        stamp = b->sent[0].options.ts_value;
+        b->now_us += RTT;
+        acknowledge(b, una, 100 * (i + 1), NO_BLOCKS, stamp);
+    }
+    una = b->own_nxt;
+    uint32_t mss = bench_connection(b)->snd_mss;
+    bench_write(b, pattern, 6 * mss);
     bench_advance(b, 3 * RTT);
     assert_int_equal(b->sent_count, 1);
-    assert_int_equal(b->sent[0].seq, una + 5 * MSS);
+    assert_int_equal(b->sent[0].seq, una + 5 * mss);
     b->now_us += RTT;
-    acknowledge(b, una, 0, BLOCK(5, 6), 0);
+    struct blocks tail = {1, {{5 * mss, 6 * mss}}};
+    acknowledge(b, una, 0, tail, stamp);
     bench_advance(b, RTT);
-    assert_true(counter(b, METRIC_TCP_FAST_RECOVERIES) == 1);
+    assert_int_equal(counter(b, METRIC_TCP_FAST_RECOVERIES), 1);
     for (uint32_t acked = 1; acked <= 6; acked++) {
-        acknowledge(b, una, acked * MSS, acked < 5 ? BLOCK(5, 6) : NO_BLOCKS, 0);
+        acknowledge(b, una, acked * mss, acked < 5 ? tail : NO_BLOCKS, stamp + 500);
     }
     assert_int_equal(b->stream->out.size, 0);
     assert_int_equal(counter(b, METRIC_TCP_TIMEOUTS), 0);
@@ -871,6 +910,7 @@ int main(void)
     }
     const struct CMUnitTest tests[] = {
         CASE(flight_matches_a_model),
+        CASE(order_of_sending_is_kept),
         CASE(full_flight_goes_on),
         CASE(cubic_follows_its_formula),
         CASE(cubic_grows_as_the_rfc_says),
