@@ -14,11 +14,12 @@
 #include "dataplane/base/address.h"
 #include "dataplane/base/bytes.h"
 
-#define CONFIG_INTERFACES_MAX    16
-#define CONFIG_WORKERS_MAX       128
-#define CONFIG_DATABASES_MAX     16   /* of this version */
-#define CONFIG_TEXT_BYTES_MAX    1024 /* of one value, with its terminator */
-#define CONFIG_INCLUDE_DEPTH_MAX 8
+#define CONFIG_INTERFACES_MAX     16
+#define CONFIG_SECURITY_RULES_MAX 64
+#define CONFIG_WORKERS_MAX        128
+#define CONFIG_DATABASES_MAX      16   /* of this version */
+#define CONFIG_TEXT_BYTES_MAX     1024 /* of one value, with its terminator */
+#define CONFIG_INCLUDE_DEPTH_MAX  8
 
 enum interface_driver {
     INTERFACE_SOCKET,
@@ -45,6 +46,19 @@ struct interface_config {
     bool client;    /* memif: connects to the socket instead of listening on it */
     bool optional;  /* missing privilege or device: a warning, not the end */
     bool from_bind; /* made by the `bind` directive */
+};
+
+enum security_family { SECURITY_FAMILY_ANY, SECURITY_FAMILY_IPV4, SECURITY_FAMILY_IPV6 };
+enum security_protocol { SECURITY_PROTOCOL_ANY, SECURITY_PROTOCOL_TCP, SECURITY_PROTOCOL_UDP };
+
+/* One rule of `security-group`: "allow|deny PREFIX|all [port N[-M]] [protocol tcp|udp]". */
+struct security_rule {
+    struct address address;       /* nothing set beyond the prefix */
+    uint16_t port_low, port_high; /* 0 to 65535: any */
+    uint8_t family;               /* enum security_family */
+    uint8_t prefix_length;        /* of the family */
+    uint8_t protocol;             /* enum security_protocol */
+    bool allow;
 };
 
 enum poll_mode { POLL_ADAPTIVE, POLL_BUSY };
@@ -74,6 +88,7 @@ struct config {
 #define OPTION_FIXED(name, value, when, help)
 #define OPTION_INTERFACE(name, help)
 #define OPTION_BIND(name, help)
+#define OPTION_SECURITY(name, help)
 #include "config/options.def"
 #undef OPTION_SECTION
 #undef OPTION_BOOL
@@ -83,9 +98,12 @@ struct config {
 #undef OPTION_FIXED
 #undef OPTION_INTERFACE
 #undef OPTION_BIND
-    /* Directives with a structure of their own: `interface` and `bind`. */
+#undef OPTION_SECURITY
+    /* Directives with a structure of their own: `interface`, `bind` and `security-group`. */
     struct interface_config interfaces[CONFIG_INTERFACES_MAX];
     uint32_t interface_count;
+    struct security_rule security_rules[CONFIG_SECURITY_RULES_MAX];
+    uint32_t security_rule_count;
     bool bind_is_default; /* the socket interfaces of `bind` give way to an `interface` line */
     char file_path[512];  /* absolute path of the configuration file, or "" */
 };

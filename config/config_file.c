@@ -308,7 +308,8 @@ static bool takes_words(const char *name)
 {
     const struct option *option = option_find(name);
     return option != NULL &&
-           (option->kind == OPTION_KIND_INTERFACE || option->kind == OPTION_KIND_BIND);
+           (option->kind == OPTION_KIND_INTERFACE || option->kind == OPTION_KIND_BIND ||
+            option->kind == OPTION_KIND_SECURITY);
 }
 
 /* The directive at arguments[0] and its values; returns how many arguments it took, or an error. */

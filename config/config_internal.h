@@ -23,6 +23,7 @@ enum option_kind {
     OPTION_KIND_FIXED,     /* reported, never changed */
     OPTION_KIND_INTERFACE, /* appends one interface */
     OPTION_KIND_BIND,      /* replaces the interfaces it made before */
+    OPTION_KIND_SECURITY,  /* appends rules; one word replaces them */
 };
 enum option_when { WHEN_START, WHEN_NOW };
 enum option_unit { UNIT_NONE, UNIT_BYTES, UNIT_SECONDS, UNIT_OCTAL };
@@ -75,6 +76,12 @@ int config_add_interface(struct config *config, uint32_t word_count, char *const
 int config_set_bind(struct config *config, uint32_t word_count, char *const *words,
                     struct config_reason *reason);
 void config_format_bind(const struct config *config, char *text, size_t size);
+
+/* ---- rules (config_security.c) --------------------------------------------------------------- */
+
+int config_add_security_rules(struct config *config, uint32_t word_count, char *const *words,
+                              struct config_reason *reason);
+void config_format_security_rules(const struct config *config, char *text, size_t size);
 
 /* ---- text (config_words.c, config_file.c) ---------------------------------------------------- */
 

@@ -44,6 +44,13 @@ static const char sample_interfaces[] =
     "#   interface p0 pcap:in.pcap,out.pcap 198.18.3.2/24\n"
     "# A word `optional` at the end makes a missing device or privilege a warning.\n";
 
+static const char sample_security[] =
+    "# CONFIG SET replaces all rules.\n"
+    "#\n"
+    "#   security-group deny 10.0.9.0/24\n"
+    "#   security-group allow 10.0.0.0/8 port 6379\n"
+    "#   security-group allow 2001:db8::/32 port 11211 protocol tcp\n";
+
 static void print_sample_option(FILE *to, const struct config *defaults,
                                 const struct option *option)
 {
@@ -52,6 +59,10 @@ static void print_sample_option(FILE *to, const struct config *defaults,
     print_wrapped(to, "# ", option->help);
     if (option->kind == OPTION_KIND_INTERFACE) {
         fputs(sample_interfaces, to);
+        return;
+    }
+    if (option->kind == OPTION_KIND_SECURITY) {
+        fputs(sample_security, to);
         return;
     }
     if (option->kind != OPTION_KIND_FIXED) {
@@ -128,6 +139,25 @@ static const char reference_interface[] =
     "`optional` makes a missing device or privilege a warning; without it the server does not "
     "start.\n";
 
+static const char reference_security[] =
+    "\n## The security-group line\n\n"
+    "`security-group allow|deny PREFIX|all [port N[-M]] [protocol tcp|udp]`\n\n"
+    "PREFIX is an address or a network, as `10.0.0.0/8` or `2001:db8::/32`; `all` is every address "
+    "of "
+    "both families. Each line adds a rule (or several: `security-group \"deny 10.0.9.0/24; allow "
+    "10.0.0.0/8 port 6379\"`, and such a quoted value replaces those before it, `\"\"` all of "
+    "them). "
+    "They are tried in order and the first that matches decides. What none matches is refused when "
+    "there is any allow rule, else served: a list of deny rules shuts out, a list with an allow "
+    "rule "
+    "lets in.\n\n"
+    "Refused are: on our own stack everything that would begin something, before any state is made "
+    "and "
+    "without an answer; with kernel sockets the connection as soon as it is accepted, and "
+    "datagrams. "
+    "Unix sockets are not concerned, and neither are connections that are there when the rules "
+    "change.\n";
+
 void config_print_reference(FILE *to)
 {
     struct config *defaults = config_create_default();
@@ -144,5 +174,6 @@ void config_print_reference(FILE *to)
         }
     }
     fputs(reference_interface, to);
+    fputs(reference_security, to);
     config_destroy(defaults);
 }

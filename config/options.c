@@ -169,6 +169,8 @@ const struct option options[] = {
     {.kind = OPTION_KIND_INTERFACE, .name = name_text, .when = WHEN_START, .help = help_text},
 #define OPTION_BIND(name_text, help_text) \
     {.kind = OPTION_KIND_BIND, .name = name_text, .when = WHEN_START, .help = help_text},
+#define OPTION_SECURITY(name_text, help_text) \
+    {.kind = OPTION_KIND_SECURITY, .name = name_text, .when = WHEN_NOW, .help = help_text},
 #include "config/options.def"
 };
 /* clang-format on */
@@ -370,6 +372,9 @@ int option_set(struct config *config, const struct option *option, uint32_t word
     if (option->kind == OPTION_KIND_BIND) {
         return config_set_bind(config, word_count, words, reason);
     }
+    if (option->kind == OPTION_KIND_SECURITY) {
+        return config_add_security_rules(config, word_count, words, reason);
+    }
     if (option->kind == OPTION_KIND_FIXED) {
         return set_fixed(option, word_count, words, reason);
     }
@@ -385,6 +390,7 @@ int option_set(struct config *config, const struct option *option, uint32_t word
     case OPTION_KIND_FIXED:
     case OPTION_KIND_INTERFACE:
     case OPTION_KIND_BIND:
+    case OPTION_KIND_SECURITY:
     default: CHECK(false); return -EINVAL;
     }
 }
@@ -432,6 +438,7 @@ void option_format(const struct config *config, const struct option *option, cha
     case OPTION_KIND_FIXED: snprintf(text, size, "%s", option->default_text); break;
     case OPTION_KIND_INTERFACE: format_interfaces(config, text); break;
     case OPTION_KIND_BIND: config_format_bind(config, text, size); break;
+    case OPTION_KIND_SECURITY: config_format_security_rules(config, text, size); break;
     case OPTION_KIND_SECTION:
     default: CHECK(false);
     }
@@ -460,7 +467,8 @@ void option_format_for_file(const struct config *config, const struct option *op
         return;
     }
     option_format(config, option, plain);
-    if (option->kind == OPTION_KIND_STRING || option->kind == OPTION_KIND_FIXED) {
+    if (option->kind == OPTION_KIND_STRING || option->kind == OPTION_KIND_FIXED ||
+        option->kind == OPTION_KIND_SECURITY) {
         CHECK(config_quote_word(plain, text, CONFIG_VALUE_BYTES_MAX));
     } else {
         memcpy(text, plain, strlen(plain) + 1);
@@ -502,7 +510,7 @@ void option_format_allowed(const struct option *option, char *text)
     static const char *const kinds[] = {
         [OPTION_KIND_BOOL] = "yes, no",   [OPTION_KIND_STRING] = "text",
         [OPTION_KIND_FIXED] = "fixed",    [OPTION_KIND_INTERFACE] = "one interface",
-        [OPTION_KIND_BIND] = "addresses",
+        [OPTION_KIND_BIND] = "addresses", [OPTION_KIND_SECURITY] = "rules",
     };
     if (option->kind == OPTION_KIND_INTEGER) {
         format_range(option, text);
@@ -527,6 +535,7 @@ void option_set_default(struct config *config, const struct option *option)
     case OPTION_KIND_FIXED:
     case OPTION_KIND_INTERFACE:
     case OPTION_KIND_BIND:
+    case OPTION_KIND_SECURITY:
     default: break;
     }
 }

@@ -21,6 +21,7 @@
 #include <uv.h>
 
 #include "control/eviction/eviction.h"
+#include "dataplane/access/access.h"
 #include "dataplane/base/check.h"
 #include "dataplane/base/clock.h"
 #include "dataplane/base/hash.h"
@@ -50,6 +51,7 @@ struct control {
 
     struct config *config;            /* in force, ours */
     const struct config *config_slot; /* the same, as workers read it */
+    struct access *access;            /* NULL: none (tests) */
     struct control_status status;
 
     struct control_workers workers;
@@ -179,6 +181,11 @@ static void set_config(struct control *control, struct control_request *request)
         return;
     }
     if (config_set(next, request->argument_count, request->arguments, &error) != 0) {
+        snprintf(request->error, sizeof(request->error), "%s", error.text);
+        config_destroy(next);
+        return;
+    }
+    if (control->access != NULL && access_set(control->access, next, &error) != 0) {
         snprintf(request->error, sizeof(request->error), "%s", error.text);
         config_destroy(next);
         return;
@@ -339,6 +346,11 @@ void control_run(struct control *control)
     rcu_thread_offline();
     uv_run(&control->loop, UV_RUN_DEFAULT);
     rcu_thread_unregister();
+}
+
+void control_set_access(struct control *control, struct access *access)
+{
+    control->access = access;
 }
 
 /* ---- life --------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@
 #include "config/config.h"
 #include "dataplane/base/metrics.h"
 
+struct access;
 struct channel;
 struct control;
 struct control_status;
@@ -29,6 +30,9 @@ void control_destroy(struct control *control);
 const struct config *const *control_config_slot(const struct control *control);
 const struct control_status *control_status_slot(const struct control *control);
 int control_wake_fd(const struct control *control);
+
+/* CONFIG SET of security-group and its like goes there, too. Before control_run; borrowed. */
+void control_set_access(struct control *control, struct access *access);
 
 /* The workers' ends, by worker. All arrays are borrowed until control_detach_workers. */
 struct control_workers {

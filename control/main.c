@@ -18,6 +18,7 @@
 #include "control/command_line.h"
 #include "control/control.h"
 #include "control/workers.h"
+#include "dataplane/access/access.h"
 #include "dataplane/base/check.h"
 #include "dataplane/base/hash.h"
 #include "dataplane/base/log.h"
@@ -46,6 +47,7 @@ struct server {
     struct port *ports[CONFIG_INTERFACES_MAX];
     struct port port_storage[CONFIG_INTERFACES_MAX];
     uint32_t interface_count;
+    struct access *access;
     struct rte_mempool *pool;
     struct port_rss rss;
     /* Of the ports, when there are several workers. */
@@ -214,6 +216,27 @@ static void teardown_eal(struct server *server)
 {
     (void)server;
     eal_teardown();
+}
+
+static int setup_access(struct server *server)
+{
+    server->access = access_create();
+    if (server->access == NULL) {
+        return fail(server, -ENOMEM, "access rules");
+    }
+    int result = access_set(server->access, server->config, &server->error);
+    if (result != 0) {
+        access_destroy(server->access);
+        return result;
+    }
+    control_set_access(server->control, server->access);
+    return 0;
+}
+
+static void teardown_access(struct server *server)
+{
+    control_set_access(server->control, NULL);
+    access_destroy(server->access);
 }
 
 static int setup_packet_pool(struct server *server)
@@ -509,6 +532,7 @@ static struct core *create_core(struct server *server, uint32_t number)
         .links = links,
         .link_count = link_ports(server, number, links),
         .pool = server->pool,
+        .access = server->access,
         .shard = server->shards[number],
         .all_shards = server->shards,
         .metrics = &server->metrics[number],
@@ -592,6 +616,7 @@ static const struct step steps[] = {
     {"process", setup_process, NULL},
     {"control loop", setup_control, teardown_control},
     {"EAL", setup_eal, teardown_eal},
+    {"access rules", setup_access, teardown_access},
     {"packet pool", setup_packet_pool, teardown_packet_pool},
     {"ports", setup_ports, teardown_ports},
     {"counters", setup_counters, teardown_counters},

@@ -66,6 +66,7 @@ struct socket_stream {
     bool opened_due;
     bool drained_due, closed_due;
     bool noticed; /* in the notice list */
+    bool entered; /* counted for its source */
     struct socket_stream *notice_next;
     struct socket_stream *previous, *next; /* all streams, or the free list (next) */
 };

@@ -147,17 +147,51 @@ static void pause_accepting(struct socket_transport *transport, struct socket_li
     transport->accept_resume_us = now->mono_us + SOCKET_ACCEPT_PAUSE_US;
 }
 
+/* What our own stack does before it answers a SYN; the kernel's has answered it already. */
+static bool may_enter(const struct socket_transport *transport,
+                      const struct socket_listener *listener, const struct sockaddr_storage *peer,
+                      const struct instant *now)
+{
+    struct endpoint source;
+    if (listener->is_unix) {
+        return true;
+    }
+    socket_address_to_endpoint(peer, &source);
+    struct access *access = transport->options.access;
+    enum metric reason =
+        access_check_rules(access, &source.address, listener->endpoint.port, IPPROTO_TCP);
+    if (reason == METRIC_COUNT) {
+        reason = access_enter(access, &source.address, now->mono_us);
+    }
+    if (reason != METRIC_COUNT) {
+        metric_add(transport->options.metrics, reason, 1);
+    }
+    return reason == METRIC_COUNT;
+}
+
+static void leave_again(const struct socket_transport *transport,
+                        const struct socket_listener *listener, const struct sockaddr_storage *peer)
+{
+    struct endpoint source;
+    if (!listener->is_unix) {
+        socket_address_to_endpoint(peer, &source);
+        access_leave(transport->options.access, &source.address);
+    }
+}
+
 static bool open_stream(struct socket_transport *transport, const struct socket_listener *listener,
                         int fd, const struct sockaddr_storage *peer, struct socket_input *input)
 {
     struct socket_stream *stream = socket_stream_acquire(transport);
     if (stream == NULL) {
+        leave_again(transport, listener, peer);
         close(fd);
         return false;
     }
     stream->handle.fd = stream->stream.socket_fd = fd;
     stream->stream.listener = listener->listener;
     if (!listener->is_unix) {
+        stream->entered = true;
         socket_address_to_endpoint(peer, &stream->stream.peer);
         stream->stream.local = listener->endpoint;
         if (socket_address_is_any(&listener->endpoint.address)) {
@@ -212,6 +246,10 @@ void socket_listener_accept(struct socket_transport *transport, struct socket_li
         if (fd >= 0 && hands_out(transport, listener)) {
             input->accepted[input->accepted_count++] =
                 (struct socket_accepted){fd, listener->listener};
+            continue;
+        }
+        if (fd >= 0 && !may_enter(transport, listener, &peer, now)) {
+            close(fd);
             continue;
         }
         if (fd >= 0) {

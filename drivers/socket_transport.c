@@ -282,8 +282,13 @@ static void discard_unread(int fd)
     }
 }
 
-static void close_descriptor(struct socket_stream *stream, bool reset)
+static void close_descriptor(const struct socket_transport *transport, struct socket_stream *stream,
+                             bool reset)
 {
+    if (stream->entered) {
+        stream->entered = false;
+        access_leave(transport->options.access, &stream->stream.peer.address);
+    }
     if (reset) {
         struct linger linger = {.l_onoff = 1, .l_linger = 0};
         (void)setsockopt(stream->handle.fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
@@ -299,7 +304,7 @@ void socket_stream_close(struct socket_transport *transport, struct socket_strea
                          bool reset)
 {
     DEBUG_CHECK(stream->state == STREAM_STATE_OPEN);
-    close_descriptor(stream, reset);
+    close_descriptor(transport, stream, reset);
     byte_queue_clear(&stream->stream.out, transport->options.pool);
     stream->state = STREAM_STATE_CLOSED;
     stream->drained_due = stream->opened_due = false;
@@ -316,7 +321,7 @@ void socket_transport_close_all(struct socket_transport *transport)
     while (transport->streams != NULL) {
         struct socket_stream *stream = transport->streams;
         if (stream->state == STREAM_STATE_OPEN) {
-            close_descriptor(stream, stream->stream.out.size > 0);
+            close_descriptor(transport, stream, stream->stream.out.size > 0);
         }
         report_closed(transport, stream);
     }

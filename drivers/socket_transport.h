@@ -17,7 +17,7 @@
 #ifndef NICACHED_DRIVERS_SOCKET_TRANSPORT_H
 #define NICACHED_DRIVERS_SOCKET_TRANSPORT_H
 
-#include "config/config.h"
+#include "dataplane/access/access.h"
 #include "dataplane/base/clock.h"
 #include "dataplane/base/metrics.h"
 #include "dataplane/base/stream.h"
@@ -27,8 +27,9 @@ struct socket_transport;
 struct socket_options {
     struct byte_pool *pool;
     struct metrics *metrics;
-    uint32_t backlog;     /* tcp-backlog */
-    uint32_t keepalive_s; /* tcp-keepalive */
+    struct access *access; /* shared by all workers; NULL: everybody is welcome */
+    uint32_t backlog;      /* tcp-backlog */
+    uint32_t keepalive_s;  /* tcp-keepalive */
     /* Connections to Unix sockets are not served here but handed out, to be adopted by any. */
     bool hands_out_unix;
 };

@@ -103,10 +103,11 @@ static void read_local_address(struct msghdr *message, struct endpoint *local)
     }
 }
 
-static void add_datagram(struct socket_listener *socket, struct socket_datagram_arena *arena,
-                         uint32_t slot, struct socket_input *input)
+static void add_datagram(const struct socket_transport *transport, struct socket_listener *socket,
+                         struct socket_datagram_arena *arena, uint32_t slot,
+                         struct socket_input *input)
 {
-    struct socket_datagram *datagram = &input->datagrams[input->datagram_count++];
+    struct socket_datagram *datagram = &input->datagrams[input->datagram_count];
     *datagram = (struct socket_datagram){
         .payload = slice_of(arena->bytes[slot], arena->messages[slot].msg_len),
         .local = socket->endpoint,
@@ -115,6 +116,13 @@ static void add_datagram(struct socket_listener *socket, struct socket_datagram_
     };
     socket_address_to_endpoint(&arena->sources[slot], &datagram->source);
     read_local_address(&arena->messages[slot].msg_hdr, &datagram->local);
+    enum metric reason = access_check_rules(transport->options.access, &datagram->source.address,
+                                            datagram->local.port, IPPROTO_UDP);
+    if (reason != METRIC_COUNT) {
+        metric_add(transport->options.metrics, reason, 1);
+        return;
+    }
+    input->datagram_count++;
 }
 
 /* Slots are shared by all sockets of one pass: the next free one is the count of datagrams so far.
@@ -133,7 +141,7 @@ void socket_datagrams_receive(struct socket_transport *transport, struct socket_
     int count =
         recvmmsg(socket->handle.fd, arena->messages + first, end - first, MSG_DONTWAIT, NULL);
     for (int i = 0; i < count; i++) {
-        add_datagram(socket, arena, first + (uint32_t)i, input);
+        add_datagram(transport, socket, arena, first + (uint32_t)i, input);
     }
     /* A full batch may have left some. An error (an ICMP answer to something we sent) was consumed
      * by being reported: the next call goes on behind it. */

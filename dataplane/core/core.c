@@ -99,6 +99,7 @@ static void fill_tcp_options(struct core *core, struct tcp_options *options)
     options->net = core->net;
     options->pool = &core->bytes;
     options->metrics = core->metrics;
+    options->access = core->options.access;
     options->keepalive_s = (uint32_t)config->tcp_keepalive;
     options->half_open_max = (uint32_t)config->tcp_max_syn_backlog;
     options->time_wait_max = (uint32_t)config->tcp_max_tw_buckets;
@@ -136,6 +137,7 @@ static int create_stack(struct core *core, struct config_error *error)
     if (core->tcp == NULL || core->udp == NULL) {
         return fail(error, "network stack", -ENOMEM);
     }
+    udp_set_access(core->udp, core->options.access);
     return 0;
 }
 
@@ -186,6 +188,7 @@ static int create_sockets(struct core *core, struct config_error *error)
     struct socket_options options = {
         .pool = &core->bytes,
         .metrics = core->metrics,
+        .access = core->options.access,
         .backlog = (uint32_t)core->config->tcp_backlog,
         .keepalive_s = (uint32_t)core->config->tcp_keepalive,
         .hands_out_unix = core->options.worker_count > 1,

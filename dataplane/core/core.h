@@ -59,6 +59,7 @@ struct core_options {
     uint32_t link_count;
     struct rte_mempool *pool; /* NULL when there is no link */
 
+    struct access *access;                    /* shared by all workers; NULL: no rules */
     struct shard *shard;                      /* this worker's */
     struct shard *const *all_shards;          /* by worker, for figures */
     struct metrics *metrics;                  /* this worker's */

@@ -11,6 +11,7 @@
 #ifndef NICACHED_L4_TRANSPORT_TCP_H
 #define NICACHED_L4_TRANSPORT_TCP_H
 
+#include "dataplane/access/access.h"
 #include "dataplane/base/stream.h"
 #include "dataplane/l3_ip/net.h"
 
@@ -20,6 +21,7 @@ struct tcp_options {
     struct net *net;
     struct byte_pool *pool; /* for stream->out */
     struct metrics *metrics;
+    struct access *access;             /* shared by all workers; NULL: everybody is welcome */
     uint32_t connections_max;          /* beyond it a SYN is dropped and counted */
     uint32_t half_open_max;            /* beyond it SYNs are answered with cookies; 0: always */
     uint32_t receive_buffer_bytes_max; /* what one connection may have unread or out of order */

@@ -92,8 +92,23 @@ static void count_orphan(struct tcp *tcp, int change)
     metric_add(tcp->metrics, METRIC_TCP_ORPHANS, (uint64_t)(int64_t)change);
 }
 
+bool tcp_enter_source(struct tcp *tcp, struct tcp_connection *c, const struct instant *now)
+{
+    enum metric reason = access_enter(tcp->options.access, &c->stream.peer.address, now->mono_us);
+    if (reason != METRIC_COUNT) {
+        metric_add(tcp->metrics, reason, 1);
+        return false;
+    }
+    c->entered = true;
+    return true;
+}
+
 static void leave_count(struct tcp *tcp, struct tcp_connection *c)
 {
+    if (c->entered) {
+        c->entered = false;
+        access_leave(tcp->options.access, &c->stream.peer.address);
+    }
     if (c->detached && c->state != TCP_TIME_WAIT) {
         count_orphan(tcp, -1);
     }

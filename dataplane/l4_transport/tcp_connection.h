@@ -87,6 +87,7 @@ struct tcp_connection {
     struct rte_ether_addr station;
     bool station_known;
     bool passive; /* came through a listener */
+    bool entered; /* counted for its source */
     bool opened;  /* STREAM_OPENED was emitted */
     bool drained_pending, closed_pending;
     bool closed_emitted;

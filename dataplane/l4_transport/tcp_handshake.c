@@ -109,8 +109,15 @@ static void remember_station(struct tcp_connection *c, const struct ip_datagram 
     c->station_known = true;
 }
 
-static bool may_connect(struct tcp *tcp)
+static bool may_connect(struct tcp *tcp, const struct tcp_segment *segment,
+                        const struct instant *now)
 {
+    enum metric reason = access_check(tcp->options.access, &segment->datagram->source,
+                                      segment->local_port, now->mono_us);
+    if (reason != METRIC_COUNT) {
+        metric_add(tcp->metrics, reason, 1);
+        return false;
+    }
     if (tcp->connection_count >= tcp->options.connections_max) {
         metric_add(tcp->metrics, METRIC_TCP_DROP_CONNECTION_LIMIT, 1);
         return false;
@@ -190,7 +197,7 @@ struct tcp_connection *tcp_accept_cookie(struct tcp *tcp, const struct tcp_segme
     uint16_t mss;
     if (!tcp_cookie_check(&tcp->cookies, &local, &peer, segment->seq - 1, cookie, now->mono_us,
                           &mss) ||
-        !may_connect(tcp)) {
+        !may_connect(tcp, segment, now)) {
         return NULL;
     }
     struct tcp_connection *c =
@@ -217,7 +224,7 @@ void tcp_accept_syn(struct tcp *tcp, struct tcp_segment *segment, uint32_t liste
                     const struct tcp_connection *before, const struct instant *now)
 {
     struct endpoint local = local_of(segment), peer = peer_of(segment);
-    if (!may_connect(tcp)) {
+    if (!may_connect(tcp, segment, now)) {
         return;
     }
     if (tcp->half_open_count >= tcp->options.half_open_max) {
@@ -313,6 +320,7 @@ void tcp_input_syn_sent(struct tcp *tcp, struct tcp_connection *c, struct tcp_se
                         const struct instant *now, struct tcp_events *events)
 {
     bool has_ack = (segment->flags & TCP_ACK) != 0;
+    bool is_syn = (segment->flags & (TCP_SYN | TCP_FIN)) == TCP_SYN;
     if (has_ack && segment->ack != c->snd_nxt) {
         metric_add(tcp->metrics, METRIC_TCP_DROP_BAD_ACK, 1);
         tcp_send_reset_reply(tcp, segment);
@@ -322,10 +330,12 @@ void tcp_input_syn_sent(struct tcp *tcp, struct tcp_connection *c, struct tcp_se
         if (has_ack) {
             metric_add(tcp->metrics, METRIC_TCP_RESETS_IN, 1);
             tcp_connection_end(tcp, c, events);
+        } else {
+            metric_add(tcp->metrics, METRIC_TCP_DROP_NO_ANSWER, 1);
         }
-        return;
-    }
-    if ((segment->flags & (TCP_SYN | TCP_FIN)) == TCP_SYN) {
+    } else if (is_syn) {
         take_syn(tcp, c, segment, now, events);
+    } else {
+        metric_add(tcp->metrics, METRIC_TCP_DROP_NO_ANSWER, 1);
     }
 }

@@ -48,6 +48,7 @@ static void take_notice(struct tcp *tcp, const struct icmp_notice *notice)
                        &notice->peer.address, notice->peer.port);
     if (c == NULL || notice->type != ICMP_DEST_UNREACH ||
         !quotes_text_in_flight(c, notice->sequence)) {
+        metric_add(tcp->metrics, METRIC_NET_DROP_ICMP_STALE, 1);
         return;
     }
     if (notice->code == ICMP_FRAG_NEEDED) {

@@ -1,6 +1,8 @@
 /* The slow path: RFC 9293 3.10.7 step by step, with RFC 5961 (blind attacks), RFC 7323 (PAWS),
  * RFC 6191 and RFC 1337 (TIME-WAIT). Each step is a function that says whether the segment goes on.
  */
+#include <netinet/in.h>
+
 #include "dataplane/l4_transport/tcp_internal.h"
 
 enum step { STEP_GO_ON, STEP_DONE };
@@ -16,11 +18,13 @@ void tcp_challenge(struct tcp *tcp, struct tcp_connection *c, const struct insta
             TCP_CHALLENGES_PER_SECOND / 2 + 1 +
             (uint32_t)(random_next(&tcp->random_state) >> 33) % (TCP_CHALLENGES_PER_SECOND / 2);
     }
-    if (c->challenge_count < c->challenge_max) {
-        c->challenge_count++;
-        metric_add(tcp->metrics, METRIC_TCP_CHALLENGE_ACKS, 1);
-        tcp_send_ack(tcp, c, now);
+    if (c->challenge_count >= c->challenge_max) {
+        metric_add(tcp->metrics, METRIC_TCP_CHALLENGES_SUPPRESSED, 1);
+        return;
     }
+    c->challenge_count++;
+    metric_add(tcp->metrics, METRIC_TCP_CHALLENGE_ACKS, 1);
+    tcp_send_ack(tcp, c, now);
 }
 
 static uint32_t sequence_length(const struct tcp_segment *segment)
@@ -53,9 +57,11 @@ static enum step check_reset(struct tcp *tcp, struct tcp_connection *c,
     }
     if (c->state == TCP_TIME_WAIT || !seq_at_or_before(c->rcv_nxt, segment->seq) ||
         (segment->seq != c->rcv_nxt && !seq_before(segment->seq, c->rcv_adv))) {
+        metric_add(tcp->metrics, METRIC_TCP_DROP_RESET, 1);
         return STEP_DONE; /* RFC 1337: a reset does not end TIME-WAIT */
     }
     if (segment->seq != c->rcv_nxt) {
+        metric_add(tcp->metrics, METRIC_TCP_DROP_RESET, 1);
         tcp_challenge(tcp, c, now);
         return STEP_DONE;
     }
@@ -117,6 +123,7 @@ static enum step check_syn(struct tcp *tcp, struct tcp_connection *c,
         segment->seq == c->irs && segment->ack == c->snd_nxt) {
         return STEP_GO_ON; /* simultaneous open: the SYN,ACK that crossed ours */
     }
+    metric_add(tcp->metrics, METRIC_TCP_DROP_SYN, 1);
     tcp_challenge(tcp, c, now);
     return STEP_DONE;
 }
@@ -128,6 +135,11 @@ static enum step complete_handshake(struct tcp *tcp, struct tcp_connection *c,
     if (segment->ack != c->snd_nxt) {
         metric_add(tcp->metrics, METRIC_TCP_DROP_BAD_ACK, 1);
         tcp_send_reset_reply(tcp, segment);
+        return STEP_DONE;
+    }
+    if (c->passive && !tcp_enter_source(tcp, c, now)) {
+        tcp_send_reset(tcp, c, now);
+        tcp_connection_end(tcp, c, NULL);
         return STEP_DONE;
     }
     tcp_establish(tcp, c, segment, now, events);
@@ -163,6 +175,7 @@ static enum step check_ack(struct tcp *tcp, struct tcp_connection *c, struct tcp
                            const struct instant *now, struct tcp_events *events)
 {
     if (!(segment->flags & TCP_ACK)) {
+        metric_add(tcp->metrics, METRIC_TCP_DROP_NO_ACK, 1);
         return STEP_DONE;
     }
     if (c->state == TCP_SYN_RECEIVED) {
@@ -184,7 +197,7 @@ static enum step check_ack(struct tcp *tcp, struct tcp_connection *c, struct tcp
 }
 
 /* What lies outside the window is cut off; the FIN goes with the end. */
-static void trim(struct tcp_connection *c, struct tcp_segment *segment)
+static void trim(struct tcp *tcp, struct tcp_connection *c, struct tcp_segment *segment)
 {
     if (seq_before(segment->seq, c->rcv_nxt)) {
         uint32_t old = c->rcv_nxt - segment->seq;
@@ -195,6 +208,7 @@ static void trim(struct tcp_connection *c, struct tcp_segment *segment)
         if (old > 0) {
             c->ack_now = true; /* a repeated text: our ACK was lost */
             stream_mark_dirty(&c->stream);
+            metric_add(tcp->metrics, METRIC_TCP_DROP_REPEATED, segment->text_bytes == 0);
         }
     }
     uint32_t room = c->rcv_adv - segment->seq;
@@ -220,6 +234,7 @@ static enum step check_text_after_close(struct tcp *tcp, struct tcp_connection *
     if (c->state != TCP_FIN_WAIT_2 || segment->text_bytes == 0) {
         return STEP_GO_ON;
     }
+    metric_add(tcp->metrics, METRIC_TCP_DROP_AFTER_CLOSE, 1);
     tcp_send_reset(tcp, c, now);
     tcp_connection_end(tcp, c, NULL);
     return STEP_DONE;
@@ -233,7 +248,7 @@ static void take_text_and_fin(struct tcp *tcp, struct tcp_connection *c,
     if (!tcp_state_receives((enum tcp_state)c->state)) {
         return;
     }
-    trim(c, segment);
+    trim(tcp, c, segment);
     if (check_text_after_close(tcp, c, segment, now) == STEP_DONE) {
         return;
     }
@@ -276,6 +291,12 @@ void tcp_input_unconnected(struct tcp *tcp, struct tcp_segment *segment, const s
     uint32_t listener;
     uint8_t kind = segment->flags & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN);
     bool listening = listens(tcp, segment, &listener);
+    enum metric reason = access_check_rules(tcp->options.access, &segment->datagram->source,
+                                            segment->local_port, IPPROTO_TCP);
+    if (reason != METRIC_COUNT) {
+        metric_add(tcp->metrics, reason, 1);
+        return;
+    }
     if (listening && kind == TCP_SYN) {
         parse_options(segment);
         tcp_accept_syn(tcp, segment, listener, NULL, now);

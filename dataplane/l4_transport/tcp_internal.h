@@ -119,6 +119,8 @@ struct tcp_connection *tcp_connection_acquire(struct tcp *tcp, const struct endp
                                               struct net_interface *interface,
                                               const struct instant *now);
 void tcp_set_state(struct tcp *tcp, struct tcp_connection *c, enum tcp_state state);
+/* Counts the connection for its source. False: the source has too many. */
+bool tcp_enter_source(struct tcp *tcp, struct tcp_connection *c, const struct instant *now);
 /* To CLOSED, without sending anything. The session's last event goes into `events` if there is
  * room, else it follows later (NULL: later). */
 void tcp_connection_end(struct tcp *tcp, struct tcp_connection *c, struct tcp_events *events);

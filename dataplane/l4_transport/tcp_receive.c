@@ -136,8 +136,10 @@ static void drop_empty_store(struct tcp *tcp, struct tcp_connection *c)
 
 /* After the session has left: the text counts as received and is dropped, so that our last replies
  * and FIN get through to a peer that is still sending. */
-static void swallow_text(struct tcp_connection *c, const struct tcp_segment *segment)
+static void swallow_text(struct tcp *tcp, struct tcp_connection *c,
+                         const struct tcp_segment *segment)
 {
+    metric_add(tcp->metrics, METRIC_TCP_DROP_AFTER_CLOSE, 1);
     if (segment->seq == c->rcv_nxt) {
         c->rcv_nxt += segment->text_bytes;
     }
@@ -150,8 +152,12 @@ static void receive_through_store(struct tcp *tcp, struct tcp_connection *c,
                                   struct tcp_events *events)
 {
     bool in_order = segment->seq == c->rcv_nxt;
-    if (!have_store(tcp, c) || store_text(tcp, c, segment) == TCP_REASSEMBLY_REFUSED) {
+    enum tcp_reassembly_verdict verdict =
+        have_store(tcp, c) ? store_text(tcp, c, segment) : TCP_REASSEMBLY_REFUSED;
+    if (verdict == TCP_REASSEMBLY_REFUSED) {
         metric_add(tcp->metrics, METRIC_TCP_DROP_REASSEMBLY_LIMIT, 1);
+    } else if (verdict == TCP_REASSEMBLY_KNOWN) {
+        metric_add(tcp->metrics, METRIC_TCP_DROP_REPEATED, 1);
     } else if (!in_order) {
         metric_add(tcp->metrics, METRIC_TCP_OUT_OF_ORDER, 1);
     }
@@ -175,7 +181,7 @@ void tcp_receive_text(struct tcp *tcp, struct tcp_connection *c, struct tcp_segm
                       const struct instant *now, struct tcp_events *events)
 {
     if (c->detached) {
-        swallow_text(c, segment);
+        swallow_text(tcp, c, segment);
         return;
     }
     /* Of a byte that is in the store already the stored copy counts, so a segment that reaches into

@@ -22,6 +22,7 @@
 struct udp {
     struct net *net;
     struct metrics *metrics;
+    const struct access *access;
     uint32_t listener_count;
     uint32_t listeners[UDP_LISTENERS_MAX];
     uint8_t ports[65536]; /* 0: nobody; else 1 + position in listeners */
@@ -40,6 +41,11 @@ struct udp *udp_create(struct net *net, struct metrics *metrics)
 void udp_destroy(struct udp *udp)
 {
     free(udp);
+}
+
+void udp_set_access(struct udp *udp, const struct access *access)
+{
+    udp->access = access;
 }
 
 int udp_listen(struct udp *udp, uint16_t port, uint32_t listener)
@@ -95,6 +101,11 @@ static enum metric udp_check(const struct udp *udp, const struct ip_datagram *ip
     }
     if (UNLIKELY(header->source_port == 0)) {
         return METRIC_NET_DROP_UDP_SOURCE_PORT;
+    }
+    enum metric reason =
+        access_check_rules(udp->access, &ip->source, header->destination_port, IPPROTO_UDP);
+    if (UNLIKELY(reason != METRIC_COUNT)) {
+        return reason;
     }
     return LIKELY(udp->ports[header->destination_port] != 0) ? METRIC_COUNT
                                                              : METRIC_NET_DROP_UDP_NO_LISTENER;

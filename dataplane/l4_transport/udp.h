@@ -2,6 +2,7 @@
 #ifndef NICACHED_L4_TRANSPORT_UDP_H
 #define NICACHED_L4_TRANSPORT_UDP_H
 
+#include "dataplane/access/access.h"
 #include "dataplane/base/byte_queue.h"
 #include "dataplane/l3_ip/net.h"
 
@@ -16,6 +17,8 @@ struct udp_datagram {
 
 struct udp *udp_create(struct net *net, struct metrics *metrics);
 void udp_destroy(struct udp *udp);
+/* Who may send to us; without it everybody. Borrowed. */
+void udp_set_access(struct udp *udp, const struct access *access);
 /* Any local address; a port without a listener gets ICMP port unreachable. 0 or -EADDRINUSE. */
 int udp_listen(struct udp *udp, uint16_t port, uint32_t listener);
 /* Takes those of `datagrams` that are UDP out of the array (their mbuf becomes NULL), verifies

@@ -1,12 +1,14 @@
 /* Fuzz target: one TCP conversation. The input is a list of steps; each is a segment made relative
- * to what the connection expects (so that the edges of the windows are near), a passage of time, or
- * something that the session does.
+ * to what the connection expects (so that the edges of the windows are near), a segment in IP
+ * fragments (some missing, repeated or contradicting each other), an ARP message about those who
+ * talk, a passage of time, or something that the session does. Connections may begin with a cookie.
  *
  * The text of both sides is a function of its sequence number, so every byte that is delivered or
  * sent is checked wherever it comes from. After each step the connection's own invariants hold, and
  * the stack has sent no more than the step explains. At the end the peer is gone: all must come to
  * an end by itself, each stream with one STREAM_CLOSED, and all memory must be back.
  */
+#include <rte_ip.h>
 #include <stdlib.h>
 
 #include "tests/support/tcp_bench.h"
@@ -21,6 +23,10 @@
 #define BATCH_MAX           8U
 #define TEXT_FRAMES_MAX     (2U * UNSENT_MAX / (SEGMENT_BYTES_MIN - TCP_TIMESTAMPS_BYTES))
 #define LAST_PAUSE_US       (2000ULL * 1000000)
+#define FRAGMENTED_TEXT_MAX 600U
+#define HEADERS_BYTES       34U /* Ethernet, IPv4 */
+#define ARP_FRAME_BYTES     60U
+#define SHIFT_UNKNOWN       14U
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -36,7 +42,8 @@ struct conversation {
     bool hold;
     uint32_t receive_seq; /* of the next byte to be delivered */
     uint32_t iss, written;
-    uint32_t peer_stamp;
+    uint32_t peer_stamp, syn_stamp;
+    uint16_t next_id;
     bool edge_known, reached_known;
     uint32_t edge_iss;     /* of the connection that the edge is of */
     uint32_t edge;         /* right edge that the stack has advertised */
@@ -185,7 +192,8 @@ static uint32_t write_stamps(struct conversation *v, uint8_t *to, int8_t offset)
     v->peer_stamp = (uint32_t)(v->b->now_us / 1000U);
     bytes_write_be32(to, TCP_TIMESTAMPS_PREDICTED_WORD);
     bytes_write_be32(to + 4, near(v->peer_stamp, offset, false));
-    bytes_write_be32(to + 8, c != NULL ? tcp_timestamp(c, &now) - ((uint32_t)offset & 7U) : 0);
+    bytes_write_be32(to + 8,
+                     c != NULL ? tcp_timestamp(c, &now) - ((uint32_t)offset & 7U) : v->syn_stamp);
     return 12;
 }
 
@@ -239,12 +247,12 @@ static void note_permission(struct conversation *v, const struct probe *p)
     uint32_t acked = p->ack - v->iss;
     const struct tcp_connection *c = connection_of(v);
     if (c == NULL || c->iss != v->iss) {
-        v->iss = c != NULL ? c->iss : v->iss;
+        v->iss = c != NULL ? c->iss : v->b->own_iss; /* a cookie's, perhaps */
         v->reached = 0;
         acked = p->ack - v->iss;
     }
     uint32_t window = p->window == 0 && !p->zero_window ? 65535 : p->window;
-    window <<= c != NULL ? c->snd_shift : 0;
+    window <<= c != NULL ? c->snd_shift : SHIFT_UNKNOWN;
     if (p->flags & TCP_SYN) {
         acked = 1;
         window = p->window == 0 && !p->zero_window ? 65535 : p->window;
@@ -324,6 +332,95 @@ static void proper_segment(struct conversation *v, struct input *input)
     inject(v, &p, text_bytes, false);
 }
 
+/* One fragment of the datagram whose L4 part is `l4`: [at, at + size). `shift`: with the bytes from
+ * further behind, as an attacker would who wants others to be taken. */
+static void queue_fragment(struct conversation *v, const uint8_t *whole, uint32_t l4_bytes,
+                           uint32_t at, uint32_t size, uint32_t shift)
+{
+    uint8_t frame[BENCH_FRAME_MAX] = {0};
+    uint32_t from = at + shift + size <= l4_bytes ? at + shift : at;
+    bool last = at + size == l4_bytes;
+    memcpy(frame, whole, HEADERS_BYTES);
+    memcpy(frame + HEADERS_BYTES, whole + HEADERS_BYTES + from, size);
+    uint8_t *ip = frame + RTE_ETHER_HDR_LEN;
+    bytes_write_be16(ip + 2, (uint16_t)(20 + size));
+    bytes_write_be16(ip + 4, v->next_id);
+    bytes_write_be16(ip + 6, (uint16_t)(at / 8 | (last ? 0 : 0x2000)));
+    memset(ip + 10, 0, 2);
+    uint16_t sum = rte_ipv4_cksum((const struct rte_ipv4_hdr *)(const void *)ip);
+    memcpy(ip + 10, &sum, 2);
+    bench_queue_frame(v->b, frame, HEADERS_BYTES + size);
+}
+
+/* What a good peer would send next, in fragments that may lack one, repeat one, come in any order,
+ * or contradict each other. */
+static void fragmented_segment(struct conversation *v, struct input *input)
+{
+    const struct tcp_connection *c = connection_of(v);
+    uint8_t options[12], text[FRAGMENTED_TEXT_MAX], frame[BENCH_FRAME_MAX] = {0};
+    uint8_t how = take(input), which = take(input);
+    uint32_t text_bytes = 20U + 2U * take(input), size = 16U + 8U * (take(input) & 15U);
+    v->b->peer_nxt = c != NULL ? c->rcv_nxt : v->b->peer_nxt;
+    struct probe p = {.flags = TCP_ACK,
+                      .seq = v->b->peer_nxt,
+                      .ack = v->b->own_nxt,
+                      .text = text,
+                      .text_bytes = text_bytes,
+                      .port = v->port,
+                      .peer_port = v->peer_port};
+    for (uint32_t i = 0; i < text_bytes; i++) {
+        text[i] = byte_at(p.seq + i);
+    }
+    if (c != NULL && c->ts_enabled) {
+        p.options = slice_of(options, write_stamps(v, options, 0));
+    }
+    note_permission(v, &p);
+    uint32_t l4_bytes = bench_compose(&p, frame) - HEADERS_BYTES;
+    uint32_t count = (l4_bytes + size - 1) / size;
+    v->next_id++;
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t index = how & 1 ? count - 1 - i : i, at = index * size;
+        uint32_t part = l4_bytes - at < size ? l4_bytes - at : size;
+        bool chosen = index == which % count;
+        if (!(chosen && (how & 2))) {
+            queue_fragment(v, frame, l4_bytes, at, part, chosen && (how & 4) ? 8 : 0);
+        }
+        if (chosen && (how & 8)) {
+            queue_fragment(v, frame, l4_bytes, at, part, how & 16 ? 8 : 0);
+        }
+    }
+    v->batch_window = 0;
+    bench_advance(v->b, 1);
+}
+
+/* Sender and target are the peer, we, or a third one; the MAC is the peer's, ours, another, a
+ * group.
+ */
+static void arp_message(struct conversation *v, struct input *input)
+{
+    uint8_t frame[ARP_FRAME_BYTES] = {0}, how = take(input), who = take(input);
+    const struct rte_ether_addr macs[4] = {simulated_host_mac(1),
+                                           simulated_host_mac(2),
+                                           simulated_host_mac((uint8_t)(3 + (who >> 6))),
+                                           {{0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF}}};
+    const struct address addresses[4] = {simulated_host_address(1), simulated_host_address(2),
+                                         simulated_host_address((uint8_t)(3 + (who >> 4 & 3))),
+                                         address_from_ipv4(0)};
+    memcpy(frame, &macs[how & 1 ? 3 : 1], 6);
+    memcpy(frame + 6, &macs[how >> 2 & 3], 6);
+    bytes_write_be16(frame + 12, RTE_ETHER_TYPE_ARP);
+    bytes_write_be16(frame + 14, 1);
+    bytes_write_be16(frame + 16, RTE_ETHER_TYPE_IPV4);
+    frame[18] = 6;
+    frame[19] = 4;
+    bytes_write_be16(frame + 20, how & 2 ? 2 : 1);
+    memcpy(frame + 22, &macs[how & 0x40 ? how >> 4 & 3 : how >> 2 & 3], 6);
+    memcpy(frame + 28, addresses[who & 3].bytes + 12, 4);
+    memcpy(frame + 32, &macs[1], 6);
+    memcpy(frame + 38, addresses[who >> 2 & 3].bytes + 12, 4);
+    bench_inject_frame(v->b, frame, how & 0x80 ? ARP_FRAME_BYTES / 2 : ARP_FRAME_BYTES);
+}
+
 /* ---- what must hold ----------------------------------------------------------------------------
  */
 
@@ -369,6 +466,7 @@ static void check_sent(struct conversation *v, uint32_t bare_max, uint32_t text_
             check_text_sent(v, s);
         }
         check_window_said(v, s);
+        v->syn_stamp = s->flags & TCP_SYN ? s->options.ts_value : v->syn_stamp;
     }
     v->edge_iss = c != NULL ? c->iss : 0;
     CHECK(bare <= bare_max && with_text <= text_frames_max);
@@ -437,6 +535,10 @@ static void step(struct conversation *v, struct input *input)
         bare_max *= v->arrived;
     } else if ((what & 7) < 6) {
         session_step(v, what >> 4, take(input));
+    } else if ((what & 7) == 7 && (what & 0x20)) {
+        arp_message(v, input);
+    } else if ((what & 7) == 7 && (what & 0x18)) {
+        fragmented_segment(v, input);
     } else {
         bench_advance(v->b, (uint64_t)units_us[what >> 6] * (1U + take(input)));
         bare_max = BARE_FRAMES_A_PAUSE;
@@ -449,7 +551,8 @@ static void start(struct conversation *v, struct input *input)
 {
     uint8_t how = take(input);
     struct tcp_options options = bench_options();
-    options.connections_max = options.half_open_max = options.time_wait_max = 4;
+    options.connections_max = options.time_wait_max = 4;
+    options.half_open_max = how & 0x20 ? 0 : 4; /* 0: every SYN is answered with a cookie */
     options.receive_buffer_bytes_max = BUFFER_MIN << 2 * (how & 3);
     options.keepalive_s = 30;
     options.time_wait_ms = 1000;

@@ -126,6 +126,14 @@ def make_veth(namespace, mtu=1500):
     namespace.run("sysctl", "-qw", "net.ipv6.conf.veth1.disable_ipv6=1", check=False)
 
 
+def stack_mac(appliance):
+    """The MAC that our stack answers ARP with, on a TAP."""
+    with_port = f"socket.create_connection(('{appliance.address}', 6379), timeout=5).close()"
+    appliance.namespace.run(PYTHON, "-c", f"import socket; {with_port}")
+    neighbours = appliance.namespace.run("ip", "neigh", "show", appliance.address).stdout.split()
+    return neighbours[neighbours.index("lladdr") + 1]
+
+
 class Fleet:
     """Starts appliances over any driver, and ends all of them with the test."""
 

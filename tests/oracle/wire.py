@@ -38,7 +38,7 @@ def parse_options(raw):
 
 class Wire:
     def __init__(self, interface, target, target_mac):
-        self.target, self.target_mac = target, target_mac
+        self.interface, self.target, self.target_mac = interface, target, target_mac
         self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0800))
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
         self.socket.bind((interface, 0))

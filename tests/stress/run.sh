@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The long forms: a million requests of the whole appliance over a lossy network, many seeds of TCP against
-# itself, and the histories of sixteen clients on 1, 2 and 4 workers, a million operations each; overload with eviction. Every line
-# names the seed that replays it; a history's seed replays its operations, not their timing.
+# itself, and the histories of sixteen clients on 1, 2 and 4 workers, a million operations each; overload with eviction;
+# attacks on the stack. Every line names the seed that replays it; a history's seed replays its operations, not their timing.
 #   tests/stress/run.sh BUILD-DIRECTORY
 set -euo pipefail
 build=$1
@@ -13,6 +13,9 @@ SEED=1 COUNT=200 "$build/tests/model/tcp_request_test"
 # What the build's configuration does not have yet it skips, and says so.
 /usr/bin/python3 tests/history/history.py --build "$build" --workers 1,2,4 --modes plain --operations 1000000
 /usr/bin/python3 tests/history/history.py --build "$build" --workers 1,2,4 --modes full,eviction,growth --operations 200000
+# Attacks on our own stack: a SYN flood of 60,000 a second for 10 s, and ten times what `./test` sends of the others.
+ATTACK_SECONDS=10 ATTACK_FACTOR=10 NICACHED_BINARY=$PWD/$build/control/nicached /usr/bin/python3 -m pytest -q -s \
+    -p no:cacheprovider tests/integration/test_attacks.py
 # Writers at full speed into 64 MB, a minute with every policy.
 OVERLOAD_SECONDS=60 NICACHED_BINARY=$PWD/$build/control/nicached /usr/bin/python3 -m pytest -q -s \
     -p no:cacheprovider tests/integration/test_eviction.py

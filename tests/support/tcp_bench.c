@@ -4,7 +4,6 @@
 #include <stdlib.h>
 
 #define POOL_MBUFS  2047U
-#define FRAME_MAX   2048U
 #define IP_BYTES    20U
 #define OWN_NUMBER  2
 #define PEER_NUMBER 1
@@ -203,7 +202,7 @@ static uint32_t write_tcp(uint8_t *l4, const struct probe *p)
     return header + p->text_bytes;
 }
 
-static void queue_bytes(struct tcp_bench *b, const uint8_t *frame, uint32_t bytes)
+void bench_queue_frame(struct tcp_bench *b, const uint8_t *frame, uint32_t bytes)
 {
     struct rte_mbuf *mbuf = rte_pktmbuf_alloc(pool);
     CHECK(mbuf != NULL);
@@ -215,14 +214,13 @@ static void queue_bytes(struct tcp_bench *b, const uint8_t *frame, uint32_t byte
 
 void bench_inject_frame(struct tcp_bench *b, const uint8_t *frame, uint32_t bytes)
 {
-    queue_bytes(b, frame, bytes);
+    bench_queue_frame(b, frame, bytes);
     bench_forget(b);
     pass(b);
 }
 
-void bench_queue(struct tcp_bench *b, const struct probe *p)
+uint32_t bench_compose(const struct probe *p, uint8_t *frame)
 {
-    uint8_t frame[FRAME_MAX] = {0};
     struct rte_ether_addr own = simulated_host_mac(OWN_NUMBER),
                           peer = simulated_host_mac(PEER_NUMBER);
     memcpy(frame, &own, 6);
@@ -234,7 +232,13 @@ void bench_queue(struct tcp_bench *b, const struct probe *p)
     uint16_t sum = rte_ipv4_udptcp_cksum((const struct rte_ipv4_hdr *)(const void *)ip, l4);
     sum = p->bad_checksum ? (uint16_t)(sum ^ 0x0100) : sum;
     memcpy(l4 + 16, &sum, 2);
-    queue_bytes(b, frame, RTE_ETHER_HDR_LEN + IP_BYTES + l4_bytes);
+    return RTE_ETHER_HDR_LEN + IP_BYTES + l4_bytes;
+}
+
+void bench_queue(struct tcp_bench *b, const struct probe *p)
+{
+    uint8_t frame[BENCH_FRAME_MAX] = {0};
+    bench_queue_frame(b, frame, bench_compose(p, frame));
 }
 
 void bench_inject(struct tcp_bench *b, const struct probe *p)

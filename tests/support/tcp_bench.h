@@ -16,6 +16,7 @@
 
 #define BENCH_SEGMENTS_MAX 512U
 #define BENCH_TEXT_MAX     (1U << 20)
+#define BENCH_FRAME_MAX    2048U
 #define BENCH_PORT         7000
 #define BENCH_PEER_PORT    40000
 #define BENCH_PEER_ISS     0xFFFFFF00U /* wraps within the first bytes of every test */
@@ -84,6 +85,9 @@ void bench_touch(struct tcp_bench *b);
 /* Moves the clock, stopping wherever a timer is due. */
 void bench_advance(struct tcp_bench *b, uint64_t us);
 void bench_forget(struct tcp_bench *b);
+/* The frame of a segment; `frame` has room for BENCH_FRAME_MAX, zeroed. Returns its bytes. */
+uint32_t bench_compose(const struct probe *probe, uint8_t *frame);
+void bench_queue_frame(struct tcp_bench *b, const uint8_t *frame, uint32_t bytes);
 /* A frame as it is, L2 on. */
 void bench_inject_frame(struct tcp_bench *b, const uint8_t *frame, uint32_t bytes);
 

@@ -1,0 +1,307 @@
+#!/usr/bin/python3
+"""Attacks on the target, each with a client beside it that must notice nothing. Prints one JSON object.
+
+    attacks.py INTERFACE TARGET TARGET_MAC ATTACK [AMOUNT]
+
+The client is the kernel's stack of this namespace; the attacker writes frames with addresses that no kernel owns.
+"""
+import json
+import multiprocessing
+import random
+import socket
+import struct
+import sys
+import threading
+import time
+
+from scapy.all import ARP, ICMP, IP, TCP, Ether, Raw, fragment
+
+from wire import Wire
+
+PING, PONG = b"PING\r\n", b"+PONG\r\n"
+
+
+def info(wire, section="net"):
+    with socket.create_connection((wire.target, 6379), timeout=10) as client:
+        client.sendall(b"INFO %s\r\n" % section.encode())
+        text = b""
+        while b"\r\n" not in text or len(text) < int(text[1:text.index(b"\r\n")]) + text.index(b"\r\n") + 4:
+            text += client.recv(65536)
+    lines = (line.split(":") for line in text.decode().split("\r\n") if ":" in line)
+    return {name: int(value) for name, value in lines if value.isdigit()}
+
+
+def connect_once(wire):
+    """Seconds until a new connection has its answer."""
+    began = time.monotonic()
+    with socket.create_connection((wire.target, 6379), timeout=10) as client:
+        client.settimeout(10)
+        client.sendall(PING)
+        assert client.recv(100) == PONG
+    return time.monotonic() - began
+
+
+def link_drops(interface):
+    """What the kernel could not put on the link: lost before the target could see it."""
+    with open("/sys/class/net/%s/statistics/tx_dropped" % interface) as file:
+        return int(file.read())
+
+
+class Client:
+    """Opens connections, one every 10 ms, in a process of its own until it is stopped."""
+
+    def __init__(self, wire):
+        self.wire, self.drops = wire, link_drops(wire.interface)
+        self.stopping, self.times, self.failures = (multiprocessing.Event(), multiprocessing.Queue(),
+                                                    multiprocessing.Value("i"))
+        self.process = multiprocessing.Process(target=self.run, daemon=True)
+        self.process.start()
+
+    def run(self):
+        while not self.stopping.is_set():
+            try:
+                self.times.put(connect_once(self.wire))
+            except OSError:
+                self.failures.value += 1
+            time.sleep(0.01)
+        self.times.put(None)
+
+    def stop(self):
+        self.stopping.set()
+        times = list(iter(lambda: self.times.get(timeout=30), None))
+        self.process.join(30)
+        failures = self.failures.value
+        return {"connections": len(times) + failures, "over_1s": sum(t > 1 for t in times) + failures,
+                "slowest_ms": round(1000 * max(times, default=0)),
+                "link_drops": link_drops(self.wire.interface) - self.drops}
+
+
+def checksum(data):
+    data += b"\0" * (len(data) % 2)
+    total = sum(struct.unpack("!%dH" % (len(data) // 2), data))
+    total = (total >> 16) + (total & 0xFFFF)
+    return ~(total + (total >> 16)) & 0xFFFF
+
+
+def raw_segment(wire, source, source_port, flags, seq, ack=0, data=b"", options=b""):
+    """The same as scapy's, thirty times faster."""
+    destination = socket.inet_aton(wire.target)
+    size = 20 + len(options)
+    tcp = struct.pack("!HHIIBBHHH", source_port, 6379, seq, ack, size << 2, flags, 65535, 0, 0) + options + data
+    pseudo = source + destination + struct.pack("!BBH", 0, 6, len(tcp))
+    tcp = tcp[:16] + struct.pack("!H", checksum(pseudo + tcp)) + tcp[18:]
+    ip = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(tcp), 0, 0x4000, 64, 6, 0) + source + destination
+    ip = ip[:10] + struct.pack("!H", checksum(ip)) + ip[12:]
+    mac = bytes.fromhex(wire.target_mac.replace(":", "")) + bytes.fromhex(wire.mac.replace(":", ""))
+    return mac + b"\x08\x00" + ip + tcp
+
+
+def send_at_rate(wire, frames, rate, seconds):
+    """In portions of 5 ms; returns how many left in a second."""
+    sent, began = 0, time.monotonic()
+    while (now := time.monotonic() - began) < seconds:
+        due = int(rate * min(now + 0.005, seconds))
+        while sent < due:
+            wire.socket.send(frames[sent % len(frames)])
+            sent += 1
+        time.sleep(0.002)
+    return round(sent / (time.monotonic() - began))
+
+
+def syn_flood(wire, seconds):
+    rng = random.Random(1)
+    options = bytes([2, 4, 5, 0xB4, 4, 2, 8, 10]) + bytes(8) + bytes([1, 3, 3, 7])
+    frames = [raw_segment(wire, bytes([198, 18, 0, 100 + rng.randrange(150)]), rng.randrange(1024, 65536), 2,
+                          rng.randrange(1 << 32), options=options) for _ in range(20000)]
+    before, client = info(wire), Client(wire)
+    rate = send_at_rate(wire, frames, 60000, float(seconds))
+    result = client.stop()
+    after = info(wire)
+    result.update(rate=rate, sent=round(rate * float(seconds)), half_open=after["tcp_half_open"],
+                  cookies=after["tcp_cookies_sent"] - before["tcp_cookies_sent"])
+    return result
+
+
+def forged_cookies(wire, count):
+    """While cookies are in use (the target runs with tcp-max-syn-backlog 0)."""
+    rng = random.Random(2)
+    connect_once(wire)
+    before = info(wire)
+    for _ in range(int(count)):
+        wire.socket.send(raw_segment(wire, bytes([198, 18, 0, 100 + rng.randrange(150)]), rng.randrange(1024, 65536),
+                                     0x10, rng.randrange(1 << 32), rng.randrange(1 << 32)))
+    time.sleep(0.3)
+    after = info(wire)
+    return {"refused": after["net_drop_tcp_cookie"] - before["net_drop_tcp_cookie"],
+            "accepted": after["tcp_cookies_accepted"] - before["tcp_cookies_accepted"], "own": 2}
+
+
+def random_numbers(wire, count):
+    """RST, SYN, ACK and text with any sequence number but the exact one, on a connection that goes on."""
+    rng = random.Random(3)
+    peer = wire.peer()
+    peer.open()
+    assert peer.fate() == "lives"
+    before, began = info(wire), time.monotonic()
+    source = socket.inet_aton("198.18.0.77")
+    for i in range(int(count)):
+        flags, data = ((0x04, b""), (0x02, b""), (0x10, b""), (0x18, b"QUIT\r\n"))[i % 4]
+        near = rng.randrange(-70000, 70000) or 1
+        seq = (peer.seq + near if i % 8 < 4 and flags != 0x18 else rng.randrange(1 << 32)) % 2**32
+        ack = rng.randrange(1 << 32) if flags == 0x18 else (peer.ack + rng.randrange(-70000, 70000)) % 2**32
+        wire.socket.send(raw_segment(wire, source, peer.own_port, flags, seq, ack, data))
+    seconds = time.monotonic() - began
+    time.sleep(0.3)
+    peer.hear(0.1)
+    fate, after = peer.fate(), info(wire)
+    return {"fate": fate, "challenges": after["tcp_challenge_acks"] - before["tcp_challenge_acks"],
+            "suppressed": after["tcp_challenges_suppressed"] - before["tcp_challenges_suppressed"],
+            "challenges_allowed": 10 * (int(seconds) + 2)}
+
+
+def churn(wire, count):
+    """Connections that end in every way, among them some of peers that are never heard of again."""
+    for _ in range(50):
+        peer = wire.peer()
+        peer.open()
+        assert peer.ask(PING, PONG) == PONG
+    for i in range(int(count)):
+        client = socket.create_connection((wire.target, 6379), timeout=10)
+        client.sendall(PING)
+        if i % 3 == 0:
+            client.shutdown(socket.SHUT_WR)
+            while client.recv(100):
+                pass
+        elif i % 3 == 1:
+            assert client.recv(100) == PONG
+        else:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.close()
+    end = time.monotonic() + 60
+    while True:
+        net, clients = info(wire), info(wire, "clients")
+        left = {name: net[name] for name in ("tcp_connections", "tcp_half_open", "tcp_orphans", "tcp_time_wait")}
+        left["connected_clients"] = clients["connected_clients"]
+        # The one that asks is a connection, and the one before it may still be closing.
+        if left["tcp_connections"] + left["connected_clients"] <= 3 or time.monotonic() > end:
+            return left
+        time.sleep(0.2)
+
+
+def ping_once(wire, size):
+    """Whether the kernel's echo request, cut into fragments by it, is answered within a second."""
+    body = random.randbytes(size)
+    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as raw:
+        raw.settimeout(1)
+        header = struct.pack("!BBHHH", 8, 0, checksum(struct.pack("!BBHHH", 8, 0, 0, 7, 1) + body), 7, 1)
+        raw.sendto(header + body, (wire.target, 0))
+        try:
+            while raw.recv(65535)[28:] != body:
+                pass
+        except TimeoutError:
+            return False
+    return True
+
+
+def fragments(wire, count):
+    """Never completed, contradicting, too long and tiny ones, while pings of several fragments are answered."""
+    rng, frames = random.Random(4), []
+    for i in range(2000):
+        kind = i % 4
+        source = "198.18.0.%d" % (100 if kind == 0 else 100 + rng.randrange(150))
+        datagram = IP(src=source, dst=wire.target, id=rng.randrange(65536), proto=6 if kind == 3 else 17)
+        datagram.frag = (0, rng.randrange(1, 100), 8189, 0)[kind]
+        datagram.flags = 1 if kind != 2 else 0
+        payload = bytes(8) if kind == 3 else bytes(rng.randrange(1, 60) * 8)
+        frames.append(bytes(Ether(src=wire.mac, dst=wire.target_mac) / datagram / Raw(payload)))
+    stopping, pings = threading.Event(), []
+
+    def ping():
+        while not stopping.is_set():
+            pings.append(ping_once(wire, 4000))
+            time.sleep(0.05)
+    before, client = info(wire), Client(wire)
+    thread = threading.Thread(target=ping)
+    thread.start()
+    began = time.monotonic()
+    for i in range(int(count)):
+        wire.socket.send(frames[i % len(frames)])
+        if i % 20 == 0:
+            time.sleep(0.002)
+    time.sleep(max(0, 1 - (time.monotonic() - began)))
+    stopping.set()
+    thread.join()
+    after, result = info(wire), client.stop()
+    grown = {name: after[name] - before[name] for name in after if "fragment" in name and name in before}
+    result.update(pings=len(pings), pings_lost=pings.count(False), counted=grown)
+    return result
+
+
+def overlap(wire, _):
+    """Two fragments contradict each other: no answer. The same datagram in good ones: answered."""
+    packet = Ether(src=wire.mac, dst=wire.target_mac) / IP(src="198.18.0.77", dst=wire.target, id=77) / ICMP() / Raw(b"x" * 64)
+    good = [bytes(f) for f in fragment(packet[IP], 32)]
+    before = info(wire)
+    for number, order in ((1, (0, 1, 1, 2)), (2, (0, 1, 2))):
+        for step, index in enumerate(order):
+            frame = IP(good[index])
+            frame.id = number
+            if number == 1 and step == 2:
+                frame[Raw].load = b"y" * len(frame[Raw].load)
+            del frame.chksum
+            wire.socket.send(bytes(Ether(src=wire.mac, dst=wire.target_mac) / frame))
+    time.sleep(0.3)
+    after = info(wire)
+    return {name: after[name] - before[name] for name in
+            ("net_icmp_echo_replies", "net_datagrams_reassembled", "net_drop_fragment_overlap")}
+
+
+def icmp_errors(wire, count):
+    """About a live connection, with numbers that are not in flight; and what nobody should obey."""
+    rng = random.Random(5)
+    peer = wire.peer()
+    peer.open()
+    assert peer.fate() == "lives"
+    before = info(wire)
+    for i in range(int(count)):
+        quoted = IP(src=wire.target, dst="198.18.0.77") / TCP(sport=6379, dport=peer.own_port,
+                                                              seq=rng.randrange(1 << 32), flags="A")
+        kinds = (ICMP(type=3, code=3), ICMP(type=3, code=4, nexthopmtu=rng.choice((0, 68, 552))), ICMP(type=5, code=1),
+                 ICMP(type=4), ICMP(type=11), ICMP(type=12))
+        wire.socket.send(wire.frame(kinds[i % len(kinds)] / quoted))
+    time.sleep(0.3)
+    after = info(wire)
+    peer.say(b"ECHO " + b"e" * 1400 + b"\r\n")
+    largest = max((len(s.data) for s in peer.hear(0.5)), default=0)
+    return {"largest_segment": largest, "stale": after["net_drop_icmp_stale"] - before["net_drop_icmp_stale"],
+            "unknown": after["net_drop_icmp_type"] - before["net_drop_icmp_type"]}
+
+
+def arp_flood(wire, count):
+    """Invented neighbours, claims to the target's address, answers that nobody asked for."""
+    rng, client, frames = random.Random(6), None, []
+    for i in range(5000):
+        mac = "02:%02x:%02x:%02x:%02x:%02x" % tuple(rng.randrange(256) for _ in range(5))
+        source = wire.target if i % 50 == 0 else "198.18.0.%d" % (100 + rng.randrange(150))
+        target = wire.target if i % 2 else "198.18.0.%d" % rng.randrange(1, 255)
+        frames.append(bytes(Ether(src=mac, dst="ff:ff:ff:ff:ff:ff") /
+                            ARP(op=1 + i % 2, hwsrc=mac, psrc=source, pdst=target)))
+    before, client = info(wire), Client(wire)
+    for i in range(int(count)):
+        wire.socket.send(frames[i % len(frames)])
+        if i % 20 == 0:
+            time.sleep(0.001)
+    result, after = client.stop(), info(wire)
+    result["conflicts"] = after["net_arp_conflicts"] - before["net_arp_conflicts"]
+    return result
+
+
+def main():
+    wire = Wire(*sys.argv[1:4])
+    connect_once(wire)
+    attack = globals()[sys.argv[4]]
+    json.dump(attack(wire, sys.argv[5] if len(sys.argv) > 5 else "0"), sys.stdout)
+
+
+if __name__ == "__main__":
+    main()
