@@ -151,11 +151,12 @@ static const char reference_security[] =
     "there is any allow rule, else served: a list of deny rules shuts out, a list with an allow "
     "rule "
     "lets in.\n\n"
-    "Refused are: on our own stack everything that would begin something, before any state is made "
-    "and "
-    "without an answer; with kernel sockets the connection as soon as it is accepted, and "
-    "datagrams. "
-    "Unix sockets are not concerned, and neither are connections that are there when the rules "
+    "Refused are: on our own stack TCP segments without a connection, and datagrams, before any "
+    "state "
+    "is made and without an answer (pings are answered); with kernel sockets the connection as "
+    "soon "
+    "as it is accepted, and datagrams. Unix sockets are not concerned, and neither are connections "
+    "that are there when the rules "
     "change.\n";
 
 void config_print_reference(FILE *to)

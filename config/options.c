@@ -79,6 +79,14 @@ static const char *check_path(const char *value)
     return NULL;
 }
 
+static const char *check_file_name(const char *value)
+{
+    if (strchr(value, '/') != NULL || strcmp(value, ".") == 0 || strcmp(value, "..") == 0) {
+        return "argument must be the name of a file, without a folder";
+    }
+    return check_path(value);
+}
+
 /* sun_path has 108 bytes, with the terminator. */
 static const char *check_socket_path(const char *value)
 {

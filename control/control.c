@@ -27,6 +27,7 @@
 #include "dataplane/base/hash.h"
 #include "dataplane/base/log.h"
 #include "dataplane/base/rcu.h"
+#include "dataplane/capture/capture.h"
 #include "dataplane/channel/channel.h"
 #include "dataplane/l7_command/command.h"
 
@@ -52,6 +53,7 @@ struct control {
     struct config *config;            /* in force, ours */
     const struct config *config_slot; /* the same, as workers read it */
     struct access *access;            /* NULL: none (tests) */
+    struct capture *capture;          /* the same */
     struct control_status status;
 
     struct control_workers workers;
@@ -172,6 +174,38 @@ static void publish_config(struct control *control, struct config *next)
     apply_config(next);
 }
 
+/* What can fail comes before the snapshot is published; all or nothing. */
+static int apply_to_parts(struct control *control, const struct config *next,
+                          struct config_error *error)
+{
+    struct config_error ignored;
+    int result = control->capture == NULL ? 0 : capture_set(control->capture, next, error);
+    if (result == 0 && control->access != NULL) {
+        result = access_set(control->access, next, error);
+        if (result != 0 && control->capture != NULL) {
+            (void)capture_set(control->capture, control->config, &ignored);
+        }
+    }
+    return result;
+}
+
+/* A capture that is complete takes its name out of the configuration. */
+static void run_capture(struct control *control)
+{
+    if (control->capture == NULL || !capture_run(control->capture)) {
+        return;
+    }
+    struct config_error ignored;
+    struct config *next = config_copy(control->config);
+    char name[] = "capture-file", none[] = "";
+    char *const pair[] = {name, none};
+    if (next != NULL && config_set(next, 2, pair, &ignored) == 0) {
+        publish_config(control, next);
+    } else {
+        config_destroy(next);
+    }
+}
+
 static void set_config(struct control *control, struct control_request *request)
 {
     struct config_error error;
@@ -185,7 +219,7 @@ static void set_config(struct control *control, struct control_request *request)
         config_destroy(next);
         return;
     }
-    if (control->access != NULL && access_set(control->access, next, &error) != 0) {
+    if (apply_to_parts(control, next, &error) != 0) {
         snprintf(request->error, sizeof(request->error), "%s", error.text);
         config_destroy(next);
         return;
@@ -298,6 +332,7 @@ static void on_tick(uv_timer_t *timer)
 {
     struct control *control = timer->data;
     publish_status(control);
+    run_capture(control);
     serve_workers(control);
     run_eviction(control);
     stop_if_requested(control);
@@ -346,6 +381,15 @@ void control_run(struct control *control)
     rcu_thread_offline();
     uv_run(&control->loop, UV_RUN_DEFAULT);
     rcu_thread_unregister();
+}
+
+void control_set_capture(struct control *control, struct capture *capture)
+{
+    struct config_error error;
+    control->capture = capture;
+    if (capture != NULL && capture_set(capture, control->config, &error) != 0) {
+        log_warning("%s", error.text);
+    }
 }
 
 void control_set_access(struct control *control, struct access *access)

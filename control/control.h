@@ -16,6 +16,7 @@
 #include "dataplane/base/metrics.h"
 
 struct access;
+struct capture;
 struct channel;
 struct control;
 struct control_status;
@@ -33,6 +34,9 @@ int control_wake_fd(const struct control *control);
 
 /* CONFIG SET of security-group and its like goes there, too. Before control_run; borrowed. */
 void control_set_access(struct control *control, struct access *access);
+/* The same for capture-file. One that the configuration asks for already is begun, or a warning
+ * says why not. */
+void control_set_capture(struct control *control, struct capture *capture);
 
 /* The workers' ends, by worker. All arrays are borrowed until control_detach_workers. */
 struct control_workers {

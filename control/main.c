@@ -22,6 +22,7 @@
 #include "dataplane/base/check.h"
 #include "dataplane/base/hash.h"
 #include "dataplane/base/log.h"
+#include "dataplane/capture/capture.h"
 #include "dataplane/channel/channel.h"
 #include "dataplane/core/core.h"
 #include "dataplane/core/core_distributor.h"
@@ -48,6 +49,7 @@ struct server {
     struct port port_storage[CONFIG_INTERFACES_MAX];
     uint32_t interface_count;
     struct access *access;
+    struct capture *capture;
     struct rte_mempool *pool;
     struct port_rss rss;
     /* Of the ports, when there are several workers. */
@@ -252,6 +254,22 @@ static int setup_packet_pool(struct server *server)
 static void teardown_packet_pool(struct server *server)
 {
     rte_mempool_free(server->pool);
+}
+
+static int setup_capture(struct server *server)
+{
+    server->capture = capture_create();
+    if (server->capture == NULL) {
+        return fail(server, -ENOMEM, "capture");
+    }
+    control_set_capture(server->control, server->capture);
+    return 0;
+}
+
+static void teardown_capture(struct server *server)
+{
+    control_set_capture(server->control, NULL);
+    capture_destroy(server->capture);
 }
 
 static void teardown_ports(struct server *server)
@@ -533,6 +551,7 @@ static struct core *create_core(struct server *server, uint32_t number)
         .link_count = link_ports(server, number, links),
         .pool = server->pool,
         .access = server->access,
+        .capture = server->capture,
         .shard = server->shards[number],
         .all_shards = server->shards,
         .metrics = &server->metrics[number],
@@ -619,6 +638,7 @@ static const struct step steps[] = {
     {"access rules", setup_access, teardown_access},
     {"packet pool", setup_packet_pool, teardown_packet_pool},
     {"ports", setup_ports, teardown_ports},
+    {"capture", setup_capture, teardown_capture},
     {"counters", setup_counters, teardown_counters},
     {"channels", setup_channels, teardown_channels},
     {"shards", setup_shards, teardown_shards},

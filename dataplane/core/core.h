@@ -37,8 +37,9 @@ struct core_link {
     /* A TCP segment made whole from fragments: true when it belongs to another worker and was taken
      * over. May be NULL. */
     bool (*hand_on)(void *context, uint16_t queue, struct ip_datagram *datagram);
-    int wait_fd; /* readable when packets wait, or -1 */
-    bool wakes;  /* packets end a sleep; otherwise the worker looks from time to time */
+    int wait_fd;   /* readable when packets wait, or -1 */
+    uint16_t port; /* as DPDK numbers it, for captures */
+    bool wakes;    /* packets end a sleep; otherwise the worker looks from time to time */
     struct net_interface interface; /* addresses, MAC, what the port does in hardware */
 };
 
@@ -60,6 +61,7 @@ struct core_options {
     struct rte_mempool *pool; /* NULL when there is no link */
 
     struct access *access;                    /* shared by all workers; NULL: no rules */
+    struct capture *capture;                  /* the same; NULL: none */
     struct shard *shard;                      /* this worker's */
     struct shard *const *all_shards;          /* by worker, for figures */
     struct metrics *metrics;                  /* this worker's */

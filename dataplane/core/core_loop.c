@@ -15,6 +15,7 @@
 
 #include "dataplane/base/check.h"
 #include "dataplane/base/rcu.h"
+#include "dataplane/capture/capture.h"
 
 /* How long a worker without work goes on looking before it sleeps, and for how long at most. */
 #define SPIN_US 50U
@@ -75,6 +76,10 @@ static void receive_links(struct core *core)
         if (count > 0) {
             core->did_work = true;
             core->stages.packets += count;
+            if (UNLIKELY(capture_is_on(core->options.capture))) {
+                capture_frames(core->options.capture, link->port, link->queue, core->frames, count,
+                               CAPTURE_RECEIVED);
+            }
             take_frames(core, i, count);
         }
     }
@@ -124,6 +129,10 @@ static void transmit_links(struct core *core)
     for (uint32_t i = 0; i < core->options.link_count; i++) {
         struct net_interface *interface = core->interfaces[i];
         const struct core_link *link = &core->links[i];
+        if (UNLIKELY(capture_is_on(core->options.capture))) {
+            capture_frames(core->options.capture, link->port, link->queue, interface->tx,
+                           interface->tx_count, CAPTURE_SENT);
+        }
         for (uint32_t sent = 0; sent < interface->tx_count; sent += NET_TX_BURST) {
             uint32_t count = interface->tx_count - sent;
             uint16_t dropped =

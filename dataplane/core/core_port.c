@@ -20,6 +20,7 @@ void core_link_to_port(struct core_link *link, struct port *port, uint32_t numbe
     *link = (struct core_link){
         .context = port,
         .queue = (uint16_t)number,
+        .port = port->dpdk_port,
         .receive = receive,
         .transmit = transmit,
         .wait_fd = port_queue_fd(port, (uint16_t)number),

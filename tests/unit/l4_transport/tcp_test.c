@@ -783,6 +783,32 @@ static void inject_stamped(struct tcp_bench *b, uint32_t stamp, const char *text
                                     .text_bytes = (uint32_t)strlen(text)});
 }
 
+/* Nobody can find out on his own connection what another's limit has seen (CVE-2016-5696). */
+static void challenges_are_limited_apart(void **state) /* T10, R04 */
+{
+    struct tcp_bench *b = bench_create(NULL);
+    uint32_t own[2];
+    for (uint16_t i = 0; i < 2; i++) {
+        struct probe p = {.flags = TCP_SYN, .seq = 1, .peer_port = (uint16_t)(1000 + i)};
+        bench_inject(b, &p);
+        own[i] = b->own_nxt;
+        p = (struct probe){.flags = TCP_ACK, .seq = 2, .ack = own[i], .peer_port = p.peer_port};
+        bench_inject(b, &p);
+    }
+    struct probe reset = {.flags = TCP_RST, .seq = 20, .peer_port = 1000};
+    for (uint32_t i = 0; i < 100; i++) {
+        bench_inject(b, &reset);
+    }
+    assert_int_equal(b->sent_count, 0);
+    assert_in_range(counter(b, METRIC_TCP_CHALLENGES_SUPPRESSED), 90, 99);
+    reset.peer_port = 1001;
+    bench_inject(b, &reset);
+    assert_int_equal(b->sent_count, 1);
+    assert_int_equal(b->sent[0].flags, TCP_ACK);
+    assert_int_equal(tcp_connection_count(b->host.tcp), 2);
+    bench_destroy(b);
+}
+
 static void old_timestamps_are_dropped(void **state) /* T18 */
 {
     struct tcp_bench *b = bench_established_with(NULL, SLICE_LITERAL(SYN_ALL));
@@ -1638,6 +1664,7 @@ int main(void)
         CASE(syn_on_established_is_challenged),
         CASE(unacceptable_ack_is_challenged),
         CASE(challenges_are_limited),
+        CASE(challenges_are_limited_apart),
         CASE(old_timestamps_are_dropped),
         CASE(window_scale_above_14_is_14),
         CASE(segments_obey_the_peers_mss),
