@@ -144,5 +144,6 @@ void config_print_reference(FILE *to)
         }
     }
     fputs(reference_interface, to);
+    config_print_aliases(to);
     config_destroy(defaults);
 }
