@@ -372,7 +372,7 @@ static void run(struct core *core, struct errand *errand, struct shard *shard)
                                      .keys = errand->keys,
                                      .large_value = errand->large_value,
                                      .reply = &reply};
-        memcache_execute(&call);
+        CHECK(memcache_execute(&call) == COMMAND_DONE);
         return;
     }
     struct reply reply = {

@@ -75,7 +75,7 @@ static struct wanted_memory wanted_by_resp(const struct batch_entry *entry)
 static struct wanted_memory wanted_by_memcache(const struct memcache_request *request)
 {
     uint64_t bytes = request->value.size;
-    if (bytes == 0) {
+    if (bytes == 0 || request->key_count == 0) {
         return (struct wanted_memory){0};
     }
     return (struct wanted_memory){bytes + ITEM_OVERHEAD_BYTES,

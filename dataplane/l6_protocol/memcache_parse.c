@@ -12,10 +12,7 @@
  * While a value arrives, `pending` keeps what the line said, and its key as an offset, because the
  * input may move; nothing of the value is looked at before it is complete.
  *
- * How lines and numbers are read is the reference's habit of C strings and strtol: words are parted
- * by blanks alone (a tab belongs to a word), a NUL ends the line, a number may have white space
- * before it, a sign, and white space with anything after it, and is cut to 32 bits where the field
- * has 32.
+ * How lines and numbers are read: memcache_text.h.
  *
  * Memory: the key table, grown with realloc, given back at the next request if large.
  */
@@ -26,6 +23,7 @@
 #include <stdlib.h>
 
 #include "dataplane/base/check.h"
+#include "dataplane/l6_protocol/memcache_text.h"
 
 enum memcache_state { MEMCACHE_LINE, MEMCACHE_VALUE, MEMCACHE_SWALLOW };
 
@@ -35,13 +33,6 @@ enum memcache_state { MEMCACHE_LINE, MEMCACHE_VALUE, MEMCACHE_SWALLOW };
 #define WORDS_MAX     23U /* the reference's token array; what follows is not looked at */
 #define BINARY_MAGIC  0x80
 
-/* What the reference adds to key and value when it compares with its item size limit: header, the
- * key's NUL, CRLF, CAS; and the client flags only when they are not zero. */
-#define ITEM_OVERHEAD_BYTES 59U
-#define ITEM_FLAGS_BYTES    4U
-
-#define BAD_FORMAT "CLIENT_ERROR bad command line format"
-
 struct words {
     uint32_t count;
     struct slice word[WORDS_MAX];
@@ -49,27 +40,12 @@ struct words {
 
 /* ---- words and numbers ----------------------------------------------------------------------- */
 
-/* The next word of [*at, end), empty when there is none; *at moves behind it. */
-static inline struct slice next_word(const uint8_t **at, const uint8_t *end)
-{
-    const uint8_t *first = *at;
-    while (first < end && *first == ' ') {
-        first++;
-    }
-    const uint8_t *last = first;
-    while (last < end && *last != ' ' && *last != '\0') {
-        last++;
-    }
-    *at = last;
-    return slice_of(first, (size_t)(last - first));
-}
-
 static void split_words(struct slice line, struct words *words)
 {
     const uint8_t *at = line.data, *end = line.data + line.size;
     words->count = 0;
     while (words->count < WORDS_MAX) {
-        struct slice word = next_word(&at, end);
+        struct slice word = memcache_next_word(&at, end);
         if (word.size == 0) {
             break;
         }
@@ -116,8 +92,7 @@ static bool read_number(struct slice word, bool *negative, uint64_t *magnitude)
     return i > first && (i == word.size || is_space(word.data[i]) || word.data[i] == '\0');
 }
 
-/* Any 64-bit number, cut to 32 bits. */
-static bool read_int32(struct slice word, int32_t *value)
+bool memcache_read_int32(struct slice word, int32_t *value)
 {
     bool negative;
     uint64_t magnitude;
@@ -144,7 +119,7 @@ bool memcache_parse_uint64(struct slice word, uint64_t *value)
            memchr(word.data, '-', strnlen((const char *)word.data, word.size)) == NULL;
 }
 
-static bool read_uint32(struct slice word, uint32_t *value)
+bool memcache_read_uint32(struct slice word, uint32_t *value)
 {
     uint64_t wide;
     if (!memcache_parse_uint64(word, &wide)) {
@@ -296,12 +271,12 @@ static const char *parse_keys(struct command_line *line, struct slice text)
     struct slice *keys = key_table(parser);
     uint32_t count = 0, room = key_room(parser);
     for (;;) {
-        struct slice key = next_word(&at, end);
+        struct slice key = memcache_next_word(&at, end);
         if (key.size == 0) {
             break;
         }
         if (UNLIKELY(key.size > MEMCACHE_KEY_BYTES_MAX)) {
-            return BAD_FORMAT;
+            return MEMCACHE_BAD_FORMAT;
         }
         if (UNLIKELY(count == room)) {
             if (!grow_keys(parser)) {
@@ -326,12 +301,12 @@ static const char *parse_get(struct command_line *line)
 static const char *parse_gat(struct command_line *line)
 {
     const uint8_t *at = line->rest.data, *end = line->rest.data + line->rest.size;
-    struct slice word = next_word(&at, end);
+    struct slice word = memcache_next_word(&at, end);
     int32_t exptime;
     if (word.size == 0) {
         return "ERROR";
     }
-    if (!read_int32(word, &exptime)) {
+    if (!memcache_read_int32(word, &exptime)) {
         return "CLIENT_ERROR invalid exptime argument";
     }
     line->request->exptime = exptime;
@@ -341,7 +316,7 @@ static const char *parse_gat(struct command_line *line)
 static const char *parse_one_key(struct command_line *line)
 {
     if (line->words.word[1].size > MEMCACHE_KEY_BYTES_MAX) {
-        return BAD_FORMAT;
+        return MEMCACHE_BAD_FORMAT;
     }
     set_key(line->parser, line->request, line->words.word[1]);
     return NULL;
@@ -352,18 +327,18 @@ static const char *parse_storage(struct command_line *line)
     const struct slice *word = line->words.word;
     struct memcache_request *request = line->request;
     int32_t exptime, value_bytes;
-    if (parse_one_key(line) != NULL || !read_uint32(word[2], &request->client_flags) ||
-        !read_int32(word[3], &exptime) || !read_int32(word[4], &value_bytes) ||
+    if (parse_one_key(line) != NULL || !memcache_read_uint32(word[2], &request->client_flags) ||
+        !memcache_read_int32(word[3], &exptime) || !memcache_read_int32(word[4], &value_bytes) ||
         (request->verb == MEMCACHE_CAS && !memcache_parse_uint64(word[5], &request->cas)) ||
         value_bytes < 0 || value_bytes > INT_MAX - 2) {
-        return BAD_FORMAT;
+        return MEMCACHE_BAD_FORMAT;
     }
     request->exptime = exptime;
     line->has_value = true;
     line->value_bytes = (uint64_t)value_bytes;
-    uint64_t item_bytes = ITEM_OVERHEAD_BYTES + word[1].size + line->value_bytes +
-                          (request->client_flags != 0 ? ITEM_FLAGS_BYTES : 0);
-    request->value_too_large = item_bytes > line->limits->item_bytes_max;
+    request->value_too_large =
+        memcache_item_bytes(word[1].size, line->value_bytes, request->client_flags) >
+        line->limits->item_bytes_max;
     return NULL;
 }
 
@@ -375,7 +350,7 @@ static const char *parse_delete(struct command_line *line)
         bool valid =
             words->count == 3 ? zero || line->request->no_reply : zero && line->request->no_reply;
         if (!valid) {
-            return BAD_FORMAT ".  Usage: delete <key> [noreply]";
+            return MEMCACHE_BAD_FORMAT ".  Usage: delete <key> [noreply]";
         }
     }
     return parse_one_key(line);
@@ -384,7 +359,7 @@ static const char *parse_delete(struct command_line *line)
 static const char *parse_arithmetic(struct command_line *line)
 {
     if (parse_one_key(line) != NULL) {
-        return BAD_FORMAT;
+        return MEMCACHE_BAD_FORMAT;
     }
     return memcache_parse_uint64(line->words.word[2], &line->request->delta)
                ? NULL
@@ -395,9 +370,9 @@ static const char *parse_touch(struct command_line *line)
 {
     int32_t exptime;
     if (parse_one_key(line) != NULL) {
-        return BAD_FORMAT;
+        return MEMCACHE_BAD_FORMAT;
     }
-    if (!read_int32(line->words.word[2], &exptime)) {
+    if (!memcache_read_int32(line->words.word[2], &exptime)) {
         return "CLIENT_ERROR invalid exptime argument";
     }
     line->request->exptime = exptime;
@@ -410,7 +385,7 @@ static const char *parse_flush_all(struct command_line *line)
     if (line->words.count == (line->request->no_reply ? 2U : 1U)) {
         return NULL;
     }
-    if (!read_int32(line->words.word[1], &delay)) {
+    if (!memcache_read_int32(line->words.word[1], &delay)) {
         return "CLIENT_ERROR invalid exptime argument";
     }
     line->request->exptime = delay;
@@ -421,8 +396,8 @@ static const char *parse_flush_all(struct command_line *line)
 static const char *parse_verbosity(struct command_line *line)
 {
     uint32_t level;
-    if (!read_uint32(line->words.word[1], &level)) {
-        return BAD_FORMAT;
+    if (!memcache_read_uint32(line->words.word[1], &level)) {
+        return MEMCACHE_BAD_FORMAT;
     }
     line->request->delta = level;
     line->request->has_argument = true;
@@ -637,7 +612,7 @@ static void parse_line(struct memcache_parser *parser, const struct memcache_lim
     size_t text_bytes =
         line_feed > 1 && input.data[line_feed - 1] == '\r' ? line_feed - 1 : line_feed;
     const uint8_t *at = input.data, *end = input.data + text_bytes;
-    struct slice name = next_word(&at, end);
+    struct slice name = memcache_next_word(&at, end);
     const struct verb_row *row = find_verb(name);
     if (UNLIKELY(row == NULL)) {
         finish_unknown(parser, input, slice_of(input.data, text_bytes), consumed, result);

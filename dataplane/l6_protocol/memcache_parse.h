@@ -6,12 +6,14 @@
  * bring, between 2 KiB and 16 KiB, and knows no bound for get and gets.) A NUL ends the line for
  * the parser, what follows it up to LF is ignored, as there.
  *
- * Not spoken here: the binary protocol (a connection that starts with its magic byte is closed) and
- * the meta commands ("ERROR", as from a memcached that does not have them).
+ * Not spoken here: the binary protocol (memcache_binary_parse.h; who hands its magic byte to this
+ * parser first is closed) and the meta commands ("ERROR", as from a memcached that does not have
+ * them).
  */
 #ifndef NICACHED_L6_PROTOCOL_MEMCACHE_PARSE_H
 #define NICACHED_L6_PROTOCOL_MEMCACHE_PARSE_H
 
+#include "dataplane/l6_protocol/memcache_binary.h"
 #include "dataplane/l6_protocol/request.h"
 
 #define MEMCACHE_KEY_BYTES_MAX      250U
@@ -39,6 +41,14 @@ enum memcache_verb {
     MEMCACHE_VERBOSITY,
     MEMCACHE_STATS,
     MEMCACHE_QUIT,
+    /* Of the binary protocol alone. */
+    MEMCACHE_NOOP,
+    MEMCACHE_SASL_LIST,
+    MEMCACHE_SASL_AUTH,
+    MEMCACHE_SASL_STEP,
+    MEMCACHE_REFUSED,
+    /* Text, before anything else: a set whose value is "user password". */
+    MEMCACHE_LOGIN,
     MEMCACHE_VERB_COUNT,
 };
 
@@ -52,13 +62,22 @@ struct memcache_request {
     uint32_t client_flags; /* storage */
     int64_t exptime;       /* storage, gat, touch, flush_all (delay): as the reference reads it, cut
                               to 32 bits; may be negative */
-    uint64_t cas;          /* cas */
-    uint64_t delta;        /* incr, decr; the level of verbosity */
-    uint32_t key_count;    /* get family: 1..n, gat 0..n; storage, delete, incr, decr, touch: 1 */
-    struct slice *keys;    /* owned by the parser; valid until the next call */
-    struct slice value;    /* storage: without its CRLF */
-    struct slice arguments; /* stats: the rest of the line */
+    uint64_t cas;   /* cas; and, 0 for none, the requests of the binary protocol that name one */
+    uint64_t delta; /* incr, decr; the level of verbosity */
+    uint32_t key_count;     /* get family: 1..n, gat 0..n; storage, delete, incr, decr, touch: 1 */
+    struct slice *keys;     /* owned by the parser; valid until the next call */
+    struct slice value;     /* storage: without its CRLF; login, SASL: what proves who it is */
+    struct slice arguments; /* stats: the rest of the line; SASL: the mechanism */
+    struct memcache_binary binary;
 };
+
+/* What the reference compares with its item size limit: beside key and value its header, the key's
+ * NUL, CRLF, CAS; and the client flags only when they are not zero. */
+static inline uint64_t memcache_item_bytes(uint64_t key_bytes, uint64_t value_bytes,
+                                           uint32_t client_flags)
+{
+    return 59 + key_bytes + value_bytes + (client_flags != 0 ? 4 : 0);
+}
 
 struct memcache_limits {
     uint64_t item_bytes_max; /* memcache-item-size-max */

@@ -286,7 +286,12 @@ bool command_client_authenticated(const struct command_context *context, struct 
 /* docs/commands.md, from the table. */
 void command_print_reference(FILE *to);
 
-/* The same for memcached text. Replies go to `reply`; `large_value` as in struct call. */
+/* Compares in a time that depends on what was sent only. True: the client is the default user from
+ * now on. Without a password everybody is let in whatever the guess, as in Redis. */
+bool command_log_in(const struct command_context *context, struct client *client, struct slice user,
+                    struct slice password);
+
+/* The same for memcached's protocols. Replies go to `reply`; `large_value` as in struct call. */
 struct memcache_call {
     struct command_context *context;
     struct shard *shard; /* of all its keys; NULL: of several shards */
@@ -298,7 +303,8 @@ struct memcache_call {
     struct blob *large_value;
     struct memcache_reply *reply;
 };
-void memcache_execute(struct memcache_call *call);
+/* COMMAND_DONE, or COMMAND_TORN for a read of another worker's shard that its owner must do. */
+enum command_verdict memcache_execute(struct memcache_call *call);
 /* The verb changes nothing, and its keys may be read one by one. */
 bool memcache_only_reads(enum memcache_verb verb);
 

@@ -20,6 +20,11 @@ static void count_outcome(struct memcache_call *call, bool hit)
     }
 }
 
+void memcache_count_number_miss(struct memcache_call *call)
+{
+    count_outcome(call, false);
+}
+
 static uint64_t changed(const struct memcache_request *request, uint64_t value)
 {
     if (request->verb == MEMCACHE_INCR) {
@@ -30,13 +35,14 @@ static uint64_t changed(const struct memcache_request *request, uint64_t value)
 
 /* False: no memory. */
 static bool publish_number(struct memcache_call *call, const struct item *old, size_t old_bytes,
-                           uint64_t value)
+                           uint64_t value, uint64_t cas)
 {
     uint8_t text[NUMBER_TEXT_BYTES_MAX];
     size_t size = number_format_uint64(value, text);
     size_t padded = size < old_bytes ? old_bytes : size;
     struct item_draft_options options = string_options_like(old);
     options.value_bytes = (uint32_t)padded;
+    options.cas = cas;
     const struct key *key = &call->keys[0];
     struct item *draft = shard_draft(memcache_shard(call, 0), key->bytes, &options);
     if (draft == NULL) {
@@ -48,30 +54,51 @@ static bool publish_number(struct memcache_call *call, const struct item *old, s
     return true;
 }
 
-void memcache_execute_arithmetic(struct memcache_call *call)
+enum memcache_outcome memcache_change_number(struct memcache_call *call, uint64_t *value,
+                                             uint64_t *cas)
 {
     const struct item *old = memcache_find(call, 0);
-    if (!memcache_check_type(call, old)) {
-        return;
+    *cas = 0;
+    if (!memcache_is_string(old)) {
+        return OUTCOME_WRONG_TYPE;
     }
     if (old == NULL) {
-        count_outcome(call, false);
-        memcache_reply_line(call->reply, "NOT_FOUND");
-        return;
+        return OUTCOME_NOT_FOUND;
     }
     uint8_t scratch[NUMBER_TEXT_BYTES_MAX];
     struct slice text = item_value(old, scratch);
-    uint64_t value;
-    if (text.size > NUMBER_VALUE_BYTES_MAX || !memcache_parse_uint64(text, &value)) {
-        memcache_reply_line(call->reply,
-                            "CLIENT_ERROR cannot increment or decrement non-numeric value");
-        return;
+    if (text.size == 0 || text.size > NUMBER_VALUE_BYTES_MAX) {
+        return OUTCOME_NOT_A_NUMBER;
+    }
+    if (!memcache_cas_matches(call, old)) {
+        return OUTCOME_EXISTS;
+    }
+    if (!memcache_parse_uint64(text, value)) {
+        return OUTCOME_NOT_A_NUMBER;
     }
     count_outcome(call, true);
-    value = changed(call->request, value);
-    if (publish_number(call, old, text.size, value)) {
-        memcache_reply_number(call->reply, value);
-    } else {
-        memcache_reply_line(call->reply, "SERVER_ERROR out of memory");
+    *value = changed(call->request, *value);
+    *cas = memcache_cas_to_show(call);
+    return publish_number(call, old, text.size, *value, *cas) ? OUTCOME_STORED : OUTCOME_NO_MEMORY;
+}
+
+void memcache_execute_arithmetic(struct memcache_call *call)
+{
+    uint64_t value, cas;
+    switch (memcache_change_number(call, &value, &cas)) {
+    case OUTCOME_STORED: memcache_reply_number(call->reply, value); break;
+    case OUTCOME_NOT_FOUND:
+        memcache_count_number_miss(call);
+        memcache_reply_line(call->reply, "NOT_FOUND");
+        break;
+    case OUTCOME_NO_MEMORY: memcache_reply_line(call->reply, "SERVER_ERROR out of memory"); break;
+    case OUTCOME_WRONG_TYPE: memcache_reply_line(call->reply, MEMCACHE_WRONG_TYPE); break;
+    case OUTCOME_NOT_A_NUMBER:
+        memcache_reply_line(call->reply,
+                            "CLIENT_ERROR cannot increment or decrement non-numeric value");
+        break;
+    case OUTCOME_NOT_STORED:
+    case OUTCOME_EXISTS:
+    case OUTCOME_TOO_LARGE: CHECK(false);
     }
 }

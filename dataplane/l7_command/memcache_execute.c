@@ -4,6 +4,8 @@
  *                    ---> memcache_storage.c     set add replace append prepend cas
  *                    ---> memcache_arithmetic.c  incr decr
  *                    ---> memcache_stats.c       stats
+ *                    ---> memcache_login.c       the set that logs in
+ *                    ---> memcache_binary.c      all requests of the binary protocol
  *                    ---> here                   delete touch flush_all version verbosity quit
  *
  * Behaviour and texts are those of memcached 1.6.18. Thread: the owning worker. Memory: the
@@ -83,7 +85,7 @@ static void execute_touch(struct memcache_call *call)
 }
 
 /* A later flush_all takes the place of one that still waits. */
-static void execute_flush_all(struct memcache_call *call)
+void memcache_flush(struct memcache_call *call)
 {
     memcache_count(call, METRIC_MEMCACHE_CMD_FLUSH);
     uint64_t at_ms = memcache_expire_at_ms(call->request->exptime, call->now);
@@ -95,6 +97,11 @@ static void execute_flush_all(struct memcache_call *call)
             shard_flush(shard, MEMCACHE_DATABASE);
         }
     }
+}
+
+static void execute_flush_all(struct memcache_call *call)
+{
+    memcache_flush(call);
     memcache_reply_line(call->reply, "OK");
 }
 
@@ -125,6 +132,12 @@ static const char *const verb_names[MEMCACHE_VERB_COUNT] = {
     [MEMCACHE_VERBOSITY] = "verbosity",
     [MEMCACHE_STATS] = "stats",
     [MEMCACHE_QUIT] = "quit",
+    [MEMCACHE_NOOP] = "noop",
+    [MEMCACHE_SASL_LIST] = "sasl_list",
+    [MEMCACHE_SASL_AUTH] = "sasl_auth",
+    [MEMCACHE_SASL_STEP] = "sasl_step",
+    [MEMCACHE_REFUSED] = "refused",
+    [MEMCACHE_LOGIN] = "login",
 };
 
 static void note_client(struct memcache_call *call)
@@ -141,9 +154,8 @@ bool memcache_only_reads(enum memcache_verb verb)
     return verb == MEMCACHE_GET;
 }
 
-void memcache_execute(struct memcache_call *call)
+static void execute_text(struct memcache_call *call)
 {
-    note_client(call);
     call->reply->suppressed = call->request->no_reply;
     switch (call->request->verb) {
     case MEMCACHE_GET:
@@ -166,6 +178,26 @@ void memcache_execute(struct memcache_call *call)
     case MEMCACHE_VERBOSITY: memcache_reply_line(call->reply, "OK"); break;
     case MEMCACHE_STATS: memcache_execute_stats(call); break;
     case MEMCACHE_QUIT: call->client->close_after_reply = true; break;
+    case MEMCACHE_LOGIN: memcache_execute_login(call); break;
+    case MEMCACHE_NOOP:
+    case MEMCACHE_SASL_LIST:
+    case MEMCACHE_SASL_AUTH:
+    case MEMCACHE_SASL_STEP:
+    case MEMCACHE_REFUSED:
     case MEMCACHE_VERB_COUNT: CHECK(false);
     }
+}
+
+enum command_verdict memcache_execute(struct memcache_call *call)
+{
+    enum command_verdict verdict = COMMAND_DONE;
+    if (UNLIKELY(call->request->binary.present)) {
+        verdict = memcache_execute_binary(call);
+    } else {
+        execute_text(call);
+    }
+    if (LIKELY(verdict == COMMAND_DONE)) {
+        note_client(call);
+    }
+    return verdict;
 }

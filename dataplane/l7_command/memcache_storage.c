@@ -11,25 +11,31 @@
 #include "dataplane/l7_command/memcache_internal.h"
 #include "dataplane/l7_command/string_value.h"
 
-/* What the reference counts besides the key and the value, when the result of append is measured.
- */
-#define ITEM_OVERHEAD_BYTES 59U
-#define ITEM_FLAGS_BYTES    4U
-
-static void refuse(struct memcache_call *call, const char *text)
+/* The outcome; what the key held goes when it was meant to be set. */
+static enum memcache_outcome refuse(struct memcache_call *call, enum memcache_outcome outcome)
 {
-    if (call->request->verb == MEMCACHE_SET) {
+    if (call->request->verb == MEMCACHE_SET || call->request->binary.is_set) {
         (void)shard_delete(memcache_shard(call, 0), MEMCACHE_DATABASE, &call->keys[0], call->now);
     }
-    memcache_reply_line(call->reply, text);
+    return outcome;
 }
 
-static struct item *draft_value_of_request(struct memcache_call *call, uint64_t expire_at_ms)
+/* A binary reply shows the CAS value of what was stored: it is asked for at once. */
+uint64_t memcache_cas_to_show(struct memcache_call *call)
+{
+    const struct memcache_binary *binary = &call->request->binary;
+    return UNLIKELY(binary->present && !binary->quiet) ? shard_next_cas(memcache_shard(call, 0))
+                                                       : 0;
+}
+
+static struct item *draft_value_of_request(struct memcache_call *call, uint64_t expire_at_ms,
+                                           uint64_t cas)
 {
     struct slice value = call->request->value;
     const struct item_draft_options options = {
         .encoding = ENCODING_RAW,
         .expire_at_ms = expire_at_ms,
+        .cas = cas,
         .client_flags = call->request->client_flags,
         .value_bytes = (uint32_t)value.size,
     };
@@ -45,35 +51,35 @@ static struct item *draft_value_of_request(struct memcache_call *call, uint64_t 
     return draft;
 }
 
-static void store(struct memcache_call *call)
+static enum memcache_outcome store(struct memcache_call *call, uint64_t *cas)
 {
     uint64_t expire_at_ms = memcache_expire_at_ms(call->request->exptime, call->now);
+    *cas = memcache_cas_to_show(call);
     if (expire_at_ms == MEMCACHE_EXPIRED) {
         /* Stored and expired at once. */
         (void)shard_delete(memcache_shard(call, 0), MEMCACHE_DATABASE, &call->keys[0], call->now);
     } else {
-        struct item *draft = draft_value_of_request(call, expire_at_ms);
+        struct item *draft = draft_value_of_request(call, expire_at_ms, *cas);
         if (UNLIKELY(draft == NULL)) {
             memcache_count(call, METRIC_MEMCACHE_STORE_NO_MEMORY);
-            refuse(call, MEMCACHE_NO_MEMORY);
-            return;
+            return refuse(call, OUTCOME_NO_MEMORY);
         }
         shard_publish(memcache_shard(call, 0), MEMCACHE_DATABASE, &call->keys[0], draft);
     }
     memcache_count(call, METRIC_MEMCACHE_TOTAL_ITEMS);
-    memcache_reply_line(call->reply, "STORED");
+    return OUTCOME_STORED;
 }
 
-static bool exceeds_item_size(const struct memcache_call *call, const struct item *old,
-                              uint64_t value_bytes)
+static bool exceeds_item_size(const struct memcache_call *call, const struct item *old)
 {
-    uint64_t bytes = ITEM_OVERHEAD_BYTES + call->keys[0].bytes.size + value_bytes +
-                     (item_client_flags(old) != 0 ? ITEM_FLAGS_BYTES : 0);
+    uint64_t value_bytes = (uint64_t)item_value_size(old) + call->request->value.size;
+    uint64_t bytes =
+        memcache_item_bytes(call->keys[0].bytes.size, value_bytes, item_client_flags(old));
     return bytes > (uint64_t)call->context->config->memcache_item_size_max;
 }
 
 /* The old value with the request's in front of it or behind it. */
-static struct item *draft_joined(struct memcache_call *call, const struct item *old)
+static struct item *draft_joined(struct memcache_call *call, const struct item *old, uint64_t cas)
 {
     uint8_t scratch[NUMBER_TEXT_BYTES_MAX];
     struct slice first = item_value(old, scratch), second = call->request->value;
@@ -81,6 +87,7 @@ static struct item *draft_joined(struct memcache_call *call, const struct item *
     struct item_draft_options options = string_options_like(old);
     uint64_t size = (uint64_t)first.size + second.size;
     options.value_bytes = (uint32_t)size;
+    options.cas = cas;
     struct item *draft;
     bool appends = call->request->verb == MEMCACHE_APPEND;
     if (appends && size > ITEM_INLINE_BYTES_MAX && item_encoding(old) == ENCODING_RAW) {
@@ -104,74 +111,88 @@ static struct item *draft_joined(struct memcache_call *call, const struct item *
     return draft;
 }
 
-static void join(struct memcache_call *call, const struct item *old)
+static enum memcache_outcome join(struct memcache_call *call, const struct item *old, uint64_t *cas)
 {
-    if (old == NULL ||
-        exceeds_item_size(call, old, (uint64_t)item_value_size(old) + call->request->value.size)) {
-        memcache_reply_line(call->reply, "NOT_STORED");
-        return;
+    if (old == NULL) {
+        return OUTCOME_NOT_STORED;
     }
-    struct item *draft = draft_joined(call, old);
+    if (!memcache_cas_matches(call, old)) {
+        return OUTCOME_EXISTS;
+    }
+    if (exceeds_item_size(call, old)) {
+        return OUTCOME_NOT_STORED;
+    }
+    *cas = memcache_cas_to_show(call);
+    struct item *draft = draft_joined(call, old, *cas);
     if (draft == NULL) {
-        memcache_reply_line(call->reply, MEMCACHE_NO_MEMORY);
-        return;
+        return OUTCOME_NO_MEMORY;
     }
     shard_publish(memcache_shard(call, 0), MEMCACHE_DATABASE, &call->keys[0], draft);
     memcache_count(call, METRIC_MEMCACHE_TOTAL_ITEMS);
-    memcache_reply_line(call->reply, "STORED");
+    return OUTCOME_STORED;
 }
 
-static void compare_and_store(struct memcache_call *call, const struct item *old)
+static enum memcache_outcome compare_and_store(struct memcache_call *call, const struct item *old,
+                                               uint64_t *cas)
 {
     if (old == NULL) {
         memcache_count(call, METRIC_MEMCACHE_CAS_MISSES);
-        memcache_reply_line(call->reply, "NOT_FOUND");
-    } else if (item_cas(old) == 0 || item_cas(old) != call->request->cas) {
+        return OUTCOME_NOT_FOUND;
+    }
+    if (item_cas(old) == 0 || item_cas(old) != call->request->cas) {
         memcache_count(call, METRIC_MEMCACHE_CAS_BADVAL);
-        memcache_reply_line(call->reply, "EXISTS");
-    } else {
-        memcache_count(call, METRIC_MEMCACHE_CAS_HITS);
-        store(call);
+        return OUTCOME_EXISTS;
     }
+    memcache_count(call, METRIC_MEMCACHE_CAS_HITS);
+    return store(call, cas);
 }
 
-static void store_if(struct memcache_call *call, bool condition)
+static enum memcache_outcome store_if(struct memcache_call *call, bool condition, uint64_t *cas)
 {
-    if (condition) {
-        store(call);
-    } else {
-        memcache_reply_line(call->reply, "NOT_STORED");
-    }
+    return condition ? store(call, cas) : OUTCOME_NOT_STORED;
 }
 
-void memcache_execute_storage(struct memcache_call *call)
+enum memcache_outcome memcache_store(struct memcache_call *call, uint64_t *cas)
 {
     const struct memcache_request *request = call->request;
+    *cas = 0;
     if (UNLIKELY(request->value_too_large)) {
         memcache_count(call, METRIC_MEMCACHE_STORE_TOO_LARGE);
-        refuse(call, "SERVER_ERROR object too large for cache");
-        return;
+        return refuse(call, OUTCOME_TOO_LARGE);
     }
     if (UNLIKELY(request->value_refused)) {
         memcache_count(call, METRIC_MEMCACHE_STORE_NO_MEMORY);
-        refuse(call, MEMCACHE_NO_MEMORY);
-        return;
+        return refuse(call, OUTCOME_NO_MEMORY);
     }
     memcache_count(call, METRIC_MEMCACHE_CMD_SET);
     if (LIKELY(request->verb == MEMCACHE_SET)) {
-        store(call);
-        return;
+        return store(call, cas);
     }
     const struct item *old = memcache_find(call, 0);
     if (request->verb == MEMCACHE_ADD) {
-        store_if(call, old == NULL);
-    } else if (request->verb == MEMCACHE_REPLACE) {
-        store_if(call, old != NULL);
-    } else if (memcache_check_type(call, old)) {
-        if (request->verb == MEMCACHE_CAS) {
-            compare_and_store(call, old);
-        } else {
-            join(call, old);
-        }
+        return store_if(call, old == NULL, cas);
     }
+    if (request->verb == MEMCACHE_REPLACE) {
+        return store_if(call, old != NULL, cas);
+    }
+    if (!memcache_is_string(old)) {
+        return OUTCOME_WRONG_TYPE;
+    }
+    return request->verb == MEMCACHE_CAS ? compare_and_store(call, old, cas) : join(call, old, cas);
+}
+
+static const char *const outcome_lines[] = {
+    [OUTCOME_STORED] = "STORED",
+    [OUTCOME_NOT_STORED] = "NOT_STORED",
+    [OUTCOME_EXISTS] = "EXISTS",
+    [OUTCOME_NOT_FOUND] = "NOT_FOUND",
+    [OUTCOME_TOO_LARGE] = "SERVER_ERROR object too large for cache",
+    [OUTCOME_NO_MEMORY] = MEMCACHE_NO_MEMORY,
+    [OUTCOME_WRONG_TYPE] = MEMCACHE_WRONG_TYPE,
+};
+
+void memcache_execute_storage(struct memcache_call *call)
+{
+    uint64_t cas;
+    memcache_reply_line(call->reply, outcome_lines[memcache_store(call, &cas)]);
 }
