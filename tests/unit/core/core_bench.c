@@ -229,7 +229,7 @@ int bench_connect_to(struct core_bench *b, enum bench_protocol protocol, uint32_
         }
         bench_close(b, client);
     }
-    CHECK(!"the kernel gives that worker no connection");
+    CHECK(false); /* the kernel gives that worker no connection */
     return -1;
 }
 
