@@ -312,6 +312,31 @@ static bool takes_words(const char *name)
             option->kind == OPTION_KIND_SECURITY);
 }
 
+/* memcached's option at arguments[0]; returns as apply_argument. */
+static int apply_alias(struct config_reader *reader, int argument_count, char *const *arguments)
+{
+    static const struct config_place command_line = {0};
+    static struct config_alias_lines lines; /* large; the process has only one command line */
+    struct config_reason reason;
+    int taken = config_expand_alias(argument_count, arguments, &lines, &reason);
+    if (taken < 0) {
+        return refuse_at(reader, &command_line, "%s", reason.text);
+    }
+    for (uint32_t i = 0; i < lines.count; i++) {
+        int result = parse_line(reader, &command_line, slice_of_string(lines.line[i]));
+        if (result != 0) {
+            return result;
+        }
+    }
+    return taken;
+}
+
+/* A value may look like an option of memcached only where it is the first of its directive. */
+static bool ends_directive(const char *argument, uint32_t word_count)
+{
+    return is_directive(argument) || (word_count > 1 && config_is_alias(argument));
+}
+
 /* The directive at arguments[0] and its values; returns how many arguments it took, or an error. */
 static int apply_argument(struct config_reader *reader, int argument_count, char *const *arguments)
 {
@@ -327,7 +352,7 @@ static int apply_argument(struct config_reader *reader, int argument_count, char
     if (words.count == 0) {
         return refuse_at(reader, &command_line, "'--' without a directive");
     }
-    for (; count < argument_count && !is_directive(arguments[count]); count++) {
+    for (; count < argument_count && !ends_directive(arguments[count], words.count); count++) {
         bool splits = takes_words(words.words[0]) && arguments[count][0] != '\0';
         if (add_value(arguments[count], splits, &words, &to, &reason) != 0) {
             return refuse_at(reader, &command_line, "'%.64s': %s", words.words[0], reason.text);
@@ -343,20 +368,22 @@ int config_load(struct config *config, int argument_count, char *const *argument
     struct config_reader reader = {config, error, true, 0};
     static const struct config_place command_line = {0};
     int at = 0;
-    if (argument_count > 0 && !is_directive(arguments[0])) {
+    if (argument_count > 0 && !is_directive(arguments[0]) && !config_is_alias(arguments[0])) {
         int result = load_file(&reader, arguments[at++]);
         if (result != 0) {
             return result;
         }
     }
     while (at < argument_count) {
-        if (!is_directive(arguments[at])) {
+        bool is_alias = config_is_alias(arguments[at]);
+        if (!is_alias && !is_directive(arguments[at])) {
             return refuse_at(
                 &reader, &command_line,
                 "'%.64s' stands behind no directive; use [FILE] [--directive value ...]",
                 arguments[at]);
         }
-        int taken = apply_argument(&reader, argument_count - at, arguments + at);
+        int taken =
+            (is_alias ? apply_alias : apply_argument)(&reader, argument_count - at, arguments + at);
         if (taken < 0) {
             return taken;
         }
@@ -377,15 +404,19 @@ int config_check(const struct config *config, struct config_error *error)
 {
     bool has_port =
         config->port != 0 || config->memcache_port != 0 || config->memcache_udp_port != 0;
-    if (config->unixsocket[0] == '\0' && (!has_port || config->interface_count == 0)) {
-        return refuse_whole(error,
-                            has_port ? "nothing to listen on: 'interface', 'bind' and 'unixsocket' "
-                                       "are all empty"
-                                     : "nothing to listen on: 'port', 'memcache-port' and "
-                                       "'memcache-udp-port' are all 0");
+    bool has_path = config->unixsocket[0] != '\0' || config->memcache_unixsocket[0] != '\0';
+    if (!has_path && (!has_port || config->interface_count == 0)) {
+        return refuse_whole(error, has_port
+                                       ? "nothing to listen on: 'interface', 'bind', 'unixsocket' "
+                                         "and 'memcache-unixsocket' are all empty"
+                                       : "nothing to listen on: 'port', 'memcache-port' and "
+                                         "'memcache-udp-port' are all 0");
     }
     if (config->port != 0 && config->port == config->memcache_port) {
         return refuse_whole(error, "'port' and 'memcache-port' must differ");
+    }
+    if (has_path && strcmp(config->unixsocket, config->memcache_unixsocket) == 0) {
+        return refuse_whole(error, "'unixsocket' and 'memcache-unixsocket' must differ");
     }
     uint32_t cpus[CONFIG_WORKERS_MAX];
     uint32_t cpu_count = config_worker_cpus(config, cpus, CONFIG_WORKERS_MAX);

@@ -69,6 +69,21 @@ void option_format_for_file(const struct config *config, const struct option *op
 void option_format_allowed(const struct option *option, char *text);
 void option_set_default(struct config *config, const struct option *option);
 
+/* ---- memcached's options (config_alias.c) ---------------------------------------------------- */
+
+/* The lines that an option stands for: a directive each, with its value. */
+#define CONFIG_ALIAS_LINE_BYTES (2 * CONFIG_TEXT_BYTES_MAX)
+struct config_alias_lines {
+    uint32_t count;
+    char line[3][CONFIG_ALIAS_LINE_BYTES];
+};
+bool config_is_alias(const char *argument);
+/* The option at arguments[0], and its value; returns how many arguments it took, or -EINVAL with
+ * the reason. */
+int config_expand_alias(int argument_count, char *const *arguments,
+                        struct config_alias_lines *lines, struct config_reason *reason);
+void config_print_aliases(FILE *to);
+
 /* ---- interfaces (config_interface.c) --------------------------------------------------------- */
 
 int config_add_interface(struct config *config, uint32_t word_count, char *const *words,

@@ -176,5 +176,6 @@ void config_print_reference(FILE *to)
     }
     fputs(reference_interface, to);
     fputs(reference_security, to);
+    config_print_aliases(to);
     config_destroy(defaults);
 }

@@ -80,6 +80,9 @@ void announce(FILE *to, const struct config *config, const struct interface_conf
     if (config->unixsocket[0] != '\0') {
         fprintf(to, "  %-13s %s\n", "redis", config->unixsocket);
     }
+    if (config->memcache_unixsocket[0] != '\0') {
+        fprintf(to, "  %-13s %s\n", "memcached", config->memcache_unixsocket);
+    }
     fprintf(to, "Try:\n");
     for (uint32_t i = 0; i < interface_count; i++) {
         print_try(to, config, &interfaces[i]);

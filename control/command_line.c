@@ -19,9 +19,14 @@ static const char help_text[] =
     "  nicached --version\n"
     "  nicached --help\n"
     "\n"
+    "Options of memcached, in place of directives: -p PORT -U PORT -l ADDRESS -s PATH -a MODE\n"
+    "  -m MB -M -I SIZE -c CONNECTIONS -t THREADS -b CONNECTIONS -P PATH -L -v -vv\n"
+    "  (docs/configuration.md says what each stands for)\n"
+    "\n"
     "For example:\n"
     "  nicached --interface lo0 socket 127.0.0.1 --maxmemory 1gb\n"
     "  nicached --interface tap0 tap 198.18.0.2/24 --protected-mode no\n"
+    "  nicached -m 1024 -p 11211 -l 127.0.0.1 -t 2 --port 0\n"
     "\n"
     "Exit code: 0 clean stop, 1 configuration refused, 2 start failed.\n";
 
@@ -72,7 +77,8 @@ bool command_line_handle(int argument_count, char *const *arguments, enum exit_c
     *exit_code = EXIT_CODE_OK;
     if (strcmp(first, "--help") == 0 || strcmp(first, "-h") == 0) {
         fputs(help_text, stdout);
-    } else if (strcmp(first, "--version") == 0 || strcmp(first, "-v") == 0) {
+    } else if (strcmp(first, "--version") == 0 || strcmp(first, "-V") == 0 ||
+               (strcmp(first, "-v") == 0 && argument_count == 2)) {
         puts("nicached " NICACHED_VERSION);
     } else if (strcmp(first, "--check") == 0) {
         *exit_code = check_configuration(argument_count - 2, arguments + 2);

@@ -315,7 +315,8 @@ static int setup_ports(struct server *server)
             log_warning("%s; it is optional: going on without it", server->error.text);
         }
     }
-    if (server->interface_count == 0 && config->unixsocket[0] == '\0') {
+    bool has_path = config->unixsocket[0] != '\0' || config->memcache_unixsocket[0] != '\0';
+    if (server->interface_count == 0 && !has_path) {
         snprintf(server->error.text, sizeof(server->error.text),
                  "no interface is left to serve on");
         return -ENODEV;

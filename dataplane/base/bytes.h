@@ -68,6 +68,11 @@ static inline uint32_t bytes_read_be32(const uint8_t *p)
     return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
 }
 
+static inline uint64_t bytes_read_be64(const uint8_t *p)
+{
+    return (uint64_t)bytes_read_be32(p) << 32 | bytes_read_be32(p + 4);
+}
+
 static inline void bytes_write_be16(uint8_t *p, uint16_t value)
 {
     p[0] = (uint8_t)(value >> 8);
@@ -80,6 +85,12 @@ static inline void bytes_write_be32(uint8_t *p, uint32_t value)
     p[1] = (uint8_t)(value >> 16);
     p[2] = (uint8_t)(value >> 8);
     p[3] = (uint8_t)value;
+}
+
+static inline void bytes_write_be64(uint8_t *p, uint64_t value)
+{
+    bytes_write_be32(p, (uint32_t)(value >> 32));
+    bytes_write_be32(p + 4, (uint32_t)value);
 }
 
 #endif

@@ -62,9 +62,28 @@ static int open_sockets_of(struct core *core, const struct interface_config *int
     return code;
 }
 
-static int open_sockets(struct core *core, struct config_error *error)
+static int open_unix_socket(struct core *core, const char *path, int64_t mode,
+                            enum core_listener listener, struct config_error *error)
+{
+    if (path[0] == '\0') {
+        return 0;
+    }
+    int code = socket_listen_unix(core->sockets, path, (uint32_t)mode, listener);
+    return code == 0 ? 0 : fail(error, path, code);
+}
+
+static int open_unix_sockets(struct core *core, struct config_error *error)
 {
     const struct config *config = core->config;
+    int code =
+        open_unix_socket(core, config->unixsocket, config->unixsocketperm, LISTENER_RESP, error);
+    return code != 0 ? code
+                     : open_unix_socket(core, config->memcache_unixsocket,
+                                        config->memcache_unixsocketperm, LISTENER_MEMCACHE, error);
+}
+
+static int open_sockets(struct core *core, struct config_error *error)
+{
     for (uint32_t i = 0; i < core->options.interface_count; i++) {
         const struct interface_config *interface = &core->options.interfaces[i];
         int code =
@@ -73,14 +92,7 @@ static int open_sockets(struct core *core, struct config_error *error)
             return code;
         }
     }
-    if (config->unixsocket[0] != '\0' && core->options.number == 0) {
-        int code = socket_listen_unix(core->sockets, config->unixsocket,
-                                      (uint32_t)config->unixsocketperm, LISTENER_RESP);
-        if (code != 0) {
-            return fail(error, config->unixsocket, code);
-        }
-    }
-    return 0;
+    return core->options.number == 0 ? open_unix_sockets(core, error) : 0;
 }
 
 /* ---- the stack ------------------------------------------------------------------------------- */

@@ -235,7 +235,7 @@ static bool run_memcache(struct core *core, struct batch_entry *entry)
         .large_value = conversation != NULL ? conversation_last_blob(conversation) : NULL,
         .reply = &reply,
     };
-    return memcache_execute(&call);
+    return memcache_execute(&call) != COMMAND_TORN;
 }
 
 static void refuse_resp(struct core *core, struct conversation *conversation, const char *text)
@@ -343,9 +343,16 @@ static void skip_entry(const struct batch_entry *entry)
     }
 }
 
+/* How much it may become before it is no longer served. */
+static size_t output_limit(const struct conversation *conversation)
+{
+    return LIKELY(conversation->client.authenticated) ? CORE_OUTPUT_PAUSE_BYTES
+                                                      : CORE_OUTPUT_PAUSE_LOGIN_BYTES;
+}
+
 static bool output_is_full(const struct batch_entry *entry)
 {
-    return entry->conversation->session.stream->out.size > CORE_OUTPUT_PAUSE_BYTES &&
+    return entry->conversation->session.stream->out.size > output_limit(entry->conversation) &&
            !entry->must_run;
 }
 
@@ -374,7 +381,7 @@ static void run_conversation_entry(struct core *core, struct batch_entry *entry)
         return;
     }
     if (session->blocked == SESSION_RUNNING && output_is_full(entry)) {
-        session->stream->drain_below = CORE_OUTPUT_RESUME_BYTES;
+        session->stream->drain_below = output_limit(conversation) / 4;
         session_block(session, SESSION_AWAITS_OUTPUT);
     }
     if (session->blocked == SESSION_RUNNING && !entry->must_run) {

@@ -45,7 +45,9 @@ static bool is_memcache(const struct conversation *conversation)
 
 static void init_parser(struct conversation *conversation)
 {
-    if (is_memcache(conversation)) {
+    if (conversation->speaks_binary) {
+        conversation->parser.memcache_binary = (struct memcache_binary_parser){0};
+    } else if (is_memcache(conversation)) {
         memcache_parser_init(&conversation->parser.memcache);
     } else {
         resp_parser_init(&conversation->parser.resp);
@@ -54,6 +56,9 @@ static void init_parser(struct conversation *conversation)
 
 static void deinit_parser(struct conversation *conversation)
 {
+    if (conversation->speaks_binary) {
+        return; /* it owns nothing */
+    }
     if (is_memcache(conversation)) {
         memcache_parser_deinit(&conversation->parser.memcache);
     } else {
@@ -64,9 +69,11 @@ static void deinit_parser(struct conversation *conversation)
 bool core_is_protected_from(const struct core *core, const struct endpoint *peer,
                             enum client_kind kind)
 {
-    bool has_login = kind == CLIENT_RESP && core->config->requirepass[0] != '\0';
-    return core->config->protected_mode && !has_login && peer->port != 0 &&
-           !address_is_loopback(&peer->address);
+    bool has_password = core->config->requirepass[0] != '\0';
+    if (has_password) {
+        return kind == CLIENT_MEMCACHE_UDP;
+    }
+    return core->config->protected_mode && peer->port != 0 && !address_is_loopback(&peer->address);
 }
 
 /* Of all workers. Each counts a new one before it looks, in one order for all (an exchange, not a
@@ -242,6 +249,10 @@ static struct blob *take_answer(struct conversation *conversation)
 static bool begin_bulk(struct conversation *conversation, const struct parsed *parsed,
                        struct blob *blob)
 {
+    if (blob == NULL && conversation->speaks_binary) {
+        memcache_binary_refuse_value(&conversation->parser.memcache_binary);
+        return true;
+    }
     if (blob == NULL && is_memcache(conversation)) {
         memcache_parser_refuse_value(&conversation->parser.memcache);
         return true;
@@ -258,7 +269,9 @@ static void end_bulk(struct conversation *conversation)
     /* A discarded payload has no bytes; its request is never run, so nobody looks for them. */
     struct slice payload = slice_of(
         conversation->blob_refused ? (const uint8_t *)"" : session->bulk, session->bulk_bytes);
-    if (is_memcache(conversation)) {
+    if (conversation->speaks_binary) {
+        memcache_binary_supply_value(&conversation->parser.memcache_binary, payload);
+    } else if (is_memcache(conversation)) {
         memcache_parser_supply_value(&conversation->parser.memcache, payload);
     } else {
         resp_parser_supply_bulk(&conversation->parser.resp, payload);
@@ -373,15 +386,44 @@ static void parse_resp(struct core *core, struct conversation *conversation, str
     }
 }
 
+/* As memcached's auto-negotiation: the first byte decides for the connection. */
+static void note_first_byte(struct conversation *conversation, struct slice input)
+{
+    conversation->has_spoken = true;
+    if (input.data[0] == MEMCACHE_BINARY_REQUEST_MAGIC) {
+        deinit_parser(conversation);
+        conversation->speaks_binary = true;
+        init_parser(conversation);
+    }
+}
+
+static void parse_memcache_bytes(struct core *core, struct conversation *conversation,
+                                 struct slice input, struct memcache_request *request,
+                                 struct memcache_parse_result *result)
+{
+    uint64_t item_bytes_max = (uint64_t)core->config->memcache_item_size_max;
+    bool login_needed = !is_authenticated(core, conversation);
+    if (UNLIKELY(conversation->speaks_binary)) {
+        struct memcache_binary_limits limits = {item_bytes_max, login_needed};
+        memcache_binary_parse(&conversation->parser.memcache_binary, &limits, input, request,
+                              result);
+    } else if (UNLIKELY(login_needed)) {
+        memcache_login_parse(input, request, result);
+    } else {
+        struct memcache_limits limits = {item_bytes_max};
+        memcache_parse(&conversation->parser.memcache, &limits, input, request, result);
+    }
+}
+
 static void parse_memcache(struct core *core, struct conversation *conversation, struct slice input,
                            struct parsed *parsed)
 {
-    struct memcache_limits limits = {
-        .item_bytes_max = (uint64_t)core->config->memcache_item_size_max,
-    };
     struct memcache_parse_result *result = &parsed->result.memcache;
     struct memcache_request request;
-    memcache_parse(&conversation->parser.memcache, &limits, input, &request, result);
+    if (UNLIKELY(!conversation->has_spoken)) {
+        note_first_byte(conversation, input);
+    }
+    parse_memcache_bytes(core, conversation, input, &request, result);
     parsed->verdict = result->verdict;
     parsed->bulk_offset = result->bulk_offset;
     parsed->bulk_bytes = result->bulk_bytes;
@@ -521,7 +563,7 @@ static void restart_parser(struct conversation *conversation)
 {
     deinit_parser(conversation);
     init_parser(conversation);
-    if (is_memcache(conversation)) {
+    if (is_memcache(conversation) && !conversation->speaks_binary) {
         conversation->parser.memcache.has_spoken = true;
     }
 }

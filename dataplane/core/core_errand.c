@@ -404,8 +404,7 @@ static void run(struct core *core, struct errand *errand, struct shard *shard)
                                      .keys = errand->keys,
                                      .large_value = errand->large_value,
                                      .reply = &reply};
-        bool done = memcache_execute(&call);
-        CHECK(done);
+        CHECK(memcache_execute(&call) == COMMAND_DONE);
         return;
     }
     struct reply reply = {

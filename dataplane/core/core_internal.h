@@ -19,6 +19,7 @@
 #include "dataplane/l4_transport/tcp.h"
 #include "dataplane/l4_transport/udp.h"
 #include "dataplane/l5_session/session.h"
+#include "dataplane/l6_protocol/memcache_binary_parse.h"
 #include "dataplane/l6_protocol/resp_parse.h"
 #include "drivers/socket_transport.h"
 
@@ -30,9 +31,11 @@
 #define CORE_DATAGRAMS_MAX  64U
 #define CORE_ACCEPTED_MAX   64U
 
-/* A peer with this much output waiting is not served further until it has read most of it. */
-#define CORE_OUTPUT_PAUSE_BYTES  (1024U * 1024U)
-#define CORE_OUTPUT_RESUME_BYTES (256U * 1024U)
+/* A peer with this much output waiting is not served further until it has read all but a
+ * quarter of it. */
+#define CORE_OUTPUT_PAUSE_BYTES (1024U * 1024U)
+/* One that has not logged in: it has errors to read. */
+#define CORE_OUTPUT_PAUSE_LOGIN_BYTES 16384U
 
 /* What a stream's listener number says about the protocol spoken on it. */
 enum core_listener { LISTENER_RESP, LISTENER_MEMCACHE, LISTENER_MEMCACHE_UDP };
@@ -75,7 +78,10 @@ struct conversation {
     union {
         struct resp_parser resp;
         struct memcache_parser memcache;
+        struct memcache_binary_parser memcache_binary;
     } parser;
+    bool has_spoken;    /* memcached: the first byte has said which of its protocols this is */
+    bool speaks_binary; /* that one */
 
     /* Large arguments of the request that is arriving, in order; the last one is handed to the
      * command by reference. */
@@ -268,8 +274,8 @@ void core_close_killed(struct core *core);
 void core_close_idle(struct core *core);
 void core_free_conversations(struct core *core);
 void core_forget_all(struct core *core);
-/* Protected mode: who could not be asked for a password is served on this host only. As in Redis;
- * and memcached's protocol has no login here, so that `requirepass` does not open its port. */
+/* Protected mode: who is asked for no password is served on this host only, as in Redis. memcached
+ * over UDP has no login: while there is a password it serves nobody. */
 bool core_is_protected_from(const struct core *core, const struct endpoint *peer,
                             enum client_kind kind);
 

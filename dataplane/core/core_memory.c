@@ -126,7 +126,8 @@ static struct wanted_memory wanted_by_memcache(const struct core *core,
                                                const struct batch_entry *entry)
 {
     const struct memcache_request *request = &entry->memcache.request;
-    if (request->value.size == 0 && !memcache_meta_has(&request->meta, 'N')) {
+    if (request->key_count == 0 ||
+        (request->value.size == 0 && !memcache_meta_has(&request->meta, 'N'))) {
         return (struct wanted_memory){0};
     }
     bool appends;

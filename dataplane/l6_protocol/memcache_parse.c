@@ -33,13 +33,6 @@ enum memcache_state { MEMCACHE_LINE, MEMCACHE_VALUE, MEMCACHE_SWALLOW };
 #define WORDS_MAX     23U /* the reference's token array; what follows is not looked at */
 #define BINARY_MAGIC  0x80
 
-/* What the reference adds to key and value when it compares with its item size limit: header, the
- * key's NUL, CRLF, CAS; and the client flags only when they are not zero. */
-#define ITEM_OVERHEAD_BYTES 59U
-#define ITEM_FLAGS_BYTES    4U
-
-#define BAD_FORMAT MEMCACHE_BAD_FORMAT
-
 struct words {
     uint32_t count;
     struct slice word[WORDS_MAX];
@@ -283,7 +276,7 @@ static const char *parse_keys(struct command_line *line, struct slice text)
             break;
         }
         if (UNLIKELY(key.size > MEMCACHE_KEY_BYTES_MAX)) {
-            return BAD_FORMAT;
+            return MEMCACHE_BAD_FORMAT;
         }
         if (UNLIKELY(count == room)) {
             if (!grow_keys(parser)) {
@@ -323,17 +316,10 @@ static const char *parse_gat(struct command_line *line)
 static const char *parse_one_key(struct command_line *line)
 {
     if (line->words.word[1].size > MEMCACHE_KEY_BYTES_MAX) {
-        return BAD_FORMAT;
+        return MEMCACHE_BAD_FORMAT;
     }
     set_key(line->parser, line->request, line->words.word[1]);
     return NULL;
-}
-
-/* As the reference counts an item. */
-static uint64_t item_bytes_of(const struct memcache_request *request, uint64_t value_bytes)
-{
-    return ITEM_OVERHEAD_BYTES + request->keys[0].size + value_bytes +
-           (request->client_flags != 0 ? ITEM_FLAGS_BYTES : 0);
 }
 
 static const char *parse_storage(struct command_line *line)
@@ -345,13 +331,14 @@ static const char *parse_storage(struct command_line *line)
         !memcache_read_int32(word[3], &exptime) || !memcache_read_int32(word[4], &value_bytes) ||
         (request->verb == MEMCACHE_CAS && !memcache_parse_uint64(word[5], &request->cas)) ||
         value_bytes < 0 || value_bytes > INT_MAX - 2) {
-        return BAD_FORMAT;
+        return MEMCACHE_BAD_FORMAT;
     }
     request->exptime = exptime;
     line->has_value = true;
     line->value_bytes = (uint64_t)value_bytes;
     request->value_too_large =
-        item_bytes_of(request, line->value_bytes) > line->limits->item_bytes_max;
+        memcache_item_bytes(word[1].size, line->value_bytes, request->client_flags) >
+        line->limits->item_bytes_max;
     return NULL;
 }
 
@@ -363,7 +350,7 @@ static const char *parse_delete(struct command_line *line)
         bool valid =
             words->count == 3 ? zero || line->request->no_reply : zero && line->request->no_reply;
         if (!valid) {
-            return BAD_FORMAT ".  Usage: delete <key> [noreply]";
+            return MEMCACHE_BAD_FORMAT ".  Usage: delete <key> [noreply]";
         }
     }
     return parse_one_key(line);
@@ -372,7 +359,7 @@ static const char *parse_delete(struct command_line *line)
 static const char *parse_arithmetic(struct command_line *line)
 {
     if (parse_one_key(line) != NULL) {
-        return BAD_FORMAT;
+        return MEMCACHE_BAD_FORMAT;
     }
     return memcache_parse_uint64(line->words.word[2], &line->request->delta)
                ? NULL
@@ -383,7 +370,7 @@ static const char *parse_touch(struct command_line *line)
 {
     int32_t exptime;
     if (parse_one_key(line) != NULL) {
-        return BAD_FORMAT;
+        return MEMCACHE_BAD_FORMAT;
     }
     if (!memcache_read_int32(line->words.word[2], &exptime)) {
         return "CLIENT_ERROR invalid exptime argument";
@@ -410,7 +397,7 @@ static const char *parse_verbosity(struct command_line *line)
 {
     uint32_t level;
     if (!memcache_read_uint32(line->words.word[1], &level)) {
-        return BAD_FORMAT;
+        return MEMCACHE_BAD_FORMAT;
     }
     line->request->delta = level;
     line->request->has_argument = true;
@@ -449,7 +436,7 @@ static const char *parse_meta_key(struct command_line *line, struct slice *rest)
     const uint8_t *at = line->rest.data, *end = line->rest.data + line->rest.size;
     struct slice key = memcache_next_word(&at, end);
     if (key.size > MEMCACHE_KEY_BYTES_MAX) {
-        return BAD_FORMAT;
+        return MEMCACHE_BAD_FORMAT;
     }
     set_key(line->parser, line->request, key);
     *rest = slice_of(at, (size_t)(end - at));
@@ -515,7 +502,7 @@ static const char *parse_meta_set(struct command_line *line)
         return "CLIENT_ERROR options flags too long";
     }
     if (!memcache_read_int32(size, &value_bytes) || value_bytes < 0 || value_bytes > INT_MAX - 2) {
-        return BAD_FORMAT;
+        return MEMCACHE_BAD_FORMAT;
     }
     line->has_value = true;
     line->value_bytes = (uint64_t)value_bytes;
@@ -524,7 +511,8 @@ static const char *parse_meta_set(struct command_line *line)
         error = "CLIENT_ERROR invalid mode for ms M token";
     }
     request->value_too_large =
-        item_bytes_of(request, line->value_bytes) > line->limits->item_bytes_max;
+        memcache_item_bytes(request->keys[0].size, line->value_bytes, request->client_flags) >
+        line->limits->item_bytes_max;
     return error;
 }
 
@@ -534,10 +522,10 @@ static const char *parse_meta_debug(struct command_line *line)
     struct slice rest, flag;
     const char *error = parse_meta_key(line, &rest);
     if (error != NULL) {
-        return BAD_FORMAT;
+        return MEMCACHE_BAD_FORMAT;
     }
     bool is_base64 = memcache_meta_next(&rest, &flag) && WORD_IS(flag, "b");
-    return is_base64 && parse_meta_flags(line, flag) != NULL ? BAD_FORMAT : NULL;
+    return is_base64 && parse_meta_flags(line, flag) != NULL ? MEMCACHE_BAD_FORMAT : NULL;
 }
 
 struct verb_row {

@@ -8,12 +8,14 @@
  *
  * A key in base64 (the meta commands' b) is decoded into the parser's memory: memcache_uses_parser.
  *
- * Not spoken here: the binary protocol (a connection that starts with its magic byte is closed).
+ * Not spoken here: the binary protocol (memcache_binary_parse.h; who hands its magic byte to this
+ * parser first is closed).
  */
 #ifndef NICACHED_L6_PROTOCOL_MEMCACHE_PARSE_H
 #define NICACHED_L6_PROTOCOL_MEMCACHE_PARSE_H
 
 #include "dataplane/l6_protocol/base64.h"
+#include "dataplane/l6_protocol/memcache_binary.h"
 #include "dataplane/l6_protocol/memcache_meta.h"
 #include "dataplane/l6_protocol/request.h"
 
@@ -48,6 +50,14 @@ enum memcache_verb {
     MEMCACHE_META_ARITHMETIC,
     MEMCACHE_META_NOOP,
     MEMCACHE_META_DEBUG,
+    /* Of the binary protocol alone. */
+    MEMCACHE_NOOP,
+    MEMCACHE_SASL_LIST,
+    MEMCACHE_SASL_AUTH,
+    MEMCACHE_SASL_STEP,
+    MEMCACHE_REFUSED,
+    /* Text, before anything else: a set whose value is "user password". */
+    MEMCACHE_LOGIN,
     MEMCACHE_VERB_COUNT,
 };
 
@@ -61,14 +71,24 @@ struct memcache_request {
     uint32_t client_flags; /* storage */
     int64_t exptime;       /* storage, gat, touch, flush_all (delay): as the reference reads it, cut
                               to 32 bits; may be negative */
-    uint64_t cas;          /* cas */
-    uint64_t delta;        /* incr, decr; the level of verbosity */
-    uint32_t key_count;    /* get family: 1..n, gat 0..n; storage, delete, incr, decr, touch: 1 */
-    struct slice *keys;    /* owned by the parser; valid until the next call */
-    struct slice value;    /* storage: without its CRLF */
-    struct slice arguments; /* stats: the rest of the line; meta commands: their flags */
+    uint64_t cas;   /* cas; and, 0 for none, the requests of the binary protocol that name one */
+    uint64_t delta; /* incr, decr; the level of verbosity */
+    uint32_t key_count;     /* get family: 1..n, gat 0..n; storage, delete, incr, decr, touch: 1 */
+    struct slice *keys;     /* owned by the parser; valid until the next call */
+    struct slice value;     /* storage: without its CRLF; login, SASL: what proves who it is */
+    struct slice arguments; /* stats: the rest of the line; meta commands: their flags; SASL: the
+                               mechanism */
     struct memcache_meta meta;
+    struct memcache_binary binary;
 };
+
+/* What the reference compares with its item size limit: beside key and value its header, the key's
+ * NUL, CRLF, CAS; and the client flags only when they are not zero. */
+static inline uint64_t memcache_item_bytes(uint64_t key_bytes, uint64_t value_bytes,
+                                           uint32_t client_flags)
+{
+    return 59 + key_bytes + value_bytes + (client_flags != 0 ? 4 : 0);
+}
 
 struct memcache_limits {
     uint64_t item_bytes_max; /* memcache-item-size-max */

@@ -26,6 +26,7 @@ struct client {
     int socket_fd;    /* -1 on our own TCP */
     uint8_t protocol; /* RESP 2 or 3 */
     bool authenticated;
+    bool login_begun; /* SASL: what proves who it is comes with the next request */
     bool no_evict, no_touch;
     enum client_reply_mode reply_mode;
     uint32_t database;

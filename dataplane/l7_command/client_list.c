@@ -13,11 +13,13 @@
 
 #define ADDRESS_BYTES_MAX 512 /* a Unix socket shows its path */
 
-static void format_address(const struct call *call, const struct endpoint *endpoint,
-                           char text[ADDRESS_BYTES_MAX])
+static void format_address(const struct call *call, const struct client *client,
+                           const struct endpoint *endpoint, char text[ADDRESS_BYTES_MAX])
 {
+    const struct config *config = call->context->config;
     if (endpoint->port == 0) {
-        snprintf(text, ADDRESS_BYTES_MAX, "%.500s:0", call->context->config->unixsocket);
+        snprintf(text, ADDRESS_BYTES_MAX, "%.500s:0",
+                 client->kind == CLIENT_RESP ? config->unixsocket : config->memcache_unixsocket);
     } else {
         endpoint_format(endpoint, text);
     }
@@ -60,8 +62,8 @@ static uint64_t seconds_since(const struct call *call, uint64_t mono_us)
 static void print_client(struct text *text, const struct call *call, const struct client *client)
 {
     char address[ADDRESS_BYTES_MAX], local_address[ADDRESS_BYTES_MAX], flags[8];
-    format_address(call, &client->peer, address);
-    format_address(call, &client->local, local_address);
+    format_address(call, client, &client->peer, address);
+    format_address(call, client, &client->local, local_address);
     format_flags(client, flags);
     text_print(text, "id=%" PRIu64 " addr=%s laddr=%s fd=%d name=%s", client->id, address,
                local_address, client->socket_fd, text_or_empty(client->name));
@@ -284,11 +286,11 @@ static bool parse_kill_options(struct call *call, struct kill_filter *filter)
     return true;
 }
 
-static bool address_matches(const struct call *call, const struct endpoint *endpoint,
-                            struct slice wanted)
+static bool address_matches(const struct call *call, const struct client *client,
+                            const struct endpoint *endpoint, struct slice wanted)
 {
     char address[ADDRESS_BYTES_MAX];
-    format_address(call, endpoint, address);
+    format_address(call, client, endpoint, address);
     return slice_equal(slice_of_string(address), wanted);
 }
 
@@ -296,9 +298,9 @@ static bool filter_matches(const struct call *call, const struct kill_filter *fi
                            const struct client *client)
 {
     return (filter->id == 0 || client->id == filter->id) && filter->type != CLIENT_TYPE_OTHER &&
-           (!filter->by_address || address_matches(call, &client->peer, filter->address)) &&
+           (!filter->by_address || address_matches(call, client, &client->peer, filter->address)) &&
            (!filter->by_local_address ||
-            address_matches(call, &client->local, filter->local_address)) &&
+            address_matches(call, client, &client->local, filter->local_address)) &&
            !(filter->skip_me && client->id == call->client->id);
 }
 

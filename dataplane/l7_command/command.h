@@ -295,7 +295,12 @@ bool command_client_authenticated(const struct command_context *context, struct 
 /* docs/commands.md, from the table. */
 void command_print_reference(FILE *to);
 
-/* The same for memcached text. Replies go to `reply`; `large_value` as in struct call. */
+/* Compares in a time that depends on what was sent only. True: the client is the default user from
+ * now on. Without a password everybody is let in whatever the guess, as in Redis. */
+bool command_log_in(const struct command_context *context, struct client *client, struct slice user,
+                    struct slice password);
+
+/* The same for memcached's protocols. Replies go to `reply`; `large_value` as in struct call. */
 struct memcache_call {
     struct command_context *context;
     struct shard *shard; /* of all its keys; NULL: of several shards */
@@ -307,9 +312,11 @@ struct memcache_call {
     struct blob *large_value;
     struct memcache_reply *reply;
 };
-/* False, and nothing replied: call->shared was right as far as the request tells, but the item it
- * found must be changed. The owner is to be asked. */
-bool memcache_execute(struct memcache_call *call);
+/* COMMAND_DONE; or COMMAND_TORN, and nothing replied: call->shared was right as far as the request
+ * tells, but the item it found must be changed, or is the owner's to read. The owner is to be
+ * asked.
+ */
+enum command_verdict memcache_execute(struct memcache_call *call);
 /* Whether the old value stays, and the request's comes behind it (appends) or in front of it. */
 bool memcache_joins(const struct memcache_request *request, bool *appends);
 /* As value_bytes of a command's row; of storage verbs. */

@@ -1,36 +1,17 @@
-/* AUTH and HELLO: who speaks, and in which protocol version.
- *
- * There is one user, "default", with the password of `requirepass` or none. Passwords are compared
- * in a time that depends on the size of the guess only.
- */
+/* AUTH and HELLO: who speaks, and in which protocol version. */
 #include "config/config.h"
 #include "dataplane/l7_command/handlers_connection.h"
 #include "dataplane/l7_command/l7_command_internal.h"
 
 #define ERROR_WRONG_PASSWORD "WRONGPASS invalid username-password pair or user is disabled."
 
-static bool password_matches(struct slice guess, const char *password)
-{
-    size_t size = strlen(password);
-    unsigned difference = guess.size == size ? 0 : 1;
-    for (size_t i = 0; i < guess.size; i++) {
-        /* Beyond its end the password's terminator is compared, the same byte again and again. */
-        difference |= (unsigned)(guess.data[i] ^ (uint8_t)password[i < size ? i : size]);
-    }
-    return difference == 0;
-}
-
-/* Without a password the default user is let in whatever the guess, as in Redis. */
 static bool authenticate(struct call *call, struct slice user, struct slice password)
 {
-    const char *wanted = call->context->config->requirepass;
-    bool matches = wanted[0] == '\0' || password_matches(password, wanted);
-    if (!matches || !slice_equal(user, SLICE_LITERAL("default"))) {
+    bool known = command_log_in(call->context, call->client, user, password);
+    if (!known) {
         reply_error(call->reply, ERROR_WRONG_PASSWORD);
-        return false;
     }
-    call->client->authenticated = true;
-    return true;
+    return known;
 }
 
 enum command_verdict connection_auth(struct call *call)

@@ -25,6 +25,11 @@ static void count_outcome(struct memcache_call *call, bool hit)
     memcache_count_arithmetic(call, call->request->verb == MEMCACHE_DECR, hit);
 }
 
+void memcache_count_number_miss(struct memcache_call *call)
+{
+    count_outcome(call, false);
+}
+
 bool memcache_may_count(const struct memcache_counter *counter)
 {
     return counter->text_bytes > 0 && counter->text_bytes <= NUMBER_VALUE_BYTES_MAX;
@@ -71,37 +76,62 @@ struct item *memcache_draft_counter(struct memcache_call *call, const struct ite
     return draft;
 }
 
+/* False: no memory. */
 static bool publish(struct memcache_call *call, const struct item *old,
-                    const struct memcache_counter *counter)
+                    const struct memcache_counter *counter, uint64_t cas)
 {
-    struct item *draft = memcache_draft_counter(call, old, counter, string_options_like(old));
+    struct item_draft_options options = string_options_like(old);
+    options.cas = cas;
+    struct item *draft = memcache_draft_counter(call, old, counter, options);
     if (draft != NULL) {
         shard_publish(memcache_shard(call, 0), MEMCACHE_DATABASE, &call->keys[0], draft);
     }
     return draft != NULL;
 }
 
-void memcache_execute_arithmetic(struct memcache_call *call)
+enum memcache_outcome memcache_change_number(struct memcache_call *call, uint64_t *value,
+                                             uint64_t *cas)
 {
     const struct item *old = memcache_find(call, 0);
     struct memcache_counter counter;
-    if (!memcache_check_type(call, old)) {
-        return;
+    *cas = 0;
+    if (!memcache_is_string(old)) {
+        return OUTCOME_WRONG_TYPE;
     }
     if (old == NULL) {
-        count_outcome(call, false);
-        memcache_reply_line(call->reply, "NOT_FOUND");
-        return;
+        return OUTCOME_NOT_FOUND;
     }
-    if (!memcache_read_counter(old, &counter)) {
-        memcache_reply_line(call->reply, MEMCACHE_NOT_NUMERIC);
-        return;
+    bool is_number = memcache_read_counter(old, &counter);
+    if (!memcache_may_count(&counter)) {
+        return OUTCOME_NOT_A_NUMBER;
+    }
+    if (!memcache_cas_matches(call, old)) {
+        return OUTCOME_EXISTS;
+    }
+    if (!is_number) {
+        return OUTCOME_NOT_A_NUMBER;
     }
     count_outcome(call, true);
     memcache_change_counter(&counter, call->request->delta, call->request->verb == MEMCACHE_DECR);
-    if (publish(call, old, &counter)) {
-        memcache_reply_number(call->reply, counter.value);
-    } else {
-        memcache_reply_line(call->reply, "SERVER_ERROR out of memory");
+    *value = counter.value;
+    *cas = memcache_cas_to_show(call);
+    return publish(call, old, &counter, *cas) ? OUTCOME_STORED : OUTCOME_NO_MEMORY;
+}
+
+void memcache_execute_arithmetic(struct memcache_call *call)
+{
+    uint64_t value, cas;
+    switch (memcache_change_number(call, &value, &cas)) {
+    case OUTCOME_STORED: memcache_reply_number(call->reply, value); break;
+    case OUTCOME_NOT_FOUND:
+        memcache_count_number_miss(call);
+        memcache_reply_line(call->reply, "NOT_FOUND");
+        break;
+    case OUTCOME_NO_MEMORY: memcache_reply_line(call->reply, "SERVER_ERROR out of memory"); break;
+    case OUTCOME_WRONG_TYPE: memcache_reply_line(call->reply, MEMCACHE_WRONG_TYPE); break;
+    case OUTCOME_NOT_A_NUMBER: memcache_reply_line(call->reply, MEMCACHE_NOT_NUMERIC); break;
+    case OUTCOME_NOT_STORED:
+    case OUTCOME_EXISTS:
+    case OUTCOME_TOO_LARGE: CHECK(false);
     }
 }

@@ -5,6 +5,8 @@
  *                    ---> memcache_arithmetic.c  incr decr
  *                    ---> memcache_stats.c       stats
  *                    ---> memcache_meta.c        mg ms md ma me (and its neighbours)
+ *                    ---> memcache_login.c       the set that logs in
+ *                    ---> memcache_binary.c      all requests of the binary protocol
  *                    ---> here                   delete touch flush_all version verbosity mn quit
  *
  * Behaviour and texts are those of memcached 1.6.18. Thread: the owning worker. Memory: the
@@ -87,7 +89,7 @@ static void execute_touch(struct memcache_call *call)
 }
 
 /* A later flush_all takes the place of one that still waits. */
-static void execute_flush_all(struct memcache_call *call)
+void memcache_flush(struct memcache_call *call)
 {
     memcache_count(call, METRIC_MEMCACHE_CMD_FLUSH);
     uint64_t at_ms = memcache_expire_at_ms(call->request->exptime, call->now);
@@ -99,6 +101,11 @@ static void execute_flush_all(struct memcache_call *call)
             shard_flush(shard, MEMCACHE_DATABASE);
         }
     }
+}
+
+static void execute_flush_all(struct memcache_call *call)
+{
+    memcache_flush(call);
     memcache_reply_line(call->reply, "OK");
 }
 
@@ -135,6 +142,12 @@ static const char *const verb_names[MEMCACHE_VERB_COUNT] = {
     [MEMCACHE_META_ARITHMETIC] = "ma",
     [MEMCACHE_META_NOOP] = "mn",
     [MEMCACHE_META_DEBUG] = "me",
+    [MEMCACHE_NOOP] = "noop",
+    [MEMCACHE_SASL_LIST] = "sasl_list",
+    [MEMCACHE_SASL_AUTH] = "sasl_auth",
+    [MEMCACHE_SASL_STEP] = "sasl_step",
+    [MEMCACHE_REFUSED] = "refused",
+    [MEMCACHE_LOGIN] = "login",
 };
 
 static void note_client(struct memcache_call *call)
@@ -153,7 +166,7 @@ bool memcache_only_reads(const struct memcache_request *request)
            (verb == MEMCACHE_META_GET && !memcache_meta_has(&request->meta, 'T'));
 }
 
-static void run(struct memcache_call *call)
+static void execute_text(struct memcache_call *call)
 {
     switch (call->request->verb) {
     case MEMCACHE_GET:
@@ -181,19 +194,30 @@ static void run(struct memcache_call *call)
     case MEMCACHE_META_ARITHMETIC: memcache_execute_meta_arithmetic(call); break;
     case MEMCACHE_META_NOOP: memcache_reply_line(call->reply, "MN"); break;
     case MEMCACHE_META_DEBUG: memcache_execute_meta_debug(call); break;
+    case MEMCACHE_LOGIN: memcache_execute_login(call); break;
     case MEMCACHE_META_GET:
+    case MEMCACHE_NOOP:
+    case MEMCACHE_SASL_LIST:
+    case MEMCACHE_SASL_AUTH:
+    case MEMCACHE_SASL_STEP:
+    case MEMCACHE_REFUSED:
     case MEMCACHE_VERB_COUNT: CHECK(false);
     }
 }
 
-bool memcache_execute(struct memcache_call *call)
+enum command_verdict memcache_execute(struct memcache_call *call)
 {
+    enum command_verdict verdict = COMMAND_DONE;
     call->reply->suppressed = call->request->no_reply;
-    if (call->request->verb != MEMCACHE_META_GET) {
-        run(call);
-    } else if (!memcache_execute_meta_get(call)) {
-        return false;
+    if (UNLIKELY(call->request->binary.present)) {
+        verdict = memcache_execute_binary(call);
+    } else if (call->request->verb == MEMCACHE_META_GET) {
+        verdict = memcache_execute_meta_get(call) ? COMMAND_DONE : COMMAND_TORN;
+    } else {
+        execute_text(call);
     }
-    note_client(call);
-    return true;
+    if (LIKELY(verdict == COMMAND_DONE)) {
+        note_client(call);
+    }
+    return verdict;
 }

@@ -35,8 +35,8 @@ bool memcache_touch(struct memcache_call *call, uint32_t index, const struct ite
     return publish_again(call, index, item, &options) != NULL;
 }
 
-static const struct item *with_cas(struct memcache_call *call, uint32_t index,
-                                   const struct item *item)
+const struct item *memcache_with_cas(struct memcache_call *call, uint32_t index,
+                                     const struct item *item)
 {
     if (LIKELY(item_cas(item) != 0)) {
         return item;
@@ -75,7 +75,7 @@ static bool get_key(struct memcache_call *call, uint32_t index, bool shows_cas, 
     memcache_count(call, METRIC_KEYSPACE_HITS);
     memcache_count(call, touches ? METRIC_MEMCACHE_TOUCH_HITS : METRIC_MEMCACHE_GET_HITS);
     if (shows_cas) {
-        item = with_cas(call, index, item);
+        item = memcache_with_cas(call, index, item);
         if (item == NULL) {
             memcache_reply_line(call->reply, "SERVER_ERROR out of memory writing get response");
             return false;

@@ -15,6 +15,18 @@
 #define MEMCACHE_NOT_NUMERIC "CLIENT_ERROR cannot increment or decrement non-numeric value"
 #define MEMCACHE_WRONG_TYPE  "SERVER_ERROR the key holds a value that is not a string"
 
+/* What became of a request that changes a value: each protocol has its words for it. */
+enum memcache_outcome {
+    OUTCOME_STORED,
+    OUTCOME_NOT_STORED,
+    OUTCOME_EXISTS, /* its CAS value is another one */
+    OUTCOME_NOT_FOUND,
+    OUTCOME_TOO_LARGE,
+    OUTCOME_NO_MEMORY,
+    OUTCOME_NOT_A_NUMBER,
+    OUTCOME_WRONG_TYPE,
+};
+
 /* exptime on the wire to Unix milliseconds: 0 is never; up to 30 days counts from now; more is a
  * Unix time in seconds; negative or past is MEMCACHE_EXPIRED. */
 uint64_t memcache_expire_at_ms(int64_t exptime, const struct instant *now);
@@ -29,12 +41,42 @@ static inline struct shard *memcache_shard(const struct memcache_call *call, uin
 }
 /* The item of key `index`, or NULL. */
 const struct item *memcache_find(struct memcache_call *call, uint32_t index);
-/* False, with the error written, when the item is no string; true for NULL. */
+static inline bool memcache_is_string(const struct item *item) /* true for NULL */
+{
+    return LIKELY(item == NULL || item_type(item) == ITEM_STRING);
+}
+/* False, with the error written, when it is not. */
 bool memcache_check_type(struct memcache_call *call, const struct item *item);
 void memcache_count(struct memcache_call *call, enum metric metric);
 
 /* Gives `item`, the value of key `index`, the expiry of the request. False: no memory. */
 bool memcache_touch(struct memcache_call *call, uint32_t index, const struct item *item);
+/* `item` as it is now, with a CAS value: it gets one if nobody has asked for it yet. NULL: no
+ * memory. */
+const struct item *memcache_with_cas(struct memcache_call *call, uint32_t index,
+                                     const struct item *item);
+/* The CAS value that the reply will show of what is stored now; 0: it shows none, so none is given.
+ */
+uint64_t memcache_cas_to_show(struct memcache_call *call);
+/* Whether the request names no CAS value, or that of `item`. */
+static inline bool memcache_cas_matches(const struct memcache_call *call, const struct item *item)
+{
+    return LIKELY(call->request->cas == 0) || item_cas(item) == call->request->cas;
+}
+
+/* set, add, replace, append, prepend, cas. *cas is what the reply shows of the new item, or 0. */
+enum memcache_outcome memcache_store(struct memcache_call *call, uint64_t *cas);
+/* incr, decr of a key that is there: *value is the new number. */
+enum memcache_outcome memcache_change_number(struct memcache_call *call, uint64_t *value,
+                                             uint64_t *cas);
+void memcache_count_number_miss(struct memcache_call *call); /* incr, decr */
+void memcache_flush(struct memcache_call *call);
+/* A request of the binary protocol, run and replied to in full. */
+enum command_verdict memcache_execute_binary(struct memcache_call *call);
+void memcache_execute_binary_stats(struct memcache_call *call);
+void memcache_execute_sasl(struct memcache_call *call);
+/* The first request of a text connection that must log in. */
+void memcache_execute_login(struct memcache_call *call);
 
 /* A draft of the request's value; expiry, CAS and state are the options'. NULL: no memory. */
 struct item *memcache_draft_value(struct memcache_call *call, struct item_draft_options options);
@@ -43,9 +85,10 @@ struct item *memcache_draft_joined(struct memcache_call *call, const struct item
                                    struct item_draft_options options);
 /* Whether the result would be larger than memcache-item-size-max. */
 bool memcache_exceeds_item_size(const struct memcache_call *call, const struct item *old);
-/* The request's value is too large, or there is no memory for it: the error, and what the key held
- * goes. False: neither. */
-bool memcache_refuse_value(struct memcache_call *call, bool deletes);
+/* OUTCOME_STORED: the request's value is there. Else it is too large, or there is no memory for it,
+ * and what the key held is gone where the request `deletes`. */
+enum memcache_outcome memcache_check_value(struct memcache_call *call, bool deletes);
+void memcache_reply_outcome(struct memcache_call *call, enum memcache_outcome outcome);
 
 /* A number as incr and decr see it. */
 struct memcache_counter {

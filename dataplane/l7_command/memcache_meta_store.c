@@ -160,7 +160,9 @@ static void reply(const struct meta_set *set, const char *code)
 void memcache_execute_meta_set(struct memcache_call *call)
 {
     struct meta_set set = {.call = call, .value_bytes = call->request->value.size};
-    if (memcache_refuse_value(call, true)) {
+    enum memcache_outcome outcome = memcache_check_value(call, true);
+    if (UNLIKELY(outcome != OUTCOME_STORED)) {
+        memcache_reply_outcome(call, outcome);
         return;
     }
     memcache_count(call, METRIC_MEMCACHE_CMD_SET);

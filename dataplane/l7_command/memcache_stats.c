@@ -51,6 +51,8 @@ static const struct counter_row {
     {"cas_badval", METRIC_MEMCACHE_CAS_BADVAL},
     {"touch_hits", METRIC_MEMCACHE_TOUCH_HITS},
     {"touch_misses", METRIC_MEMCACHE_TOUCH_MISSES},
+    {"auth_cmds", METRIC_MEMCACHE_AUTH_CMDS},
+    {"auth_errors", METRIC_MEMCACHE_AUTH_ERRORS},
     {"store_too_large", METRIC_MEMCACHE_STORE_TOO_LARGE},
     {"store_no_memory", METRIC_MEMCACHE_STORE_NO_MEMORY},
     {"bytes_read", METRIC_SESSION_INPUT_BYTES},
@@ -159,6 +161,7 @@ static void stats_settings(struct memcache_call *call, struct slice argument)
         {"idle_timeout", config->timeout},
         {"verbosity", 0},
     };
+    const char *login = config->requirepass[0] != '\0' ? "yes" : "no";
     bool evicts = shard_policy(call->context->shard)->kind != EVICT_NOTHING;
     const char *const texts[][2] = {
         {"evictions", evicts ? "on" : "off"},
@@ -172,9 +175,9 @@ static void stats_settings(struct memcache_call *call, struct slice argument)
         {"lru_crawler", "no"},
         {"lru_maintainer_thread", "no"},
         {"slab_reassign", "no"},
-        {"auth_enabled_sasl", "no"},
-        {"auth_enabled_ascii", "no"},
-        {"binding_protocol", "ascii"},
+        {"auth_enabled_sasl", login},
+        {"auth_enabled_ascii", login},
+        {"binding_protocol", "auto-negotiate"},
         {"hash_algorithm", "xxh3"},
         {"ssl_enabled", "no"},
     };

@@ -11,32 +11,40 @@
 #include "dataplane/l7_command/memcache_internal.h"
 #include "dataplane/l7_command/string_value.h"
 
-/* What the reference counts besides the key and the value, when the result of append is measured.
- */
-#define ITEM_OVERHEAD_BYTES 59U
-#define ITEM_FLAGS_BYTES    4U
-
-static void refuse(struct memcache_call *call, bool deletes, const char *text)
+/* The outcome; what the key held goes when it was meant to be replaced. */
+static enum memcache_outcome refuse(struct memcache_call *call, bool deletes,
+                                    enum memcache_outcome outcome)
 {
     if (deletes) {
         (void)shard_delete(memcache_shard(call, 0), MEMCACHE_DATABASE, &call->keys[0], call->now);
     }
-    memcache_reply_line(call->reply, text);
+    return outcome;
 }
 
-bool memcache_refuse_value(struct memcache_call *call, bool deletes)
+static bool deletes_when_refused(const struct memcache_request *request)
+{
+    return request->verb == MEMCACHE_SET || request->binary.is_set;
+}
+
+enum memcache_outcome memcache_check_value(struct memcache_call *call, bool deletes)
 {
     if (UNLIKELY(call->request->value_too_large)) {
         memcache_count(call, METRIC_MEMCACHE_STORE_TOO_LARGE);
-        refuse(call, deletes, "SERVER_ERROR object too large for cache");
-        return true;
+        return refuse(call, deletes, OUTCOME_TOO_LARGE);
     }
     if (UNLIKELY(call->request->value_refused)) {
         memcache_count(call, METRIC_MEMCACHE_STORE_NO_MEMORY);
-        refuse(call, deletes, MEMCACHE_NO_MEMORY);
-        return true;
+        return refuse(call, deletes, OUTCOME_NO_MEMORY);
     }
-    return false;
+    return OUTCOME_STORED;
+}
+
+/* A binary reply shows the CAS value of what was stored: it is asked for at once. */
+uint64_t memcache_cas_to_show(struct memcache_call *call)
+{
+    const struct memcache_binary *binary = &call->request->binary;
+    return UNLIKELY(binary->present && !binary->quiet) ? shard_next_cas(memcache_shard(call, 0))
+                                                       : 0;
 }
 
 struct item *memcache_draft_value(struct memcache_call *call, struct item_draft_options options)
@@ -57,31 +65,31 @@ struct item *memcache_draft_value(struct memcache_call *call, struct item_draft_
     return draft;
 }
 
-static void store(struct memcache_call *call)
+static enum memcache_outcome store(struct memcache_call *call, uint64_t *cas)
 {
     uint64_t expire_at_ms = memcache_expire_at_ms(call->request->exptime, call->now);
+    *cas = memcache_cas_to_show(call);
     if (expire_at_ms == MEMCACHE_EXPIRED) {
         /* Stored and expired at once. */
         (void)shard_delete(memcache_shard(call, 0), MEMCACHE_DATABASE, &call->keys[0], call->now);
     } else {
-        struct item *draft =
-            memcache_draft_value(call, (struct item_draft_options){.expire_at_ms = expire_at_ms});
+        struct item *draft = memcache_draft_value(
+            call, (struct item_draft_options){.expire_at_ms = expire_at_ms, .cas = *cas});
         if (UNLIKELY(draft == NULL)) {
             memcache_count(call, METRIC_MEMCACHE_STORE_NO_MEMORY);
-            refuse(call, call->request->verb == MEMCACHE_SET, MEMCACHE_NO_MEMORY);
-            return;
+            return refuse(call, deletes_when_refused(call->request), OUTCOME_NO_MEMORY);
         }
         shard_publish(memcache_shard(call, 0), MEMCACHE_DATABASE, &call->keys[0], draft);
     }
     memcache_count(call, METRIC_MEMCACHE_TOTAL_ITEMS);
-    memcache_reply_line(call->reply, "STORED");
+    return OUTCOME_STORED;
 }
 
 bool memcache_exceeds_item_size(const struct memcache_call *call, const struct item *old)
 {
     uint64_t value_bytes = (uint64_t)item_value_size(old) + call->request->value.size;
-    uint64_t bytes = ITEM_OVERHEAD_BYTES + call->keys[0].bytes.size + value_bytes +
-                     (item_client_flags(old) != 0 ? ITEM_FLAGS_BYTES : 0);
+    uint64_t bytes =
+        memcache_item_bytes(call->keys[0].bytes.size, value_bytes, item_client_flags(old));
     return bytes > (uint64_t)call->context->config->memcache_item_size_max;
 }
 
@@ -133,70 +141,94 @@ struct item *memcache_draft_joined(struct memcache_call *call, const struct item
     return draft;
 }
 
-static void join(struct memcache_call *call, const struct item *old)
+static enum memcache_outcome join(struct memcache_call *call, const struct item *old, uint64_t *cas)
 {
-    if (old == NULL || memcache_exceeds_item_size(call, old)) {
-        memcache_reply_line(call->reply, "NOT_STORED");
-        return;
+    if (old == NULL) {
+        return OUTCOME_NOT_STORED;
     }
+    if (!memcache_cas_matches(call, old)) {
+        return OUTCOME_EXISTS;
+    }
+    if (memcache_exceeds_item_size(call, old)) {
+        return OUTCOME_NOT_STORED;
+    }
+    *cas = memcache_cas_to_show(call);
     /* The result is a new item to the reference: its state is gone, but how its key is shown. */
     struct item_draft_options options = string_options_like(old);
     options.state &= ITEM_BASE64_KEY;
+    options.cas = *cas;
     struct item *draft =
         memcache_draft_joined(call, old, call->request->verb == MEMCACHE_APPEND, options);
     if (draft == NULL) {
-        memcache_reply_line(call->reply, MEMCACHE_NO_MEMORY);
-        return;
+        return OUTCOME_NO_MEMORY;
     }
     shard_publish(memcache_shard(call, 0), MEMCACHE_DATABASE, &call->keys[0], draft);
     memcache_count(call, METRIC_MEMCACHE_TOTAL_ITEMS);
-    memcache_reply_line(call->reply, "STORED");
+    return OUTCOME_STORED;
 }
 
-static void compare_and_store(struct memcache_call *call, const struct item *old)
+static enum memcache_outcome compare_and_store(struct memcache_call *call, const struct item *old,
+                                               uint64_t *cas)
 {
     if (old == NULL) {
         memcache_count(call, METRIC_MEMCACHE_CAS_MISSES);
-        memcache_reply_line(call->reply, "NOT_FOUND");
-    } else if (item_cas(old) == 0 || item_cas(old) != call->request->cas) {
-        memcache_count(call, METRIC_MEMCACHE_CAS_BADVAL);
-        memcache_reply_line(call->reply, "EXISTS");
-    } else {
-        memcache_count(call, METRIC_MEMCACHE_CAS_HITS);
-        store(call);
+        return OUTCOME_NOT_FOUND;
     }
+    if (item_cas(old) == 0 || item_cas(old) != call->request->cas) {
+        memcache_count(call, METRIC_MEMCACHE_CAS_BADVAL);
+        return OUTCOME_EXISTS;
+    }
+    memcache_count(call, METRIC_MEMCACHE_CAS_HITS);
+    return store(call, cas);
 }
 
-static void store_if(struct memcache_call *call, bool condition)
+static enum memcache_outcome store_if(struct memcache_call *call, bool condition, uint64_t *cas)
 {
-    if (condition) {
-        store(call);
-    } else {
-        memcache_reply_line(call->reply, "NOT_STORED");
+    return condition ? store(call, cas) : OUTCOME_NOT_STORED;
+}
+
+enum memcache_outcome memcache_store(struct memcache_call *call, uint64_t *cas)
+{
+    const struct memcache_request *request = call->request;
+    *cas = 0;
+    enum memcache_outcome outcome = memcache_check_value(call, deletes_when_refused(request));
+    if (UNLIKELY(outcome != OUTCOME_STORED)) {
+        return outcome;
     }
+    memcache_count(call, METRIC_MEMCACHE_CMD_SET);
+    if (LIKELY(request->verb == MEMCACHE_SET)) {
+        return store(call, cas);
+    }
+    const struct item *old = memcache_find(call, 0);
+    if (request->verb == MEMCACHE_ADD) {
+        return store_if(call, old == NULL, cas);
+    }
+    if (request->verb == MEMCACHE_REPLACE) {
+        return store_if(call, old != NULL, cas);
+    }
+    if (!memcache_is_string(old)) {
+        return OUTCOME_WRONG_TYPE;
+    }
+    return request->verb == MEMCACHE_CAS ? compare_and_store(call, old, cas) : join(call, old, cas);
+}
+
+static const char *const outcome_lines[] = {
+    [OUTCOME_STORED] = "STORED",
+    [OUTCOME_NOT_STORED] = "NOT_STORED",
+    [OUTCOME_EXISTS] = "EXISTS",
+    [OUTCOME_NOT_FOUND] = "NOT_FOUND",
+    [OUTCOME_TOO_LARGE] = "SERVER_ERROR object too large for cache",
+    [OUTCOME_NO_MEMORY] = MEMCACHE_NO_MEMORY,
+    [OUTCOME_WRONG_TYPE] = MEMCACHE_WRONG_TYPE,
+};
+
+void memcache_reply_outcome(struct memcache_call *call, enum memcache_outcome outcome)
+{
+    memcache_reply_line(call->reply, outcome_lines[outcome]);
 }
 
 void memcache_execute_storage(struct memcache_call *call)
 {
-    const struct memcache_request *request = call->request;
-    if (memcache_refuse_value(call, request->verb == MEMCACHE_SET)) {
-        return;
-    }
-    memcache_count(call, METRIC_MEMCACHE_CMD_SET);
-    if (LIKELY(request->verb == MEMCACHE_SET)) {
-        store(call);
-        return;
-    }
-    const struct item *old = memcache_find(call, 0);
-    if (request->verb == MEMCACHE_ADD) {
-        store_if(call, old == NULL);
-    } else if (request->verb == MEMCACHE_REPLACE) {
-        store_if(call, old != NULL);
-    } else if (memcache_check_type(call, old)) {
-        if (request->verb == MEMCACHE_CAS) {
-            compare_and_store(call, old);
-        } else {
-            join(call, old);
-        }
-    }
+    uint64_t cas;
+    memcache_reply_outcome(call, memcache_store(call, &cas));
 }

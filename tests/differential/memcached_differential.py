@@ -44,7 +44,6 @@ EXCEPTIONS = [
     ("incr and decr on a value of about 512 KiB", "where exactly it stops being a number"),
     ("a key that is too long in get and its family, behind other commands in one packet",
      "the reference drops the replies of those commands"),
-    ("0x80 as first byte", "the binary protocol is not spoken in this version: closed at once"),
     ("replies ahead of a value that does not arrive", "the reference holds them back until it does"),
     ("incr and decr on a value of white space alone",
      "the reference's strtoull reads on into what the memory held before"),
@@ -71,6 +70,10 @@ VALUE_LINE = re.compile(rb"^VALUE ([^ \r\n]+) (\d+) (\d+)(?: (\d+))?\r\n", re.M)
 
 
 class Server:
+    SYNC, SYNC_REPLY = SYNC, SYNC_REPLY
+    FLUSH = b"flush_all\r\n"
+    ANSWER_WAIT_S = ANSWER_WAIT_S
+
     def __init__(self, name, port):
         self.name, self.address = name, ("127.0.0.1", port)
         self.cas_order, self.last_cas = {}, b"1"
@@ -87,16 +90,16 @@ class Server:
     def send(self, request, cuts):
         """In pieces that end at `cuts`, from a thread: the server may want its replies read first."""
         pieces = [request[start:end] for start, end in zip([0, *cuts], [*cuts, len(request)])]
+        connection = self.connection  # whoever has its answer early opens the next one
         try:
             for piece in pieces:
-                self.connection.sendall(piece)
+                connection.sendall(piece)
         except OSError:
             pass  # it has closed; what it said before is still to be read
 
     def ask(self, request, cuts):
         """The reply up to that of SYNC, or up to the end of the connection."""
-        # One width for both servers: a value whose size is wrong may swallow the number.
-        request = request.replace(b"@CAS@", self.last_cas.zfill(20)) + SYNC
+        request = self.fill_in(request) + self.SYNC
         sender = None
         if len(request) < 30000 and not cuts:
             self.send(request, [])
@@ -105,10 +108,14 @@ class Server:
             sender.start()
         self.reply = self.normalise(self.receive(sender))
 
+    def fill_in(self, request):
+        # One width for both servers: a value whose size is wrong may swallow the number.
+        return request.replace(b"@CAS@", self.last_cas.zfill(20))
+
     def receive(self, sender):
         reply, ended = b"", False
-        self.connection.settimeout(ANSWER_WAIT_S)
-        while not SYNC_REPLY.search(reply[-128:]):
+        self.connection.settimeout(self.ANSWER_WAIT_S)
+        while not self.SYNC_REPLY.search(reply[-128:]):
             try:
                 part = self.connection.recv(1 << 20)
             except socket.timeout:
@@ -127,7 +134,7 @@ class Server:
             reply += part
         if sender is not None:
             sender.join()
-        return reply[: SYNC_REPLY.search(reply).start()] + (b"<ended>" if ended else b"")
+        return reply[: self.SYNC_REPLY.search(reply).start()] + (b"<ended>" if ended else b"")
 
     def cas(self, value):
         self.last_cas = value
@@ -362,7 +369,10 @@ class Generator:
 
 
 def cuts_of(step, chance, generator):
+    """Below 1 it is the chance of random cuts; from 1 on the offset of the only one."""
     size = sum(len(command) for command in step)
+    if chance >= 1:
+        return [chance] if chance < size else []
     if size < 2 or generator.random() >= chance:
         return []
     return sorted(generator.sample(range(1, size), min(size - 1, generator.randrange(1, 6))))
@@ -391,7 +401,7 @@ def run_case(pair, case, chance, seed):
     for server in pair:
         server.open()
     try:
-        for number, step in enumerate([[b"flush_all\r\n"]] + case):
+        for number, step in enumerate([[pair[0].FLUSH]] + case):
             if not ask_both(pair, step, cuts_of(step, chance, generator)):
                 return number
             if has_ended(pair):
@@ -438,9 +448,12 @@ def shorten(data):
 
 def report(pair, name, case, seed):
     print("difference: %s" % name)
+    first = [server.reply for server in pair]
     differed = run_case(pair, case, 0.3, seed)
     if differed is None:
         print("(not seen again)")
+        for server, reply in zip(pair, first):
+            print("  %-9s %s" % (server.name, shorten(reply[-200:])))
         return
     case = cut_down(pair, case, seed)
     differed = run_case(pair, case, 0, seed)
@@ -470,10 +483,10 @@ def cases_of(arguments):
         yield "fixed %d" % number, [[step], [ALL_KEYS]], 0
 
 
-def run(pair, arguments):
+def run(pair, arguments, cases):
     progress = servers.Progress(arguments.seed, arguments.count)
     done = differences = 0
-    for name, case, chance in cases_of(arguments):
+    for name, case, chance in cases:
         if run_case(pair, case, chance, name) is not None:
             differences += 1
             report(pair, name, case, name)
@@ -485,10 +498,10 @@ def run(pair, arguments):
     return 1 if differences else 0
 
 
-def main():
-    arguments = servers.parse_arguments(__doc__.splitlines()[0], "memcached")
+def main(title=__doc__.splitlines()[0], exceptions=EXCEPTIONS, kind=Server, cases=cases_of):
+    arguments = servers.parse_arguments(title, "memcached")
     if arguments.print_exceptions:
-        servers.print_exceptions(EXCEPTIONS)
+        servers.print_exceptions(exceptions)
         return 0
     servers.require("memcached")
     ports = [servers.free_port(), servers.free_port()]
@@ -498,7 +511,8 @@ def main():
     reference.wait_for_port(ports[0])
     subject.wait_for_port(ports[1])
     try:
-        result = run([Server("reference", ports[0]), Server("subject", ports[1])], arguments)
+        pair = [kind("reference", ports[0]), kind("subject", ports[1])]
+        result = run(pair, arguments, cases(arguments))
     except ConnectionRefusedError as error:
         print("error: seed %d: %s" % (arguments.seed, error))
         result = 2

@@ -288,6 +288,84 @@ static void test_command_line_bounds(void **state)
     assert_int_equal(load(CONFIG_WORDS_MAX + 2, many), -EINVAL);
 }
 
+static void test_options_of_memcached(void **state)
+{
+    (void)state;
+    assert_int_equal(
+        LOAD("-m", "64", "-p", "11311", "-U0", "-c", "500", "-t", "4", "-I", "2m", "-b", "9"), 0);
+    assert_int_equal(config->maxmemory, 64 << 20);
+    assert_int_equal(config->maxmemory_policy, MAXMEMORY_ALLKEYS_LRU);
+    assert_int_equal(config->memcache_port, 11311);
+    assert_int_equal(config->memcache_udp_port, 0);
+    assert_int_equal(config->maxclients, 500);
+    assert_int_equal(config->workers, 4);
+    assert_int_equal(config->memcache_item_size_max, 2 << 20);
+    assert_int_equal(config->tcp_backlog, 9);
+    assert_int_equal(LOAD("-I512K", "-m64", "-M"), 0);
+    assert_int_equal(config->memcache_item_size_max, 512 << 10);
+    assert_int_equal(config->maxmemory_policy, MAXMEMORY_NOEVICTION);
+    assert_int_equal(LOAD("-I", "2048"), 0);
+    assert_int_equal(config->memcache_item_size_max, 2048);
+    assert_int_equal(LOAD("-s", "/tmp/a b", "-a", "700", "--port", "0"), 0);
+    assert_string_equal(config->memcache_unixsocket, "/tmp/a b");
+    assert_int_equal(config->memcache_unixsocketperm, 0700);
+    assert_int_equal(config->memcache_port, 0);
+    assert_int_equal(LOAD("-l", "127.0.0.1,::1"), 0);
+    assert_int_equal(config->interface_count, 2);
+    assert_int_equal(LOAD("-v"), 0);
+    assert_int_equal(LOAD("-vv", "-L", "-P", "/tmp/p"), 0);
+    assert_string_equal(config->pidfile, "/tmp/p");
+}
+
+static void test_options_of_memcached_between_directives(void **state)
+{
+    (void)state;
+    write_file("a.conf", "memcache-port 7000\ntimeout 4\n", 29);
+    assert_int_equal(LOAD("a.conf", "-p", "7001", "--timeout", "5", "-m", "64", "--bind", "::1",
+                          "-127.0.0.2", "-c", "7"),
+                     0);
+    assert_int_equal(config->memcache_port, 7001);
+    assert_int_equal(config->timeout, 5);
+    assert_int_equal(config->interface_count, 2);
+    assert_int_equal(config->maxclients, 7);
+    /* The first word behind a directive is its value, whatever it looks like. */
+    assert_int_equal(LOAD("--requirepass", "-m"), 0);
+    assert_string_equal(config->requirepass, "-m");
+}
+
+static void expect_refusal(int result, const char *text)
+{
+    assert_int_equal(result, -EINVAL);
+    assert_string_equal(error.text, text);
+}
+
+static void test_options_of_memcached_refused(void **state)
+{
+    (void)state;
+    expect_refusal(LOAD("-d"), "command line: '-d' of memcached: this version stays in the "
+                               "foreground; run it under a supervisor");
+    expect_refusal(LOAD("-S"),
+                   "command line: '-S' of memcached: set --requirepass, and clients log "
+                   "in by SASL or by text");
+    expect_refusal(LOAD("-m"), "command line: '-m' needs a value: MB");
+    expect_refusal(LOAD("-Mx"), "command line: '-Mx': takes no value");
+    expect_refusal(LOAD("-vx"), "command line: '-vx': takes no value");
+    expect_refusal(LOAD("-f", "1.25"),
+                   "command line: '-f' of memcached: there is nothing of the kind here");
+    assert_int_equal(LOAD("-I", "12q"), -EINVAL);
+    assert_non_null(
+        strstr(error.text, "'memcache-item-size-max': argument must be a memory value"));
+    assert_int_equal(LOAD("-m", "64", "stray"), -EINVAL);
+    assert_non_null(strstr(error.text, "'stray' stands behind no directive"));
+    assert_int_equal(LOAD("-q"), -EINVAL);
+    static char value[2 * CONFIG_LINE_BYTES_MAX];
+    memset(value, 'x', sizeof(value) - 1);
+    assert_int_equal(LOAD("-s", value), -EINVAL);
+    assert_int_equal(LOAD("-s", "/tmp/x", "--unixsocket", "/tmp/x"), -EINVAL);
+    assert_string_equal(error.text,
+                        "configuration: 'unixsocket' and 'memcache-unixsocket' must differ");
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -304,6 +382,9 @@ int main(void)
         TEST(test_command_line_with_file),
         TEST(test_command_line_refused),
         TEST(test_command_line_bounds),
+        TEST(test_options_of_memcached),
+        TEST(test_options_of_memcached_between_directives),
+        TEST(test_options_of_memcached_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

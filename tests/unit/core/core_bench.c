@@ -229,7 +229,7 @@ int bench_connect_to(struct core_bench *b, enum bench_protocol protocol, uint32_
         }
         bench_close(b, client);
     }
-    CHECK(!"the kernel gives that worker no connection");
+    CHECK(false); /* the kernel gives that worker no connection */
     return -1;
 }
 
@@ -281,13 +281,11 @@ static void give_time(int client, int idle)
     }
 }
 
-static void expect_bytes(struct core_bench *b, int client, const char *wanted, size_t size)
+size_t bench_receive(struct core_bench *b, int client, void *bytes, size_t size)
 {
-    char *got = malloc(size + 1);
     size_t count = 0;
-    CHECK(got != NULL);
     for (int idle = 0; count < size && idle < IDLE_PASSES_MAX; idle++) {
-        ssize_t part = receive(client, got + count, size - count);
+        ssize_t part = receive(client, (char *)bytes + count, size - count);
         if (part == 0) {
             break;
         }
@@ -298,6 +296,14 @@ static void expect_bytes(struct core_bench *b, int client, const char *wanted, s
         bench_pass(b, 1);
         give_time(client, idle);
     }
+    return count;
+}
+
+static void expect_bytes(struct core_bench *b, int client, const char *wanted, size_t size)
+{
+    char *got = malloc(size + 1);
+    CHECK(got != NULL);
+    size_t count = bench_receive(b, client, got, size);
     if (count < size || memcmp(got, wanted, size) != 0) {
         size_t same = 0;
         while (same < count && got[same] == wanted[same]) {

@@ -62,6 +62,8 @@ void bench_advance(struct core_bench *b, uint64_t us);
 
 /* Passes until as many bytes have come as `text` has; they must be the same, and no more follow. */
 void bench_expect(struct core_bench *b, int client, const char *text);
+/* Passes until so many bytes have come, or no more come; returns how many have. */
+size_t bench_receive(struct core_bench *b, int client, void *bytes, size_t size);
 void bench_expect_filled(struct core_bench *b, int client, const char *head, char fill, size_t size,
                          const char *tail);
 void bench_expect_nothing(struct core_bench *b, int client);

@@ -793,9 +793,10 @@ static void strangers_are_kept_out(void **state)
     assert_true(core_is_protected_from(b->core, &there, CLIENT_RESP));
     set_password(b);
     assert_false(core_is_protected_from(b->core, &there, CLIENT_RESP));
-    /* A password that memcached's clients cannot give does not let them in. */
-    assert_true(core_is_protected_from(b->core, &there, CLIENT_MEMCACHE));
+    assert_false(core_is_protected_from(b->core, &there, CLIENT_MEMCACHE));
+    /* A password that nobody can give over UDP lets nobody in, from wherever. */
     assert_true(core_is_protected_from(b->core, &there, CLIENT_MEMCACHE_UDP));
+    assert_true(core_is_protected_from(b->core, &here, CLIENT_MEMCACHE_UDP));
     bench_destroy(b);
 }
 

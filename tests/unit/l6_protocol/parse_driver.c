@@ -72,6 +72,7 @@ struct subject {
     void *parser;
     const void *limits;
     struct buffer *text;
+    size_t trailer; /* bytes that follow a bulk and belong to its request */
     /* Calls the parser; prints a complete request. */
     struct outcome (*parse)(struct subject *subject, struct slice input);
     void (*supply)(struct subject *subject, struct slice bulk);
@@ -112,7 +113,8 @@ static void check_outcome(const struct session *session, const struct outcome *o
     if (o->verdict == PARSE_PARTIAL) {
         CHECK(o->consumed == 0 && o->error[0] == '\0');
         CHECK(o->wanted_bytes == 0 || o->wanted_bytes > size);
-        CHECK(o->bulk_bytes == 0 || o->bulk_offset + o->bulk_bytes + 2 == o->wanted_bytes);
+        CHECK(o->bulk_bytes == 0 ||
+              o->bulk_offset + o->bulk_bytes + session->subject->trailer == o->wanted_bytes);
         CHECK(o->bulk_offset <= size);
     } else {
         CHECK(o->consumed > 0 || o->verdict == PARSE_FATAL);
@@ -242,7 +244,7 @@ void resp_transcript(const struct feed *feed, const struct resp_limits *limits, 
 {
     struct resp_parser parser;
     resp_parser_init(&parser);
-    struct subject subject = {&parser, limits, text, parse_resp, supply_resp};
+    struct subject subject = {&parser, limits, text, 2, parse_resp, supply_resp};
     run_session(feed, &subject);
     resp_parser_deinit(&parser);
 }
@@ -251,14 +253,33 @@ void resp_transcript(const struct feed *feed, const struct resp_limits *limits, 
  */
 
 static const char *const verb_names[] = {
-    "get",  "gets",   "gat",  "gats", "set",   "add",       "replace", "append",    "prepend",
-    "cas",  "delete", "incr", "decr", "touch", "flush_all", "version", "verbosity", "stats",
-    "quit", "mg",     "ms",   "md",   "ma",    "mn",        "me",
+    "get",       "gets",  "gat",       "gats",      "set",       "add",     "replace",   "append",
+    "prepend",   "cas",   "delete",    "incr",      "decr",      "touch",   "flush_all", "version",
+    "verbosity", "stats", "quit",      "mg",        "ms",        "md",      "ma",        "mn",
+    "me",        "noop",  "sasl_list", "sasl_auth", "sasl_step", "refused", "login",
 };
 _Static_assert(sizeof(verb_names) / sizeof(verb_names[0]) == MEMCACHE_VERB_COUNT, "one per verb");
 
+static void print_binary(const struct memcache_binary *binary, struct buffer *text)
+{
+    buffer_print(text, "#%02x %08x ", binary->opcode, binary->opaque);
+    buffer_print(text, binary->quiet ? "quiet " : "");
+    buffer_print(text, binary->returns_key ? "key " : "");
+    buffer_print(text, binary->is_set ? "is-set " : "");
+    buffer_print(text, binary->closes ? "closes " : "");
+    if (binary->status != 0) {
+        buffer_print(text, "status %02x ", binary->status);
+    }
+    if (binary->creates) {
+        buffer_print(text, "from %llu ", (unsigned long long)binary->initial);
+    }
+}
+
 void memcache_print_request(const struct memcache_request *request, struct buffer *text)
 {
+    if (request->binary.present) {
+        print_binary(&request->binary, text);
+    }
     buffer_print(text, "%s", verb_names[request->verb]);
     buffer_print(text, request->no_reply ? " noreply" : "");
     buffer_print(text, request->value_too_large ? " too-large" : "");
@@ -303,7 +324,53 @@ void memcache_transcript(const struct feed *feed, const struct memcache_limits *
 {
     struct memcache_parser parser;
     memcache_parser_init(&parser);
-    struct subject subject = {&parser, limits, text, parse_memcache, supply_memcache};
+    struct subject subject = {&parser, limits, text, 2, parse_memcache, supply_memcache};
     run_session(feed, &subject);
     memcache_parser_deinit(&parser);
+}
+
+static struct outcome parse_binary(struct subject *subject, struct slice input)
+{
+    struct memcache_request request;
+    static struct memcache_parse_result result;
+    memset(&result, 0x55, sizeof(result));
+    memcache_binary_parse(subject->parser, subject->limits, input, &request, &result);
+    if (result.verdict == PARSE_COMPLETE) {
+        memcache_print_request(&request, subject->text);
+    }
+    return (struct outcome){result.verdict,     result.consumed,   result.wanted_bytes,
+                            result.bulk_offset, result.bulk_bytes, result.error};
+}
+
+static void supply_binary(struct subject *subject, struct slice bulk)
+{
+    memcache_binary_supply_value(subject->parser, bulk);
+}
+
+void memcache_binary_transcript(const struct feed *feed,
+                                const struct memcache_binary_limits *limits, struct buffer *text)
+{
+    struct memcache_binary_parser parser = {0};
+    struct subject subject = {&parser, limits, text, 0, parse_binary, supply_binary};
+    run_session(feed, &subject);
+}
+
+/* Until somebody has logged in. */
+static struct outcome parse_login(struct subject *subject, struct slice input)
+{
+    struct memcache_request request;
+    static struct memcache_parse_result result;
+    memset(&result, 0x55, sizeof(result));
+    memcache_login_parse(input, &request, &result);
+    if (result.verdict == PARSE_COMPLETE) {
+        memcache_print_request(&request, subject->text);
+    }
+    return (struct outcome){result.verdict,     result.consumed,   result.wanted_bytes,
+                            result.bulk_offset, result.bulk_bytes, result.error};
+}
+
+void memcache_login_transcript(const struct feed *feed, struct buffer *text)
+{
+    struct subject subject = {NULL, NULL, text, 2, parse_login, supply_memcache};
+    run_session(feed, &subject);
 }

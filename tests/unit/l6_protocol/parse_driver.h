@@ -4,7 +4,7 @@
 #ifndef NICACHED_TESTS_PARSE_DRIVER_H
 #define NICACHED_TESTS_PARSE_DRIVER_H
 
-#include "dataplane/l6_protocol/memcache_parse.h"
+#include "dataplane/l6_protocol/memcache_binary_parse.h"
 #include "dataplane/l6_protocol/resp_parse.h"
 
 /* Growing bytes. Zeroed is empty. */
@@ -34,11 +34,16 @@ void resp_transcript(const struct feed *feed, const struct resp_limits *limits,
                      struct buffer *text);
 void memcache_transcript(const struct feed *feed, const struct memcache_limits *limits,
                          struct buffer *text);
+void memcache_binary_transcript(const struct feed *feed,
+                                const struct memcache_binary_limits *limits, struct buffer *text);
+void memcache_login_transcript(const struct feed *feed, struct buffer *text);
 void memcache_print_request(const struct memcache_request *request, struct buffer *text);
 
 /* The same text from a plain reading of the whole stream: no cuts, no state, C strings. */
 void resp_reference(struct slice stream, const struct resp_limits *limits, struct buffer *text);
 void memcache_reference(struct slice stream, const struct memcache_limits *limits,
                         struct buffer *text);
+void memcache_binary_reference(struct slice stream, const struct memcache_binary_limits *limits,
+                               struct buffer *text);
 
 #endif
