@@ -240,7 +240,13 @@ static bool run_memcache(struct core *core, struct batch_entry *entry)
         .large_value = conversation != NULL ? last_blob(conversation) : NULL,
         .reply = &reply,
     };
-    return memcache_execute(&call);
+    bool done = memcache_execute(&call);
+    if (UNLIKELY(call.deferral.request != NULL)) {
+        core_defer(core, conversation, &call.deferral);
+    } else if (UNLIKELY(call.starts_dump)) {
+        core_begin_dump(core, conversation);
+    }
+    return done;
 }
 
 static void refuse_resp(struct core *core, struct conversation *conversation, const char *text)

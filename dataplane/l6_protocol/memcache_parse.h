@@ -42,6 +42,10 @@ enum memcache_verb {
     MEMCACHE_VERBOSITY,
     MEMCACHE_STATS,
     MEMCACHE_QUIT,
+    MEMCACHE_MEMLIMIT,
+    MEMCACHE_SHUTDOWN,
+    MEMCACHE_CRAWLER,
+    MEMCACHE_CONFIG,
     MEMCACHE_META_GET,
     MEMCACHE_META_SET,
     MEMCACHE_META_DELETE,
@@ -62,11 +66,12 @@ struct memcache_request {
     int64_t exptime;       /* storage, gat, touch, flush_all (delay): as the reference reads it, cut
                               to 32 bits; may be negative */
     uint64_t cas;          /* cas */
-    uint64_t delta;        /* incr, decr; the level of verbosity */
+    uint64_t delta;        /* incr, decr, ma; verbosity: the level; cache_memlimit: megabytes */
     uint32_t key_count;    /* get family: 1..n, gat 0..n; storage, delete, incr, decr, touch: 1 */
     struct slice *keys;    /* owned by the parser; valid until the next call */
     struct slice value;    /* storage: without its CRLF */
-    struct slice arguments; /* stats: the rest of the line; meta commands: their flags */
+    struct slice
+        arguments; /* stats, config and others: the rest of the line; meta commands: their flags */
     struct memcache_meta meta;
 };
 

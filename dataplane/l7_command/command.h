@@ -297,10 +297,16 @@ struct memcache_call {
     const struct key *keys; /* request->key_count hashed keys */
     struct blob *large_value;
     struct memcache_reply *reply;
+    /* What only a connection can do, and never a request with keys: */
+    struct deferral
+        deferral;     /* its request is not NULL: the reply comes later, by memcache_resume */
+    bool starts_dump; /* the reply is a line for every key */
 };
 /* False, and nothing replied: call->shared was right as far as the request tells, but the item it
  * found must be changed. The owner is to be asked. */
 bool memcache_execute(struct memcache_call *call);
+/* Writes the reply of a deferred call, and frees its request. */
+void memcache_resume(struct deferral *deferral, struct memcache_reply *reply);
 /* The request changes nothing, or only what the items it finds call for; its keys may be read one
  * by one. */
 bool memcache_only_reads(const struct memcache_request *request);

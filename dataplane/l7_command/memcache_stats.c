@@ -164,9 +164,9 @@ static void stats_settings(struct memcache_call *call, struct slice argument)
         {"evictions", evicts ? "on" : "off"},
         {"cas_enabled", "yes"},
         {"flush_enabled", "yes"},
-        {"dump_enabled", "no"},
+        {"dump_enabled", "yes"},
         {"watch_enabled", "no"},
-        {"shutdown_command", "no"},
+        {"shutdown_command", config->memcache_shutdown ? "yes" : "no"},
         {"detail_enabled", "no"},
         {"track_sizes", "no"},
         {"lru_crawler", "no"},
@@ -273,7 +273,7 @@ static const struct stats_row {
     {"conns", stats_conns}, {"detail", stats_detail}, {"cachedump", stats_cachedump},
 };
 
-static struct slice take_word(struct slice *text)
+struct slice memcache_take_word(struct slice *text)
 {
     while (text->size > 0 && text->data[0] == ' ') {
         *text = slice_from(*text, 1);
@@ -290,7 +290,7 @@ static struct slice take_word(struct slice *text)
 void memcache_execute_stats(struct memcache_call *call)
 {
     struct slice rest = call->request->arguments;
-    struct slice name = take_word(&rest), argument = take_word(&rest);
+    struct slice name = memcache_take_word(&rest), argument = memcache_take_word(&rest);
     for (size_t i = 0; i < sizeof(stats_rows) / sizeof(stats_rows[0]); i++) {
         if (argument_is(name, stats_rows[i].name)) {
             stats_rows[i].run(call, argument);
