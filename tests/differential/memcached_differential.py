@@ -5,7 +5,7 @@
     memcached_differential.py --server reference      (memcached against itself: tests the test)
 
 Random conversations from the seed, then a list of fixed requests, each on a connection of its own
-from an empty cache: commands in batches, now and then cut into several sends. Both servers get
+from an empty cache: commands in batches, now and then cut into several sends; the fixed ones whole and byte by byte. Both servers get
 the same bytes; only CAS values are each server's own: they are replaced by the order in which they
 appeared, and @CAS@ in a request is the last one that this server has shown. A server that has not
 answered yet, because a value is still missing, is told that no more will come.
@@ -64,6 +64,9 @@ REPLAYS_MAX = 200     # while a difference is cut down
 HISTORY_MAX = 8       # steps that are printed
 ANSWER_WAIT_S = 0.05  # without a complete answer for so long: the end of input is sent
 SILENCE_MAX_S = 30
+
+EVERY_BYTE = 2        # in place of the chance that a step is cut
+EVERY_BYTE_MAX = 500  # bytes of a request that is also sent byte by byte
 
 SYNC = b"version\r\n"
 SYNC_REPLY = re.compile(rb"VERSION [^\r\n]*\r\n$")
@@ -368,6 +371,8 @@ class Generator:
 
 def cuts_of(step, chance, generator):
     size = sum(len(command) for command in step)
+    if chance == EVERY_BYTE:
+        return list(range(1, size))
     if size < 2 or generator.random() >= chance:
         return []
     return sorted(generator.sample(range(1, size), min(size - 1, generator.randrange(1, 6))))
@@ -473,6 +478,8 @@ def cases_of(arguments):
         number += 1
     for number, step in enumerate(FIXED):
         yield "fixed %d" % number, [[step], [ALL_KEYS]], 0
+        if len(step) <= EVERY_BYTE_MAX:
+            yield "fixed %d, byte by byte" % number, [[step], [ALL_KEYS]], EVERY_BYTE
 
 
 def run(pair, arguments):
