@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "config/config_internal.h"
 #include "dataplane/base/check.h"
@@ -50,6 +51,7 @@ struct config *config_create_default(void)
     struct config_reason reason;
     CHECK(config_set_bind(config, 2, everywhere, &reason) == 0);
     config->bind_is_default = true;
+    config->cluster_version = (int64_t)time(NULL);
     return config;
 }
 
@@ -148,6 +150,14 @@ static int set_pairs(struct config *config, uint32_t argument_count, char *const
     return 0;
 }
 
+static void count_cluster_change(const struct config *before, struct config *after)
+{
+    int64_t now = (int64_t)time(NULL), next = before->cluster_version + 1;
+    if (strcmp(before->memcache_cluster_nodes, after->memcache_cluster_nodes) != 0) {
+        after->cluster_version = now > next ? now : next;
+    }
+}
+
 int config_set(struct config *config, uint32_t argument_count, char *const *arguments,
                struct config_error *error)
 {
@@ -166,6 +176,7 @@ int config_set(struct config *config, uint32_t argument_count, char *const *argu
     }
     result = set_pairs(next, argument_count, arguments, error);
     if (result == 0) {
+        count_cluster_change(config, next);
         struct config before = *config;
         *config = *next;
         *next = before;

@@ -18,7 +18,7 @@
 #define CONFIG_SECURITY_RULES_MAX 64
 #define CONFIG_WORKERS_MAX        128
 #define CONFIG_DATABASES_MAX      16   /* of this version */
-#define CONFIG_TEXT_BYTES_MAX     1024 /* of one value, with its terminator */
+#define CONFIG_TEXT_BYTES_MAX     4096 /* of one value, with its terminator */
 #define CONFIG_INCLUDE_DEPTH_MAX  8
 
 enum interface_driver {
@@ -106,7 +106,10 @@ struct config {
     struct security_rule security_rules[CONFIG_SECURITY_RULES_MAX];
     uint32_t security_rule_count;
     bool bind_is_default; /* the socket interfaces of `bind` give way to an `interface` line */
-    char file_path[512];  /* absolute path of the configuration file, or "" */
+    int64_t
+        cluster_version; /* of memcache-cluster-nodes: grows when they change, also over restarts:
+                            the time of the change, in Unix seconds, or the next number */
+    char file_path[512]; /* absolute path of the configuration file, or "" */
 };
 
 /* A refusal: one line that names file, line, directive and what is allowed. */

@@ -22,6 +22,7 @@
 #include "dataplane/base/check.h"
 #include "dataplane/base/log.h"
 #include "dataplane/base/number.h"
+#include "dataplane/base/prefix_list.h"
 
 /* ---- values and checks that rows name ----------------------------------------------------------
  */
@@ -103,6 +104,46 @@ static const char *check_identity(const char *value)
         }
     }
     return size == 0 || size > 63 ? "argument must have 1 to 63 characters" : NULL;
+}
+
+static const char *check_prefixes(const char *value)
+{
+    struct prefix_list list;
+    return prefix_list_parse(value, &list)
+               ? NULL
+               : "argument must be a list of up to 64 networks, as 10.0.0.0/8,fd00::/8";
+}
+
+/* "host|address|port": both names one printable word each; the address may be missing. */
+static bool is_cluster_node(const char *text, size_t size)
+{
+    const char *bar = memchr(text, '|', size);
+    const char *second = bar != NULL ? memchr(bar + 1, '|', size - (size_t)(bar + 1 - text)) : NULL;
+    uint64_t port;
+    if (second == NULL || bar == text) {
+        return false;
+    }
+    for (size_t i = 0; i < size; i++) {
+        if (text[i] <= ' ' || text[i] > '~') {
+            return false;
+        }
+    }
+    size_t port_size = size - (size_t)(second + 1 - text);
+    return number_parse_uint64(slice_of(second + 1, port_size), &port) && port > 0 &&
+           port <= UINT16_MAX;
+}
+
+static const char *check_cluster_nodes(const char *value)
+{
+    while (*value != '\0') {
+        size_t size = strcspn(value, ",");
+        if (!is_cluster_node(value, size) || (value[size] == ',' && value[size + 1] == '\0')) {
+            return "argument must be a list of nodes, as a.example|10.0.0.1|11211,"
+                   "b.example|10.0.0.2|11211";
+        }
+        value += size + (value[size] == ',');
+    }
+    return NULL;
 }
 
 /* "2-3,5": numbers and ascending ranges; each CPU once. Returns how many, or -1. */

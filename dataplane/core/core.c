@@ -178,6 +178,14 @@ static int listen_on_stack(struct core *core, struct config_error *error)
 
 /* ---- create, destroy ------------------------------------------------------------------------- */
 
+static int create_datagrams(struct core *core)
+{
+    if (core->config->memcache_udp_port != 0) {
+        core->datagram_parts = datagram_parts_create(core->metrics);
+    }
+    return core->config->memcache_udp_port != 0 && core->datagram_parts == NULL ? -ENOMEM : 0;
+}
+
 static int create_context(struct core *core)
 {
     const struct core_options *options = &core->options;
@@ -248,6 +256,9 @@ struct core *core_create(const struct core_options *options)
     if (code == 0) {
         code = create_context(core);
     }
+    if (code == 0) {
+        code = create_datagrams(core);
+    }
     if (code != 0) {
         fail(error, "command tables", code);
     } else if ((code = create_stack(core, error)) == 0 &&
@@ -286,6 +297,8 @@ void core_destroy(struct core *core)
         command_context_destroy(core->context);
     }
     memcache_parser_deinit(&core->datagram_parser);
+    datagram_guard_deinit(&core->datagram_guard);
+    datagram_parts_destroy(core->datagram_parts);
     core_free_conversations(core);
     core_destroy_errands(core);
     core_peers_destroy(core);

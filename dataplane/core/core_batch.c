@@ -235,7 +235,13 @@ static bool run_memcache(struct core *core, struct batch_entry *entry)
         .large_value = conversation != NULL ? conversation_last_blob(conversation) : NULL,
         .reply = &reply,
     };
-    return memcache_execute(&call) != COMMAND_TORN;
+    enum command_verdict verdict = memcache_execute(&call);
+    if (UNLIKELY(call.deferral.request != NULL)) {
+        core_defer(core, conversation, &call.deferral);
+    } else if (UNLIKELY(call.starts_dump)) {
+        core_begin_dump(core, conversation);
+    }
+    return verdict != COMMAND_TORN;
 }
 
 static void refuse_resp(struct core *core, struct conversation *conversation, const char *text)

@@ -1,12 +1,12 @@
-/* memcached over UDP: a request in one datagram, its reply in one or more.
+/* memcached over UDP: a request in one datagram or several, its reply likewise.
  *
  * Path: datagrams come from a port's UDP or from a kernel socket; their requests go into the batch
  * with everybody else's; when the last request of a datagram has run, the reply leaves, cut into
  * datagrams with the frame header's sequence numbers.
  *
- * A datagram that is no complete request, or says it is one of several, is counted and dropped:
- * there is no connection to complain on. So is one from another host in protected mode: answering
- * would lend us to whoever forges addresses.
+ * What is no complete request is counted and dropped: there is no connection to complain on. So is
+ * what comes from another host in protected mode, or too often, and a reply that would be larger
+ * than its request (datagram_guard.h): answering would lend us to whoever forges addresses.
  */
 #include "dataplane/core/core_internal.h"
 
@@ -16,9 +16,9 @@
 
 #define DATAGRAM_PAYLOAD_BYTES 1400U /* of one reply datagram, frame header included */
 
-static void drop_datagram(struct core *core)
+static void drop(struct core *core, enum metric reason)
 {
-    metric_add(core->metrics, METRIC_MEMCACHE_DATAGRAMS_DROPPED, 1);
+    metric_add(core->metrics, reason, 1);
 }
 
 static void send_part(struct core *core, struct core_datagram *datagram, uint16_t sequence,
@@ -51,10 +51,16 @@ void core_send_datagram_reply(struct core *core, struct core_datagram *datagram)
     size_t bytes = core->datagram_reply.size;
     size_t part = part_bytes_max(datagram);
     size_t count = (bytes + part - 1) / part;
-    metric_add(core->metrics, METRIC_SESSION_OUTPUT_BYTES, bytes);
-    if (count > UINT16_MAX) {
-        drop_datagram(core);
+    size_t sent_bytes = bytes + count * MEMCACHE_FRAME_BYTES;
+    if (!datagram->trusted &&
+        (sent_bytes > datagram->request_bytes || count > datagram->frame.datagram_count)) {
+        drop(core, METRIC_MEMCACHE_UDP_DROP_AMPLIFY);
         count = 0;
+    } else if (count > UINT16_MAX) {
+        drop(core, METRIC_MEMCACHE_DATAGRAMS_DROPPED);
+        count = 0;
+    } else {
+        metric_add(core->metrics, METRIC_SESSION_OUTPUT_BYTES, bytes);
     }
     for (size_t i = 0; i < count; i++) {
         size_t offset = i * part;
@@ -64,20 +70,56 @@ void core_send_datagram_reply(struct core *core, struct core_datagram *datagram)
     byte_queue_clear(&core->datagram_reply, &core->bytes);
 }
 
-/* The first request of the datagram; false when there is none that is complete. */
-static bool parse_datagram(struct core *core, struct core_datagram *datagram,
-                           struct memcache_request *request, struct memcache_parse_result *result)
+/* The request that the datagram holds, or completes; false: none, and that is counted. */
+static bool take_request(struct core *core, struct core_datagram *datagram, struct slice *text)
 {
     if (!memcache_frame_parse(datagram->payload, &datagram->frame) ||
-        datagram->frame.datagram_count != 1) {
+        datagram->frame.datagram_count == 0) {
+        drop(core, METRIC_MEMCACHE_DATAGRAMS_DROPPED);
         return false;
     }
+    *text = slice_from(datagram->payload, MEMCACHE_FRAME_BYTES);
+    datagram->request_bytes = datagram->payload.size;
+    return LIKELY(datagram->frame.datagram_count == 1) ||
+           datagram_parts_add(core->datagram_parts, &datagram->source, &datagram->frame, *text,
+                              &core->now, text, &datagram->request_bytes);
+}
+
+/* The first request of the text; false when there is none that is complete. */
+static bool parse_text(struct core *core, struct slice text, struct memcache_request *request,
+                       struct memcache_parse_result *result)
+{
     struct memcache_limits limits = {.item_bytes_max =
                                          (uint64_t)core->config->memcache_item_size_max};
     memcache_parser_deinit(&core->datagram_parser); /* zeroed is initialised */
-    memcache_parse(&core->datagram_parser, &limits,
-                   slice_from(datagram->payload, MEMCACHE_FRAME_BYTES), request, result);
+    memcache_parse(&core->datagram_parser, &limits, text, request, result);
     return result->verdict != PARSE_PARTIAL && result->verdict != PARSE_NOTHING;
+}
+
+/* Whether its sender is answered at all, and how much. */
+static bool admit(struct core *core, struct core_datagram *datagram)
+{
+    const struct address *source = &datagram->source.address;
+    if (core_is_protected_from(core, &datagram->source, CLIENT_MEMCACHE_UDP)) {
+        drop(core, METRIC_MEMCACHE_UDP_DROP_PROTECTED);
+        return false;
+    }
+    datagram->trusted = datagram_guard_trusts(&core->datagram_guard, source);
+    uint64_t rate = (uint64_t)core->config->memcache_udp_rate;
+    if (!datagram->trusted &&
+        !datagram_guard_take(&core->datagram_guard, source, rate, &core->now)) {
+        drop(core, METRIC_MEMCACHE_UDP_DROP_RATE);
+        return false;
+    }
+    return true;
+}
+
+/* Whether the entry points at what the next datagram would overwrite. */
+static bool must_run_now(const struct core *core, const struct core_datagram *datagram,
+                         const struct memcache_request *request)
+{
+    return datagram->frame.datagram_count > 1 ||
+           memcache_uses_parser(&core->datagram_parser, request);
 }
 
 static void take_datagram(struct core *core, struct core_datagram *datagram)
@@ -85,14 +127,17 @@ static void take_datagram(struct core *core, struct core_datagram *datagram)
     metric_add(core->metrics, METRIC_SESSION_INPUT_BYTES, datagram->payload.size);
     struct memcache_request request;
     struct memcache_parse_result result;
-    if (core_is_protected_from(core, &datagram->source, CLIENT_MEMCACHE_UDP) ||
-        !parse_datagram(core, datagram, &request, &result)) {
-        drop_datagram(core);
+    struct slice text;
+    if (!admit(core, datagram) || !take_request(core, datagram, &text)) {
+        return;
+    }
+    if (!parse_text(core, text, &request, &result)) {
+        drop(core, METRIC_MEMCACHE_DATAGRAMS_DROPPED);
         return;
     }
     uint32_t keys = result.verdict == PARSE_COMPLETE ? request.key_count : 0;
     if (keys > CORE_BATCH_KEYS) {
-        drop_datagram(core);
+        drop(core, METRIC_MEMCACHE_DATAGRAMS_DROPPED);
         return;
     }
     if (!core_batch_has_room(core, keys, keys)) {
@@ -105,7 +150,7 @@ static void take_datagram(struct core *core, struct core_datagram *datagram)
         entry->memcache.request.keys = core_batch_slices(core, request.keys, keys);
         entry->memcache.keys = &core->batch.keys[core->batch.key_count];
         core->batch.key_count += keys;
-        if (memcache_uses_parser(&core->datagram_parser, &request)) {
+        if (UNLIKELY(must_run_now(core, datagram, &request))) {
             core_run_batch(core);
         }
     } else {
@@ -121,6 +166,7 @@ void core_take_udp(struct core *core, struct udp_datagram *datagrams, uint32_t c
 {
     if (count > 0) {
         core_enter_stage(core, STAGE_SESSIONS);
+        datagram_guard_set(&core->datagram_guard, core->config->memcache_udp_allow);
     }
     for (uint32_t i = 0; i < count; i++) {
         core->core_datagrams[i] = (struct core_datagram){.packet = &datagrams[i],
@@ -139,6 +185,9 @@ void core_take_socket_datagrams(struct core *core, struct socket_datagram *datag
                                 uint32_t count)
 {
     CHECK(count <= CORE_DATAGRAMS_MAX);
+    if (count > 0) {
+        datagram_guard_set(&core->datagram_guard, core->config->memcache_udp_allow);
+    }
     for (uint32_t i = 0; i < count; i++) {
         core->core_datagrams[i] = (struct core_datagram){.from_socket = &datagrams[i],
                                                          .payload = datagrams[i].payload,

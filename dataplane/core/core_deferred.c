@@ -1,9 +1,9 @@
 /* Deferred commands: the connection waits, the worker does not.
  *
- * DEBUG SLEEP waits for a time; CONFIG SET, CONFIG REWRITE and SHUTDOWN wait for the control
- * thread. While it waits the session is blocked: requests behind it stay in the session's buffer
- * and the peer's window closes. A client that goes away meanwhile is simply not found any more when
- * its answer comes: client ids are never used twice.
+ * DEBUG SLEEP waits for a time, a dump for its next slice; CONFIG SET, CONFIG REWRITE and SHUTDOWN
+ * wait for the control thread. While it waits the session is blocked: requests behind it stay in
+ * the session's buffer and the peer's window closes. A client that goes away meanwhile is simply
+ * not found any more when its answer comes: client ids are never used twice.
  */
 #include "dataplane/core/core_internal.h"
 
@@ -14,6 +14,12 @@
 static void compose_reply(struct core *core, struct conversation *conversation)
 {
     struct stream *stream = conversation->session.stream;
+    if (conversation->client.kind == CLIENT_MEMCACHE) {
+        struct memcache_reply text = {.out = &stream->out, .pool = &core->bytes};
+        memcache_resume(&conversation->deferral, &text);
+        stream_mark_dirty(stream);
+        return;
+    }
     struct reply reply = {
         .out = &stream->out, .pool = &core->bytes, .protocol = conversation->client.protocol};
     command_resume(core->context, &conversation->client, &conversation->deferral, &reply);
@@ -96,7 +102,11 @@ static void resume(struct core *core, struct conversation *conversation)
         conversation->deferral.request = NULL;
         return;
     }
-    if (conversation->session.blocked == SESSION_AWAITS_REPLY) {
+    if (conversation->dump.is_active) {
+        if (core_continue_dump(core, conversation)) {
+            return;
+        }
+    } else if (conversation->session.blocked == SESSION_AWAITS_REPLY) {
         size_t before = conversation->session.stream->out.size;
         compose_reply(core, conversation);
         core_count_output(core, conversation, before);

@@ -3,12 +3,15 @@
  *   core_loop.c           the pass, in the order of the packet's way; sleeping
  *   core_conversation.c   stream events -> sessions -> parsers -> requests in the batch
  *   core_datagram.c       memcached over UDP: datagrams -> requests in the batch -> datagrams
+ *   datagram_guard.c      who is answered over UDP, how often, how much
+ *   datagram_parts.c      requests of several datagrams
  *   core_route.c          what a request needs of which shards
  *   core_errand.c         requests that need other workers' shards: there and back, leases
  *   core_batch.c          look up, prefetch, run: the requests of many connections together
  *   core_memory.c         requests that wait for memory which is about to be freed
  *   core_stages.c         cycles per stage of the pass, for INFO stages
  *   core_peers.c          messages between workers: sending, waking, what waits for room
+ *   core_dump.c           all keys, a slice in each pass
  *   core_deferred.c       replies that come later: DEBUG SLEEP, CONFIG SET, SHUTDOWN
  */
 #ifndef NICACHED_CORE_CORE_INTERNAL_H
@@ -16,6 +19,8 @@
 
 #include "dataplane/core/core.h"
 #include "dataplane/core/core_stages.h"
+#include "dataplane/core/datagram_guard.h"
+#include "dataplane/core/datagram_parts.h"
 #include "dataplane/l4_transport/tcp.h"
 #include "dataplane/l4_transport/udp.h"
 #include "dataplane/l5_session/session.h"
@@ -97,6 +102,12 @@ struct conversation {
     bool rewind;          /* a request was parsed and then not run: session.executed says where it
                              begins; from there all is parsed again when the session goes on */
 
+    struct dump {
+        bool is_active;
+        uint32_t shard;
+        uint64_t cursor;
+    } dump; /* of all keys: core_dump.c */
+
     /* While session.blocked == SESSION_AWAITS_REPLY. */
     struct deferral deferral;
     struct conversation *deferred_next;
@@ -114,6 +125,8 @@ struct core_datagram {
     struct slice payload;
     struct endpoint source, local;
     struct memcache_frame frame;
+    size_t request_bytes; /* of all its datagrams, frame headers included */
+    bool trusted;         /* the reply may be larger than that */
 };
 
 /* Which way a request goes: core_route.c. */
@@ -204,6 +217,8 @@ struct core {
     struct client datagram_client; /* who speaks in datagrams: nobody in particular */
     struct memcache_parser datagram_parser;
     struct byte_queue datagram_reply;
+    struct datagram_guard datagram_guard;
+    struct datagram_parts *datagram_parts; /* NULL: memcached's UDP port is not served */
 
     struct stream_event events[CORE_EVENTS_MAX];
     struct rte_mbuf *frames[CORE_RX_BURST];
@@ -358,6 +373,11 @@ void core_adopt_connection(struct core *core, int fd, uint32_t listener);
 void core_share_time(struct core *core);
 bool core_peers_may_sleep(struct core *core);
 void core_peers_awake(struct core *core);
+
+/* core_dump.c */
+void core_begin_dump(struct core *core, struct conversation *conversation);
+/* The next lines; false: that was the end. */
+bool core_continue_dump(struct core *core, struct conversation *conversation);
 
 /* core_deferred.c */
 void core_wake_control(const struct core *core);

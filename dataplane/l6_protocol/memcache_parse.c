@@ -404,6 +404,16 @@ static const char *parse_verbosity(struct command_line *line)
     return NULL;
 }
 
+static const char *parse_memlimit(struct command_line *line)
+{
+    uint32_t megabytes;
+    if (!memcache_read_uint32(line->words.word[1], &megabytes)) {
+        return "ERROR";
+    }
+    line->request->delta = megabytes;
+    return NULL;
+}
+
 static const char *parse_nothing(struct command_line *line)
 {
     struct slice rest = line->rest;
@@ -568,6 +578,10 @@ static const struct verb_row verb_rows[] = {
     ROW("verbosity", 2, 3, true, VERBOSITY, parse_verbosity),
     ROW("stats", 0, 0, false, STATS, parse_nothing),
     ROW("quit", 0, 0, false, QUIT, parse_nothing),
+    ROW("cache_memlimit", 2, 3, true, MEMLIMIT, parse_memlimit),
+    ROW("shutdown", 0, 0, false, SHUTDOWN, parse_nothing),
+    ROW("lru_crawler", 0, 0, false, CRAWLER, parse_nothing),
+    ROW("config", 0, 0, false, CONFIG, parse_nothing),
     ROW("mn", 0, 0, false, META_NOOP, parse_nothing),
     ROW("me", 0, 0, false, META_DEBUG, parse_meta_debug),
 };
@@ -588,11 +602,8 @@ static const struct refusal {
     const char *name;
     const char *error;
 } refusals[] = {
-    {"shutdown", "ERROR: shutdown not enabled"},
     {"watch", "CLIENT_ERROR watch commands not allowed"},
-    {"lru_crawler", "CLIENT_ERROR lru crawler disabled"},
     {"slabs", "CLIENT_ERROR slab reassignment disabled"},
-    {"cache_memlimit", "MEMLIMIT_ADJUST_FAILED out of bounds or unable to adjust"},
 };
 
 /* A web browser that was tricked into talking to us: the last word of its request line. The

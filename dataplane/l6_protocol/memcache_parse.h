@@ -44,6 +44,10 @@ enum memcache_verb {
     MEMCACHE_VERBOSITY,
     MEMCACHE_STATS,
     MEMCACHE_QUIT,
+    MEMCACHE_MEMLIMIT,
+    MEMCACHE_SHUTDOWN,
+    MEMCACHE_CRAWLER,
+    MEMCACHE_CONFIG,
     MEMCACHE_META_GET,
     MEMCACHE_META_SET,
     MEMCACHE_META_DELETE,
@@ -71,13 +75,14 @@ struct memcache_request {
     uint32_t client_flags; /* storage */
     int64_t exptime;       /* storage, gat, touch, flush_all (delay): as the reference reads it, cut
                               to 32 bits; may be negative */
-    uint64_t cas;   /* cas; and, 0 for none, the requests of the binary protocol that name one */
-    uint64_t delta; /* incr, decr; the level of verbosity */
-    uint32_t key_count;     /* get family: 1..n, gat 0..n; storage, delete, incr, decr, touch: 1 */
-    struct slice *keys;     /* owned by the parser; valid until the next call */
-    struct slice value;     /* storage: without its CRLF; login, SASL: what proves who it is */
-    struct slice arguments; /* stats: the rest of the line; meta commands: their flags; SASL: the
-                               mechanism */
+    uint64_t cas;        /* cas; and, 0 for none, the requests of the binary protocol that name one */
+    uint64_t delta;      /* incr, decr, ma; verbosity: the level; cache_memlimit: megabytes */
+    uint32_t key_count;  /* get family: 1..n, gat 0..n; storage, delete, incr, decr, touch: 1 */
+    struct slice *keys;  /* owned by the parser; valid until the next call */
+    struct slice value;  /* storage: without its CRLF; login, SASL: what proves who it is */
+    /* stats, config and others: the rest of the line; meta commands: their flags; SASL: the
+     * mechanism */
+    struct slice arguments;
     struct memcache_meta meta;
     struct memcache_binary binary;
 };

@@ -311,12 +311,18 @@ struct memcache_call {
     const struct key *keys; /* request->key_count hashed keys */
     struct blob *large_value;
     struct memcache_reply *reply;
+    /* What only a connection can do, and never a request with keys: */
+    struct deferral
+        deferral;     /* its request is not NULL: the reply comes later, by memcache_resume */
+    bool starts_dump; /* the reply is a line for every key */
 };
 /* COMMAND_DONE; or COMMAND_TORN, and nothing replied: call->shared was right as far as the request
  * tells, but the item it found must be changed, or is the owner's to read. The owner is to be
  * asked.
  */
 enum command_verdict memcache_execute(struct memcache_call *call);
+/* Writes the reply of a deferred call, and frees its request. */
+void memcache_resume(struct deferral *deferral, struct memcache_reply *reply);
 /* Whether the old value stays, and the request's comes behind it (appends) or in front of it. */
 bool memcache_joins(const struct memcache_request *request, bool *appends);
 /* As value_bytes of a command's row; of storage verbs. */

@@ -280,6 +280,10 @@ enum command_verdict memcache_execute_binary(struct memcache_call *call)
     case MEMCACHE_GATS:
     case MEMCACHE_VERBOSITY:
     case MEMCACHE_LOGIN:
+    case MEMCACHE_MEMLIMIT:
+    case MEMCACHE_SHUTDOWN:
+    case MEMCACHE_CRAWLER:
+    case MEMCACHE_CONFIG:
     case MEMCACHE_META_GET:
     case MEMCACHE_META_SET:
     case MEMCACHE_META_DELETE:

@@ -4,6 +4,7 @@
  *                    ---> memcache_storage.c     set add replace append prepend cas
  *                    ---> memcache_arithmetic.c  incr decr
  *                    ---> memcache_stats.c       stats
+ *                    ---> memcache_control.c     cache_memlimit shutdown lru_crawler config
  *                    ---> memcache_meta.c        mg ms md ma me (and its neighbours)
  *                    ---> memcache_login.c       the set that logs in
  *                    ---> memcache_binary.c      all requests of the binary protocol
@@ -136,6 +137,10 @@ static const char *const verb_names[MEMCACHE_VERB_COUNT] = {
     [MEMCACHE_VERBOSITY] = "verbosity",
     [MEMCACHE_STATS] = "stats",
     [MEMCACHE_QUIT] = "quit",
+    [MEMCACHE_MEMLIMIT] = "cache_memlimit",
+    [MEMCACHE_SHUTDOWN] = "shutdown",
+    [MEMCACHE_CRAWLER] = "lru_crawler",
+    [MEMCACHE_CONFIG] = "config",
     [MEMCACHE_META_GET] = "mg",
     [MEMCACHE_META_SET] = "ms",
     [MEMCACHE_META_DELETE] = "md",
@@ -189,6 +194,10 @@ static void execute_text(struct memcache_call *call)
     case MEMCACHE_VERBOSITY: memcache_reply_line(call->reply, "OK"); break;
     case MEMCACHE_STATS: memcache_execute_stats(call); break;
     case MEMCACHE_QUIT: call->client->close_after_reply = true; break;
+    case MEMCACHE_MEMLIMIT: memcache_execute_memlimit(call); break;
+    case MEMCACHE_SHUTDOWN: memcache_execute_shutdown(call); break;
+    case MEMCACHE_CRAWLER: memcache_execute_crawler(call); break;
+    case MEMCACHE_CONFIG: memcache_execute_config(call); break;
     case MEMCACHE_META_SET: memcache_execute_meta_set(call); break;
     case MEMCACHE_META_DELETE: memcache_execute_meta_delete(call); break;
     case MEMCACHE_META_ARITHMETIC: memcache_execute_meta_arithmetic(call); break;

@@ -64,6 +64,9 @@ static bool get_key(struct memcache_call *call, uint32_t index, bool shows_cas, 
 {
     const struct item *item = memcache_find(call, index);
     if (item == NULL) {
+        if (!touches && memcache_get_cluster(call, index)) {
+            return true;
+        }
         memcache_count(call, METRIC_KEYSPACE_MISSES);
         memcache_count(call, touches ? METRIC_MEMCACHE_TOUCH_MISSES : METRIC_MEMCACHE_GET_MISSES);
         return true;

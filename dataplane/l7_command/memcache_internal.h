@@ -105,6 +105,16 @@ struct item *memcache_draft_counter(struct memcache_call *call, const struct ite
                                     struct item_draft_options options);
 void memcache_count_arithmetic(struct memcache_call *call, bool decrements, bool hit);
 
+/* The next word of the rest of a line; *text is what follows it. */
+struct slice memcache_take_word(struct slice *text);
+
+/* The key of auto discovery in place of a miss. */
+bool memcache_get_cluster(struct memcache_call *call, uint32_t index);
+
+void memcache_execute_memlimit(struct memcache_call *call);
+void memcache_execute_shutdown(struct memcache_call *call);
+void memcache_execute_crawler(struct memcache_call *call);
+void memcache_execute_config(struct memcache_call *call);
 void memcache_execute_get(struct memcache_call *call);
 void memcache_execute_storage(struct memcache_call *call);
 void memcache_execute_arithmetic(struct memcache_call *call);

@@ -93,7 +93,7 @@ void memcache_execute_meta_debug(struct memcache_call *call)
                    "exp=%" PRId64 " la=%" PRIu64 " cas=%" PRIu64 " fetch=%s cls=1 size=%" PRIu64,
                    seconds == UINT64_MAX ? -1 : (int64_t)seconds, meta_idle_seconds(call, item),
                    item_cas(item), item_is_fetched(item) ? "yes" : "no",
-                   shard_item_bytes(memcache_shard(call, 0), item));
+                   item_bytes_with_blob(item));
     memcache_meta_begin(&line, "ME");
     memcache_meta_add_word(&line, call->keys[0].bytes, base64);
     memcache_meta_add_word(&line, slice_of_string(text), false);

@@ -1,8 +1,8 @@
 /* stats and its subcommands, under memcached's names where a figure means the same here.
  *
- * Left out is what has no meaning: slab classes, LRU segments, the crawler, external storage.
- * Monitoring tools read what is there; "stats items" and "stats slabs" are complete but for their
- * classes, of which there are none. Refusals use words of the reference's own.
+ * Left out is what has no meaning: chunks and pages of slabs, LRU segments, the crawler, external
+ * storage. Monitoring tools read what is there; "stats items" and "stats slabs" show one class.
+ * Refusals use words of the reference's own.
  */
 #include <stdio.h>
 
@@ -167,9 +167,9 @@ static void stats_settings(struct memcache_call *call, struct slice argument)
         {"evictions", evicts ? "on" : "off"},
         {"cas_enabled", "yes"},
         {"flush_enabled", "yes"},
-        {"dump_enabled", "no"},
+        {"dump_enabled", "yes"},
         {"watch_enabled", "no"},
-        {"shutdown_command", "no"},
+        {"shutdown_command", config->memcache_shutdown ? "yes" : "no"},
         {"detail_enabled", "no"},
         {"track_sizes", "no"},
         {"lru_crawler", "no"},
@@ -190,21 +190,69 @@ static void stats_settings(struct memcache_call *call, struct slice argument)
     memcache_reply_end(call->reply);
 }
 
+/* There is one class for tools that look for classes: 1, that of all items. */
+struct class_figures {
+    uint64_t items, item_bytes;
+};
+
+static struct class_figures read_class(const struct memcache_call *call)
+{
+    struct class_figures figures = {0};
+    for (uint32_t i = 0; i < call->context->worker_count; i++) {
+        struct shard_memory memory;
+        const struct shard *shard = context_shard(call->context, i);
+        shard_read_memory(shard, &memory);
+        figures.item_bytes += memory.item_bytes;
+        figures.items += shard_key_count(shard, MEMCACHE_DATABASE);
+    }
+    return figures;
+}
+
+static void stat_counter_rows(struct memcache_call *call, const struct counter_row *rows,
+                              size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        stat_number(call, rows[i].name, statistics_metric(call->context, rows[i].metric));
+    }
+}
+
+/* As the reference: nothing while nothing is stored. */
 static void stats_items(struct memcache_call *call, struct slice argument)
 {
+    static const struct counter_row rows[] = {
+        {"items:1:evicted", METRIC_STORE_EVICTED_KEYS},
+        {"items:1:outofmemory", METRIC_STORE_OUT_OF_MEMORY},
+        {"items:1:reclaimed", METRIC_STORE_EXPIRED_KEYS},
+    };
+    struct class_figures figures = read_class(call);
+    if (figures.items > 0) {
+        stat_number(call, "items:1:number", figures.items);
+        stat_number(call, "items:1:mem_requested", figures.item_bytes);
+        stat_counter_rows(call, rows, sizeof(rows) / sizeof(rows[0]));
+    }
     memcache_reply_end(call->reply);
 }
 
 static void stats_slabs(struct memcache_call *call, struct slice argument)
 {
-    uint64_t item_bytes = 0;
-    for (uint32_t i = 0; i < call->context->worker_count; i++) {
-        struct shard_memory memory;
-        shard_read_memory(context_shard(call->context, i), &memory);
-        item_bytes += memory.item_bytes;
+    static const struct counter_row rows[] = {
+        {"1:get_hits", METRIC_MEMCACHE_GET_HITS},
+        {"1:cmd_set", METRIC_MEMCACHE_CMD_SET},
+        {"1:delete_hits", METRIC_MEMCACHE_DELETE_HITS},
+        {"1:incr_hits", METRIC_MEMCACHE_INCR_HITS},
+        {"1:decr_hits", METRIC_MEMCACHE_DECR_HITS},
+        {"1:cas_hits", METRIC_MEMCACHE_CAS_HITS},
+        {"1:cas_badval", METRIC_MEMCACHE_CAS_BADVAL},
+        {"1:touch_hits", METRIC_MEMCACHE_TOUCH_HITS},
+    };
+    struct class_figures figures = read_class(call);
+    if (figures.items > 0) {
+        stat_number(call, "1:used_chunks", figures.items);
+        stat_number(call, "1:mem_requested", figures.item_bytes);
+        stat_counter_rows(call, rows, sizeof(rows) / sizeof(rows[0]));
     }
-    stat_number(call, "active_slabs", 0);
-    stat_number(call, "total_malloced", item_bytes);
+    stat_number(call, "active_slabs", figures.items > 0);
+    stat_number(call, "total_malloced", figures.item_bytes);
     memcache_reply_end(call->reply);
 }
 
@@ -276,7 +324,7 @@ static const struct stats_row {
     {"conns", stats_conns}, {"detail", stats_detail}, {"cachedump", stats_cachedump},
 };
 
-static struct slice take_word(struct slice *text)
+struct slice memcache_take_word(struct slice *text)
 {
     while (text->size > 0 && text->data[0] == ' ') {
         *text = slice_from(*text, 1);
@@ -293,7 +341,7 @@ static struct slice take_word(struct slice *text)
 void memcache_execute_stats(struct memcache_call *call)
 {
     struct slice rest = call->request->arguments;
-    struct slice name = take_word(&rest), argument = take_word(&rest);
+    struct slice name = memcache_take_word(&rest), argument = memcache_take_word(&rest);
     for (size_t i = 0; i < sizeof(stats_rows) / sizeof(stats_rows[0]); i++) {
         if (argument_is(name, stats_rows[i].name)) {
             stats_rows[i].run(call, argument);

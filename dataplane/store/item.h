@@ -300,6 +300,11 @@ static inline size_t item_bytes(const struct item *item) /* what it needs, witho
            item_inline_bytes(item);
 }
 
+static inline uint64_t item_bytes_with_blob(const struct item *item)
+{
+    return item_bytes(item) + (item_blob(item) != NULL ? item_stored_bytes(item) : 0U);
+}
+
 /* One more / one less holder; any thread. */
 void blob_acquire(struct blob *blob);
 void blob_release(struct blob *blob);

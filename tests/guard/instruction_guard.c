@@ -533,6 +533,8 @@ static void create_server(struct guard *guard, bool pair)
     guard->server.config->port = REDIS_PORT;
     guard->server.config->memcache_port = MEMCACHE_PORT;
     guard->server.config->memcache_udp_port = MEMCACHE_PORT;
+    free(guard->server.config->memcache_udp_allow); /* a get's reply is larger than its request */
+    guard->server.config->memcache_udp_allow = strdup("198.18.0.0/15");
     struct core_link link = simulated_server_link(SERVER_NUMBER, guard);
     link.receive = guard_receive;
     link.transmit = guard_transmit;

@@ -53,7 +53,7 @@ FORMS = {
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("driver", ["socket", "memif"])
 def test_against_nicached(fleet, driver, form):
-    appliance = fleet.start(driver, "--memcache-udp-port 11211")
+    appliance = fleet.start(driver, "--memcache-udp-port 11211", "--memcache-udp-allow 198.18.0.0/15")
     words = [*VERIFIED, *FORMS[form], "-h", appliance.address]
     if driver == "memif":
         words += ["--hugepages", "no", "--interface",
@@ -120,7 +120,7 @@ def test_presets(fleet, preset, tmp_path):
 
 def test_frame_load_against_nicached(fleet):
     """The suite's generator of composed frames: what it counts as hits, stored and missing."""
-    appliance = fleet.start("memif", "--memcache-udp-port 11211")
+    appliance = fleet.start("memif", "--memcache-udp-port 11211", "--memcache-udp-allow 198.18.0.0/15")
     interface = ["-h", STACK_ADDRESS, "--hugepages", "no", "--interface",
                  f"m0 memif:{fleet.directory}/m0.sock {HOST_ADDRESS}/24 client"]
 

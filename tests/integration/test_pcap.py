@@ -13,10 +13,10 @@ CLIENT_MAC, CLIENT = "02:00:00:00:00:aa", "198.18.0.77"
 SERVER = "198.18.0.2"
 
 
-def request(request_id, text, port=40000):
+def request(request_id, text, port=40000, sequence=0, count=1):
     from scapy.all import IP, UDP, Ether, Raw
 
-    frame = request_id.to_bytes(2, "big") + b"\0\0\0\1\0\0"
+    frame = expect(request_id, b"", sequence, count)
     return Ether(src=CLIENT_MAC, dst="02:00:00:00:00:bb") / IP(src=CLIENT, dst=SERVER) / UDP(
         sport=port, dport=11211) / Raw(frame + text)
 
@@ -40,11 +40,46 @@ def expect(request_id, text, sequence=0, count=1):
     return b"".join(n.to_bytes(2, "big") for n in (request_id, sequence, count, 0)) + text
 
 
-def test_a_capture_is_answered_byte_for_byte(fleet, tmp_path):
-    from scapy.all import Ether, wrpcap
+def play(fleet, tmp_path, packets, *words):
+    """What comes back for a capture of these packets."""
+    from scapy.all import wrpcap
 
     if not IS_ROOT:
         pytest.skip("needs root")
+    source, answers = tmp_path / "in.pcap", tmp_path / "out.pcap"
+    wrpcap(str(source), packets)
+    appliance = Appliance(fleet.namespace(), SERVER, [
+        f"--interface p0 pcap:{source},{answers} {SERVER}/24", "--memcache-udp-port 11211",
+        "--protected-mode no", "--hugepages no", *words], tmp_path / "pcap.log")
+    fleet.appliances.append(appliance)
+    time.sleep(1)
+    appliance.stop(signal.SIGINT)
+    return replies_of(answers)
+
+
+def test_strangers_get_no_more_than_they_send(fleet, tmp_path):
+    """Spoofed senders are worth nothing: no reply has more bytes or more datagrams than its request."""
+    value = b"set v 0 0 400\r\n" + b"x" * 400 + b"\r\n"
+    packets = [request(1, value), request(2, b"get v\r\n"), request(3, b"get none\r\n"), request(4, b"stats\r\n"),
+               request(5, b"mg v\r\n"), request(6, b"mg v k O1\r\n"), request(7, b"q\r\n"),
+               request(8, b"get v" + b" none" * 100 + b"\r\n"), request(9, b""), request(10, b"x" * 1400)]
+    half = b"get v" + b" none" * 40 + b"\r\n"
+    packets += [request(11, half[:100], 40000, 0, 2), request(11, half[100:], 40000, 1, 2),
+                request(12, half[:100], 40000, 0, 0), request(13, half[:100], 40000, 7, 3)]
+    assert play(fleet, tmp_path, packets) == [
+        (40000, expect(1, b"STORED\r\n")), (40000, expect(3, b"END\r\n")), (40000, expect(5, b"HD\r\n")),
+        (40000, expect(6, b"HD kv O1\r\n")),
+        (40000, expect(8, b"VALUE v 0 400\r\n" + b"x" * 400 + b"\r\nEND\r\n"))]
+
+
+def test_a_stranger_has_a_rate(fleet, tmp_path):
+    packets = [request(i, b"get none\r\n") for i in range(100)]
+    assert len(play(fleet, tmp_path, packets, "--memcache-udp-rate 20")) in range(6, 28)
+
+
+def test_a_capture_is_answered_byte_for_byte(fleet, tmp_path):
+    from scapy.all import Ether
+
     conversation = [
         (b"set greeting 7 0 5\r\nhello\r\n", b"STORED\r\n"),
         (b"get greeting\r\n", b"VALUE greeting 7 5\r\nhello\r\nEND\r\n"),
@@ -58,21 +93,19 @@ def test_a_capture_is_answered_byte_for_byte(fleet, tmp_path):
         (b"nonsense\r\n", b"ERROR\r\n"),
     ]
     packets = [request(i, text, 40000 + i) for i, (text, _) in enumerate(conversation)]
-    # Dropped without an answer: half a request, a frame of several datagrams, too short, and damaged.
+    # Dropped without an answer: half a request, too short, and damaged.
     packets.append(request(100, b"get gree"))
     packets.append(request(101, b""))
     damaged = bytearray(bytes(request(102, b"get n\r\n")))
     damaged[-3] ^= 0xFF
     packets.append(Ether(bytes(damaged)))
-    source, answers = tmp_path / "in.pcap", tmp_path / "out.pcap"
-    wrpcap(str(source), packets)
-
-    namespace = fleet.namespace()
-    appliance = Appliance(namespace, SERVER, [
-        f"--interface p0 pcap:{source},{answers} {SERVER}/24", "--memcache-udp-port 11211",
-        "--protected-mode no", "--hugepages no"], tmp_path / "pcap.log")
-    fleet.appliances.append(appliance)
-    time.sleep(1)
-    appliance.stop(signal.SIGINT)
-    assert replies_of(answers) == [(40000 + i, expect(i, reply))
-                                   for i, (_, reply) in enumerate(conversation)]
+    packets.append(request(110, b"set parts 0 0 4\r\nab", 41000, 0, 2))
+    packets.append(request(110, b"cd\r\n", 41000, 1, 2))
+    packets.append(request(111, b"set long 0 0 2500\r\n" + b"y" * 1300, 41001, 0, 2))
+    packets.append(request(111, b"y" * 1200 + b"\r\n", 41001, 1, 2))
+    packets.append(request(112, b"get parts long\r\n", 41002))
+    long = b"VALUE parts 0 4\r\nabcd\r\nVALUE long 0 2500\r\n" + b"y" * 2500 + b"\r\nEND\r\n"
+    expected = [(40000 + i, expect(i, reply)) for i, (_, reply) in enumerate(conversation)]
+    expected += [(41000, expect(110, b"STORED\r\n")), (41001, expect(111, b"STORED\r\n"))]
+    expected += [(41002, expect(112, long[at:at + 1392], i, 2)) for i, at in enumerate((0, 1392))]
+    assert play(fleet, tmp_path, packets, "--memcache-udp-allow 198.18.0.0/15") == expected

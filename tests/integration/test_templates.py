@@ -74,7 +74,7 @@ class Model:
 
 def replay(fleet, source, answers, log):
     appliance = Appliance(fleet.namespace(), SERVER, [
-        f"--interface p0 pcap:{source},{answers} {SERVER}/24", "--memcache-udp-port 11211",
+        f"--interface p0 pcap:{source},{answers} {SERVER}/24", "--memcache-udp-port 11211", "--memcache-udp-allow 198.18.0.0/15",
         "--protected-mode no", "--hugepages no"], log)
     fleet.appliances.append(appliance)
     time.sleep(1)

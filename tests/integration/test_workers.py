@@ -107,7 +107,8 @@ def test_unix_connections_take_turns(fleet, tmp_path, workers):
 @pytest.mark.parametrize("workers", WORKERS)
 @pytest.mark.parametrize("driver", DRIVERS)
 def test_datagrams(fleet, driver, workers):
-    appliance = fleet.start(driver, f"--workers {workers}", "--memcache-udp-port 11211")
+    appliance = fleet.start(driver, f"--workers {workers}", "--memcache-udp-port 11211",
+                            "--memcache-udp-allow 198.18.0.0/15")
     assert appliance.client(DATAGRAMS).strip() == "ok"
     commands = figures(info(appliance, "workers"), "commands")
     assert len(commands) == workers and min(commands) > 0, commands

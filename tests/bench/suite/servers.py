@@ -150,6 +150,7 @@ class Nicached(Server):
                 "--interface", "m0", f"memif:{self.memif_path}", f"{OWN_ADDRESS}/24",
                 "--interface", "lo0", "socket", "127.0.0.1",
                 "--port", self.port, "--memcache-port", self.memcache_port, "--memcache-udp-port", self.udp_port,
+                "--memcache-udp-allow", "198.18.0.0/15",
                 "--protected-mode", "no", "--hugepages", self.settings.hugepages,
                 "--worker-cpus", self.settings.server_cpu, "--maxmemory", MAXMEMORY, *self.extra_words]
 

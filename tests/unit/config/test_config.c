@@ -215,7 +215,7 @@ static void test_set_too_long(void **state)
     value[CONFIG_TEXT_BYTES_MAX] = '\0';
     char *const pair[] = {name, value};
     assert_int_equal(config_set(config, 2, pair, &error), -EINVAL);
-    assert_non_null(strstr(error.text, "longer than 1023 bytes"));
+    assert_non_null(strstr(error.text, "longer than 4095 bytes"));
     assert_string_equal(config->requirepass, "");
     value[CONFIG_TEXT_BYTES_MAX - 1] = '\0';
     assert_int_equal(config_set(config, 2, pair, &error), 0);

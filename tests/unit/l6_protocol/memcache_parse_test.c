@@ -147,10 +147,17 @@ static const struct sample samples[] = {
     /* unknown */
     {SAMPLE("\r\n\n \r\ng\r\nfoo noreply\r\n\x81get a\r\n"),
      "error ERROR\nerror ERROR\nerror ERROR\nerror ERROR\nerror ERROR\nerror ERROR\n" LEFT},
-    {SAMPLE("shutdown\r\nwatch\r\nlru_crawler enable\r\nslabs x\r\ncache_memlimit 64\r\n"),
-     "error ERROR: shutdown not enabled\nerror CLIENT_ERROR watch commands not allowed\n"
-     "error CLIENT_ERROR lru crawler disabled\nerror CLIENT_ERROR slab reassignment disabled\n"
-     "error MEMLIMIT_ADJUST_FAILED out of bounds or unable to adjust\n" LEFT},
+    {SAMPLE(
+         "watch\r\nslabs x\r\ncache_memlimit x noreply\r\ncache_memlimit -1\r\ncache_memlimit\r\n"),
+     "error CLIENT_ERROR watch commands not allowed\nerror CLIENT_ERROR slab reassignment "
+     "disabled\n"
+     "error ERROR\nerror ERROR\n" LEFT},
+    {SAMPLE("shutdown  graceful\r\nlru_crawler metadump all\r\nconfig get "
+            "cluster\r\ncache_memlimit 64 noreply\r\n"
+            "cache_memlimit 5000000000 x\r\n"),
+     "shutdown " NONE "|graceful\nlru_crawler " NONE "|metadump\\x20all\nconfig " NONE
+     "|get\\x20cluster\n"
+     "cache_memlimit noreply f0 e0 c0 d64 |\ncache_memlimit f0 e0 c0 d705032704 |\n" LEFT},
     {SAMPLE("POST / HTTP/1.1\r\nversion\r\n"), "fatal \n"},
     {SAMPLE("GET / HTTP/1.1\r\n"), "fatal \n"},
     {SAMPLE("version\r\nHTTP/1.1\r\n"), "version " NONE "|\nfatal \n"},

@@ -340,6 +340,7 @@ static const struct {
     {"touch", MEMCACHE_TOUCH, 3, 4, 't'},
     {"flush_all", MEMCACHE_FLUSH_ALL, 1, 3, 'f'},
     {"verbosity", MEMCACHE_VERBOSITY, 2, 3, 'v'},
+    {"cache_memlimit", MEMCACHE_MEMLIMIT, 2, 3, 'l'},
     {"mg", MEMCACHE_META_GET, 1, 0, 'm'},
     {"ms", MEMCACHE_META_SET, 1, 0, 'm'},
     {"md", MEMCACHE_META_DELETE, 1, 0, 'm'},
@@ -424,6 +425,10 @@ static long long reference_arguments(struct memcache_reader *r, struct line_word
         if (q->has_argument && !long_number(w->word[1], &exptime)) {
             *error = "CLIENT_ERROR invalid exptime argument";
         }
+        break;
+    case 'l':
+        *error = unsigned_number(w->word[1], &number) ? NULL : "ERROR";
+        q->delta = (uint32_t)number;
         break;
     default:
         q->has_argument = true;
@@ -628,11 +633,8 @@ static bool is_http_line(const struct line_words *words)
 static const char *other_error(const char *name)
 {
     static const char *const known[][2] = {
-        {"shutdown", "ERROR: shutdown not enabled"},
         {"watch", "CLIENT_ERROR watch commands not allowed"},
-        {"lru_crawler", "CLIENT_ERROR lru crawler disabled"},
         {"slabs", "CLIENT_ERROR slab reassignment disabled"},
-        {"cache_memlimit", "MEMLIMIT_ADJUST_FAILED out of bounds or unable to adjust"},
     };
     for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
         if (strcmp(known[i][0], name) == 0) {
@@ -649,9 +651,9 @@ static bool reference_free_form(struct memcache_reader *r, struct line_words *wo
     static const struct {
         const char *name;
         enum memcache_verb verb;
-    } verbs[] = {{"version", MEMCACHE_VERSION},
-                 {"stats", MEMCACHE_STATS},
-                 {"quit", MEMCACHE_QUIT},
+    } verbs[] = {{"version", MEMCACHE_VERSION},     {"stats", MEMCACHE_STATS},
+                 {"quit", MEMCACHE_QUIT},           {"shutdown", MEMCACHE_SHUTDOWN},
+                 {"lru_crawler", MEMCACHE_CRAWLER}, {"config", MEMCACHE_CONFIG},
                  {"mn", MEMCACHE_META_NOOP}};
     for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
         if (strcmp(verbs[i].name, words->word[0]) == 0) {

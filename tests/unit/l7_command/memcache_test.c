@@ -685,6 +685,10 @@ static void test_stats(void **state)
 
     expect_part("stats settings\r\n", "STAT item_size_max 1048576\r\n");
     expect_part("stats settings\r\n", "STAT cas_enabled yes\r\n");
+    expect_part("stats items\r\n", "STAT items:1:number 1\r\nSTAT items:1:mem_requested ");
+    expect_part("stats slabs\r\n", "STAT 1:used_chunks 1\r\nSTAT 1:mem_requested ");
+    expect_part("stats slabs\r\n", "STAT active_slabs 1\r\nSTAT total_malloced ");
+    send_bytes(SLICE_LITERAL("delete a noreply\r\n"));
     expect("stats items\r\n", "END\r\n");
     expect_part("stats slabs\r\n", "STAT active_slabs 0\r\n");
     expect("stats sizes\r\n", "STAT sizes_status disabled\r\nEND\r\n");
