@@ -27,6 +27,8 @@ void tcp_flight_pools_init(struct tcp_flight_pools *pools)
     for (uint32_t i = 0; i < TCP_FLIGHT_SIZES; i++) {
         tcp_pool_init(&pools->sizes[i], object_bytes[i], FLIGHTS_A_SLAB);
     }
+    pools->bytes = 0;
+    pools->bytes_max = TCP_FLIGHT_BYTES_MAX;
 }
 
 void tcp_flight_pools_deinit(struct tcp_flight_pools *pools)
@@ -51,7 +53,18 @@ struct tcp_flight *tcp_flight_create(struct tcp_flight_pools *pools, uint32_t st
 
 void tcp_flight_destroy(struct tcp_flight_pools *pools, struct tcp_flight *flight)
 {
+    pools->bytes -= flight->size > 0 ? object_bytes[flight->size] : 0;
     tcp_pool_release(&pools->sizes[flight->size], flight);
+}
+
+static struct tcp_flight *acquire_larger(struct tcp_flight_pools *pools, uint32_t size)
+{
+    if (size == TCP_FLIGHT_SIZES || pools->bytes + object_bytes[size] > pools->bytes_max) {
+        return NULL;
+    }
+    struct tcp_flight *flight = tcp_pool_acquire(&pools->sizes[size]);
+    pools->bytes += flight != NULL ? object_bytes[size] : 0;
+    return flight;
 }
 
 static void move_to_front(struct tcp_flight *flight)
@@ -65,8 +78,7 @@ static bool grow(struct tcp_flight_pools *pools, struct tcp_flight **flight)
 {
     struct tcp_flight *old = *flight;
     uint32_t size = old->size + 1U;
-    struct tcp_flight *larger =
-        size < TCP_FLIGHT_SIZES ? tcp_pool_acquire(&pools->sizes[size]) : NULL;
+    struct tcp_flight *larger = acquire_larger(pools, size);
     if (larger == NULL) {
         return false;
     }

@@ -10,9 +10,10 @@
  * other text was sent again in between (RACK lives by the order), so the number of ranges follows
  * the losses, not the window.
  *
- * Bounds: three sizes, the largest with TCP_FLIGHT_RANGES_MAX ranges. Search is binary; a change
- * moves at most that many entries, and so does a walk. Where there is no room a SACK block is
- * ignored: what it says is then learned later, from the cumulative ACK.
+ * Bounds: three sizes, the largest with TCP_FLIGHT_RANGES_MAX ranges; and bytes_max for the two
+ * larger ones of all connections together. Search is binary; a change moves at most that many
+ * entries, and so does a walk. Where there is no room a SACK block is ignored: what it says is then
+ * learned later, from the cumulative ACK.
  *
  * Times are the lower 32 bits of microseconds and are compared as sequence numbers are.
  */
@@ -27,6 +28,7 @@
 
 #define TCP_FLIGHT_SIZES      3U
 #define TCP_FLIGHT_RANGES_MAX 507U
+#define TCP_FLIGHT_BYTES_MAX  (64U << 20)
 
 enum tcp_flight_fate {
     TCP_FLIGHT_SACKED = 1, /* arrived, and alone then */
@@ -57,6 +59,7 @@ struct tcp_flight {
 
 struct tcp_flight_pools {
     struct tcp_pool sizes[TCP_FLIGHT_SIZES];
+    uint64_t bytes, bytes_max; /* of the flights that grew */
 };
 
 /* What one ACK delivered. The caller zeroes it and sets `original_before`. */

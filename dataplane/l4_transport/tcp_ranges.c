@@ -91,13 +91,3 @@ bool tcp_ranges_gap(const struct tcp_ranges *ranges, uint32_t seq, uint32_t limi
     *end = index < ranges->count ? seq_min(ranges->at[index].start, limit) : limit;
     return true;
 }
-
-uint32_t tcp_ranges_missing(const struct tcp_ranges *ranges, uint32_t start, uint32_t end)
-{
-    uint32_t missing = 0, gap_start, gap_end;
-    while (tcp_ranges_gap(ranges, start, end, &gap_start, &gap_end)) {
-        missing += gap_end - gap_start;
-        start = gap_end;
-    }
-    return missing;
-}

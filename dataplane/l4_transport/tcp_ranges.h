@@ -1,9 +1,9 @@
 /* A bounded sorted set of disjoint ranges of sequence numbers.
  *
- * Two users: what lies in the reassembly store (and so what our SACK blocks say), and what the peer
- * has told us by SACK. Search is binary, an insertion moves at most TCP_RANGES_MAX entries, adding
- * to a full set is refused: cost and memory have a bound whatever the peer sends. All sequence
- * numbers of one set lie within 2^31 of each other; the caller checks that against its window.
+ * It says what lies in the reassembly store, and so what our SACK blocks say. Search is binary, an
+ * insertion moves at most TCP_RANGES_MAX entries, adding to a full set is refused: cost and memory
+ * have a bound whatever the peer sends. All sequence numbers of one set lie within 2^31 of each
+ * other; the caller checks that against its window.
  */
 #ifndef NICACHED_L4_TRANSPORT_TCP_RANGES_H
 #define NICACHED_L4_TRANSPORT_TCP_RANGES_H
@@ -36,7 +36,5 @@ void tcp_ranges_trim(struct tcp_ranges *ranges, uint32_t seq);
  * is covered. */
 bool tcp_ranges_gap(const struct tcp_ranges *ranges, uint32_t seq, uint32_t limit, uint32_t *start,
                     uint32_t *end);
-/* Bytes of [start, end) that are not in the set. */
-uint32_t tcp_ranges_missing(const struct tcp_ranges *ranges, uint32_t start, uint32_t end);
 
 #endif

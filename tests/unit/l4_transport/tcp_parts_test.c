@@ -136,6 +136,16 @@ static void check_ranges(const struct tcp_ranges *ranges, const bool *model, uin
     assert_int_equal(total, ranges->bytes);
 }
 
+static uint32_t missing_bytes(const struct tcp_ranges *ranges, uint32_t start, uint32_t end)
+{
+    uint32_t missing = 0, gap_start, gap_end;
+    while (tcp_ranges_gap(ranges, start, end, &gap_start, &gap_end)) {
+        missing += gap_end - gap_start;
+        start = gap_end;
+    }
+    return missing;
+}
+
 static void ranges_match_a_model(void **state)
 {
     for (uint32_t round = 0; round < 300; round++) {
@@ -162,7 +172,7 @@ static void ranges_match_a_model(void **state)
             for (uint32_t i = from; i < SPACE; i++) {
                 missing += !model[i];
             }
-            assert_int_equal(tcp_ranges_missing(&ranges, base + from, base + SPACE), missing);
+            assert_int_equal(missing_bytes(&ranges, base + from, base + SPACE), missing);
         }
     }
 }

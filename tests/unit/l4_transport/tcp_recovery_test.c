@@ -226,6 +226,33 @@ static void full_flight_goes_on(void **state)
     tcp_flight_pools_deinit(&pools);
 }
 
+/* Beyond the bytes of all connections a flight stays small, and works. */
+static void flights_are_bounded_together(void **state)
+{
+    struct tcp_flight_pools pools;
+    struct tcp_flight *flights[3];
+    struct tcp_flight_news news = {0};
+    tcp_flight_pools_init(&pools);
+    pools.bytes_max = 2048;
+    for (uint32_t i = 0; i < 3; i++) {
+        uint32_t blocks = 0;
+        flights[i] = tcp_flight_create(&pools, 0, 10000, 5);
+        while (tcp_flight_reserve(&pools, &flights[i], 2) && blocks < 200) {
+            tcp_flight_sack(flights[i], 1 + 2 * blocks, 2 + 2 * blocks, &news);
+            blocks++;
+        }
+        assert_in_range(flights[i]->count, i < 2 ? 70 : 10, i < 2 ? 81 : 17);
+    }
+    assert_int_equal(pools.bytes, 2048);
+    for (uint32_t i = 0; i < 3; i++) {
+        tcp_flight_acknowledge(flights[i], 10000, &news);
+        assert_int_equal(flights[i]->count + flights[i]->sacked_bytes, 0);
+        tcp_flight_destroy(&pools, flights[i]);
+    }
+    assert_int_equal(pools.bytes, 0);
+    tcp_flight_pools_deinit(&pools);
+}
+
 /* ---- CUBIC -------------------------------------------------------------------------------------
  */
 
@@ -912,6 +939,7 @@ int main(void)
         CASE(flight_matches_a_model),
         CASE(order_of_sending_is_kept),
         CASE(full_flight_goes_on),
+        CASE(flights_are_bounded_together),
         CASE(cubic_follows_its_formula),
         CASE(cubic_grows_as_the_rfc_says),
         CASE(cubic_converges_and_undoes),
