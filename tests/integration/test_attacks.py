@@ -21,8 +21,8 @@ def attack(appliance, name, amount=0):
 
 
 def assert_unharmed(result):
-    """At least 99 of 100 new connections are served within a second; what the kernel lost on the way to the target (a
-    machine with too much to do) is no fault of its."""
+    """At least 99 of 100 new connections are served within a second. What the kernel lost on the way to the target, on a
+    machine with too much to do, is no fault of the target's: then as many more may be late."""
     lost = 3 * result["link_drops"] / max(1, result.get("sent", 0))
     assert result["connections"] >= 10
     assert result["over_1s"] <= result["connections"] * (0.01 + lost) + (result["link_drops"] > 0), result
@@ -51,7 +51,7 @@ def test_random_numbers(fleet):  # R04
 def test_churn(fleet):  # R32
     left = attack(fleet.start("tap", "--tcp-keepalive 2", "--maxclients 60000"), "churn", 10000 * FACTOR)
     assert left["tcp_half_open"] == left["tcp_orphans"] == left["tcp_time_wait"] == 0
-    assert left["tcp_connections"] <= 2 and left["connected_clients"] == 1
+    assert left["tcp_connections"] == left["connected_clients"] == 1
 
 
 def test_fragments(fleet):  # R14

@@ -97,7 +97,7 @@ def raw_segment(wire, source, source_port, flags, seq, ack=0, data=b"", options=
 
 
 def send_at_rate(wire, frames, rate, seconds):
-    """In portions of 5 ms; returns how many left in a second."""
+    """In portions of 5 ms; returns how many left."""
     sent, began = 0, time.monotonic()
     while (now := time.monotonic() - began) < seconds:
         due = int(rate * min(now + 0.005, seconds))
@@ -105,7 +105,7 @@ def send_at_rate(wire, frames, rate, seconds):
             wire.socket.send(frames[sent % len(frames)])
             sent += 1
         time.sleep(0.002)
-    return round(sent / (time.monotonic() - began))
+    return sent
 
 
 def syn_flood(wire, seconds):
@@ -113,11 +113,13 @@ def syn_flood(wire, seconds):
     options = bytes([2, 4, 5, 0xB4, 4, 2, 8, 10]) + bytes(8) + bytes([1, 3, 3, 7])
     frames = [raw_segment(wire, bytes([198, 18, 0, 100 + rng.randrange(150)]), rng.randrange(1024, 65536), 2,
                           rng.randrange(1 << 32), options=options) for _ in range(20000)]
-    before, client = info(wire), Client(wire)
-    rate = send_at_rate(wire, frames, 60000, float(seconds))
+    before, client, sent, began = info(wire), Client(wire), 0, time.monotonic()
+    while sent == 0 or client.times.qsize() < 20 and time.monotonic() - began < 10 * float(seconds):
+        sent += send_at_rate(wire, frames, 60000, float(seconds))
+    rate = round(sent / (time.monotonic() - began))
     result = client.stop()
     after = info(wire)
-    result.update(rate=rate, sent=round(rate * float(seconds)), half_open=after["tcp_half_open"],
+    result.update(rate=rate, sent=sent, half_open=after["tcp_half_open"],
                   cookies=after["tcp_cookies_sent"] - before["tcp_cookies_sent"])
     return result
 
@@ -182,8 +184,8 @@ def churn(wire, count):
         net, clients = info(wire), info(wire, "clients")
         left = {name: net[name] for name in ("tcp_connections", "tcp_half_open", "tcp_orphans", "tcp_time_wait")}
         left["connected_clients"] = clients["connected_clients"]
-        # The one that asks is a connection, and the one before it may still be closing.
-        if left["tcp_connections"] + left["connected_clients"] <= 3 or time.monotonic() > end:
+        # The one that asks is a connection; the one before it may still be closing.
+        if left["tcp_connections"] == left["connected_clients"] == 1 or time.monotonic() > end:
             return left
         time.sleep(0.2)
 
