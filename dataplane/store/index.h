@@ -70,7 +70,7 @@ struct item *index_remove(struct index *index, const struct key *key);
 /* Upkeep: moves some entries, gets children for full segments. True while more is to be done. */
 bool index_maintain(struct index *index);
 
-/* Cursors as SCAN's: see index_scan.c. For any thread that is inside an RCU read section: what
+/* Cursors as SCAN's: see index_rte_scan.c. For any thread that is inside an RCU read section: what
  * `visit` is shown stays valid as long as that lasts. */
 uint64_t index_scan(const struct index *index, uint64_t cursor, uint32_t count,
                     index_visitor *visit, void *argument);
@@ -78,7 +78,7 @@ uint64_t index_scan(const struct index *index, uint64_t cursor, uint32_t count,
 struct item *index_random(const struct index *index, uint64_t *random_state,
                           bool (*accept)(void *argument, const struct item *item), void *argument);
 
-/* Segments come and go: index_supply.c. */
+/* Segments come and go: index_rte_supply.c. */
 void segments_take_ready(struct index_services *services, struct segment *segment,
                          uint32_t entries);
 void segments_dispose(struct index_services *services, struct segment *segment);

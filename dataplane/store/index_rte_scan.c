@@ -30,7 +30,7 @@
  */
 #include "dataplane/base/check.h"
 #include "dataplane/base/hash.h"
-#include "dataplane/store/index_internal.h"
+#include "dataplane/store/index_rte.h"
 
 #define CURSOR_POSITION_BITS 22
 #define CURSOR_ID_BITS       24

@@ -1,6 +1,6 @@
 /* What the files of the index share: the directory, the walk from a hash to its segment. */
-#ifndef NICACHED_STORE_INDEX_INTERNAL_H
-#define NICACHED_STORE_INDEX_INTERNAL_H
+#ifndef NICACHED_STORE_INDEX_RTE_H
+#define NICACHED_STORE_INDEX_RTE_H
 
 #include "dataplane/store/index.h"
 #include "dataplane/store/memory.h"
@@ -71,22 +71,22 @@ static inline struct segment *segment_child(const struct segment *segment, uint6
     return RCU_READ(&segment->children[(hash << segment->depth) >> 63]);
 }
 
-/* index_supply.c: how many of that size are ready; one of them; make or ask for one more (false: no
- * memory, or no room in the channel). */
+/* index_rte_supply.c: how many of that size are ready; one of them; make or ask for one more
+ * (false: no memory, or no room in the channel). */
 uint32_t segments_count_ready(const struct index_services *services, uint32_t entries);
 struct segment *segments_take(struct index_services *services, uint32_t entries);
 bool segments_make(struct index_services *services, uint32_t entries);
 bool segments_request(struct index_services *services, uint32_t entries);
 bool segments_are_made_inline(const struct index_services *services, uint32_t entries);
 
-/* index_growth.c: after an insert; and when a segment had no room at all (true: try again). */
+/* index_rte_growth.c: after an insert; and when a segment had no room at all (true: try again). */
 void index_note_growth(struct index *index, struct segment *segment);
 bool index_force_growth(struct index *index, struct segment *segment);
 bool index_create_first_segment(struct index *index);
 void index_unlink_segment(struct index *index, struct segment *segment);
 
-/* index_move.c: puts segments with children into the queue (the upper neighbour first); moves so
- * many entries; a write pays its share. */
+/* index_rte_move.c: puts segments with children into the queue (the upper neighbour first); moves
+ * so many entries; a write pays its share. */
 void index_queue_move(struct index *index, struct segment *segment);
 void index_move_entries(struct index *index, uint32_t count);
 void index_pay_for_insert(struct index *index);

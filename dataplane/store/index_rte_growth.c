@@ -4,7 +4,7 @@
  *            97 % full, or         child there,
  *   NORMAL ------------> HUNGRY ---------------> MOVING ---> (neighbour done too) ---> retired
  *     ^    below 55 %      |    plan still good    |
- *     |                    |                       +-- index_move.c
+ *     |                    |                       +-- index_rte_move.c
  *     +-- fell below, or filled up meanwhile
  *
  * Sizes. A segment of n entries costs 16 n + 12 (next power of two) bytes, so sizes go from 0.51 to
@@ -17,12 +17,12 @@
  * step; then segments grow to the size that suits their number, and divide beyond (depth_limit).
  * Two neighbours that have become small share a child again.
  *
- * The reclaimer makes the larger ones: index_supply.c. Failure: without memory for a child a
+ * The reclaimer makes the larger ones: index_rte_supply.c. Failure: without memory for a child a
  * segment goes on to the last position; in the last hundredth `starved` makes the shard refuse
  * drafts. What comes in nevertheless finds its place in the overflow list.
  */
 #include "dataplane/base/check.h"
-#include "dataplane/store/index_internal.h"
+#include "dataplane/store/index_rte.h"
 
 #define SHRINK_PERCENT  55
 #define FILLED_PERCENT  88 /* of a child, by what moves in */

@@ -1,4 +1,5 @@
-/* Look-ups and changes of the index. Growth is in index_growth.c, walks are in index_scan.c.
+/* Look-ups and changes of the index. Growth is in index_rte_growth.c, walks are in
+ * index_rte_scan.c.
  *
  * Invariants:
  *  1. Of one fingerprint at most one key is in the segments; it is in one segment only (while an
@@ -12,7 +13,7 @@
 #include <stdlib.h>
 
 #include "dataplane/base/check.h"
-#include "dataplane/store/index_internal.h"
+#include "dataplane/store/index_rte.h"
 
 struct place {
     struct segment *segment; /* NULL: in the overflow list, or nowhere */

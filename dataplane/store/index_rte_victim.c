@@ -1,5 +1,5 @@
 /* Looking at the index by fingerprint alone: for the eviction, which knows no keys. */
-#include "dataplane/store/index_internal.h"
+#include "dataplane/store/index_rte.h"
 
 struct item *index_read_hash(const struct index *index, uint64_t hash)
 {

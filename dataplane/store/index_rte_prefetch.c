@@ -11,7 +11,7 @@
 #include <rte_prefetch.h>
 
 #include "dataplane/base/check.h"
-#include "dataplane/store/index_internal.h"
+#include "dataplane/store/index_rte.h"
 
 struct probe {
     uint64_t hash;

@@ -14,7 +14,7 @@
 #include <rte_prefetch.h>
 
 #include "dataplane/base/check.h"
-#include "dataplane/store/index_internal.h"
+#include "dataplane/store/index_rte.h"
 
 #define HANDFUL 32
 
