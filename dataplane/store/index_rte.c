@@ -28,10 +28,10 @@ static bool has_key(const struct item *item, const struct key *key)
     return slice_equal(item_key(item), key->bytes);
 }
 
-static void locate_in_segments(const struct index *index, const struct key *key,
+static void locate_in_segments(const struct rte_index *index, const struct key *key,
                                struct place *place)
 {
-    struct segment *segment = index_root(index, key->hash);
+    struct segment *segment = index_rte_root(index, key->hash);
     while (segment != NULL) {
         int32_t position = segment_find(segment, &key->hash);
         struct item *item = position >= 0 ? segment_item(segment, (uint32_t)position) : NULL;
@@ -49,34 +49,21 @@ static void locate_in_segments(const struct index *index, const struct key *key,
     }
 }
 
-static void locate_in_overflow(const struct index *index, const struct key *key,
-                               struct place *place)
-{
-    for (struct overflow *node = RCU_READ(&index->overflow); node != NULL;
-         node = RCU_READ(&node->next)) {
-        struct item *item = RCU_READ(&node->item);
-        if (node->hash == key->hash && has_key(item, key)) {
-            place->overflow = node;
-            place->item = item;
-            return;
-        }
-    }
-}
-
-static void locate(const struct index *index, const struct key *key, struct place *place)
+static void locate(const struct rte_index *index, const struct key *key, struct place *place)
 {
     *place = (struct place){0};
     locate_in_segments(index, key, place);
-    if (place->item == NULL) {
-        locate_in_overflow(index, key, place);
+    if (place->item == NULL && !overflow_is_empty(&index->common)) {
+        place->overflow = overflow_find(&index->common, key);
+        place->item = place->overflow != NULL ? RCU_READ(&place->overflow->item) : NULL;
     }
 }
 
 /* The owner's way: the hint of the prefetch stage first. */
-static void locate_hinted(struct index *index, const struct key *key, struct place *place)
+static void locate_hinted(struct rte_index *index, const struct key *key, struct place *place)
 {
-    const struct hint *hint = index_hint(index, key->hash);
-    if (hint->hash == key->hash && hint->pass == index->services->pass) {
+    const struct hint *hint = index_rte_hint(index, key->hash);
+    if (hint->hash == key->hash && hint->pass == index->common.services->pass) {
         struct item *item = segment_item(hint->segment, hint->position);
         if (item != NULL && has_key(item, key)) {
             *place =
@@ -87,15 +74,17 @@ static void locate_hinted(struct index *index, const struct key *key, struct pla
     locate(index, key, place);
 }
 
-struct item *index_read(const struct index *index, const struct key *key)
+struct item *index_rte_read(const struct index *common, const struct key *key)
 {
+    const struct rte_index *index = rte_index_of_const(common);
     struct place place;
     locate(index, key, &place);
     return place.item;
 }
 
-struct item *index_find(struct index *index, const struct key *key)
+struct item *index_rte_find(struct index *common, const struct key *key)
 {
+    struct rte_index *index = rte_index_of(common);
     struct place place;
     locate_hinted(index, key, &place);
     return place.item;
@@ -103,73 +92,54 @@ struct item *index_find(struct index *index, const struct key *key)
 
 /* ---- changes -------------------------------------------------------------------------------- */
 
-static void add_to_overflow(struct index *index, uint64_t hash, struct item *item)
-{
-    struct overflow *node = malloc(sizeof(*node));
-    CHECK(node != NULL);
-    (void)memory_reserve_index(index->services->memory, sizeof(*node), MEMORY_UNLIMITED);
-    *node = (struct overflow){index->overflow, item, hash};
-    RCU_PUBLISH(&index->overflow, node);
-    metric_add(index->services->metrics, METRIC_STORE_OVERFLOW_ITEMS, 1);
-}
-
-static void remove_from_overflow(struct index *index, struct overflow *node)
-{
-    struct overflow **link = &index->overflow;
-    while (*link != node) {
-        link = &(*link)->next;
-    }
-    RCU_PUBLISH(link, node->next);
-    retire_add(index->services->retire, RETIRED_BLOCK, node, sizeof(*node));
-    metric_subtract(index->services->metrics, METRIC_STORE_OVERFLOW_ITEMS, 1);
-}
-
-static void insert(struct index *index, const struct key *key, struct item *item, bool collided)
+static void insert(struct rte_index *index, const struct key *key, struct item *item, bool collided)
 {
     if (collided) {
-        metric_add(index->services->metrics, METRIC_STORE_COLLISIONS, 1);
-        add_to_overflow(index, key->hash, item);
-    } else if (!index_add_to_segment(index, key->hash, item)) {
-        add_to_overflow(index, key->hash, item);
+        metric_add(index->common.services->metrics, METRIC_STORE_COLLISIONS, 1);
+        overflow_add(&index->common, key->hash, item);
+    } else if (!index_rte_add_to_segment(index, key->hash, item)) {
+        overflow_add(&index->common, key->hash, item);
     }
 }
 
-struct item *index_store(struct index *index, const struct key *key, struct item *item)
+struct item *index_rte_store(struct index *common, const struct key *key, struct item *item)
 {
+    struct rte_index *index = rte_index_of(common);
     struct place place;
     locate_hinted(index, key, &place);
     if (place.segment != NULL) {
         (void)RCU_EXCHANGE(&place.segment->slots[place.position].item, item);
     } else if (place.overflow != NULL) {
-        (void)RCU_EXCHANGE(&place.overflow->item, item);
+        (void)overflow_replace(place.overflow, item);
     } else {
         insert(index, key, item, place.collided);
         if (index->moving_first != NULL) {
-            index_pay_for_insert(index);
+            index_rte_pay_for_insert(index);
         }
     }
     return place.item;
 }
 
 /* In a segment that is moving out the emptied word is enough: rte_hash goes as a whole. */
-static void remove_from_segment(struct index *index, struct segment *segment, uint32_t position,
+static void remove_from_segment(struct rte_index *index, struct segment *segment, uint32_t position,
                                 uint64_t hash)
 {
     RCU_PUBLISH(&segment->slots[position].item, NULL);
     if (segment->children[0] == NULL) {
         segment_remove(segment, hash, position);
-        retire_add(index->services->retire, RETIRED_POSITION, segment, position);
+        retire_add(index->common.services->retire, RETIRED_POSITION, segment, position);
     }
 }
 
-struct item *index_remove(struct index *index, const struct key *key)
+struct item *index_rte_remove(struct index *common, const struct key *key)
 {
+    struct rte_index *index = rte_index_of(common);
     struct place place;
     locate_hinted(index, key, &place);
     if (place.segment != NULL) {
         remove_from_segment(index, place.segment, place.position, key->hash);
     } else if (place.overflow != NULL) {
-        remove_from_overflow(index, place.overflow);
+        (void)overflow_remove(&index->common, place.overflow);
     }
     return place.item;
 }
@@ -179,20 +149,20 @@ struct item *index_remove(struct index *index, const struct key *key)
 /* The index itself and its directory. */
 static uint64_t fixed_bytes(uint32_t depth)
 {
-    return sizeof(struct index) + directory_bytes(depth);
+    return sizeof(struct rte_index) + directory_bytes(depth);
 }
 
-struct index *index_create(struct index_services *services)
+struct index *index_rte_create(struct index_services *services)
 {
-    struct index *index = calloc(1, sizeof(*index));
+    struct rte_index *index = calloc(1, sizeof(*index));
     struct directory *directory = calloc(1, directory_bytes(0));
     CHECK(index != NULL && directory != NULL);
     (void)memory_reserve_index(services->memory, fixed_bytes(0), MEMORY_UNLIMITED);
-    index->services = services;
+    index->common.services = services;
     index->directory = directory;
     /* Failing is no harm: the first insert tries again. */
-    (void)index_create_first_segment(index);
-    return index;
+    (void)index_rte_create_first_segment(index);
+    return &index->common;
 }
 
 static uint32_t free_items_of_segment(struct segment *segment, uint32_t budget,
@@ -209,31 +179,21 @@ static uint32_t free_items_of_segment(struct segment *segment, uint32_t budget,
     return budget;
 }
 
-static void free_overflow(struct index *index, index_visitor *free_item, void *argument)
+bool index_rte_dismantle(struct index *common, uint32_t budget, index_visitor *free_item,
+                         void *argument)
 {
-    while (index->overflow != NULL) {
-        struct overflow *node = index->overflow;
-        index->overflow = node->next;
-        free_item(argument, node->item, node->hash);
-        memory_release_index(index->services->memory, sizeof(*node));
-        metric_subtract(index->services->metrics, METRIC_STORE_OVERFLOW_ITEMS, 1);
-        free(node);
-    }
-}
-
-bool index_dismantle(struct index *index, uint32_t budget, index_visitor *free_item, void *argument)
-{
+    struct rte_index *index = rte_index_of(common);
     while (index->segments != NULL) {
         struct segment *segment = index->segments;
         budget = free_items_of_segment(segment, budget, free_item, argument);
         if (segment->move_position < segment->capacity) {
             return false;
         }
-        index_unlink_segment(index, segment);
-        segments_dispose(index->services, segment);
+        index_rte_unlink_segment(index, segment);
+        segments_dispose(index->common.services, segment);
     }
-    free_overflow(index, free_item, argument);
-    memory_release_index(index->services->memory, fixed_bytes(index->directory->depth));
+    overflow_dismantle(&index->common, free_item, argument);
+    memory_release_index(index->common.services->memory, fixed_bytes(index->directory->depth));
     free(index->directory);
     free(index);
     return true;

@@ -3,9 +3,10 @@
  *   memory_choose_victim --> move its items, a few each pass --> wait until the span has vanished
  *                            copy, publish, retire the old one      (a grace period later)
  *
- * memory_evacuate.c decides which span should become empty, and when that is worth it. Only items
- * are in spans; one is moved when a database still has it under its key. Others are drafts, or
- * retired already and on their way. To readers a move is an overwrite by an equal value.
+ * memory_evacuate.c decides which span should become empty, and when that is worth it. An item is
+ * moved when a database still has it under its key. Others are drafts, or retired already and on
+ * their way. To readers a move is an overwrite by an equal value. Spans with parts of an index are
+ * emptied by the index (index_buckets_upkeep.c).
  *
  * Thread: the holder. Bounded: MOVES_PER_PASS, more when somebody could not get a page. Failure:
  * without memory for a copy it goes on in a later pass; a span that does not become empty in time
@@ -111,7 +112,8 @@ static bool begin_span(struct shard *shard, uint64_t now_us)
     }
     *entry_at(defrag, defrag->count++) = (struct defrag_entry){span, now_us};
     defrag->position = 0;
-    defrag->is_moving = true;
+    defrag->is_moving = !memory_is_index_span(&shard->memory, span);
+    shard->services.evacuations += !defrag->is_moving;
     return true;
 }
 
@@ -123,7 +125,7 @@ bool shard_defragment(struct shard *shard, const struct instant *now)
     forget_finished(shard, now->mono_us);
     while (call.budget > 0 && (defrag->is_moving || begin_span(shard, now->mono_us))) {
         uint32_t span = entry_at(defrag, defrag->count - 1)->span;
-        bool all = !memory_is_evacuating(&shard->memory, span) ||
+        bool all = !defrag->is_moving || !memory_is_evacuating(&shard->memory, span) ||
                    memory_visit_blocks(&shard->memory, span, &defrag->position, move_item, &call);
         defrag->is_moving = !all;
         if (!all) {

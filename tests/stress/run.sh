@@ -13,6 +13,8 @@ SEED=1 COUNT=200 "$build/tests/model/tcp_request_test"
 # What the build's configuration does not have yet it skips, and says so.
 /usr/bin/python3 tests/history/history.py --build "$build" --workers 1,2,4 --modes plain --operations 1000000
 /usr/bin/python3 tests/history/history.py --build "$build" --workers 1,2,4 --modes full,eviction,growth --operations 200000
+/usr/bin/python3 tests/history/history.py --build "$build" --workers 1,2,4 --modes plain,full,eviction,growth \
+    --operations 200000 --directive '--store-index buckets'
 # Writers at full speed into 64 MB, a minute with every policy.
 OVERLOAD_SECONDS=60 NICACHED_BINARY=$PWD/$build/control/nicached /usr/bin/python3 -m pytest -q -s \
     -p no:cacheprovider tests/integration/test_eviction.py
