@@ -64,6 +64,7 @@ struct security_rule {
 enum poll_mode { POLL_ADAPTIVE, POLL_BUSY };
 enum tcp_control { TCP_CONTROL_CUBIC, TCP_CONTROL_NEWRENO };
 enum hugepages_mode { HUGEPAGES_AUTO, HUGEPAGES_YES, HUGEPAGES_NO };
+enum store_index { STORE_INDEX_RTE_HASH, STORE_INDEX_BUCKETS };
 enum debug_command_mode { DEBUG_COMMAND_NO, DEBUG_COMMAND_YES, DEBUG_COMMAND_LOCAL };
 /* In the order of maxmemory-policy's names in Redis; ours follow. */
 enum maxmemory_policy {

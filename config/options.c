@@ -56,6 +56,11 @@ static const struct option_value values_hugepages[] = {
     {"no", HUGEPAGES_NO},
     {NULL, 0},
 };
+static const struct option_value values_store_index[] = {
+    {"rte_hash", STORE_INDEX_RTE_HASH},
+    {"buckets", STORE_INDEX_BUCKETS},
+    {NULL, 0},
+};
 static const struct option_value values_loglevel[] = {
     {"debug", LOG_DEBUG},
     {"verbose", LOG_VERBOSE},

@@ -427,6 +427,8 @@ static int setup_shards(struct server *server)
     for (uint32_t i = 0; i < server->worker_count; i++) {
         struct shard_options options = {
             .number = i,
+            .index =
+                server->config->store_index == STORE_INDEX_BUCKETS ? INDEX_BUCKETS : INDEX_RTE_HASH,
             .maxmemory_bytes = (uint64_t)server->config->maxmemory / server->worker_count,
             .metrics = &server->metrics[i],
             .to_reclaimer = server->to_reclaimer[i],

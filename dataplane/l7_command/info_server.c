@@ -165,20 +165,21 @@ static double ratio(uint64_t part, uint64_t whole)
     return percent(part, whole) / 100;
 }
 
-/* The pages of items and values; the index has its memory from DPDK. */
+/* The pages of items and values, and of an index of buckets; one of rte_hash has its memory from
+ * DPDK. */
 static void print_allocator(struct text *text, const struct shard_memory *memory, uint64_t resident)
 {
     text_print(text,
                "allocator_allocated:%" PRIu64 "\r\nallocator_active:%" PRIu64
                "\r\nallocator_resident:%" PRIu64 "\r\nallocator_overhead:%" PRIu64 "\r\n",
-               memory->item_bytes, memory->active_bytes, memory->resident_bytes,
+               memory->allocated_bytes, memory->active_bytes, memory->resident_bytes,
                memory->overhead_bytes);
     text_print(text,
                "allocator_frag_ratio:%.2f\r\nallocator_frag_bytes:%" PRId64
                "\r\nallocator_rss_ratio:%.2f\r\nallocator_rss_bytes:%" PRId64
                "\r\nrss_overhead_ratio:%.2f\r\nrss_overhead_bytes:%" PRId64 "\r\n",
-               ratio(memory->active_bytes, memory->item_bytes),
-               (int64_t)(memory->active_bytes - memory->item_bytes),
+               ratio(memory->active_bytes, memory->allocated_bytes),
+               (int64_t)(memory->active_bytes - memory->allocated_bytes),
                ratio(memory->resident_bytes, memory->active_bytes),
                (int64_t)(memory->resident_bytes - memory->active_bytes),
                ratio(resident, memory->resident_bytes),

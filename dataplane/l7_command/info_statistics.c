@@ -198,5 +198,7 @@ void info_print_requests(struct text *text, const struct call *call)
 
 void info_print_store(struct text *text, const struct call *call)
 {
+    text_print(text, "store_index:%s\r\n",
+               shard_index_kind(call->context->shard) == INDEX_BUCKETS ? "buckets" : "rte_hash");
     info_print_area(text, call, METRIC_AREA_STORE);
 }

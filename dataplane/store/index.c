@@ -1,239 +1,25 @@
-/* Look-ups and changes of the index. Growth is in index_growth.c, walks are in index_scan.c.
- *
- * Invariants:
- *  1. Of one fingerprint at most one key is in the segments; it is in one segment only (while an
- *     entry moves: in two, with the same item). Other keys of that fingerprint are in the overflow
- *     list, and stay there until they are deleted.
- *  2. New entries go to the end of the walk (the segment without children); so a segment that is
- *     moving out only loses entries, and rte_hash is not asked to delete from it any more.
- *  3. An emptied word of a slot stays empty until the position has been freed and given out again,
- *     a grace period later.
- */
-#include <stdlib.h>
+/* The two implementations of the index, as a table. */
+#include "dataplane/store/index.h"
 
 #include "dataplane/base/check.h"
-#include "dataplane/store/index_internal.h"
+#include "dataplane/store/index_buckets.h"
+#include "dataplane/store/index_rte.h"
 
-struct place {
-    struct segment *segment; /* NULL: in the overflow list, or nowhere */
-    uint32_t position;
-    struct overflow *overflow;
-    struct item *item; /* NULL: nowhere */
-    bool collided;     /* another key has the fingerprint */
+static const struct index_operations operations[] = {
+    [INDEX_RTE_HASH] = {index_rte_create, index_rte_dismantle, index_rte_find, index_rte_read,
+                        index_rte_read_hash, index_rte_holds, index_rte_prefetch_bulk,
+                        index_rte_store, index_rte_remove, index_rte_maintain, index_rte_scan,
+                        index_rte_random},
+    [INDEX_BUCKETS] = {index_buckets_create, index_buckets_dismantle, index_buckets_find,
+                       index_buckets_read, index_buckets_read_hash, index_buckets_holds,
+                       index_buckets_prefetch_bulk, index_buckets_store, index_buckets_remove,
+                       index_buckets_maintain, index_buckets_scan, index_buckets_random},
 };
-
-static bool has_key(const struct item *item, const struct key *key)
-{
-    return slice_equal(item_key(item), key->bytes);
-}
-
-static void locate_in_segments(const struct index *index, const struct key *key,
-                               struct place *place)
-{
-    struct segment *segment = index_root(index, key->hash);
-    while (segment != NULL) {
-        int32_t position = segment_find(segment, &key->hash);
-        struct item *item = position >= 0 ? segment_item(segment, (uint32_t)position) : NULL;
-        if (item != NULL) {
-            if (has_key(item, key)) {
-                place->segment = segment;
-                place->position = (uint32_t)position;
-                place->item = item;
-            } else {
-                place->collided = true;
-            }
-            return;
-        }
-        segment = segment_child(segment, key->hash);
-    }
-}
-
-static void locate_in_overflow(const struct index *index, const struct key *key,
-                               struct place *place)
-{
-    for (struct overflow *node = RCU_READ(&index->overflow); node != NULL;
-         node = RCU_READ(&node->next)) {
-        struct item *item = RCU_READ(&node->item);
-        if (node->hash == key->hash && has_key(item, key)) {
-            place->overflow = node;
-            place->item = item;
-            return;
-        }
-    }
-}
-
-static void locate(const struct index *index, const struct key *key, struct place *place)
-{
-    *place = (struct place){0};
-    locate_in_segments(index, key, place);
-    if (place->item == NULL) {
-        locate_in_overflow(index, key, place);
-    }
-}
-
-/* The owner's way: the hint of the prefetch stage first. */
-static void locate_hinted(struct index *index, const struct key *key, struct place *place)
-{
-    const struct hint *hint = index_hint(index, key->hash);
-    if (hint->hash == key->hash && hint->pass == index->services->pass) {
-        struct item *item = segment_item(hint->segment, hint->position);
-        if (item != NULL && has_key(item, key)) {
-            *place =
-                (struct place){.segment = hint->segment, .position = hint->position, .item = item};
-            return;
-        }
-    }
-    locate(index, key, place);
-}
-
-struct item *index_read(const struct index *index, const struct key *key)
-{
-    struct place place;
-    locate(index, key, &place);
-    return place.item;
-}
-
-struct item *index_find(struct index *index, const struct key *key)
-{
-    struct place place;
-    locate_hinted(index, key, &place);
-    return place.item;
-}
-
-/* ---- changes -------------------------------------------------------------------------------- */
-
-static void add_to_overflow(struct index *index, uint64_t hash, struct item *item)
-{
-    struct overflow *node = malloc(sizeof(*node));
-    CHECK(node != NULL);
-    (void)memory_reserve_index(index->services->memory, sizeof(*node), MEMORY_UNLIMITED);
-    *node = (struct overflow){index->overflow, item, hash};
-    RCU_PUBLISH(&index->overflow, node);
-    metric_add(index->services->metrics, METRIC_STORE_OVERFLOW_ITEMS, 1);
-}
-
-static void remove_from_overflow(struct index *index, struct overflow *node)
-{
-    struct overflow **link = &index->overflow;
-    while (*link != node) {
-        link = &(*link)->next;
-    }
-    RCU_PUBLISH(link, node->next);
-    retire_add(index->services->retire, RETIRED_BLOCK, node, sizeof(*node));
-    metric_subtract(index->services->metrics, METRIC_STORE_OVERFLOW_ITEMS, 1);
-}
-
-static void insert(struct index *index, const struct key *key, struct item *item, bool collided)
-{
-    if (collided) {
-        metric_add(index->services->metrics, METRIC_STORE_COLLISIONS, 1);
-        add_to_overflow(index, key->hash, item);
-    } else if (!index_add_to_segment(index, key->hash, item)) {
-        add_to_overflow(index, key->hash, item);
-    }
-}
-
-struct item *index_store(struct index *index, const struct key *key, struct item *item)
-{
-    struct place place;
-    locate_hinted(index, key, &place);
-    if (place.segment != NULL) {
-        (void)RCU_EXCHANGE(&place.segment->slots[place.position].item, item);
-    } else if (place.overflow != NULL) {
-        (void)RCU_EXCHANGE(&place.overflow->item, item);
-    } else {
-        insert(index, key, item, place.collided);
-        if (index->moving_first != NULL) {
-            index_pay_for_insert(index);
-        }
-    }
-    return place.item;
-}
-
-/* In a segment that is moving out the emptied word is enough: rte_hash goes as a whole. */
-static void remove_from_segment(struct index *index, struct segment *segment, uint32_t position,
-                                uint64_t hash)
-{
-    RCU_PUBLISH(&segment->slots[position].item, NULL);
-    if (segment->children[0] == NULL) {
-        segment_remove(segment, hash, position);
-        retire_add(index->services->retire, RETIRED_POSITION, segment, position);
-    }
-}
-
-struct item *index_remove(struct index *index, const struct key *key)
-{
-    struct place place;
-    locate_hinted(index, key, &place);
-    if (place.segment != NULL) {
-        remove_from_segment(index, place.segment, place.position, key->hash);
-    } else if (place.overflow != NULL) {
-        remove_from_overflow(index, place.overflow);
-    }
-    return place.item;
-}
-
-/* ---- life ----------------------------------------------------------------------------------- */
-
-/* The index itself and its directory. */
-static uint64_t fixed_bytes(uint32_t depth)
-{
-    return sizeof(struct index) + directory_bytes(depth);
-}
 
 struct index *index_create(struct index_services *services)
 {
-    struct index *index = calloc(1, sizeof(*index));
-    struct directory *directory = calloc(1, directory_bytes(0));
-    CHECK(index != NULL && directory != NULL);
-    (void)memory_reserve_index(services->memory, fixed_bytes(0), MEMORY_UNLIMITED);
-    index->services = services;
-    index->directory = directory;
-    /* Failing is no harm: the first insert tries again. */
-    (void)index_create_first_segment(index);
+    CHECK(services->kind < sizeof(operations) / sizeof(operations[0]));
+    struct index *index = operations[services->kind].create(services);
+    index->operations = &operations[services->kind];
     return index;
-}
-
-static uint32_t free_items_of_segment(struct segment *segment, uint32_t budget,
-                                      index_visitor *free_item, void *argument)
-{
-    while (budget > 0 && segment->move_position < segment->capacity) {
-        uint32_t position = segment->move_position++;
-        struct item *item = segment->slots[position].item;
-        if (item != NULL) {
-            free_item(argument, item, 0);
-            budget--;
-        }
-    }
-    return budget;
-}
-
-static void free_overflow(struct index *index, index_visitor *free_item, void *argument)
-{
-    while (index->overflow != NULL) {
-        struct overflow *node = index->overflow;
-        index->overflow = node->next;
-        free_item(argument, node->item, node->hash);
-        memory_release_index(index->services->memory, sizeof(*node));
-        metric_subtract(index->services->metrics, METRIC_STORE_OVERFLOW_ITEMS, 1);
-        free(node);
-    }
-}
-
-bool index_dismantle(struct index *index, uint32_t budget, index_visitor *free_item, void *argument)
-{
-    while (index->segments != NULL) {
-        struct segment *segment = index->segments;
-        budget = free_items_of_segment(segment, budget, free_item, argument);
-        if (segment->move_position < segment->capacity) {
-            return false;
-        }
-        index_unlink_segment(index, segment);
-        segments_dispose(index->services, segment);
-    }
-    free_overflow(index, free_item, argument);
-    memory_release_index(index->services->memory, fixed_bytes(index->directory->depth));
-    free(index->directory);
-    free(index);
-    return true;
 }

@@ -1,17 +1,16 @@
 /* The index of one database: fingerprint of a key -> item.
  *
- *   hash (64 bits):  | directory: top bits | left for the worker | rte_hash: low 32 bits |
+ * Two implementations, chosen at the start (`store-index`), behind one table of operations:
  *
- *   directory --> segment --> (while it moves out) its children --> ...
- *        beside them: a short list of items that found no place in a segment
+ *   rte_hash   segments of rte_hash                 index_rte.h      (the default)
+ *   buckets    buckets of one cache line of our own  index_buckets.h
  *
- * The list holds the second and further keys of one 64-bit fingerprint, and inserts that came when
- * a segment was full and no memory for another was to be had. It is empty in practice.
+ * This header is all that the shard knows of either: they can be measured against each other.
+ * Beside both is a short list of items that found no place (index_overflow.h), empty in practice.
  *
- * This header is all that the shard knows of the index: it can be replaced, and measured.
- *
- * Thread: the shard's owner, but for index_read and index_scan. Failure: storing never fails; when
- * segments can not be had, `starved` in the services says so and the shard refuses new drafts.
+ * Thread: the shard's owner, but for index_read, index_read_hash, index_holds and index_scan.
+ * Failure: storing never fails; when memory for the index can not be had, `starved` in the services
+ * says so and the shard refuses new drafts.
  */
 #ifndef NICACHED_STORE_INDEX_H
 #define NICACHED_STORE_INDEX_H
@@ -23,14 +22,28 @@
 
 struct index;
 struct memory;
+struct overflow;
 struct retire_queue;
 struct segment;
 
+/* Memory for buckets, kept back so that storing succeeds at the limit, too: index_buckets_memory.c.
+ * What one insert may need at most: two leaves and two tables. */
+#define INDEX_SPARES 4
+
 /* What an index needs from its shard; shared by the indexes of all its databases. */
 struct index_services {
+    enum index_kind kind; /* of the indexes to be made */
     struct memory *memory;
     struct retire_queue *retire;
     struct metrics *metrics;
+    uint64_t (*hash_item)(const struct item *item); /* the fingerprint of its key */
+    uint64_t now_us;                                /* of this pass */
+    uint64_t pass;          /* from 1 on; hints of an earlier one are void */
+    uint64_t growth_budget; /* cycles of a pass after which writes pay less for growth */
+    uint64_t growth_cycles; /* spent in this pass on growing and moving */
+    bool starved;           /* it is nearly full and no memory for more is left */
+
+    /* rte_hash */
     struct channel *to_reclaimer; /* NULL: segments are made on the spot */
     uint32_t number;              /* of the worker */
     struct segment *ready;        /* made beforehand, not yet used */
@@ -38,47 +51,118 @@ struct index_services {
     uint32_t outstanding;         /* asked for, not yet here */
     uint32_t hungry_count;        /* segments that wait for children */
     bool refused;                 /* no memory for the segment that was wanted last */
-    bool starved;                 /* a segment is nearly full and no memory for another is left */
     uint64_t retry_at_us;         /* not before: EAL had no memory */
-    uint64_t now_us;              /* of this pass */
-    uint64_t pass;                /* from 1 on; hints of an earlier one are void */
-    uint64_t growth_budget;       /* cycles of a pass after which writes pay less for growth */
-    uint64_t growth_cycles;       /* spent in this pass on segments and moves */
+
+    /* buckets */
+    uint32_t index_count; /* that keep the spares */
+    uint32_t spare_count;
+    void *spares[INDEX_SPARES];
+    uint32_t evacuations; /* how often pages with parts of an index were to become empty */
 };
 
 typedef void index_visitor(void *argument, struct item *item, uint64_t hash);
 
+struct index_operations {
+    struct index *(*create)(struct index_services *services);
+    bool (*dismantle)(struct index *index, uint32_t budget, index_visitor *free_item,
+                      void *argument);
+    struct item *(*find)(struct index *index, const struct key *key);
+    struct item *(*read)(const struct index *index, const struct key *key);
+    struct item *(*read_hash)(const struct index *index, uint64_t hash);
+    bool (*holds)(const struct index *index, uint64_t hash, const struct item *item);
+    void (*prefetch_bulk)(struct index *index, const struct key *const *keys, uint32_t count);
+    struct item *(*store)(struct index *index, const struct key *key, struct item *item);
+    struct item *(*remove)(struct index *index, const struct key *key);
+    bool (*maintain)(struct index *index);
+    uint64_t (*scan)(const struct index *index, uint64_t cursor, uint32_t count,
+                     index_visitor *visit, void *argument);
+    struct item *(*random)(const struct index *index, uint64_t *random_state,
+                           bool (*accept)(void *argument, const struct item *item), void *argument);
+};
+
+/* What both begin with. */
+struct index {
+    const struct index_operations *operations;
+    struct index_services *services;
+    struct overflow *overflow; /* published */
+};
+
+/* Of the kind that the services name. */
 struct index *index_create(struct index_services *services);
+
 /* No reader is left. Frees `budget` items at most with `free_item`; true when all is gone, the
  * index itself included. */
-bool index_dismantle(struct index *index, uint32_t budget, index_visitor *free_item,
-                     void *argument);
+static inline bool index_dismantle(struct index *index, uint32_t budget, index_visitor *free_item,
+                                   void *argument)
+{
+    return index->operations->dismantle(index, budget, free_item, argument);
+}
 
-struct item *index_find(struct index *index, const struct key *key);
+static inline struct item *index_find(struct index *index, const struct key *key)
+{
+    return index->operations->find(index, key);
+}
+
 /* The same for any thread that is inside an RCU read section. */
-struct item *index_read(const struct index *index, const struct key *key);
-/* The item in the segments that has this fingerprint, for any thread inside an RCU read section. */
-struct item *index_read_hash(const struct index *index, uint64_t hash);
+static inline struct item *index_read(const struct index *index, const struct key *key)
+{
+    return index->operations->read(index, key);
+}
+
+/* An item of this fingerprint, if one is not in the list beside; for any thread inside an RCU read
+ * section. */
+static inline struct item *index_read_hash(const struct index *index, uint64_t hash)
+{
+    return index->operations->read_hash(index, hash);
+}
+
 /* Whether this very item is what the index has for the fingerprint; `item` may be any pointer. */
-bool index_holds(const struct index *index, uint64_t hash, const struct item *item);
-void index_prefetch_bulk(struct index *index, const struct key *const *keys, uint32_t count);
+static inline bool index_holds(const struct index *index, uint64_t hash, const struct item *item)
+{
+    return index->operations->holds(index, hash, item);
+}
+
+static inline void index_prefetch_bulk(struct index *index, const struct key *const *keys,
+                                       uint32_t count)
+{
+    index->operations->prefetch_bulk(index, keys, count);
+}
 
 /* `item` becomes what the key holds; returns what it held before, or NULL. */
-struct item *index_store(struct index *index, const struct key *key, struct item *item);
-struct item *index_remove(struct index *index, const struct key *key);
+static inline struct item *index_store(struct index *index, const struct key *key,
+                                       struct item *item)
+{
+    return index->operations->store(index, key, item);
+}
 
-/* Upkeep: moves some entries, gets children for full segments. True while more is to be done. */
-bool index_maintain(struct index *index);
+static inline struct item *index_remove(struct index *index, const struct key *key)
+{
+    return index->operations->remove(index, key);
+}
 
-/* Cursors as SCAN's: see index_scan.c. For any thread that is inside an RCU read section: what
- * `visit` is shown stays valid as long as that lasts. */
-uint64_t index_scan(const struct index *index, uint64_t cursor, uint32_t count,
-                    index_visitor *visit, void *argument);
+/* Upkeep, once per pass. True while more is to be done. */
+static inline bool index_maintain(struct index *index)
+{
+    return index->operations->maintain(index);
+}
+
+/* Cursors as SCAN's, below 2^56. For any thread that is inside an RCU read section: what `visit` is
+ * shown stays valid as long as that lasts. */
+static inline uint64_t index_scan(const struct index *index, uint64_t cursor, uint32_t count,
+                                  index_visitor *visit, void *argument)
+{
+    return index->operations->scan(index, cursor, count, visit, argument);
+}
+
 /* A random item for which `accept` says yes; NULL when there is none. */
-struct item *index_random(const struct index *index, uint64_t *random_state,
-                          bool (*accept)(void *argument, const struct item *item), void *argument);
+static inline struct item *index_random(const struct index *index, uint64_t *random_state,
+                                        bool (*accept)(void *argument, const struct item *item),
+                                        void *argument)
+{
+    return index->operations->random(index, random_state, accept, argument);
+}
 
-/* Segments come and go: index_supply.c. */
+/* Segments of rte_hash come and go: index_rte_supply.c. */
 void segments_take_ready(struct index_services *services, struct segment *segment,
                          uint32_t entries);
 void segments_dispose(struct index_services *services, struct segment *segment);

@@ -30,6 +30,9 @@ static void store_relaxed(uint64_t *counter, uint64_t value)
 /* 512 bytes are the last of the linear classes and the first of the others. */
 static uint32_t class_bytes(uint32_t class)
 {
+    if (class >= MEMORY_ITEM_CLASSES) {
+        return (class - MEMORY_ITEM_CLASSES + 1) * MEMORY_INDEX_STEP;
+    }
     if (class <= SMALL_STEPS) {
         return 16 + class * 8;
     }
@@ -92,7 +95,7 @@ static void init_classes(struct memory *memory)
         }
         init_bins(class);
     }
-    CHECK(memory->classes[MEMORY_CLASSES - 1].block_bytes == MEMORY_SMALL_BYTES_MAX);
+    CHECK(memory->classes[MEMORY_ITEM_CLASSES - 1].block_bytes == MEMORY_SMALL_BYTES_MAX);
 }
 
 /* ---- spans ------------------------------------------------------------------------------------
@@ -190,7 +193,8 @@ static uint64_t units_max(const struct memory *memory)
     if (limit == 0) {
         return most;
     }
-    uint64_t other = memory->index_bytes + memory->region.backed_chunks * REGION_CHUNK_OVERHEAD;
+    uint64_t other = memory->index_bytes - memory->index_block_bytes +
+                     memory->region.backed_chunks * REGION_CHUNK_OVERHEAD;
     uint64_t bytes = limit > other ? limit - other : 0;
     uint64_t units = bytes / REGION_UNIT_BYTES;
     units = units > MEMORY_UNITS_MIN ? units : MEMORY_UNITS_MIN;
@@ -351,7 +355,7 @@ static void give_block(struct memory *memory, uint32_t number, uint8_t *block)
 static uint32_t find_larger_span(const struct memory *memory, uint32_t class, uint32_t spare_bytes)
 {
     uint32_t bytes_max = memory->classes[class].block_bytes * 2 + spare_bytes;
-    while (++class < MEMORY_CLASSES && memory->classes[class].block_bytes <= bytes_max) {
+    while (++class < MEMORY_ITEM_CLASSES && memory->classes[class].block_bytes <= bytes_max) {
         uint32_t number = find_span(&memory->classes[class]);
         if (number != REGION_NONE) {
             return number;
@@ -366,7 +370,7 @@ static uint32_t create_larger_span(struct memory *memory, uint32_t class, uint32
 {
     uint32_t bytes_max = memory->classes[class].block_bytes * 2 + spare_bytes;
     uint32_t units = memory->classes[class].span_units, number = REGION_NONE;
-    while (number == REGION_NONE && ++class < MEMORY_CLASSES &&
+    while (number == REGION_NONE && ++class < MEMORY_ITEM_CLASSES &&
            memory->classes[class].block_bytes <= bytes_max) {
         if (memory->classes[class].span_units < units) {
             units = memory->classes[class].span_units;
@@ -467,6 +471,36 @@ void *memory_allocate(struct memory *memory, size_t bytes, enum memory_limit lim
     return allocate(memory, bytes, limit, LARGER_SPARE_BYTES);
 }
 
+/* No page can be had: a free block of any larger index class. */
+static uint32_t find_larger_index_span(const struct memory *memory, uint32_t class)
+{
+    uint32_t number = REGION_NONE;
+    while (number == REGION_NONE && ++class < MEMORY_CLASSES) {
+        number = find_span(&memory->classes[class]);
+    }
+    return number;
+}
+
+void *memory_allocate_index(struct memory *memory, size_t bytes, enum memory_limit limit)
+{
+    CHECK(bytes % MEMORY_INDEX_STEP == 0 && bytes - 1 < MEMORY_INDEX_CLASSES * MEMORY_INDEX_STEP);
+    uint32_t class = MEMORY_ITEM_CLASSES - 1 + (uint32_t)bytes / MEMORY_INDEX_STEP;
+    uint32_t number = find_span(&memory->classes[class]);
+    number = number != REGION_NONE ? number : create_span(memory, class, limit);
+    number = number != REGION_NONE ? number : find_larger_index_span(memory, class);
+    if (number == REGION_NONE) {
+        return NULL;
+    }
+    uint64_t given = memory->classes[region_span(&memory->region, number)->class].block_bytes;
+    if (limit == MEMORY_LIMITED && !fits(memory, given)) {
+        return NULL;
+    }
+    store_relaxed(&memory->index_block_bytes, memory->index_block_bytes + given);
+    store_relaxed(&memory->index_bytes, memory->index_bytes + given);
+    note_peak(memory);
+    return take_block(memory, number);
+}
+
 static uint32_t span_of(const struct memory *memory, const void *block)
 {
     const struct region *region = &memory->region;
@@ -481,10 +515,38 @@ static uint64_t bytes_of(const struct memory *memory, const struct span *span)
                                     : memory->classes[span->class].block_bytes;
 }
 
+static bool is_of_index(const struct span *span)
+{
+    return span->class >= MEMORY_ITEM_CLASSES && span->class < MEMORY_CLASSES;
+}
+
+bool memory_is_index_span(const struct memory *memory, uint32_t number)
+{
+    return is_of_index(region_span(&memory->region, number));
+}
+
+static void free_index_block(struct memory *memory, uint32_t number, void *block)
+{
+    uint64_t given = bytes_of(memory, region_span(&memory->region, number));
+    CHECK(memory->index_block_bytes >= given);
+    store_relaxed(&memory->index_block_bytes, memory->index_block_bytes - given);
+    store_relaxed(&memory->index_bytes, memory->index_bytes - given);
+    give_block(memory, number, block);
+}
+
+bool memory_is_leaving(const struct memory *memory, const void *block)
+{
+    return memory_is_evacuating(memory, span_of(memory, block));
+}
+
 void memory_free(struct memory *memory, void *block)
 {
     uint32_t number = span_of(memory, block);
     struct span *span = region_span(&memory->region, number);
+    if (UNLIKELY(is_of_index(span))) {
+        free_index_block(memory, number, block);
+        return;
+    }
     uint64_t given = bytes_of(memory, span);
     CHECK(memory->item_bytes >= given);
     store_relaxed(&memory->item_bytes, memory->item_bytes - given);
@@ -559,7 +621,8 @@ static uint64_t small_bytes(const struct memory *memory)
 {
     uint64_t items = __atomic_load_n(&memory->item_bytes, __ATOMIC_RELAXED);
     uint64_t runs = __atomic_load_n(&memory->run_bytes, __ATOMIC_RELAXED);
-    return items > runs ? items - runs : 0;
+    uint64_t parts = __atomic_load_n(&memory->index_block_bytes, __ATOMIC_RELAXED);
+    return (items > runs ? items - runs : 0) + parts;
 }
 
 uint64_t memory_hole_bytes(const struct memory *memory)

@@ -1,9 +1,10 @@
-/* The allocator of one shard: where items and blobs come from, and the books.
+/* The allocator of one shard: where items, blobs and parts of an index come from, and the books.
  *
  *   up to 16 KiB   a block of a size class, in a span: a run of units that is full of such blocks
  *   beyond         a run of its own
  *
  *   classes        step 8 bytes from 16 to 512; then 16 steps for each doubling (6.25 % at most)
+ *   index classes  step 128 bytes from 128 to 2048, in spans of their own: they are moved otherwise
  *   bins           each class keeps its spans that have room by how full they are, in quarters. The
  *                  fullest is taken from, so that the emptiest become empty, and their pages go to
  *                  whoever needs some: any class, or the machine.
@@ -30,7 +31,10 @@
 enum memory_limit { MEMORY_LIMITED, MEMORY_UNLIMITED };
 
 #define MEMORY_SMALL_BYTES_MAX 16384U
-#define MEMORY_CLASSES         143
+#define MEMORY_ITEM_CLASSES    143U
+#define MEMORY_INDEX_STEP      128U /* bytes; blocks are aligned to 64 */
+#define MEMORY_INDEX_CLASSES   16U
+#define MEMORY_CLASSES         (MEMORY_ITEM_CLASSES + MEMORY_INDEX_CLASSES)
 #define MEMORY_BINS            4
 #define MEMORY_UNITS_MIN       256U
 
@@ -58,8 +62,9 @@ struct memory {
     uint32_t victim_class, scatter_chunk;   /* where the search goes on */
     /* Written by the holder with relaxed stores. */
     uint64_t item_bytes, blob_bytes, index_bytes, retired_bytes, peak_bytes;
-    uint64_t span_bytes; /* units of spans; what is not allocated of them is holes */
-    uint64_t run_bytes;  /* part of item_bytes: not in spans */
+    uint64_t index_block_bytes; /* part of index_bytes: in spans of the index classes */
+    uint64_t span_bytes;        /* units of spans; what is not allocated of them is holes */
+    uint64_t run_bytes;         /* part of item_bytes: not in spans */
     /* As of memory_publish_figures: units in use; chunks that are not BARE; bookkeeping. */
     uint64_t active_bytes, resident_bytes, overhead_bytes, free_page_bytes;
 };
@@ -84,8 +89,15 @@ bool memory_can_allocate(struct memory *memory, size_t bytes);
 /* What a block takes. */
 size_t memory_block_bytes(const struct memory *memory, const void *block);
 
-/* Index memory is allocated elsewhere (EAL, partly by another thread); only the books are here.
- * Reserving comes first and fails over the limit. */
+/* A part of an index: a multiple of MEMORY_INDEX_STEP bytes, or more where no page can be had:
+ * memory_block_bytes says how many. memory_free takes it back. Nobody moves it but who asks
+ * memory_is_leaving. */
+void *memory_allocate_index(struct memory *memory, size_t bytes, enum memory_limit limit);
+/* It lies in a span that is to become empty. */
+bool memory_is_leaving(const struct memory *memory, const void *block);
+
+/* Other index memory is allocated elsewhere (EAL, partly by another thread, and the heap); only the
+ * books are here. Reserving comes first and fails over the limit. */
 bool memory_reserve_index(struct memory *memory, uint64_t bytes, enum memory_limit limit);
 void memory_release_index(struct memory *memory, uint64_t bytes);
 
@@ -135,6 +147,8 @@ struct span_visit {
  * false; true when all have been visited. */
 bool memory_visit_blocks(struct memory *memory, uint32_t span, struct span_visit *look,
                          bool (*visit)(void *argument, void *block), void *argument);
+/* Of an index class: not for memory_visit_blocks. */
+bool memory_is_index_span(const struct memory *memory, uint32_t span);
 /* The span is still there and to become empty. */
 bool memory_is_evacuating(const struct memory *memory, uint32_t span);
 void memory_give_up(struct memory *memory, uint32_t span);

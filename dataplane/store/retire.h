@@ -24,8 +24,9 @@ enum retired_kind {
     RETIRED_ITEM,     /* extra: bytes of its block */
     RETIRED_POSITION, /* pointer: the segment; extra: the position */
     RETIRED_SEGMENT,
-    RETIRED_INDEX, /* of a flushed database */
-    RETIRED_BLOCK, /* heap memory of the index; extra: bytes */
+    RETIRED_INDEX,      /* of a flushed database */
+    RETIRED_BLOCK,      /* heap memory of the index; extra: bytes */
+    RETIRED_INDEX_PART, /* of memory_allocate_index */
 };
 
 struct retired {

@@ -14,7 +14,7 @@
  *
  * Positions are given out in ascending order until every one has been used once; so what moves over
  * keeps its order, and a walk that goes down from the end can go on in the child (`trail`,
- * `ancestors`: index_scan.c).
+ * `ancestors`: index_rte_scan.c).
  *
  * Thread: created and destroyed by any one thread; written by the shard's owner; read by any
  * registered RCU reader (rte_hash in lock-free mode). Memory: EAL's. Failure: NULL, -ENOSPC.

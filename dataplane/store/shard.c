@@ -13,6 +13,11 @@
 #include "dataplane/base/rcu.h"
 #include "dataplane/store/store_internal.h"
 
+static uint64_t hash_of_item(const struct item *item)
+{
+    return hash_bytes(item_key(item));
+}
+
 struct shard *shard_create(const struct shard_options *options)
 {
     CHECK(options->number <= SHARD_NUMBER_MAX && options->metrics != NULL);
@@ -37,7 +42,9 @@ struct shard *shard_create(const struct shard_options *options)
     shard->expiry_budget = UPKEEP_EXPIRY_US * cycles_per_us;
     shard->reclaim_budget = UPKEEP_RECLAIM_US * cycles_per_us;
     retire_init(&shard->retire);
-    shard->services = (struct index_services){.memory = &shard->memory,
+    shard->services = (struct index_services){.kind = options->index,
+                                              .hash_item = hash_of_item,
+                                              .memory = &shard->memory,
                                               .retire = &shard->retire,
                                               .metrics = options->metrics,
                                               .to_reclaimer = options->to_reclaimer,
@@ -73,6 +80,11 @@ void shard_set_maxmemory(struct shard *shard, uint64_t bytes)
     memory_set_limit(&shard->memory, bytes);
 }
 
+enum index_kind shard_index_kind(const struct shard *shard)
+{
+    return shard->services.kind;
+}
+
 struct key key_hashed(struct slice bytes)
 {
     return key_of(bytes, hash_bytes(bytes));
@@ -92,7 +104,7 @@ static struct slice tag_of(struct slice bytes)
                                                : slice_of(rest.data, (size_t)(close - rest.data));
 }
 
-/* The bits of the hash that neither the directory nor rte_hash uses: see index.h. */
+/* The bits of the hash that no index uses: see index_rte.h and index_buckets.h. */
 #define OWNER_SHIFT 32
 #define OWNER_BITS  22
 

@@ -26,8 +26,12 @@
 struct shard;
 struct channel;
 
+/* What finds the items of a database: see index.h. */
+enum index_kind { INDEX_RTE_HASH, INDEX_BUCKETS };
+
 struct shard_options {
-    uint32_t number;              /* of the worker; part of names and of the CAS values */
+    uint32_t number; /* of the worker; part of names and of the CAS values */
+    enum index_kind index;
     uint64_t maxmemory_bytes;     /* 0: no limit */
     struct metrics *metrics;      /* of the owning worker */
     struct channel *to_reclaimer; /* NULL: no concurrent reader; retired items are freed by
@@ -47,6 +51,7 @@ void shard_destroy(struct shard *shard);
  * shards before the first is destroyed. */
 void shard_clear(struct shard *shard);
 void shard_set_maxmemory(struct shard *shard, uint64_t bytes);
+enum index_kind shard_index_kind(const struct shard *shard); /* any thread */
 
 /* ---- look-up ------------------------------------------------------------------------------- */
 
@@ -271,10 +276,11 @@ struct shard_memory {
     uint64_t index_bytes;
     uint64_t retired_bytes; /* waiting for a grace period; part of item_bytes */
     uint64_t peak_bytes;
-    uint64_t hole_bytes;     /* free, but in pages that are in use */
-    uint64_t active_bytes;   /* pages in use: items, blobs and holes */
-    uint64_t resident_bytes; /* memory behind our addresses: pages in use, and free ones */
-    uint64_t overhead_bytes; /* the allocator's bookkeeping */
+    uint64_t hole_bytes;      /* free, but in pages that are in use */
+    uint64_t active_bytes;    /* pages in use: what is allocated in them, and holes */
+    uint64_t allocated_bytes; /* in pages: items and blobs, and an index of buckets */
+    uint64_t resident_bytes;  /* memory behind our addresses: pages in use, and free ones */
+    uint64_t overhead_bytes;  /* the allocator's bookkeeping */
     uint64_t headroom_bytes; /* what can still be allocated without waiting: an estimate, below what
                                 maxmemory leaves where free memory lies in holes; UINT64_MAX without
                                 a limit */

@@ -3,10 +3,10 @@
  *   memory_choose_victim --> move its items, a few each pass --> wait until the span has vanished
  *                            copy, publish, retire the old one      (a grace period later)
  *
- * memory_evacuate.c decides which span should become empty, and when that is worth it. Only items
- * are in spans; one is moved when a database still has it under its key, and deleted instead when
- * its time has come. Others are drafts, or
- * retired already and on their way. To readers a move is an overwrite by an equal value.
+ * memory_evacuate.c decides which span should become empty, and when that is worth it. An item is
+ * moved when a database still has it under its key, and deleted instead when its time has come.
+ * Others are drafts, or retired already and on their way. To readers a move is an overwrite by an
+ * equal value. Spans with parts of an index are emptied by the index (index_buckets_upkeep.c).
  *
  * Thread: the holder. Bounded: MOVES_PER_PASS and UPKEEP_DEFRAG_US, more when somebody could not
  * get a page: looking at a span costs time, too, whether anything is to be moved or not. Failure:
@@ -130,7 +130,8 @@ static bool begin_span(struct shard *shard, uint64_t now_us)
     }
     *entry_at(defrag, defrag->count++) = (struct defrag_entry){span, now_us};
     defrag->look = (struct span_visit){0};
-    defrag->is_moving = true;
+    defrag->is_moving = !memory_is_index_span(&shard->memory, span);
+    shard->services.evacuations += !defrag->is_moving;
     return true;
 }
 
@@ -147,7 +148,7 @@ bool shard_defragment(struct shard *shard, const struct instant *now)
     while (may_go_on(&call) && (defrag->is_moving || begin_span(shard, now->mono_us))) {
         uint32_t span = entry_at(defrag, defrag->count - 1)->span;
         call.has_begun = true;
-        bool all = !memory_is_evacuating(&shard->memory, span) ||
+        bool all = !defrag->is_moving || !memory_is_evacuating(&shard->memory, span) ||
                    memory_visit_blocks(&shard->memory, span, &defrag->look, move_item, &call);
         defrag->is_moving = !all;
         if (!all) {

@@ -42,6 +42,7 @@ static void free_retired(struct shard *shard, const struct retired *entry)
         memory_release_index(&shard->memory, entry->extra);
         free(entry->pointer);
         break;
+    case RETIRED_INDEX_PART: memory_free(&shard->memory, entry->pointer); break;
     }
 }
 
@@ -311,6 +312,7 @@ static void read_pages(const struct memory *of, struct shard_memory *memory)
 {
     memory->hole_bytes = memory_hole_bytes(of);
     memory->active_bytes = load(&of->active_bytes);
+    memory->allocated_bytes = load(&of->item_bytes) + load(&of->index_block_bytes);
     memory->resident_bytes = load(&of->resident_bytes);
     memory->overhead_bytes = load(&of->overhead_bytes);
     memory->headroom_bytes = memory_headroom_bytes(of);
@@ -351,6 +353,7 @@ void shard_add_memory(struct shard_memory *sum, const struct shard_memory *part)
     sum->peak_bytes += part->peak_bytes;
     sum->hole_bytes += part->hole_bytes;
     sum->active_bytes += part->active_bytes;
+    sum->allocated_bytes += part->allocated_bytes;
     sum->resident_bytes += part->resident_bytes;
     sum->overhead_bytes += part->overhead_bytes;
     sum->headroom_bytes += part->headroom_bytes;

@@ -3,11 +3,14 @@
  *   store_growth_bench growth [keys] [--json FILE]    10,000,000 by default
  *   store_growth_bench expiry [keys]                  10,000,000 by default
  *
+ * STORE_INDEX=buckets in the environment: with that index instead of the one over rte_hash.
+ *
  * `growth` inserts up to each power of ten and to the number given, with a reclaimer thread as in
  * the server, one pass per 32 inserts. At each stop: bulk look-ups with a touch of the item, beside
  * rte_hash's own bulk look-up of the same keys in one table made for that number. Keys are drawn
- * and hashed before the clock starts. Batches of over 100 us were interrupted and do not count. A
- * pass during which the kernel took the processor away is not one of the long ones. */
+ * and hashed before the clock starts. In the end all keys are deleted, 32 with each pass. Batches
+ * of over 100 us were interrupted and do not count. A pass during which the kernel took the
+ * processor away is not one of the long ones. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -339,6 +342,45 @@ static void write_json_row(FILE *to, const struct row *row, bool is_first)
             (unsigned long)row->emergencies, (double)row->moves / (double)row->keys);
 }
 
+/* All keys, in the order in which they came; what shrinking costs, as a row. */
+static void delete_all(struct bench *bench, struct row *row)
+{
+    bench->duration_count = 0;
+    (void)was_interrupted(bench);
+    for (uint64_t first = 0; first < bench->key_count; first += BURST) {
+        for (uint32_t i = 0; i < BURST; i++) {
+            make_key(bench, i, first + i);
+        }
+        shard_prefetch_bulk(bench->fixture->shard, 0, bench->batch.pointers, BURST);
+        for (uint32_t i = 0; i < BURST; i++) {
+            CHECK(shard_delete(bench->fixture->shard, 0, &bench->batch.keys[i],
+                               &bench->fixture->now));
+        }
+        (void)pass(bench);
+        (void)note_growth(bench, row);
+    }
+    row->growth_percentile_us = percentile_us(bench, 0.9999);
+    row->segments = metric_read(&bench->fixture->metrics, METRIC_STORE_SEGMENTS);
+}
+
+static void report_shrinking(struct bench *bench, FILE *to)
+{
+    struct row row = {0};
+    delete_all(bench, &row);
+    uint64_t left = memory_of(bench->fixture).index_bytes;
+    printf("all deleted: shrinking in a pass p99.99 %.1f us, longest %.1f, over 200 us %lu; index "
+           "%lu bytes, %lu segments\n",
+           row.growth_percentile_us, row.growth_longest_us, (unsigned long)row.growth_over_200us,
+           (unsigned long)left, (unsigned long)row.segments);
+    if (to != NULL) {
+        fprintf(to,
+                "\n],\n\"shrinking\": {\"p9999\": %.1f, \"longest\": %.1f, \"over_200us\": %lu, "
+                "\"bytes_left\": %lu},\n\"curve\": [",
+                row.growth_percentile_us, row.growth_longest_us,
+                (unsigned long)row.growth_over_200us, (unsigned long)left);
+    }
+}
+
 static void run_growth(struct bench *bench, uint64_t keys, const char *json)
 {
     FILE *to = json != NULL ? fopen(json, "w") : NULL;
@@ -361,8 +403,8 @@ static void run_growth(struct bench *bench, uint64_t keys, const char *json)
         }
         is_first = false;
     }
+    report_shrinking(bench, to);
     if (to != NULL) {
-        fprintf(to, "\n],\n\"curve\": [");
         for (uint32_t i = 0; i < bench->point_count; i++) {
             fprintf(to, "%s[%lu, %.2f]", i == 0 ? "" : ", ", (unsigned long)bench->points[i].keys,
                     bench->points[i].bytes_per_key);

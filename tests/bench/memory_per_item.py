@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Bytes per item beyond key and value: nicached, memcached and redis-server on the same data.
 
-    memory_per_item.py --server build-test/control/nicached [--items 1000000] [--json]
+    memory_per_item.py --server build-test/control/nicached [--items 1000000] [--store-index buckets] [--json]
 
 Items have keys of 16 bytes and values of 8, 32, 64, 100 and 512 bytes, all with a time to live.
 The second row of each size is measured after every item has been given a CAS value, by asking for
@@ -142,11 +142,11 @@ def per_item(after, before, names, items, size):
     return round(grown / items - KEY_BYTES - size, 1)
 
 
-def measure_nicached(binary, items, size):
+def measure_nicached(binary, store_index, items, size):
     redis_port, memcache_port = free_port(), free_port()
     server = Server([binary, "--interface", "lo0", "socket", "127.0.0.1", "--port",
                      str(redis_port), "--memcache-port", str(memcache_port), "--hugepages", "no",
-                     "--loglevel", "warning"], redis_port)
+                     "--store-index", store_index, "--loglevel", "warning"], redis_port)
     before = settled(server.connection)
     fill_redis(server.connection, items, size)
     rows = {}
@@ -163,6 +163,8 @@ def measure_nicached(binary, items, size):
             "items": per_item(after, before, ["used_memory_dataset"], items, size),
             "items_pages": per_item(after, before, ["allocator_active"], items, size),
         }
+        if store_index == "buckets":  # whose pages are among them
+            rows[row]["items_pages"] = round(rows[row]["items_pages"] - index, 1)
     server.stop()
     return rows
 
@@ -211,15 +213,18 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--server", required=True, metavar="BINARY", help="nicached")
     parser.add_argument("--items", type=int, default=1000000)
+    parser.add_argument("--store-index", choices=("rte_hash", "buckets"), default="rte_hash", help="of nicached")
+    parser.add_argument("--no-peers", action="store_true", help="nicached alone")
     parser.add_argument("--sizes", type=lambda text: [int(part) for part in text.split(",")],
                         default=list(VALUE_SIZES), metavar="BYTES,...")
     parser.add_argument("--json", action="store_true", help="instead of a table")
     arguments = parser.parse_args()
-    results = {"items": arguments.items, "key_bytes": KEY_BYTES, "bytes_beyond_key_and_value": {}}
+    results = {"items": arguments.items, "key_bytes": KEY_BYTES, "store_index": arguments.store_index,
+               "bytes_beyond_key_and_value": {}}
     for size in arguments.sizes:
-        servers = {"nicached": measure_nicached(arguments.server, arguments.items, size)}
+        servers = {"nicached": measure_nicached(arguments.server, arguments.store_index, arguments.items, size)}
         for name, measure in (("redis-server", measure_redis), ("memcached", measure_memcached)):
-            if shutil.which(name):
+            if shutil.which(name) and not arguments.no_peers:
                 servers[name] = measure(arguments.items, size)
         results["bytes_beyond_key_and_value"][str(size)] = servers
     if arguments.json:

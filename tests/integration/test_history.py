@@ -77,3 +77,8 @@ def test_reference(mode):
 @pytest.mark.parametrize("workers", [1, 2, 4])
 def test_nicached(workers, mode):
     run_driver("--nicached", BINARY, "--workers", workers, "--modes", mode)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_nicached_with_buckets(mode):
+    run_driver("--nicached", BINARY, "--workers", 2, "--modes", mode, "--directive", "--store-index buckets")

@@ -100,6 +100,33 @@ def test_config_set_takes_effect_and_rewrite_keeps_it(fleet, tmp_path):
     assert cli("-a", "secret", "--no-auth-warning", "ping") == "PONG"
 
 
+FILL_AND_WALK = """
+import redis, sys
+client = redis.Redis(host=sys.argv[1])
+pipeline = client.pipeline(transaction=False)
+for number in range(20000):
+    pipeline.set("key:%08d" % number, number)
+pipeline.execute()
+assert len(set(client.scan_iter(count=1000))) == 20000
+print(client.info("store")["store_index"], client.info("memory")["used_memory_index"])
+"""
+
+
+def test_the_index_is_chosen_at_the_start(fleet):
+    """Either index serves; the smaller one shows in what twenty thousand keys cost."""
+    sizes = {}
+    for index in ("rte_hash", "buckets"):
+        appliance = fleet.start("socket", f"--store-index {index}")
+        cli = lambda *words: appliance.namespace.run("redis-cli", "-h", appliance.address, *words).stdout.strip()
+        assert cli("config", "get", "store-index").split() == ["store-index", index]
+        assert "immutable" in cli("config", "set", "store-index", "buckets")
+        used, size = appliance.client(FILL_AND_WALK).split()
+        assert used == index
+        sizes[index] = int(size)
+        appliance.stop()
+    assert sizes["buckets"] < sizes["rte_hash"] / 2
+
+
 def test_debug_sleep_delays_only_its_client(fleet):
     appliance = fleet.start("socket", "--enable-debug-command yes")
     source = """

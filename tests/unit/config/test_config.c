@@ -150,6 +150,7 @@ static void test_set_refused(void **state)
         {"timeout 1 nosuch 2", UNKNOWN("nosuch")},
         {"PORT 1", FAILED("PORT", "can't set immutable config")},
         {"databases 4", FAILED("databases", "can't set immutable config")},
+        {"store-index buckets", FAILED("store-index", "can't set immutable config")},
         {"daemonize no", FAILED("daemonize", "can't set immutable config")},
         {"cluster-enabled no", FAILED("cluster-enabled", "can't set immutable config")},
         {"cluster-enabled no nosuch 2", FAILED("cluster-enabled", "can't set immutable config")},

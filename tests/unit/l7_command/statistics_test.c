@@ -292,6 +292,7 @@ static void test_info_shows_every_metric(void **state)
     assert_int_equal(shown, METRIC_COUNT);
     dialogue_expect_part(d, "INFO net", "# Net\r\nsocket_accept_pauses:0\r\n");
     dialogue_expect_part(d, "INFO loop", "\r\nloop_passes:0\r\n");
+    dialogue_expect_part(d, "INFO store", "# Store\r\nstore_index:rte_hash\r\n");
     dialogue_expect_part(d, "INFO store", "\r\nstore_index_segments:");
     assert_true(metric_is_drop(METRIC_TCP_DROP_CHECKSUM));
     assert_false(metric_is_drop(METRIC_TCP_RETRANSMITS));

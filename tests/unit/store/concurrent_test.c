@@ -177,8 +177,14 @@ static void write_for_long(struct world *world)
         uint64_t number = choice % WILD_KEYS;
         if (choice >> 62 == 0 && number >= STABLE_KEYS) {
             shard_delete(world->shard, number % 2, number_key(&key, number), &world->fixture->now);
-        } else if (choice >> 62 == 1) {
+        } else if (choice >> 62 == 1 && step * 8 / STEPS % 4 < 3) {
             write_number(world, growing++, step);
+        } else if (choice >> 62 == 1) { /* and shrinks, three times as fast */
+            for (uint32_t i = 0; i < 3 && growing > WILD_KEYS; i++) {
+                growing--;
+                shard_delete(world->shard, growing % 2, number_key(&key, growing),
+                             &world->fixture->now);
+            }
         } else {
             write_number(world, number, step);
         }

@@ -86,10 +86,10 @@ static void assert_dense(struct fixture *f, const char *when)
 {
     come_to_rest(f);
     struct shard_memory memory = memory_of(f);
-    double active = (double)memory.item_bytes / (double)memory.active_bytes;
-    double resident = (double)memory.item_bytes / (double)memory.resident_bytes;
+    double active = (double)memory.allocated_bytes / (double)memory.active_bytes;
+    double resident = (double)memory.allocated_bytes / (double)memory.resident_bytes;
     print_message("# %s: %.1f MB allocated, of pages in use %.3f, of resident %.3f, moved %lu\n",
-                  when, (double)memory.item_bytes / 1e6, active, resident,
+                  when, (double)memory.allocated_bytes / 1e6, active, resident,
                   (unsigned long)metric_read(&f->metrics, METRIC_STORE_MOVED_ITEMS));
     assert_true(active >= 0.85);
     assert_int_equal(f->shard->memory.evacuating_spans, 0);
@@ -175,7 +175,7 @@ static void books_add_up(void **state)
     assert_int_equal(memory.types[ITEM_STRING].count, shard_key_count(f->shard, 0));
     assert_true(memory.types[ITEM_STRING].bytes + memory.blob_bytes == memory.item_bytes);
     assert_true(memory.item_bytes + memory.index_bytes == memory.used_bytes);
-    assert_true(memory.item_bytes + memory.hole_bytes == memory.active_bytes);
+    assert_true(memory.allocated_bytes + memory.hole_bytes == memory.active_bytes);
     shard_flush(f->shard, 0);
     come_to_rest(f);
     memory = memory_of(f);

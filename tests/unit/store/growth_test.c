@@ -42,7 +42,7 @@ static void grows_to_millions_and_gives_all_back(void **state)
     }
     settle(f);
     struct shard_memory full = memory_of(f);
-    assert_true(full.index_bytes / MANY_KEYS < 110);
+    assert_true(full.index_bytes / MANY_KEYS < (tested_index() == INDEX_RTE_HASH ? 110 : 11));
     assert_int_equal(metric_read(&f->metrics, METRIC_STORE_OVERFLOW_ITEMS), 0);
     for (uint64_t i = 0; i < MANY_KEYS; i += 2) {
         assert_true(delete_number(f, i));
@@ -240,7 +240,9 @@ static void a_silent_reclaimer_stops_nothing(void **state)
     for (uint64_t i = 0; i < 300000; i++) {
         assert_int_equal(get_number(f, i), i < 150000 ? 2 : 1);
     }
-    assert_true(metric_read(&f->metrics, METRIC_STORE_SEGMENT_EMERGENCIES) > 0);
+    /* Buckets are made by the worker in any case. */
+    assert_true((metric_read(&f->metrics, METRIC_STORE_SEGMENT_EMERGENCIES) > 0) ==
+                (tested_index() == INDEX_RTE_HASH));
     assert_true(memory_of(f).retired_bytes > 0);
     destroy_fixture(f);
     channel_destroy(channel);
@@ -391,10 +393,14 @@ static void small_writes_get_most_of_a_small_memory(void **state)
 {
     const uint64_t limit = 16U << 20;
     struct fixture *f = create_fixture(limit, NULL);
-    uint64_t next = 0;
-    while (put_number(f, next, 1)) {
-        next++;
-        if (next % 32 == 0) {
+    uint64_t next = 0, refused = 0;
+    while (refused < 1000) { /* a worker's writes wait for what is about to be freed, too */
+        if (put_number(f, next, 1)) {
+            next++;
+        } else {
+            refused++;
+        }
+        if (refused > 0 || next % 32 == 0) {
             maintain(f);
         }
     }
@@ -405,7 +411,8 @@ static void small_writes_get_most_of_a_small_memory(void **state)
     destroy_fixture(f);
 }
 
-/* Writes pay for moves in handfuls, a pass for two at most. */
+/* rte_hash: writes pay for moves in handfuls, a pass for two at most. Buckets: a write makes one
+ * leaf anew at most, and few do. */
 static void a_pass_moves_a_bounded_number_of_entries(void **state)
 {
     struct fixture *f = create_fixture(0, NULL);
@@ -419,8 +426,8 @@ static void a_pass_moves_a_bounded_number_of_entries(void **state)
             before = moves;
         }
     }
-    assert_true(before > 0);
-    assert_in_range(most, 1, 16 * 24 + 64 + 32);
+    assert_true(before > 0 && before < 200000 * 6);
+    assert_in_range(most, 1, tested_index() == INDEX_RTE_HASH ? 16 * 24 + 64 + 32 : 16 * 257);
     destroy_fixture(f);
 }
 

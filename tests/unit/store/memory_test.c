@@ -396,6 +396,57 @@ static void freed_memory_is_unusable(void **state)
 }
 #endif
 
+/* ---- parts of an index ------------------------------------------------------------------------
+ */
+
+static void parts_of_an_index_have_spans_of_their_own(void **state)
+{
+    struct world *world = create_world(4 * MEBIBYTE);
+    struct memory *memory = &world->memory;
+    static uint8_t *parts[5000];
+    uint8_t *item = memory_allocate(memory, 512, MEMORY_LIMITED);
+    uint32_t count = 0;
+    uint64_t bytes = 0;
+    for (;; count++) {
+        size_t size = MEMORY_INDEX_STEP * (1 + count % MEMORY_INDEX_CLASSES);
+        parts[count] = memory_allocate_index(memory, size, MEMORY_LIMITED);
+        if (parts[count] == NULL) {
+            break;
+        }
+        size_t given = memory_block_bytes(memory, parts[count]);
+        bytes += given;
+        assert_int_equal((uintptr_t)parts[count] % 64, 0);
+        assert_true(given == size || (given > size && memory->short_of_pages));
+        assert_int_equal(memory->index_bytes, bytes);
+        memset(parts[count], 1, size);
+        assert_true(memory_used_bytes(memory) <= 4 * MEBIBYTE);
+    }
+    assert_true(bytes > 3 * MEBIBYTE);
+    assert_int_equal(memory->item_bytes, 512);
+    uint8_t *more = memory_allocate_index(memory, 2048, MEMORY_UNLIMITED);
+    assert_non_null(more);
+    memory_free(memory, more);
+    /* One of ten stays: spans become worth emptying, and only those of the index are. */
+    for (uint32_t i = 0; i < count; i++) {
+        if (i % 10 != 0) {
+            memory_free(memory, parts[i]);
+        }
+    }
+    uint32_t leaving = 0;
+    for (uint32_t span; (span = memory_choose_victim(memory)) != REGION_NONE;) {
+        assert_true(memory_is_index_span(memory, span));
+    }
+    for (uint32_t i = 0; i < count; i += 10) {
+        leaving += memory_is_leaving(memory, parts[i]);
+        memory_free(memory, parts[i]);
+    }
+    assert_true(leaving > 0 && !memory_is_leaving(memory, item));
+    memory_free(memory, item);
+    assert_int_equal(memory_used_bytes(memory), 0);
+    assert_int_equal(memory_hole_bytes(memory), 0);
+    destroy_world(world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -411,6 +462,7 @@ int main(void)
 #if MEMORY_CHECKING
         cmocka_unit_test(freed_memory_is_unusable),
 #endif
+        cmocka_unit_test(parts_of_an_index_have_spans_of_their_own),
     };
     return cmocka_run_group_tests_name("memory", tests, NULL, NULL);
 }

@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <rte_eal.h>
 
@@ -28,6 +29,15 @@ static inline int setup_eal(void **state)
     return 0;
 }
 
+/* The index of the shards that are created: as STORE_INDEX in the environment says. meson runs the
+ * tests with either. */
+static inline enum index_kind tested_index(void)
+{
+    const char *name = getenv("STORE_INDEX");
+    CHECK(name == NULL || strcmp(name, "rte_hash") == 0 || strcmp(name, "buckets") == 0);
+    return name != NULL && strcmp(name, "buckets") == 0 ? INDEX_BUCKETS : INDEX_RTE_HASH;
+}
+
 struct fixture {
     struct shard *shard;
     struct metrics metrics;
@@ -40,6 +50,7 @@ static inline struct fixture *create_fixture(uint64_t maxmemory_bytes, struct ch
     CHECK(fixture != NULL);
     *fixture = (struct fixture){.now = {.mono_us = 1000000, .wall_ms = 1000}};
     struct shard_options options = {.number = 3,
+                                    .index = tested_index(),
                                     .maxmemory_bytes = maxmemory_bytes,
                                     .metrics = &fixture->metrics,
                                     .to_reclaimer = to_reclaimer};

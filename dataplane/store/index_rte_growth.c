@@ -4,7 +4,7 @@
  *            97 % full, or         child there,
  *   NORMAL ------------> HUNGRY ---------------> MOVING ---> (neighbour done too) ---> retired
  *     ^    below 55 %      |    plan still good    |
- *     |                    |                       +-- index_move.c
+ *     |                    |                       +-- index_rte_move.c
  *     +-- fell below, or filled up meanwhile
  *
  * Sizes. A segment of n entries costs 16 n + 12 (next power of two) bytes, so sizes go from 0.51 to
@@ -17,12 +17,12 @@
  * step; then segments grow to the size that suits their number, and divide beyond (depth_limit).
  * Two neighbours that have become small share a child again.
  *
- * The reclaimer makes the larger ones: index_supply.c. Failure: without memory for a child a
+ * The reclaimer makes the larger ones: index_rte_supply.c. Failure: without memory for a child a
  * segment goes on to the last position; in the last hundredth `starved` makes the shard refuse
  * drafts. What comes in nevertheless finds its place in the overflow list.
  */
 #include "dataplane/base/check.h"
-#include "dataplane/store/index_internal.h"
+#include "dataplane/store/index_rte.h"
 
 #define SHRINK_PERCENT  55
 #define FILLED_PERCENT  88 /* of a child, by what moves in */
@@ -114,18 +114,18 @@ static bool is_at_rest(const struct segment *segment)
 }
 
 /* The neighbour with which the lower half of a range can become one; NULL when there is none. */
-static struct segment *upper_neighbour(const struct index *index, const struct segment *segment)
+static struct segment *upper_neighbour(const struct rte_index *index, const struct segment *segment)
 {
     if (segment->depth == 0) {
         return NULL;
     }
     uint64_t start = segment->start | 1ULL << (64 - segment->depth);
-    struct segment *upper = index_root(index, start);
+    struct segment *upper = index_rte_root(index, start);
     bool found = start != segment->start && upper->start == start && upper->depth == segment->depth;
     return found ? upper : NULL;
 }
 
-static struct succession plan_merger(const struct index *index, const struct segment *segment)
+static struct succession plan_merger(const struct rte_index *index, const struct segment *segment)
 {
     struct segment *upper = upper_neighbour(index, segment);
     if (upper == NULL || !is_at_rest(upper)) {
@@ -176,17 +176,18 @@ static bool is_plan_good(const struct segment *segment)
 
 /* ---- the list of those that want children ---------------------------------------------------- */
 
-static void make_hungry(struct index *index, struct segment *segment, const struct succession *plan)
+static void make_hungry(struct rte_index *index, struct segment *segment,
+                        const struct succession *plan)
 {
     segment->plan = *plan;
     segment->hungry = true;
     segment->requested = 0;
     segment->queue_next = index->hungry;
     index->hungry = segment;
-    index->services->hungry_count++;
+    index->common.services->hungry_count++;
 }
 
-static void drop_hungry(struct index *index, struct segment *segment)
+static void drop_hungry(struct rte_index *index, struct segment *segment)
 {
     struct segment **link = &index->hungry;
     while (*link != segment) {
@@ -195,16 +196,16 @@ static void drop_hungry(struct index *index, struct segment *segment)
     *link = segment->queue_next;
     segment->queue_next = NULL;
     segment->hungry = false;
-    index->services->hungry_count--;
+    index->common.services->hungry_count--;
 }
 
-static void link_segment(struct index *index, struct segment *segment, uint64_t start,
+static void link_segment(struct rte_index *index, struct segment *segment, uint64_t start,
                          uint32_t depth)
 {
     segment->id = ++index->next_segment_id & 0xFFFFFF;
     segment->start = start;
     segment->depth = (uint8_t)depth;
-    segment->grow_at = growth_threshold(index->services, segment->capacity);
+    segment->grow_at = growth_threshold(index->common.services, segment->capacity);
     segment->previous = NULL;
     segment->next = index->segments;
     if (index->segments != NULL) {
@@ -213,7 +214,7 @@ static void link_segment(struct index *index, struct segment *segment, uint64_t 
     index->segments = segment;
 }
 
-void index_unlink_segment(struct index *index, struct segment *segment)
+void index_rte_unlink_segment(struct rte_index *index, struct segment *segment)
 {
     if (segment->hungry) {
         drop_hungry(index, segment);
@@ -243,13 +244,13 @@ static void publish_children(struct segment *segment, struct segment *lower, str
     RCU_PUBLISH(&segment->children[0], lower);
 }
 
-static void begin_moving(struct index *index, struct segment *segment)
+static void begin_moving(struct rte_index *index, struct segment *segment)
 {
     struct succession plan = segment->plan;
     struct segment *children[2];
     uint32_t depth = segment->depth + plan.count - 1 - (plan.partner != NULL);
     for (uint32_t i = 0; i < plan.count; i++) {
-        children[i] = segments_take(index->services, plan.capacities[i]);
+        children[i] = segments_take(index->common.services, plan.capacities[i]);
         link_segment(index, children[i], i == 0 ? segment->start : start_of_upper_half(segment),
                      depth);
     }
@@ -259,11 +260,11 @@ static void begin_moving(struct index *index, struct segment *segment)
          * walk has still to see is always the beginning of the child. */
         RCU_PUBLISH(&segment->walk_next, plan.partner);
         publish_children(plan.partner, children[0], children[0]);
-        index_queue_move(index, plan.partner);
+        index_rte_queue_move(index, plan.partner);
     }
     publish_children(segment, children[0], children[plan.count - 1]);
-    index_queue_move(index, segment);
-    metric_add(index->services->metrics, METRIC_STORE_SEGMENT_SPLITS, 1);
+    index_rte_queue_move(index, segment);
+    metric_add(index->common.services->metrics, METRIC_STORE_SEGMENT_SPLITS, 1);
 }
 
 static bool has_children_ready(const struct index_services *services, const struct succession *plan)
@@ -307,9 +308,9 @@ static void make_children(struct index_services *services, const struct segment 
 }
 
 /* `must`: the segment is full. True when it is moving out afterwards. */
-static bool feed(struct index *index, struct segment *segment, bool must)
+static bool feed(struct rte_index *index, struct segment *segment, bool must)
 {
-    struct index_services *services = index->services;
+    struct index_services *services = index->common.services;
     const struct succession *plan = &segment->plan;
     services->refused = plan->count == 0;
     if (plan->count > 0 && !has_children_ready(services, plan)) {
@@ -328,7 +329,7 @@ static bool feed(struct index *index, struct segment *segment, bool must)
     return false;
 }
 
-static void begin_growth(struct index *index, struct segment *segment)
+static void begin_growth(struct rte_index *index, struct segment *segment)
 {
     /* One that was about to shrink grows instead. */
     if (segment->hungry && plans_to_shrink(segment)) {
@@ -340,7 +341,7 @@ static void begin_growth(struct index *index, struct segment *segment)
     }
 }
 
-void index_note_growth(struct index *index, struct segment *segment)
+void index_rte_note_growth(struct rte_index *index, struct segment *segment)
 {
     if (UNLIKELY(segment->used >= segment->grow_at)) {
         begin_growth(index, segment);
@@ -349,7 +350,7 @@ void index_note_growth(struct index *index, struct segment *segment)
 }
 
 /* rte_hash found no room. If the segment is not full either, a larger one would not help. */
-bool index_force_growth(struct index *index, struct segment *segment)
+bool index_rte_force_growth(struct rte_index *index, struct segment *segment)
 {
     if ((uint64_t)segment->used * 100 < (uint64_t)segment->capacity * FORCE_PERCENT) {
         return false;
@@ -358,10 +359,10 @@ bool index_force_growth(struct index *index, struct segment *segment)
     return feed(index, segment, true);
 }
 
-bool index_create_first_segment(struct index *index)
+bool index_rte_create_first_segment(struct rte_index *index)
 {
     uint32_t entries = ladder_entries(0, SEGMENT_ENTRIES_MIN);
-    struct index_services *services = index->services;
+    struct index_services *services = index->common.services;
     if (segments_count_ready(services, entries) == 0 && !segments_make(services, entries)) {
         services->starved = true;
         return false;
@@ -374,7 +375,7 @@ bool index_create_first_segment(struct index *index)
 
 /* ---- upkeep ---------------------------------------------------------------------------------- */
 
-static void feed_hungry(struct index *index)
+static void feed_hungry(struct rte_index *index)
 {
     struct segment *segment = index->hungry;
     for (uint32_t i = 0; i < HUNGRY_PER_PASS && segment != NULL; i++) {
@@ -389,7 +390,7 @@ static void feed_hungry(struct index *index)
 }
 
 /* One segment with each pass: is it too large by now, or too small to be alone? */
-static void inspect_next(struct index *index)
+static void inspect_next(struct rte_index *index)
 {
     struct segment *segment = index->inspected != NULL ? index->inspected : index->segments;
     index->inspected = segment->next;
@@ -407,9 +408,10 @@ static void inspect_next(struct index *index)
 
 #define MOVES_PER_PASS 64
 
-bool index_maintain(struct index *index)
+bool index_rte_maintain(struct index *common)
 {
-    if (index->segments == NULL && !index_create_first_segment(index)) {
+    struct rte_index *index = rte_index_of(common);
+    if (index->segments == NULL && !index_rte_create_first_segment(index)) {
         return false;
     }
     if (index->hungry != NULL) {
@@ -418,7 +420,7 @@ bool index_maintain(struct index *index)
         inspect_next(index);
     }
     if (index->moving_first != NULL) {
-        index_move_entries(index, MOVES_PER_PASS);
+        index_rte_move_entries(index, MOVES_PER_PASS);
     }
     return index->moving_first != NULL;
 }

@@ -16,7 +16,7 @@
 
 #include "dataplane/base/check.h"
 #include "dataplane/channel/channel.h"
-#include "dataplane/store/index_internal.h"
+#include "dataplane/store/index_rte.h"
 
 /* Made faster than asked for: about 30 us. */
 #define INLINE_ENTRIES_MAX (1U << 14)

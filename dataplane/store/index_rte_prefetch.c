@@ -11,7 +11,7 @@
 #include <rte_prefetch.h>
 
 #include "dataplane/base/check.h"
-#include "dataplane/store/index_internal.h"
+#include "dataplane/store/index_rte.h"
 
 struct probe {
     uint64_t hash;
@@ -62,7 +62,7 @@ static void fetch_slot(struct probe *probe)
 }
 
 /* Prefetches the item, or sends the key on to the child. True: go on looking. */
-static bool settle(struct index *index, struct probe *probe)
+static bool settle(struct rte_index *index, struct probe *probe)
 {
     struct item *item = NULL;
     if (probe->has_position && segment_hash_at(probe->segment, probe->position) == probe->hash) {
@@ -74,8 +74,8 @@ static bool settle(struct index *index, struct probe *probe)
     }
     rte_prefetch0(item);
     rte_prefetch0((const uint8_t *)item + 64);
-    *index_hint(index, probe->hash) =
-        (struct hint){probe->hash, probe->segment, probe->position, index->services->pass};
+    *index_rte_hint(index, probe->hash) =
+        (struct hint){probe->hash, probe->segment, probe->position, index->common.services->pass};
     probe->segment = NULL;
     return false;
 }
@@ -83,13 +83,14 @@ static bool settle(struct index *index, struct probe *probe)
 /* Longer walks than that are rare, and left to the look-ups. */
 #define WALK_MAX 3
 
-void index_prefetch_bulk(struct index *index, const struct key *const *keys, uint32_t count)
+void index_rte_prefetch_bulk(struct index *common, const struct key *const *keys, uint32_t count)
 {
+    struct rte_index *index = rte_index_of(common);
     CHECK(count <= SHARD_LOOKUP_BURST);
     struct probe probes[SHARD_LOOKUP_BURST];
     for (uint32_t i = 0; i < count; i++) {
         probes[i] =
-            (struct probe){.hash = keys[i]->hash, .segment = index_root(index, keys[i]->hash)};
+            (struct probe){.hash = keys[i]->hash, .segment = index_rte_root(index, keys[i]->hash)};
     }
     bool more = true;
     for (uint32_t step = 0; more && step < WALK_MAX; step++) {

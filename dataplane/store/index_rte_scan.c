@@ -30,7 +30,7 @@
  */
 #include "dataplane/base/check.h"
 #include "dataplane/base/hash.h"
-#include "dataplane/store/index_internal.h"
+#include "dataplane/store/index_rte.h"
 
 #define CURSOR_POSITION_BITS 22
 #define CURSOR_ID_BITS       24
@@ -46,9 +46,9 @@ static uint64_t compose_cursor(const struct segment *segment, uint32_t position)
 }
 
 /* The segment whose range begins at `hash`; if none does, the last one that covers it. */
-static struct segment *segment_that_starts(const struct index *index, uint64_t hash)
+static struct segment *segment_that_starts(const struct rte_index *index, uint64_t hash)
 {
-    struct segment *segment = index_root(index, hash);
+    struct segment *segment = index_rte_root(index, hash);
     while (segment != NULL && segment->start != hash) {
         struct segment *child = segment_child(segment, hash);
         if (child == NULL) {
@@ -59,7 +59,7 @@ static struct segment *segment_that_starts(const struct index *index, uint64_t h
     return segment;
 }
 
-static struct segment *next_segment(const struct index *index, const struct segment *segment)
+static struct segment *next_segment(const struct rte_index *index, const struct segment *segment)
 {
     /* The children first: whoever sees them sees the neighbour. */
     struct segment *child = RCU_READ(&segment->children[0]);
@@ -85,13 +85,13 @@ static const struct ancestor *find_ancestor(const struct segment *segment, uint3
 
 /* Where to go on, and below which position; a cursor may be anything, clients send what they like.
  */
-static struct segment *resume(const struct index *index, uint64_t cursor, uint32_t *position)
+static struct segment *resume(const struct rte_index *index, uint64_t cursor, uint32_t *position)
 {
     uint64_t prefix = (cursor >> CURSOR_PREFIX_SHIFT) & ((1U << DIRECTORY_DEPTH_MAX) - 1);
     uint64_t hash = prefix << (64 - DIRECTORY_DEPTH_MAX);
     uint32_t id = (cursor >> CURSOR_POSITION_BITS) & ((1U << CURSOR_ID_BITS) - 1);
     uint32_t below = (uint32_t)(cursor & ((1U << CURSOR_POSITION_BITS) - 1));
-    for (struct segment *segment = index_root(index, hash); segment != NULL;
+    for (struct segment *segment = index_rte_root(index, hash); segment != NULL;
          segment = segment_child(segment, hash)) {
         if (segment->id == id) {
             *position = below < segment->capacity ? below : segment->capacity;
@@ -146,9 +146,10 @@ static uint32_t walk_segment(struct walk *walk, const struct segment *segment, u
 /* A call looks at so many positions for each item asked for, however empty the segments are. */
 #define POSITIONS_PER_ITEM 16
 
-uint64_t index_scan(const struct index *index, uint64_t cursor, uint32_t count,
-                    index_visitor *visit, void *argument)
+uint64_t index_rte_scan(const struct index *common, uint64_t cursor, uint32_t count,
+                        index_visitor *visit, void *argument)
 {
+    const struct rte_index *index = rte_index_of_const(common);
     uint32_t positions;
     if (__builtin_mul_overflow(count, POSITIONS_PER_ITEM, &positions)) {
         positions = UINT32_MAX;
@@ -164,16 +165,13 @@ uint64_t index_scan(const struct index *index, uint64_t cursor, uint32_t count,
         segment = next_segment(index, segment);
         position = segment != NULL ? segment_end(segment) : 0;
     }
-    for (const struct overflow *node = RCU_READ(&index->overflow); node != NULL;
-         node = RCU_READ(&node->next)) {
-        visit(argument, RCU_READ(&node->item), node->hash);
-    }
+    overflow_visit(common, visit, argument);
     return 0;
 }
 
 /* ---- random --------------------------------------------------------------------------------- */
 
-static uint64_t count_positions(const struct index *index)
+static uint64_t count_positions(const struct rte_index *index)
 {
     uint64_t count = 0;
     for (const struct segment *s = index->segments; s != NULL; s = s->next) {
@@ -182,7 +180,7 @@ static uint64_t count_positions(const struct index *index)
     return count;
 }
 
-static struct item *item_at(const struct index *index, uint64_t place)
+static struct item *item_at(const struct rte_index *index, uint64_t place)
 {
     const struct segment *segment = index->segments;
     while (place >= segment->capacity) {
@@ -192,9 +190,11 @@ static struct item *item_at(const struct index *index, uint64_t place)
     return segment_item(segment, (uint32_t)place);
 }
 
-struct item *index_random(const struct index *index, uint64_t *random_state,
-                          bool (*accept)(void *argument, const struct item *item), void *argument)
+struct item *index_rte_random(const struct index *common, uint64_t *random_state,
+                              bool (*accept)(void *argument, const struct item *item),
+                              void *argument)
 {
+    const struct rte_index *index = rte_index_of_const(common);
     uint64_t count = count_positions(index);
     for (uint32_t attempt = 0; count > 0 && attempt < 100; attempt++) {
         struct item *item = item_at(index, random_next(random_state) % count);
@@ -210,10 +210,5 @@ struct item *index_random(const struct index *index, uint64_t *random_state,
             return item;
         }
     }
-    for (struct overflow *node = index->overflow; node != NULL; node = node->next) {
-        if (accept(argument, node->item)) {
-            return node->item;
-        }
-    }
-    return NULL;
+    return overflow_random(common, accept, argument);
 }

@@ -14,7 +14,7 @@
 #include <rte_prefetch.h>
 
 #include "dataplane/base/check.h"
-#include "dataplane/store/index_internal.h"
+#include "dataplane/store/index_rte.h"
 
 #define HANDFUL 32
 
@@ -24,9 +24,9 @@
 #define MOVES_PER_INSERT      24
 #define MOVES_PER_INSERT_LESS 6
 
-static struct segment *last_segment(const struct index *index, uint64_t hash)
+static struct segment *last_segment(const struct rte_index *index, uint64_t hash)
 {
-    struct segment *segment = index_root(index, hash);
+    struct segment *segment = index_rte_root(index, hash);
     for (struct segment *child = segment; child != NULL; child = segment_child(child, hash)) {
         segment = child;
     }
@@ -36,25 +36,25 @@ static struct segment *last_segment(const struct index *index, uint64_t hash)
 /* Bounded: each turn but the last made the walk longer by one. */
 #define ADD_ATTEMPTS_MAX 3
 
-bool index_add_to_segment(struct index *index, uint64_t hash, struct item *item)
+bool index_rte_add_to_segment(struct rte_index *index, uint64_t hash, struct item *item)
 {
     for (uint32_t attempt = 0; attempt < ADD_ATTEMPTS_MAX; attempt++) {
         struct segment *segment = last_segment(index, hash);
         if (segment == NULL) {
-            if (!index_create_first_segment(index)) {
+            if (!index_rte_create_first_segment(index)) {
                 return false;
             }
         } else if (segment_add(segment, hash, item) >= 0) {
-            index_note_growth(index, segment);
+            index_rte_note_growth(index, segment);
             return true;
-        } else if (!index_force_growth(index, segment)) {
+        } else if (!index_rte_force_growth(index, segment)) {
             return false;
         }
     }
     return false;
 }
 
-void index_queue_move(struct index *index, struct segment *segment)
+void index_rte_queue_move(struct rte_index *index, struct segment *segment)
 {
     segment->queue_next = NULL;
     if (index->moving_last == NULL) {
@@ -68,13 +68,13 @@ void index_queue_move(struct index *index, struct segment *segment)
 /* ---- the end of a segment ---------------------------------------------------------------------
  */
 
-static void double_directory(struct index *index)
+static void double_directory(struct rte_index *index)
 {
     struct directory *old = index->directory;
     size_t count = (size_t)1 << old->depth;
     struct directory *new = malloc(directory_bytes(old->depth + 1));
     CHECK(new != NULL);
-    (void)memory_reserve_index(index->services->memory, directory_bytes(old->depth + 1),
+    (void)memory_reserve_index(index->common.services->memory, directory_bytes(old->depth + 1),
                                MEMORY_UNLIMITED);
     new->depth = old->depth + 1;
     for (size_t i = 0; i < count; i++) {
@@ -82,12 +82,12 @@ static void double_directory(struct index *index)
         new->entries[2 * i + 1] = old->entries[i];
     }
     RCU_PUBLISH(&index->directory, new);
-    retire_add(index->services->retire, RETIRED_BLOCK, old, directory_bytes(old->depth));
+    retire_add(index->common.services->retire, RETIRED_BLOCK, old, directory_bytes(old->depth));
 }
 
 /* The children take the place of the segment in the directory. Not at once, but a reader finds its
  * way from either. */
-static void replace_in_directory(struct index *index, struct segment *segment)
+static void replace_in_directory(struct rte_index *index, struct segment *segment)
 {
     if (segment->children[0]->depth > index->directory->depth) {
         double_directory(index);
@@ -131,18 +131,18 @@ static void leave_trail(const struct segment *segment, struct segment *child,
     }
 }
 
-static void retire_moved(struct index *index, struct segment *segment)
+static void retire_moved(struct rte_index *index, struct segment *segment)
 {
     leave_trail(segment, segment->children[0], &segment->trails[0]);
     if (segment->children[1] != segment->children[0]) {
         leave_trail(segment, segment->children[1], &segment->trails[1]);
     }
     replace_in_directory(index, segment);
-    index_unlink_segment(index, segment);
-    retire_add(index->services->retire, RETIRED_SEGMENT, segment, 0);
+    index_rte_unlink_segment(index, segment);
+    retire_add(index->common.services->retire, RETIRED_SEGMENT, segment, 0);
 }
 
-static void finish_moving(struct index *index, struct segment *segment)
+static void finish_moving(struct rte_index *index, struct segment *segment)
 {
     index->moving_first = segment->queue_next;
     if (index->moving_first == NULL) {
@@ -180,21 +180,22 @@ static bool begins_part(const struct segment *segment, uint32_t position)
 }
 
 /* False: no room in the children now; it stays, and is tried again later. */
-static bool move_entry(struct index *index, struct segment *segment, uint32_t position)
+static bool move_entry(struct rte_index *index, struct segment *segment, uint32_t position)
 {
     struct item *item = segment->slots[position].item;
-    if (!index_add_to_segment(index, segment->slots[position].hash, item)) {
+    if (!index_rte_add_to_segment(index, segment->slots[position].hash, item)) {
         return false;
     }
     /* Pairs with the acquire in segment_item: who sees NULL here sees the child's entry, and a walk
      * that it has been moved. */
     RCU_PUBLISH(&segment->move_position, position + 1);
     RCU_PUBLISH(&segment->slots[position].item, NULL);
-    metric_add(index->services->metrics, METRIC_STORE_SEGMENT_MOVES, 1);
+    metric_add(index->common.services->metrics, METRIC_STORE_SEGMENT_MOVES, 1);
     return true;
 }
 
-static void prefetch_targets(const struct index *index, const struct segment *segment, uint32_t end)
+static void prefetch_targets(const struct rte_index *index, const struct segment *segment,
+                             uint32_t end)
 {
     for (uint32_t position = segment->move_position; position < end; position++) {
         uint64_t hash = segment->slots[position].hash;
@@ -207,7 +208,7 @@ static void prefetch_targets(const struct index *index, const struct segment *se
 }
 
 /* Returns how many moved; `*stuck` when one found no room. */
-static uint32_t move_handful(struct index *index, struct segment *segment, bool *stuck)
+static uint32_t move_handful(struct rte_index *index, struct segment *segment, bool *stuck)
 {
     uint32_t left = segment->capacity - segment->move_position, moved = 0;
     uint32_t end = segment->move_position + (left < HANDFUL ? left : HANDFUL);
@@ -231,7 +232,7 @@ static uint32_t move_handful(struct index *index, struct segment *segment, bool 
 /* Empty positions cost little, but not nothing. */
 #define HANDFULS_PER_MOVED 16
 
-void index_move_entries(struct index *index, uint32_t count)
+void index_rte_move_entries(struct rte_index *index, uint32_t count)
 {
     uint64_t start = rte_rdtsc();
     uint32_t handfuls = count / HANDFUL * HANDFULS_PER_MOVED + 1;
@@ -246,16 +247,16 @@ void index_move_entries(struct index *index, uint32_t count)
             finish_moving(index, segment);
         }
     }
-    index->services->growth_cycles += rte_rdtsc() - start;
+    index->common.services->growth_cycles += rte_rdtsc() - start;
 }
 
-void index_pay_for_insert(struct index *index)
+void index_rte_pay_for_insert(struct rte_index *index)
 {
-    const struct index_services *services = index->services;
+    const struct index_services *services = index->common.services;
     index->moves_due += services->growth_cycles < services->growth_budget ? MOVES_PER_INSERT
                                                                           : MOVES_PER_INSERT_LESS;
     if (index->moves_due >= HANDFUL) {
         index->moves_due -= HANDFUL;
-        index_move_entries(index, HANDFUL);
+        index_rte_move_entries(index, HANDFUL);
     }
 }
