@@ -20,6 +20,7 @@
 #define CONFIG_DATABASES_MAX      16   /* of this version */
 #define CONFIG_TEXT_BYTES_MAX     4096 /* of one value, with its terminator */
 #define CONFIG_INCLUDE_DEPTH_MAX  8
+#define CONFIG_ADDRESSES_MAX      8 /* of one interface; one more is for the link-local one */
 
 enum interface_driver {
     INTERFACE_SOCKET,
@@ -32,15 +33,15 @@ enum interface_driver {
 };
 
 /* One `interface` line:
- * "NAME DRIVER[:ARGUMENT] ADDRESS[/PREFIX] [gateway A] [vlan N] [mtu N] [client] [optional]" */
+ * "NAME DRIVER[:ARGUMENT] ADDRESS[/PREFIX] ... [gateway A] ... [vlan N] [mtu N] [client]
+ * [optional]" */
 struct interface_config {
     char name[32];
     enum interface_driver driver;
-    char argument[256];     /* memif: socket path; pcap: "in.pcap,out.pcap"; pci: 0000:41:00.0 */
-    struct address address; /* tap: ours; the host side gets the network's first other address */
-    uint8_t prefix_length;  /* of IPv4; 0 with a socket */
-    bool has_gateway;
-    struct address gateway;
+    char argument[256]; /* memif: socket path; pcap: "in.pcap,out.pcap"; pci: 0000:41:00.0 */
+    /* tap: ours; the host side gets each network's first other address. With a socket: one address,
+     * prefix 0, no gateway. */
+    struct interface_addresses addresses;
     uint16_t vlan;  /* 0: untagged */
     uint16_t mtu;   /* 0: the port's */
     bool client;    /* memif: connects to the socket instead of listening on it */
@@ -157,6 +158,7 @@ uint32_t config_worker_cpus(const struct config *config, uint32_t *cpus, uint32_
 
 const char *interface_driver_name(enum interface_driver driver);
 /* The line that describes `interface`, as the file has it; at most `size` bytes with terminator. */
+#define INTERFACE_TEXT_BYTES_MAX 1024 /* with its terminator */
 void interface_format(const struct interface_config *interface, char *text, size_t size);
 
 /* The sample file / reference page, generated from the table. */

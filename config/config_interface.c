@@ -1,7 +1,7 @@
 /* `interface` and `bind` lines.
  *
- *   interface NAME DRIVER[:ARGUMENT] ADDRESS[/PREFIX] [gateway ADDRESS] [vlan N] [mtu N] [client]
- *             [optional]
+ *   interface NAME DRIVER[:ARGUMENT] ADDRESS[/PREFIX] ... [gateway ADDRESS] ... [vlan N] [mtu N]
+ *             [client] [optional]
  *   bind [-]ADDRESS ...
  *
  * All that can be told from the words alone is checked here; whether a device exists is the
@@ -9,13 +9,15 @@
  */
 #include <ctype.h>
 #include <errno.h>
+#include <stdarg.h>
 
 #include "config/config_internal.h"
 #include "dataplane/base/number.h"
 
-#define MTU_MIN  576
-#define MTU_MAX  9216
-#define VLAN_MAX 4094
+#define MTU_MIN      576
+#define MTU_MAX      9216
+#define MTU_MIN_IPV6 1280 /* RFC 8200 5 */
+#define VLAN_MAX     4094
 
 /* What a driver wants on its line; in the order of enum interface_driver. */
 static const struct {
@@ -138,84 +140,149 @@ static int parse_driver(const char *word, struct interface_config *interface,
                          word);
 }
 
-static uint32_t mask_of(uint8_t prefix_length)
-{
-    return prefix_length == 0 ? 0 : ~UINT32_C(0) << (32 - prefix_length);
-}
-
-static bool same_network(const struct interface_config *interface, const struct address *address)
-{
-    uint32_t difference = address_to_ipv4(&interface->address) ^ address_to_ipv4(address);
-    return (difference & mask_of(interface->prefix_length)) == 0;
-}
-
-/* An address that a station in this network can have: neither its first nor its last, but for /31.
+/* ---- addresses
+ * -----------------------------------------------------------------------------------
  */
-static bool is_host_address(const struct interface_config *interface, const struct address *address)
+
+static uint32_t bits_of_family(const struct address *address)
 {
-    uint32_t host_mask = ~mask_of(interface->prefix_length);
-    uint32_t host = address_to_ipv4(address) & host_mask;
-    return interface->prefix_length == 31 || (host != 0 && host != host_mask);
+    return address_is_ipv4(address) ? 32 : 128;
 }
 
-/* Not "this network", loopback, multicast or reserved. */
+/* Whether every bit behind the prefix has this value. */
+static bool host_bits_are(const struct address *address, uint32_t prefix_length, bool value)
+{
+    uint32_t from = prefix_length + 128 - bits_of_family(address);
+    for (uint32_t bit = from; bit < 128; bit++) {
+        if ((address->bytes[bit / 8] >> (7 - bit % 8) & 1) != value) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* An address that a station in this network can have. Of IPv4 neither the first nor the last, but
+ * for /31; of IPv6 not the first, which means any router (RFC 4291 2.6.1), but for /127 and /128.
+ */
+static bool is_host_address(const struct address_prefix *network, const struct address *address)
+{
+    uint32_t prefix = network->prefix_length, bits = bits_of_family(address);
+    if (prefix >= bits - 1) {
+        return true;
+    }
+    return !host_bits_are(address, prefix, false) &&
+           (bits == 128 || !host_bits_are(address, prefix, true));
+}
+
+/* IPv4: not "this network", loopback, multicast or reserved. IPv6: not ::/8, where "no address",
+ * loopback and what stands for IPv4 lie, and no group. */
 static bool is_unicast(const struct address *address)
 {
     uint32_t first = address_to_ipv4(address) >> 24;
-    return first != 0 && first != 127 && first < 224;
+    return address_is_ipv4(address) ? first != 0 && first != 127 && first < 224
+                                    : address->bytes[0] != 0 && address->bytes[0] != 0xff;
 }
 
+static bool has_address(const struct interface_config *interface, const struct address *address)
+{
+    for (uint32_t i = 0; i < interface->addresses.count; i++) {
+        if (address_equal(&interface->addresses.at[i].address, address)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* "10.0.0.5/24", "fd00::5/64". */
 static int parse_network_address(const char *word, struct interface_config *interface,
                                  struct config_reason *reason)
 {
+    struct interface_addresses *addresses = &interface->addresses;
+    struct address_prefix network;
     size_t size = strcspn(word, "/");
     uint64_t prefix = 0;
-    if (!address_parse(slice_of(word, size), &interface->address) ||
-        !address_is_ipv4(&interface->address)) {
-        return config_refuse(reason, "'%.64s' is no IPv4 address with a prefix, as 10.0.0.5/24",
-                             word);
+    if (!address_parse(slice_of(word, size), &network.address)) {
+        return config_refuse(reason, "'%.64s' is no address with a prefix, as 10.0.0.5/24", word);
     }
+    uint32_t longest = address_is_ipv4(&network.address) ? 31 : 128;
     if (word[size] != '/' || !number_parse_uint64(slice_of_string(word + size + 1), &prefix) ||
-        prefix < 1 || prefix > 31) {
-        return config_refuse(reason, "the address needs a prefix from /1 to /31, as 10.0.0.5/24");
+        prefix < 1 || prefix > longest) {
+        return config_refuse(reason, "the address needs a prefix from /1 to /%u, as %s", longest,
+                             longest == 31 ? "10.0.0.5/24" : "fd00::5/64");
     }
-    interface->prefix_length = (uint8_t)prefix;
-    if (!is_unicast(&interface->address) || !is_host_address(interface, &interface->address)) {
+    network.prefix_length = (uint8_t)prefix;
+    if (!is_unicast(&network.address) || !is_host_address(&network, &network.address)) {
         return config_refuse(reason, "'%.64s' is no address that an interface can have", word);
     }
+    if (has_address(interface, &network.address)) {
+        return config_refuse(reason, "address '%.64s' given twice", word);
+    }
+    if (addresses->count == CONFIG_ADDRESSES_MAX) {
+        return config_refuse(reason, "more than %d addresses", CONFIG_ADDRESSES_MAX);
+    }
+    addresses->at[addresses->count++] = network;
     return 0;
+}
+
+/* One at least, then what else looks like one: no keyword has a slash. */
+static int parse_network_addresses(uint32_t word_count, char *const *words,
+                                   struct interface_config *interface, uint32_t *taken,
+                                   struct config_reason *reason)
+{
+    int result = 0;
+    *taken = 0;
+    while (result == 0 && *taken < word_count &&
+           (*taken == 0 || strchr(words[*taken], '/') != NULL)) {
+        result = parse_network_address(words[(*taken)++], interface, reason);
+    }
+    return result;
 }
 
 static int parse_socket_address(const char *word, struct interface_config *interface,
                                 struct config_reason *reason)
 {
-    if (!address_parse(slice_of_string(word), &interface->address)) {
+    if (!address_parse(slice_of_string(word), &interface->addresses.at[0].address)) {
         return config_refuse(
             reason, "'%.64s' is no address for a socket, as 127.0.0.1 or ::1, no prefix", word);
     }
+    interface->addresses.count = 1;
     return 0;
 }
 
 /* ---- keywords behind the address --------------------------------------------------------------
  */
 
+/* A host of one of our networks; of IPv6 also any station of the link. */
+static bool is_gateway(const struct interface_config *interface, const struct address *gateway)
+{
+    bool within =
+        address_is_link_local(gateway) && addresses_have_family(&interface->addresses, false);
+    for (uint32_t i = 0; i < interface->addresses.count; i++) {
+        const struct address_prefix *network = &interface->addresses.at[i];
+        within =
+            within || (address_is_within(gateway, network) && is_host_address(network, gateway));
+    }
+    return within && is_unicast(gateway) && !has_address(interface, gateway);
+}
+
 static int parse_gateway(const char *word, struct interface_config *interface,
                          struct config_reason *reason)
 {
-    if (interface->has_gateway) {
-        return config_refuse(reason, "gateway given twice");
+    struct interface_addresses *addresses = &interface->addresses;
+    struct address gateway;
+    if (!address_parse(slice_of_string(word), &gateway)) {
+        return config_refuse(reason, "gateway '%.64s' is no address", word);
     }
-    if (!address_parse(slice_of_string(word), &interface->gateway) ||
-        !address_is_ipv4(&interface->gateway)) {
-        return config_refuse(reason, "gateway '%.64s' is no IPv4 address", word);
+    for (uint32_t i = 0; i < addresses->gateway_count; i++) {
+        if (address_is_ipv4(&addresses->gateways[i]) == address_is_ipv4(&gateway)) {
+            return config_refuse(reason, "gateway given twice for the same family");
+        }
     }
-    if (!same_network(interface, &interface->gateway) ||
-        !is_host_address(interface, &interface->gateway) ||
-        address_equal(&interface->gateway, &interface->address)) {
+    if (!is_gateway(interface, &gateway)) {
         return config_refuse(reason, "gateway '%.64s' must be another host of the same network",
                              word);
     }
-    interface->has_gateway = true;
+    addresses->gateways[addresses->gateway_count++] = gateway;
     return 0;
 }
 
@@ -285,8 +352,8 @@ static int parse_keywords(uint32_t word_count, char *const *words,
         }
         if (!is_keyword(words[i])) {
             return config_refuse(reason,
-                                 "unknown word '%.32s'; known are gateway ADDRESS, vlan N, "
-                                 "mtu N, client, optional",
+                                 "unknown word '%.32s'; known are ADDRESS/PREFIX, gateway "
+                                 "ADDRESS, vlan N, mtu N, client, optional",
                                  words[i]);
         }
         if (interface->driver == INTERFACE_SOCKET) {
@@ -311,12 +378,22 @@ static int parse_interface(uint32_t word_count, char *const *words,
     if (result == 0) {
         result = parse_driver(words[1], interface, reason);
     }
+    uint32_t taken = 1;
     if (result == 0) {
-        result = interface->driver == INTERFACE_SOCKET
-                     ? parse_socket_address(words[2], interface, reason)
-                     : parse_network_address(words[2], interface, reason);
+        result =
+            interface->driver == INTERFACE_SOCKET
+                ? parse_socket_address(words[2], interface, reason)
+                : parse_network_addresses(word_count - 2, words + 2, interface, &taken, reason);
     }
-    return result != 0 ? result : parse_keywords(word_count - 3, words + 3, interface, reason);
+    if (result == 0) {
+        uint32_t first = 2 + taken;
+        result = parse_keywords(word_count - first, words + first, interface, reason);
+    }
+    if (result == 0 && interface->mtu != 0 && interface->mtu < MTU_MIN_IPV6 &&
+        addresses_have_family(&interface->addresses, false)) {
+        result = config_refuse(reason, "IPv6 needs an mtu of at least %d", MTU_MIN_IPV6);
+    }
+    return result;
 }
 
 /* ---- into the configuration ---------------------------------------------------------------- */
@@ -332,6 +409,18 @@ static void drop_bind(struct config *config)
     config->interface_count = kept;
 }
 
+/* A link-local address is another one on each link. */
+static bool share_address(const struct interface_config *a, const struct interface_config *b)
+{
+    for (uint32_t i = 0; i < a->addresses.count; i++) {
+        const struct address *address = &a->addresses.at[i].address;
+        if (!address_is_link_local(address) && has_address(b, address)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static int append(struct config *config, const struct interface_config *interface,
                   struct config_reason *reason)
 {
@@ -344,8 +433,7 @@ static int append(struct config *config, const struct interface_config *interfac
         if (strcmp(other->name, interface->name) == 0) {
             return config_refuse(reason, "interface '%s' is there already", interface->name);
         }
-        if ((other->driver == INTERFACE_SOCKET) == is_socket &&
-            address_equal(&other->address, &interface->address)) {
+        if ((other->driver == INTERFACE_SOCKET) == is_socket && share_address(other, interface)) {
             return config_refuse(reason, "interface '%s' has this address already", other->name);
         }
     }
@@ -430,37 +518,62 @@ void config_format_bind(const struct config *config, char *text, size_t size)
         if (!interface->from_bind) {
             continue;
         }
-        address_format(&interface->address, address);
-        if (is_any(&interface->address)) {
-            snprintf(address, sizeof(address), "%s",
-                     address_is_ipv4(&interface->address) ? "*" : "::*");
+        const struct address *only = &interface->addresses.at[0].address;
+        address_format(only, address);
+        if (is_any(only)) {
+            snprintf(address, sizeof(address), "%s", address_is_ipv4(only) ? "*" : "::*");
         }
         used += (size_t)snprintf(text + used, size - used, "%s%s%s", used == 0 ? "" : " ",
                                  interface->optional ? "-" : "", address);
     }
 }
 
+/* What one line is put together from. */
+struct line {
+    char *text;
+    size_t size, used;
+};
+
+static void add(struct line *line, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static void add(struct line *line, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    int bytes = vsnprintf(line->text + line->used, line->size - line->used, format, arguments);
+    va_end(arguments);
+    size_t room = line->size - line->used - 1;
+    line->used += (size_t)bytes < room ? (size_t)bytes : room;
+}
+
+static void add_addresses(struct line *line, const struct interface_config *interface)
+{
+    char text[ADDRESS_TEXT_BYTES_MAX];
+    for (uint32_t i = 0; i < interface->addresses.count; i++) {
+        const struct address_prefix *at = &interface->addresses.at[i];
+        address_format(&at->address, text);
+        add(line, " %s", text);
+        if (interface->driver != INTERFACE_SOCKET) {
+            add(line, "/%u", at->prefix_length);
+        }
+    }
+    for (uint32_t i = 0; i < interface->addresses.gateway_count; i++) {
+        address_format(&interface->addresses.gateways[i], text);
+        add(line, " gateway %s", text);
+    }
+}
+
 void interface_format(const struct interface_config *interface, char *text, size_t size)
 {
-    char address[ADDRESS_TEXT_BYTES_MAX], prefix[8] = "", gateway[ADDRESS_TEXT_BYTES_MAX + 16] = "";
-    char vlan[16] = "", mtu[16] = "";
-    address_format(&interface->address, address);
-    if (interface->driver != INTERFACE_SOCKET) {
-        snprintf(prefix, sizeof(prefix), "/%u", interface->prefix_length);
-    }
-    if (interface->has_gateway) {
-        char of_gateway[ADDRESS_TEXT_BYTES_MAX];
-        address_format(&interface->gateway, of_gateway);
-        snprintf(gateway, sizeof(gateway), " gateway %s", of_gateway);
-    }
+    struct line line = {text, size, 0};
+    add(&line, "%s %s%s%s", interface->name, drivers[interface->driver].name,
+        interface->argument[0] != '\0' ? ":" : "", interface->argument);
+    add_addresses(&line, interface);
     if (interface->vlan != 0) {
-        snprintf(vlan, sizeof(vlan), " vlan %u", interface->vlan);
+        add(&line, " vlan %u", interface->vlan);
     }
     if (interface->mtu != 0) {
-        snprintf(mtu, sizeof(mtu), " mtu %u", interface->mtu);
+        add(&line, " mtu %u", interface->mtu);
     }
-    snprintf(text, size, "%s %s%s%s %s%s%s%s%s%s%s", interface->name,
-             drivers[interface->driver].name, interface->argument[0] != '\0' ? ":" : "",
-             interface->argument, address, prefix, gateway, vlan, mtu,
-             interface->client ? " client" : "", interface->optional ? " optional" : "");
+    add(&line, "%s%s", interface->client ? " client" : "", interface->optional ? " optional" : "");
 }

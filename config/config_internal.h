@@ -10,7 +10,7 @@
 #define CONFIG_INCLUDE_COUNT_MAX 64 /* of one start: a file may include itself twice */
 #define CONFIG_REASON_BYTES_MAX  384
 /* Every value of any directive as text fits: all interfaces are the longest. */
-#define CONFIG_VALUE_BYTES_MAX (CONFIG_INTERFACES_MAX * 512)
+#define CONFIG_VALUE_BYTES_MAX (CONFIG_INTERFACES_MAX * INTERFACE_TEXT_BYTES_MAX)
 
 /* ---- the table (options.c) ------------------------------------------------------------------- */
 

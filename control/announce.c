@@ -2,10 +2,10 @@
 #include "control/announce.h"
 
 static void print_listener(FILE *to, const char *protocol, const struct interface_config *interface,
-                           int64_t port)
+                           const struct address *address, int64_t port)
 {
     char text[ENDPOINT_TEXT_BYTES_MAX];
-    struct endpoint endpoint = {interface->address, (uint16_t)port};
+    struct endpoint endpoint = {*address, (uint16_t)port};
     if (port == 0) {
         return;
     }
@@ -15,17 +15,28 @@ static void print_listener(FILE *to, const char *protocol, const struct interfac
                                                   : interface_driver_name(interface->driver));
 }
 
+static void print_listeners(FILE *to, const struct config *config,
+                            const struct interface_config *interface)
+{
+    for (uint32_t i = 0; i < interface->addresses.count; i++) {
+        const struct address *address = &interface->addresses.at[i].address;
+        print_listener(to, "redis", interface, address, config->port);
+        print_listener(to, "memcached", interface, address, config->memcache_port);
+        print_listener(to, "memcached/udp", interface, address, config->memcache_udp_port);
+    }
+}
+
 /* The address to connect to: "every address" is reached as the loopback one. */
-static void format_target(const struct interface_config *interface, char *text)
+static void format_target(const struct address *address, char *text)
 {
     static const struct address ipv6_any;
     struct address ipv4_any = address_from_ipv4(0);
-    if (address_equal(&interface->address, &ipv4_any)) {
+    if (address_equal(address, &ipv4_any)) {
         snprintf(text, ADDRESS_TEXT_BYTES_MAX, "127.0.0.1");
-    } else if (address_equal(&interface->address, &ipv6_any)) {
+    } else if (address_equal(address, &ipv6_any)) {
         snprintf(text, ADDRESS_TEXT_BYTES_MAX, "::1");
     } else {
-        address_format(&interface->address, text);
+        address_format(address, text);
     }
 }
 
@@ -33,22 +44,16 @@ static void print_try(FILE *to, const struct config *config,
                       const struct interface_config *interface)
 {
     char target[ADDRESS_TEXT_BYTES_MAX];
-    format_target(interface, target);
-    if (config->port != 0) {
-        fprintf(to, "  redis-cli -h %s -p %lld ping\n", target, (long long)config->port);
+    for (uint32_t i = 0; i < interface->addresses.count; i++) {
+        format_target(&interface->addresses.at[i].address, target);
+        if (config->port != 0) {
+            fprintf(to, "  redis-cli -h %s -p %lld ping\n", target, (long long)config->port);
+        }
+        if (config->memcache_port != 0) {
+            fprintf(to, "  printf 'version\\r\\nquit\\r\\n' | nc %s %lld\n", target,
+                    (long long)config->memcache_port);
+        }
     }
-    if (config->memcache_port != 0) {
-        fprintf(to, "  printf 'version\\r\\nquit\\r\\n' | nc %s %lld\n", target,
-                (long long)config->memcache_port);
-    }
-}
-
-static bool is_loopback(const struct interface_config *interface)
-{
-    static const struct address ipv6_loopback = {.bytes = {[15] = 1}};
-    const struct address *address = &interface->address;
-    return address_is_ipv4(address) ? address_to_ipv4(address) >> 24 == 127
-                                    : address_equal(address, &ipv6_loopback);
 }
 
 /* The refusal that surprises most: say it before it happens. */
@@ -59,7 +64,7 @@ static void print_protection(FILE *to, const struct config *config,
         return;
     }
     for (uint32_t i = 0; i < interface_count; i++) {
-        if (!is_loopback(&interfaces[i])) {
+        if (!address_is_loopback(&interfaces[i].addresses.at[0].address)) {
             fputs("Protected mode: no password is set, so only clients on loopback addresses are "
                   "served\n(requirepass or protected-mode no change that).\n",
                   to);
@@ -73,9 +78,7 @@ void announce(FILE *to, const struct config *config, const struct interface_conf
 {
     fprintf(to, "nicached %s is ready; it listens on\n", NICACHED_VERSION);
     for (uint32_t i = 0; i < interface_count; i++) {
-        print_listener(to, "redis", &interfaces[i], config->port);
-        print_listener(to, "memcached", &interfaces[i], config->memcache_port);
-        print_listener(to, "memcached/udp", &interfaces[i], config->memcache_udp_port);
+        print_listeners(to, config, &interfaces[i]);
     }
     if (config->unixsocket[0] != '\0') {
         fprintf(to, "  %-13s %s\n", "redis", config->unixsocket);

@@ -1,12 +1,14 @@
-/* Kernel network interfaces by ioctl.
+/* Kernel network interfaces by ioctl, addresses by rtnetlink: an interface may have several.
  *
- * Every call opens a datagram socket, makes one request and closes it: these run a few times at
- * start and at the end, so there is nothing to keep open between them.
+ * Every call opens a socket, makes one request and closes it: these run a few times at start and at
+ * the end, so there is nothing to keep open between them.
  */
 #include "drivers/kernel_interface.h"
 
 #include <errno.h>
 #include <linux/ethtool.h>
+#include <linux/if_addr.h>
+#include <linux/rtnetlink.h>
 #include <linux/sockios.h>
 #include <net/if.h>
 #include <netinet/in.h>
@@ -14,13 +16,6 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-/* <linux/ipv6.h> has this struct, but does not go together with <netinet/in.h>. */
-struct address_request_ipv6 {
-    struct in6_addr address;
-    uint32_t prefix_length;
-    int interface_index;
-};
 
 static int request(int family, unsigned long command, void *argument)
 {
@@ -107,38 +102,77 @@ int kernel_interface_set_mtu(const char *name, uint16_t mtu)
     return request(AF_INET, SIOCSIFMTU, &ifreq);
 }
 
-static int set_address_ipv4(const char *name, uint32_t address, uint8_t prefix_length)
+/* RTM_NEWADDR with up to three attributes. */
+struct address_request {
+    struct nlmsghdr header;
+    struct ifaddrmsg message;
+    uint8_t attributes[3 * RTA_SPACE(sizeof(struct in6_addr))];
+};
+
+static void add_attribute(struct address_request *to, uint16_t type, const void *data, size_t size)
 {
-    struct ifreq ifreq;
-    int result = name_request(&ifreq, name);
-    if (result < 0) {
-        return result;
-    }
-    struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(address)};
-    memcpy(&ifreq.ifr_addr, &in, sizeof(in));
-    result = request(AF_INET, SIOCSIFADDR, &ifreq);
-    if (result < 0) {
-        return result;
-    }
-    uint32_t mask = prefix_length == 0 ? 0 : UINT32_MAX << (32 - prefix_length);
-    in.sin_addr.s_addr = htonl(mask);
-    memcpy(&ifreq.ifr_netmask, &in, sizeof(in));
-    return request(AF_INET, SIOCSIFNETMASK, &ifreq);
+    uint32_t at = NLMSG_ALIGN(to->header.nlmsg_len);
+    struct rtattr attribute = {.rta_len = (uint16_t)RTA_LENGTH(size), .rta_type = type};
+    memcpy((uint8_t *)to + at, &attribute, sizeof(attribute));
+    memcpy((uint8_t *)to + at + RTA_LENGTH(0), data, size);
+    to->header.nlmsg_len = at + (uint32_t)RTA_LENGTH(size);
 }
 
+/* Sends the request and reads the kernel's answer to it. */
+static int request_by_netlink(const struct nlmsghdr *message)
+{
+    struct {
+        struct nlmsghdr header;
+        struct nlmsgerr error;
+        uint8_t rest[256];
+    } answer;
+    int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+    if (fd < 0) {
+        return -errno;
+    }
+    int result = 0;
+    ssize_t got = 0;
+    if (send(fd, message, message->nlmsg_len, 0) < 0 ||
+        (got = recv(fd, &answer, sizeof(answer), 0)) < 0) {
+        result = -errno;
+    }
+    close(fd);
+    if (result == 0) {
+        bool complete = (size_t)got >= NLMSG_LENGTH(sizeof(answer.error.error)) &&
+                        answer.header.nlmsg_type == NLMSG_ERROR;
+        result = complete ? answer.error.error : -EPROTO;
+    }
+    return result;
+}
+
+/* Without duplicate address detection: nobody else is on the other end of what we made. */
 int kernel_interface_set_address(const char *name, const struct address *address,
                                  uint8_t prefix_length)
 {
-    if (address_is_ipv4(address)) {
-        return prefix_length > 32 ? -EINVAL
-                                  : set_address_ipv4(name, address_to_ipv4(address), prefix_length);
+    bool ipv4 = address_is_ipv4(address);
+    size_t size = ipv4 ? 4 : 16;
+    const uint8_t *bytes = address->bytes + (16 - size);
+    if (prefix_length > size * 8) {
+        return -EINVAL;
     }
-    struct address_request_ipv6 add = {
-        .prefix_length = prefix_length,
-        .interface_index = (int)if_nametoindex(name),
+    struct address_request add = {
+        .header = {.nlmsg_len = NLMSG_LENGTH(sizeof(struct ifaddrmsg)),
+                   .nlmsg_type = RTM_NEWADDR,
+                   .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE},
+        .message = {.ifa_family = ipv4 ? AF_INET : AF_INET6,
+                    .ifa_prefixlen = prefix_length,
+                    .ifa_flags = ipv4 ? 0 : IFA_F_NODAD,
+                    .ifa_index = if_nametoindex(name)},
     };
-    memcpy(&add.address, address->bytes, sizeof(add.address));
-    int result = request(AF_INET6, SIOCSIFADDR, &add);
+    add_attribute(&add, IFA_LOCAL, bytes, size);
+    add_attribute(&add, IFA_ADDRESS, bytes, size);
+    if (ipv4 && prefix_length < 31) {
+        uint8_t broadcast[4];
+        uint32_t hosts = (uint32_t)(UINT64_C(0xffffffff) >> prefix_length);
+        bytes_write_be32(broadcast, address_to_ipv4(address) | hosts);
+        add_attribute(&add, IFA_BROADCAST, broadcast, sizeof(broadcast));
+    }
+    int result = request_by_netlink(&add.header);
     return result == -EEXIST ? 0 : result;
 }
 

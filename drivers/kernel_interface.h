@@ -11,6 +11,7 @@ int kernel_interface_get_flags(const char *name, uint32_t *flags);
 int kernel_interface_set_flags(const char *name, uint32_t set, uint32_t clear);
 int kernel_interface_get_mtu(const char *name, uint16_t *mtu);
 int kernel_interface_set_mtu(const char *name, uint16_t mtu);
+/* Adds it to what the interface has. */
 int kernel_interface_set_address(const char *name, const struct address *address,
                                  uint8_t prefix_length);
 /* "veth", "tun", "virtio_net", ...: the kernel driver behind it; `driver` has room for 32. */

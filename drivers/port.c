@@ -38,6 +38,7 @@
 /* The stack above takes frames of one mbuf. */
 #define MTU_MAX              (RTE_MBUF_DEFAULT_DATAROOM - LINK_OVERHEAD)
 #define MTU_MIN              576U
+#define MTU_MIN_IPV6         1280U /* RFC 8200 5 */
 #define DESCRIPTORS_SEEN_MAX 4096
 #define RETA_ENTRIES_MAX     RTE_ETH_RSS_RETA_SIZE_512
 
@@ -228,6 +229,17 @@ static bool is_virtual_driver(const char *driver)
     return false;
 }
 
+/* IPv6 finds neighbours by groups. */
+static bool needs_groups(const struct port *port)
+{
+    return addresses_have_family(&port->config.addresses, false);
+}
+
+static uint32_t wanted_kernel_flags(const struct port *port)
+{
+    return needs_groups(port) ? IFF_UP | IFF_ALLMULTI : IFF_UP;
+}
+
 /* Receive offloads that merge frames would exceed the mbuf: off while the interface is ours. */
 static int prepare_kernel_interface(struct port *port, struct config_error *error)
 {
@@ -237,8 +249,8 @@ static int prepare_kernel_interface(struct port *port, struct config_error *erro
         return port_refuse(error, port->name, result, "no such kernel interface: %s",
                            strerror(-result));
     }
-    port->kernel_up_before = (flags & IFF_UP) != 0;
-    result = kernel_interface_set_flags(port->name, IFF_UP, 0);
+    port->kernel_flags_before = flags;
+    result = kernel_interface_set_flags(port->name, wanted_kernel_flags(port), 0);
     if (result < 0) {
         return port_refuse(error, port->name, result, "cannot bring it up: %s", strerror(-result));
     }
@@ -257,8 +269,9 @@ static void restore_kernel_interface(struct port *port)
     if (port->kernel_gro_before) {
         (void)kernel_interface_set_gro(port->name, true);
     }
-    if (!port->kernel_up_before) {
-        (void)kernel_interface_set_flags(port->name, 0, IFF_UP);
+    uint32_t ours = wanted_kernel_flags(port) & ~port->kernel_flags_before;
+    if (ours != 0) {
+        (void)kernel_interface_set_flags(port->name, 0, ours);
     }
 }
 
@@ -311,7 +324,8 @@ static void choose_capabilities(struct port *port, const struct rte_eth_dev_info
 /* Whether the device can be made to agree with port_rss.h: TCP by ports is what matters. */
 static bool takes_rss(const struct rte_eth_dev_info *info)
 {
-    return (info->flow_type_rss_offloads & RTE_ETH_RSS_NONFRAG_IPV4_TCP) != 0 &&
+    uint64_t tcp = RTE_ETH_RSS_NONFRAG_IPV4_TCP | RTE_ETH_RSS_NONFRAG_IPV6_TCP;
+    return (info->flow_type_rss_offloads & tcp) == tcp &&
            info->hash_key_size >= PORT_RSS_KEY_BYTES_MIN &&
            info->hash_key_size <= PORT_RSS_KEY_BYTES && info->reta_size <= RETA_ENTRIES_MAX &&
            info->reta_size >= PORT_RSS_TABLE_ENTRIES &&
@@ -324,7 +338,9 @@ static void choose_rss(struct port *port, const struct rte_eth_dev_info *info, s
 {
     uint64_t types = info->flow_type_rss_offloads &
                      (RTE_ETH_RSS_IPV4 | RTE_ETH_RSS_FRAG_IPV4 | RTE_ETH_RSS_NONFRAG_IPV4_TCP |
-                      RTE_ETH_RSS_NONFRAG_IPV4_UDP | RTE_ETH_RSS_NONFRAG_IPV4_OTHER);
+                      RTE_ETH_RSS_NONFRAG_IPV4_UDP | RTE_ETH_RSS_NONFRAG_IPV4_OTHER |
+                      RTE_ETH_RSS_IPV6 | RTE_ETH_RSS_FRAG_IPV6 | RTE_ETH_RSS_NONFRAG_IPV6_TCP |
+                      RTE_ETH_RSS_NONFRAG_IPV6_UDP | RTE_ETH_RSS_NONFRAG_IPV6_OTHER);
     struct rte_eth_rss_conf *to = &conf->rx_adv_conf.rss_conf;
     if (!has_quirk(port, PORT_QUIRK_HARDWARE_RSS) || port->capabilities.queue_count == 1 ||
         types == 0) {
@@ -371,6 +387,10 @@ static int choose_mtu(struct port *port, struct config_error *error)
         mtu = RTE_ETHER_MTU;
     }
     port->config.mtu = mtu < limit ? mtu : limit;
+    if (port->config.mtu < MTU_MIN_IPV6 && needs_groups(port)) {
+        return port_refuse(error, port->name, -EINVAL, "IPv6 needs an mtu of %u, it has %u",
+                           MTU_MIN_IPV6, port->config.mtu);
+    }
     return 0;
 }
 
@@ -466,6 +486,10 @@ static int start_device(struct port *port, struct config_error *error)
     }
     port->started = true;
     set_rss_table(port);
+    if (needs_groups(port)) {
+        /* A device without the call filters nothing, or its kernel interface was told. */
+        (void)rte_eth_allmulticast_enable(port->dpdk_port);
+    }
     result = rte_eth_macaddr_get(port->dpdk_port, &port->mac);
     if (result < 0) {
         return refuse_step(port, error, result, "read the device's address");
@@ -498,7 +522,8 @@ int port_setup(struct port *port, const struct interface_config *config, uint32_
                struct port_rss *rss, struct rte_mempool *pool, struct config_error *error)
 {
     CHECK(queue_count > 0 && pool != NULL);
-    *port = (struct port){.config = *config, .rx_fd = -1, .kernel_up_before = true};
+    *port =
+        (struct port){.config = *config, .rx_fd = -1, .kernel_flags_before = IFF_UP | IFF_ALLMULTI};
     memcpy(port->name, config->name, sizeof(port->name));
     port->driver = find_driver(config->driver);
     if (port->driver == NULL) {

@@ -62,8 +62,9 @@ struct port {
     int queue_fds[PORT_QUEUES_MAX];
     int queue_fd_count;
     bool created, started;
-    bool unfinished_checksums; /* frames may come with a checksum that was left to hardware */
-    bool kernel_up_before, kernel_gro_before; /* what to put back */
+    bool unfinished_checksums;    /* frames may come with a checksum that was left to hardware */
+    uint32_t kernel_flags_before; /* of IFF_UP and IFF_ALLMULTI: what to put back ... */
+    bool kernel_gro_before;       /* ... and this */
 };
 
 /* Packet pool for `workers` workers and `ports` ports; mbufs of 2 KiB data room with headroom.

@@ -1,5 +1,6 @@
-/* Toeplitz by table: 24 look-ups in 1.5 KB for a flow. DPDK's own form, which the table is made
- * with, walks over every set bit. Thread: any; read-only once made. */
+/* Toeplitz by table: 24 look-ups in 1.5 KB for a flow of IPv4, 72 in 4.6 KB for one of IPv6. DPDK's
+ * own form, which the table is made with, walks over every set bit. Thread: any; read-only once
+ * made. */
 #include "drivers/port_rss.h"
 
 #include <string.h>
@@ -55,4 +56,28 @@ uint32_t port_rss_hash_flow(const struct port_rss *rss, uint32_t source, uint32_
 {
     return port_rss_hash_addresses(rss, source, destination) ^
            hash_word(rss, 16, (uint32_t)source_port << 16 | destination_port);
+}
+
+static uint32_t hash_address(const struct port_rss *rss, uint32_t first,
+                             const struct address *address)
+{
+    uint32_t hash = 0;
+    for (uint32_t i = 0; i < 4; i++) {
+        hash ^= hash_word(rss, first + 8 * i, bytes_read_be32(address->bytes + (size_t)4 * i));
+    }
+    return hash;
+}
+
+uint32_t port_rss_hash_addresses_ipv6(const struct port_rss *rss, const struct address *source,
+                                      const struct address *destination)
+{
+    return hash_address(rss, 0, source) ^ hash_address(rss, 32, destination);
+}
+
+uint32_t port_rss_hash_flow_ipv6(const struct port_rss *rss, const struct address *source,
+                                 const struct address *destination, uint16_t source_port,
+                                 uint16_t destination_port)
+{
+    return port_rss_hash_addresses_ipv6(rss, source, destination) ^
+           hash_word(rss, 64, (uint32_t)source_port << 16 | destination_port);
 }

@@ -10,12 +10,12 @@
 #ifndef NICACHED_DRIVERS_PORT_RSS_H
 #define NICACHED_DRIVERS_PORT_RSS_H
 
-#include <stdint.h>
+#include "dataplane/base/address.h"
 
 #define PORT_RSS_KEY_BYTES_MIN 40U
-#define PORT_RSS_KEY_BYTES     64U /* NICs take 40 or 52; addresses and ports use the first 16 */
+#define PORT_RSS_KEY_BYTES     64U /* NICs take 40 or 52; addresses and ports use up to 40 */
 #define PORT_RSS_TABLE_ENTRIES 128U
-#define PORT_RSS_NIBBLES       24U /* of two addresses and two ports */
+#define PORT_RSS_NIBBLES       72U /* of two IPv6 addresses and two ports; IPv4 uses 24 */
 
 struct port_rss {
     uint8_t key[PORT_RSS_KEY_BYTES];
@@ -30,6 +30,13 @@ void port_rss_init_random(struct port_rss *rss);
 uint32_t port_rss_hash_addresses(const struct port_rss *rss, uint32_t source, uint32_t destination);
 uint32_t port_rss_hash_flow(const struct port_rss *rss, uint32_t source, uint32_t destination,
                             uint16_t source_port, uint16_t destination_port);
+
+/* The same of IPv6. */
+uint32_t port_rss_hash_addresses_ipv6(const struct port_rss *rss, const struct address *source,
+                                      const struct address *destination);
+uint32_t port_rss_hash_flow_ipv6(const struct port_rss *rss, const struct address *source,
+                                 const struct address *destination, uint16_t source_port,
+                                 uint16_t destination_port);
 
 static inline uint32_t port_rss_worker(uint32_t hash, uint32_t worker_count)
 {

@@ -101,11 +101,14 @@ static int set_up_host_side(struct port *port, struct config_error *error)
     /* Locally administered, as net_tap's own, and different from it. */
     port->mac.addr_bytes[0] = (uint8_t)((port->mac.addr_bytes[0] | 2) & ~1);
     port->mac.addr_bytes[5] ^= 1;
-    struct address host;
+    const struct interface_addresses *addresses = &port->config.addresses;
     int result = kernel_interface_set_mtu(port->name, port->config.mtu);
-    if (result == 0 &&
-        port_tap_host_address(&port->config.address, port->config.prefix_length, &host)) {
-        result = kernel_interface_set_address(port->name, &host, port->config.prefix_length);
+    for (uint32_t i = 0; result == 0 && i < addresses->count; i++) {
+        uint8_t prefix_length = addresses->at[i].prefix_length;
+        struct address host;
+        if (port_tap_host_address(&addresses->at[i].address, prefix_length, &host)) {
+            result = kernel_interface_set_address(port->name, &host, prefix_length);
+        }
     }
     if (result == 0) {
         result = kernel_interface_set_flags(port->name, IFF_UP, 0);

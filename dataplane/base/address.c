@@ -3,29 +3,35 @@
 #include <arpa/inet.h>
 #include <stdio.h>
 
-static const uint8_t ipv4_prefix[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
-
 struct address address_from_ipv4(uint32_t ipv4_host_order)
 {
     struct address address;
-    memcpy(address.bytes, ipv4_prefix, sizeof(ipv4_prefix));
+    memset(address.bytes, 0, 10);
+    memset(address.bytes + 10, 0xff, 2);
     bytes_write_be32(address.bytes + 12, ipv4_host_order);
     return address;
 }
 
-bool address_is_ipv4(const struct address *address)
+bool address_is_within(const struct address *address, const struct address_prefix *network)
 {
-    return memcmp(address->bytes, ipv4_prefix, sizeof(ipv4_prefix)) == 0;
+    bool ipv4 = address_is_ipv4(&network->address);
+    uint32_t bits = network->prefix_length + (ipv4 ? 96U : 0U), bytes = bits / 8;
+    if (address_is_ipv4(address) != ipv4 ||
+        memcmp(address->bytes, network->address.bytes, bytes) != 0) {
+        return false;
+    }
+    uint32_t rest = bits % 8;
+    return rest == 0 || (address->bytes[bytes] ^ network->address.bytes[bytes]) >> (8 - rest) == 0;
 }
 
-uint32_t address_to_ipv4(const struct address *address)
+bool addresses_have_family(const struct interface_addresses *addresses, bool ipv4)
 {
-    return bytes_read_be32(address->bytes + 12);
-}
-
-bool address_equal(const struct address *a, const struct address *b)
-{
-    return memcmp(a->bytes, b->bytes, sizeof(a->bytes)) == 0;
+    for (uint32_t i = 0; i < addresses->count; i++) {
+        if (address_is_ipv4(&addresses->at[i].address) == ipv4) {
+            return true;
+        }
+    }
+    return false;
 }
 
 bool address_is_loopback(const struct address *address)

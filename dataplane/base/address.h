@@ -17,11 +17,51 @@ struct endpoint {
 #define ADDRESS_TEXT_BYTES_MAX  46
 #define ENDPOINT_TEXT_BYTES_MAX 56
 
+/* An address of ours and the network it lies in. */
+struct address_prefix {
+    struct address address;
+    uint8_t prefix_length; /* in bits of the address's own family */
+};
+
+/* What an interface goes by: at least one address, and at most one gateway of each family. */
+#define ADDRESSES_MAX 9U
+#define GATEWAYS_MAX  2U
+struct interface_addresses {
+    struct address_prefix at[ADDRESSES_MAX];
+    uint32_t count;
+    struct address gateways[GATEWAYS_MAX];
+    uint32_t gateway_count;
+};
+
 struct address address_from_ipv4(uint32_t ipv4_host_order);
-bool address_is_ipv4(const struct address *address);
-uint32_t
-address_to_ipv4(const struct address *address); /* host order; the caller knows it is one */
-bool address_equal(const struct address *a, const struct address *b);
+
+static inline bool address_is_ipv4(const struct address *address)
+{
+    static const uint8_t prefix[12] = {[10] = 0xff, [11] = 0xff};
+    return memcmp(address->bytes, prefix, sizeof(prefix)) == 0;
+}
+
+/* Host order; the caller knows it is one. */
+static inline uint32_t address_to_ipv4(const struct address *address)
+{
+    return bytes_read_be32(address->bytes + 12);
+}
+
+static inline bool address_equal(const struct address *a, const struct address *b)
+{
+    return memcmp(a->bytes, b->bytes, sizeof(a->bytes)) == 0;
+}
+
+/* IPv6's fe80::/10: an address of one link. */
+static inline bool address_is_link_local(const struct address *address)
+{
+    return address->bytes[0] == 0xfe && (address->bytes[1] & 0xc0) == 0x80;
+}
+
+/* Of the same family, and alike in the bits that the prefix has. */
+bool address_is_within(const struct address *address, const struct address_prefix *network);
+/* Whether one of the addresses is IPv4, or one is IPv6. */
+bool addresses_have_family(const struct interface_addresses *addresses, bool ipv4);
 bool address_is_loopback(const struct address *address); /* 127.0.0.0/8 or ::1 */
 /* "198.18.0.2" or "2001:db8::1"; false if it is neither. */
 bool address_parse(struct slice text, struct address *address);

@@ -47,7 +47,7 @@ static int open_sockets_of(struct core *core, const struct interface_config *int
                            struct config_error *error)
 {
     const struct config *config = core->config;
-    const struct address *address = &interface->address;
+    const struct address *address = &interface->addresses.at[0].address;
     int code = listen_on(core, address, config->port, LISTENER_RESP, error);
     if (code == 0) {
         code = listen_on(core, address, config->memcache_port, LISTENER_MEMCACHE, error);

@@ -13,7 +13,10 @@
 #include "dataplane/base/check.h"
 #include "dataplane/l2_link/packet.h"
 #include "dataplane/l2_link/wire_ethernet.h"
+#include "dataplane/l2_link/wire_ipv6.h"
+#include "dataplane/l2_link/wire_nd.h"
 #include "dataplane/l3_ip/wire_icmp.h"
+#include "dataplane/l3_ip/wire_icmpv6.h"
 #include "dataplane/l3_ip/wire_ipv4.h"
 
 #define BURST           64U
@@ -107,6 +110,94 @@ static uint32_t owner_of_packet(const struct distributor *distributor, uint32_t 
     return owner_of_addresses(distributor, &header);
 }
 
+/* ---- the same for IPv6 ----------------------------------------------------------------------- */
+
+static uint32_t owner_of_flow_ipv6(const struct distributor *distributor,
+                                   const struct address *source, const struct address *destination,
+                                   const uint8_t *ports)
+{
+    uint32_t hash = port_rss_hash_flow_ipv6(distributor->options.rss, source, destination,
+                                            bytes_read_be16(ports), bytes_read_be16(ports + 2));
+    return port_rss_worker(hash, distributor->options.worker_count);
+}
+
+static uint32_t owner_of_addresses_ipv6(const struct distributor *distributor,
+                                        const struct ipv6_header *header)
+{
+    uint32_t hash = port_rss_hash_addresses_ipv6(distributor->options.rss, &header->source,
+                                                 &header->destination);
+    return port_rss_worker(hash, distributor->options.worker_count);
+}
+
+static bool has_ports_ipv6(const struct ipv6_chain *chain, struct slice behind)
+{
+    return (chain->next == IPPROTO_TCP || chain->next == IPPROTO_UDP) &&
+           behind.size - chain->bytes >= PORTS_BYTES;
+}
+
+static uint32_t owner_of_quoted_ipv6(const struct distributor *distributor, struct slice quote,
+                                     uint32_t otherwise)
+{
+    if (quote.size < IPV6_HEADER_BYTES || quote.data[0] >> 4 != 6) {
+        return otherwise;
+    }
+    struct ipv6_chain chain = {.may_begin = true, .next = quote.data[6]};
+    struct slice behind = slice_from(quote, IPV6_HEADER_BYTES);
+    if (wire_ipv6_walk(behind, &chain) != WIRE_IPV6_CHAIN_RIGHT ||
+        !has_ports_ipv6(&chain, behind)) {
+        return otherwise;
+    }
+    struct address source, destination;
+    memcpy(source.bytes, quote.data + 8, sizeof(source.bytes));
+    memcpy(destination.bytes, quote.data + 24, sizeof(destination.bytes));
+    const uint8_t *ports = behind.data + chain.bytes;
+    const uint8_t turned[PORTS_BYTES] = {ports[2], ports[3], ports[0], ports[1]};
+    return owner_of_flow_ipv6(distributor, &destination, &source, turned);
+}
+
+static uint32_t owner_of_icmpv6(const struct distributor *distributor, uint32_t worker,
+                                const struct ipv6_header *header, struct slice message)
+{
+    uint8_t type = message.data[0];
+    if (type == ND_SOLICITATION || type == ND_ADVERTISEMENT) {
+        return OWNER_ALL;
+    }
+    if (type >= ICMPV6_TYPE_UNREACHABLE && type <= ICMPV6_TYPE_PARAMETER_PROBLEM) {
+        return owner_of_quoted_ipv6(distributor, slice_from(message, ICMPV6_HEADER_BYTES), worker);
+    }
+    return owner_of_addresses_ipv6(distributor, header);
+}
+
+/* A port that spreads by itself is believed about plain packets only: what it does behind extension
+ * headers differs from one to the next. */
+static uint32_t owner_of_packet_ipv6(const struct distributor *distributor, uint32_t worker,
+                                     struct slice packet)
+{
+    struct ipv6_header header;
+    if (UNLIKELY(wire_ipv6_parse(packet, &header) != WIRE_IPV6_RIGHT)) {
+        return worker;
+    }
+    struct slice behind = slice_of(packet.data + IPV6_HEADER_BYTES, header.payload_bytes);
+    struct ipv6_chain chain = {.may_begin = true, .next = header.next};
+    if (UNLIKELY(wire_ipv6_walk(behind, &chain) != WIRE_IPV6_CHAIN_RIGHT)) {
+        return worker;
+    }
+    if (UNLIKELY(chain.fragmented)) {
+        return owner_of_addresses_ipv6(distributor, &header);
+    }
+    if (LIKELY(has_ports_ipv6(&chain, behind))) {
+        return distributor->options.port_spreads && chain.bytes == 0
+                   ? worker
+                   : owner_of_flow_ipv6(distributor, &header.source, &header.destination,
+                                        behind.data + chain.bytes);
+    }
+    struct slice message = slice_from(behind, chain.bytes);
+    if (chain.next == IPV6_ICMP && message.size >= ICMPV6_HEADER_BYTES) {
+        return owner_of_icmpv6(distributor, worker, &header, message);
+    }
+    return owner_of_addresses_ipv6(distributor, &header);
+}
+
 static uint32_t owner_of_frame(const struct distributor *distributor, uint32_t worker,
                                const struct rte_mbuf *frame)
 {
@@ -117,6 +208,9 @@ static uint32_t owner_of_frame(const struct distributor *distributor, uint32_t w
     }
     if (LIKELY(ethernet.type == RTE_ETHER_TYPE_IPV4)) {
         return owner_of_packet(distributor, worker, slice_from(bytes, ethernet.bytes));
+    }
+    if (ethernet.type == RTE_ETHER_TYPE_IPV6) {
+        return owner_of_packet_ipv6(distributor, worker, slice_from(bytes, ethernet.bytes));
     }
     return ethernet.type == RTE_ETHER_TYPE_ARP ? OWNER_ALL : worker;
 }
@@ -336,7 +430,8 @@ static struct rte_mbuf *make_frame(const struct distributor *distributor,
     uint16_t header_bytes = (uint16_t)(ethernet_bytes + ip_bytes);
     uint8_t *header = rte_pktmbuf_mtod(frame, uint8_t *);
     wire_ethernet_compose(header, &interface->mac, &datagram->source_mac, interface->vlan,
-                          RTE_ETHER_TYPE_IPV4);
+                          address_is_ipv4(&datagram->source) ? RTE_ETHER_TYPE_IPV4
+                                                             : RTE_ETHER_TYPE_IPV6);
     memcpy(header + ethernet_bytes,
            rte_pktmbuf_mtod(datagram->mbuf, const uint8_t *) - datagram->mbuf->l3_len, ip_bytes);
     frame->data_len = header_bytes;
@@ -351,8 +446,11 @@ static bool hand_on(void *context, uint16_t worker, struct ip_datagram *datagram
     if (datagram->mbuf->data_len < PORTS_BYTES) {
         return false;
     }
-    uint32_t owner = owner_of_flow(distributor, address_to_ipv4(&datagram->source),
-                                   address_to_ipv4(&datagram->destination), ports);
+    uint32_t owner =
+        address_is_ipv4(&datagram->source)
+            ? owner_of_flow(distributor, address_to_ipv4(&datagram->source),
+                            address_to_ipv4(&datagram->destination), ports)
+            : owner_of_flow_ipv6(distributor, &datagram->source, &datagram->destination, ports);
     if (owner == worker) {
         return false;
     }

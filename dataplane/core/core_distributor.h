@@ -15,7 +15,7 @@
  *   a fragment, other IP    the owner of the addresses; a UDP datagram that becomes whole is served
  *                           there, a TCP segment is handed on (hand_on) as a frame
  *   an ICMP error           the owner of the flow it quotes
- *   ARP                     the worker that took it in answers; all others get a copy that is
+ *   ARP, ND                 the worker that took it in answers; all others get a copy that is
  * marked as overheard, of which they learn and which they do not answer anything else           the
  * worker that took it in, which drops and counts it A port with RSS of its own that agrees
  * (port_spreads) has done the first row already.

@@ -1,4 +1,4 @@
-/* ARP (RFC 826, 5227): answers requests for our address, asks for others', announces our own.
+/* ARP (RFC 826, 5227): answers requests for our addresses, asks for others', announces our own.
  *
  * Path: link_input hands messages in; replies and requests go to the interface's tx array. What a
  * message says about its sender goes to the neighbour table, which decides what to believe.
@@ -6,8 +6,6 @@
  */
 #include "dataplane/l2_link/link_internal.h"
 #include "dataplane/l2_link/wire_arp.h"
-
-#define ARP_DEFEND_INTERVAL_US 10000000ULL /* RFC 5227 DEFEND_INTERVAL */
 
 static const struct rte_ether_addr broadcast = {{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}};
 static const struct rte_ether_addr nobody = {{0, 0, 0, 0, 0, 0}};
@@ -26,23 +24,38 @@ static void arp_send(struct net_interface *interface, const struct arp_message *
     link_transmit(interface, station, RTE_ETHER_TYPE_ARP, mbuf);
 }
 
-void arp_send_request(struct net_interface *interface, uint32_t target,
-                      const struct rte_ether_addr *station)
+static void arp_ask(struct net_interface *interface, uint32_t sender, uint32_t target,
+                    const struct rte_ether_addr *station)
 {
     struct arp_message request = {.operation = ARP_REQUEST,
                                   .sender_mac = interface->mac,
-                                  .sender = interface->ipv4,
+                                  .sender = sender,
                                   .target_mac = nobody,
                                   .target = target};
-    arp_send(interface, &request, station != NULL ? station : &broadcast);
+    arp_send(interface, &request, station);
     link_count(interface, METRIC_NET_ARP_REQUESTS_SENT);
+}
+
+void arp_send_request(struct net_interface *interface, const struct address *target,
+                      const struct rte_ether_addr *station)
+{
+    const struct address *ours = link_source_for(interface, target);
+    if (ours != NULL) {
+        arp_ask(interface, address_to_ipv4(ours), address_to_ipv4(target),
+                station != NULL ? station : &broadcast);
+    }
+}
+
+void arp_announce(struct net_interface *interface, uint32_t ours)
+{
+    arp_ask(interface, ours, ours, &broadcast);
 }
 
 static void arp_send_reply(struct net_interface *interface, const struct arp_message *request)
 {
     struct arp_message reply = {.operation = ARP_REPLY,
                                 .sender_mac = interface->mac,
-                                .sender = interface->ipv4,
+                                .sender = request->target,
                                 .target_mac = request->sender_mac,
                                 .target = request->sender};
     arp_send(interface, &reply, &request->sender_mac);
@@ -61,29 +74,34 @@ static bool arp_sender_is_possible(const struct net_interface *interface,
     if (message->sender == 0) {
         return message->operation == ARP_REQUEST;
     }
-    return link_is_on_link(interface, message->sender) &&
-           message->sender != interface->ipv4_broadcast;
+    struct address sender = address_from_ipv4(message->sender);
+    return link_is_on_link(interface, &sender) && !link_is_broadcast(interface, message->sender);
 }
 
 /* Another station uses our address. We keep it and say so, not more often than RFC 5227 allows. */
-static void arp_defend(struct net_interface *interface, const struct instant *now)
+static void arp_defend(struct net_interface *interface, uint32_t ours, const struct instant *now)
 {
-    struct link *link = interface->link;
+    struct address address = address_from_ipv4(ours);
+    int32_t number = link_find_address(interface, &address);
     link_count(interface, METRIC_NET_ARP_CONFLICTS);
-    if (!link->defended || now->mono_us - link->defended_us >= ARP_DEFEND_INTERVAL_US) {
-        link->defended = true;
-        link->defended_us = now->mono_us;
-        arp_send_request(interface, interface->ipv4, NULL);
+    if (number >= 0 && link_may_defend(interface, (uint32_t)number, now)) {
+        arp_announce(interface, ours);
     }
+}
+
+static bool arp_note(struct net_interface *interface, const struct arp_message *message,
+                     enum neighbour_evidence evidence, const struct instant *now)
+{
+    struct address sender = address_from_ipv4(message->sender);
+    return neighbour_note(interface, &sender, &message->sender_mac, evidence, now);
 }
 
 static void arp_accept_request(struct net_interface *interface, const struct arp_message *message,
                                const struct instant *now)
 {
-    bool for_us = message->target == interface->ipv4;
+    bool for_us = link_has_ipv4(interface, message->target);
     if (message->sender != 0) {
-        neighbour_note(interface, message->sender, &message->sender_mac,
-                       for_us ? NEIGHBOUR_CLAIM : NEIGHBOUR_HEARSAY, now);
+        arp_note(interface, message, for_us ? NEIGHBOUR_CLAIM : NEIGHBOUR_HEARSAY, now);
     }
     if (for_us) {
         arp_send_reply(interface, message);
@@ -95,7 +113,7 @@ static void arp_accept_request(struct net_interface *interface, const struct arp
 static void arp_accept_reply(struct net_interface *interface, const struct arp_message *message,
                              const struct instant *now)
 {
-    if (!neighbour_note(interface, message->sender, &message->sender_mac, NEIGHBOUR_ANSWER, now)) {
+    if (!arp_note(interface, message, NEIGHBOUR_ANSWER, now)) {
         link_count(interface, METRIC_NET_DROP_ARP_UNSOLICITED);
     }
 }
@@ -104,11 +122,12 @@ static void arp_accept_reply(struct net_interface *interface, const struct arp_m
 static void arp_overhear(struct net_interface *interface, const struct arp_message *message,
                          const struct instant *now)
 {
-    enum neighbour_evidence evidence = message->operation != ARP_REQUEST    ? NEIGHBOUR_ANSWER
-                                       : message->target == interface->ipv4 ? NEIGHBOUR_CLAIM
-                                                                            : NEIGHBOUR_HEARSAY;
-    if (message->sender != 0 && message->sender != interface->ipv4) {
-        neighbour_note(interface, message->sender, &message->sender_mac, evidence, now);
+    enum neighbour_evidence evidence = NEIGHBOUR_ANSWER;
+    if (message->operation == ARP_REQUEST) {
+        evidence = link_has_ipv4(interface, message->target) ? NEIGHBOUR_CLAIM : NEIGHBOUR_HEARSAY;
+    }
+    if (message->sender != 0 && !link_has_ipv4(interface, message->sender)) {
+        arp_note(interface, message, evidence, now);
     }
 }
 
@@ -128,19 +147,11 @@ void arp_input(struct net_interface *interface, struct rte_mbuf *mbuf,
         link_count(interface, METRIC_NET_DROP_ARP_MALFORMED);
     } else if (!arp_sender_is_possible(interface, &message, frame_source)) {
         link_count(interface, METRIC_NET_DROP_ARP_SENDER);
-    } else if (message.sender == interface->ipv4) {
-        arp_defend(interface, now);
+    } else if (message.sender != 0 && link_has_ipv4(interface, message.sender)) {
+        arp_defend(interface, message.sender, now);
     } else if (message.operation == ARP_REQUEST) {
         arp_accept_request(interface, &message, now);
     } else {
         arp_accept_reply(interface, &message, now);
     }
-}
-
-void link_announce(struct net_interface *interface, const struct instant *now)
-{
-    if (!interface->quiet) {
-        arp_send_request(interface, interface->ipv4, NULL);
-    }
-    neighbour_ask_gateway(interface, now);
 }

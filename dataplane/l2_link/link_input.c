@@ -1,4 +1,4 @@
-/* Frames in: Ethernet and VLAN off, ARP answered, IPv4 handed up.
+/* Frames in: Ethernet and VLAN off, ARP answered, IP handed up.
  *
  * Path: net_input_batch hands a burst in; what comes back goes to ip_input. Thread: the owning
  * worker. Failure: every frame that goes no further is freed and counted under one reason.
@@ -13,7 +13,7 @@
 /* What a frame's header says, and how it was addressed. */
 struct link_frame {
     struct ethernet_header ethernet;
-    bool broadcast;
+    bool group;
 };
 
 /* The NIC may have taken the tag off already. */
@@ -21,6 +21,14 @@ static uint16_t link_vlan_of(const struct rte_mbuf *mbuf, const struct ethernet_
 {
     bool stripped = (mbuf->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED) != 0;
     return stripped ? mbuf->vlan_tci & ETHERNET_VLAN_MASK : ethernet->vlan;
+}
+
+/* Everybody, or a group of IPv6 that we are in. */
+static bool link_is_in_group(const struct net_interface *interface,
+                             const struct rte_ether_addr *destination)
+{
+    return rte_is_broadcast_ether_addr(destination) ||
+           (interface->ipv6_count != 0 && nd_listens_to_station(interface, destination));
 }
 
 static bool link_is_addressed(const struct net_interface *interface,
@@ -39,8 +47,9 @@ static enum metric link_check_frame(const struct net_interface *interface,
                              ethernet)) {
         return METRIC_NET_DROP_LINK_RUNT;
     }
-    frame->broadcast = rte_is_broadcast_ether_addr(&ethernet->destination);
-    if (!frame->broadcast && !link_is_addressed(interface, &ethernet->destination)) {
+    frame->group = rte_is_multicast_ether_addr(&ethernet->destination);
+    if (!(UNLIKELY(frame->group) ? link_is_in_group(interface, &ethernet->destination)
+                                 : link_is_addressed(interface, &ethernet->destination))) {
         return METRIC_NET_DROP_LINK_DESTINATION;
     }
     if (!rte_is_valid_assigned_ether_addr(&ethernet->source) ||
@@ -53,24 +62,38 @@ static enum metric link_check_frame(const struct net_interface *interface,
     return METRIC_COUNT;
 }
 
+static bool link_hand_up(struct rte_mbuf *mbuf, const struct link_frame *frame, bool ipv6,
+                         struct link_packet *packet)
+{
+    packet->mbuf = mbuf;
+    packet->group = frame->group;
+    packet->ipv6 = ipv6;
+    rte_ether_addr_copy(&frame->ethernet.source, &packet->source);
+    return true;
+}
+
 /* Hands the frame's payload to ARP, or up (true), or drops it. */
 static bool link_dispatch(struct net_interface *interface, struct rte_mbuf *mbuf,
                           const struct link_frame *frame, const struct instant *now,
                           struct link_packet *packet)
 {
+    uint16_t type = frame->ethernet.type;
     CHECK(rte_pktmbuf_adj(mbuf, (uint16_t)frame->ethernet.bytes) != NULL);
-    switch (frame->ethernet.type) {
-    case RTE_ETHER_TYPE_IPV4:
-        packet->mbuf = mbuf;
-        packet->broadcast = frame->broadcast;
-        rte_ether_addr_copy(&frame->ethernet.source, &packet->source);
-        return true;
-    case RTE_ETHER_TYPE_ARP: arp_input(interface, mbuf, &frame->ethernet.source, now); return false;
-    case RTE_ETHER_TYPE_IPV6:
-        link_drop(interface, mbuf, METRIC_NET_DROP_IPV6_UNSUPPORTED);
-        return false;
-    default: link_drop(interface, mbuf, METRIC_NET_DROP_LINK_ETHERTYPE); return false;
+    if (LIKELY(type == RTE_ETHER_TYPE_IPV4) && LIKELY(interface->ipv4_count != 0)) {
+        return link_hand_up(mbuf, frame, false, packet);
     }
+    if (type == RTE_ETHER_TYPE_IPV6 && interface->ipv6_count != 0) {
+        return link_hand_up(mbuf, frame, true, packet);
+    }
+    if (type == RTE_ETHER_TYPE_ARP && interface->ipv4_count != 0) {
+        arp_input(interface, mbuf, &frame->ethernet.source, now);
+        return false;
+    }
+    bool known =
+        type == RTE_ETHER_TYPE_IPV4 || type == RTE_ETHER_TYPE_IPV6 || type == RTE_ETHER_TYPE_ARP;
+    link_drop(interface, mbuf,
+              known ? METRIC_NET_DROP_LINK_FAMILY : METRIC_NET_DROP_LINK_ETHERTYPE);
+    return false;
 }
 
 static bool link_input_frame(struct net_interface *interface, struct rte_mbuf *mbuf,

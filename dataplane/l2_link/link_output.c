@@ -26,16 +26,16 @@ void link_transmit(struct net_interface *interface, const struct rte_ether_addr 
 }
 
 void link_output_to_station(struct net_interface *interface, const struct rte_ether_addr *station,
-                            struct rte_mbuf *mbuf)
+                            uint16_t type, struct rte_mbuf *mbuf)
 {
-    link_transmit(interface, station, RTE_ETHER_TYPE_IPV4, mbuf);
+    link_transmit(interface, station, type, mbuf);
 }
 
-void link_output_to_neighbour(struct net_interface *interface, uint32_t ipv4, struct rte_mbuf *mbuf,
-                              const struct instant *now)
+void link_output_to_neighbour(struct net_interface *interface, const struct address *address,
+                              struct rte_mbuf *mbuf, const struct instant *now)
 {
-    const struct rte_ether_addr *station = neighbour_resolve(interface, ipv4, mbuf, now);
+    const struct rte_ether_addr *station = neighbour_resolve(interface, address, mbuf, now);
     if (LIKELY(station != NULL)) {
-        link_transmit(interface, station, RTE_ETHER_TYPE_IPV4, mbuf);
+        link_transmit(interface, station, link_type_for(address), mbuf);
     }
 }

@@ -9,13 +9,18 @@
 #include "dataplane/base/hash.h"
 #include "dataplane/l2_link/link_internal.h"
 
-void neighbour_table_init(struct neighbour_table *table, uint32_t gateway, uint64_t seed)
+void neighbour_table_init(struct neighbour_table *table, const struct interface_addresses *ours,
+                          uint64_t seed)
 {
     memset(table, 0, sizeof(*table));
     uint64_t state = seed != 0 ? seed : 1;
     table->hash_add = random_next(&state);
     table->hash_multiply = random_next(&state) | 1;
-    table->gateway.address = gateway;
+    table->hash_multiply_high = random_next(&state) | 1;
+    table->gateway_count = ours->gateway_count;
+    for (uint32_t i = 0; i < ours->gateway_count; i++) {
+        table->gateways[i].address = ours->gateways[i];
+    }
     table->due_us = UINT64_MAX;
 }
 
@@ -27,28 +32,48 @@ static void neighbour_release_pending(struct neighbour *neighbour)
 
 void neighbour_table_deinit(struct neighbour_table *table)
 {
-    neighbour_release_pending(&table->gateway);
+    for (uint32_t i = 0; i < GATEWAYS_MAX; i++) {
+        neighbour_release_pending(&table->gateways[i]);
+    }
     for (uint32_t i = 0; i < NEIGHBOUR_SETS * NEIGHBOUR_WAYS; i++) {
         neighbour_release_pending(&table->entries[i / NEIGHBOUR_WAYS][i % NEIGHBOUR_WAYS]);
     }
 }
 
-/* Multiply-shift with two secret words: addresses cannot be chosen to share a set. */
-static struct neighbour *neighbour_set_of(struct neighbour_table *table, uint32_t address)
+/* Multiply-shift with secret words: addresses cannot be chosen to share a set. */
+static struct neighbour *neighbour_set_of(struct neighbour_table *table,
+                                          const struct address *address)
 {
-    uint64_t hash = (address + table->hash_add) * table->hash_multiply;
+    uint64_t high, low;
+    memcpy(&high, address->bytes, sizeof(high));
+    memcpy(&low, address->bytes + 8, sizeof(low));
+    uint64_t mixed = low + high * table->hash_multiply_high + table->hash_add;
+    uint64_t hash = (mixed ^ mixed >> 32) * table->hash_multiply;
     return table->entries[hash >> 56];
 }
 _Static_assert(NEIGHBOUR_SETS == 256, "neighbour_set_of takes 8 bits");
 
-struct neighbour *neighbour_find(struct neighbour_table *table, uint32_t address)
+/* The entry of a gateway, whatever its state; NULL when the address is none's. */
+static struct neighbour *neighbour_gateway_of(struct neighbour_table *table,
+                                              const struct address *address)
 {
-    if (address == table->gateway.address) {
-        return table->gateway.state == NEIGHBOUR_FREE ? NULL : &table->gateway;
+    for (uint32_t i = 0; i < table->gateway_count; i++) {
+        if (address_equal(&table->gateways[i].address, address)) {
+            return &table->gateways[i];
+        }
+    }
+    return NULL;
+}
+
+struct neighbour *neighbour_find(struct neighbour_table *table, const struct address *address)
+{
+    struct neighbour *gateway = neighbour_gateway_of(table, address);
+    if (gateway != NULL) {
+        return gateway->state == NEIGHBOUR_FREE ? NULL : gateway;
     }
     struct neighbour *set = neighbour_set_of(table, address);
     for (uint32_t way = 0; way < NEIGHBOUR_WAYS; way++) {
-        if (set[way].address == address && set[way].state != NEIGHBOUR_FREE) {
+        if (address_equal(&set[way].address, address) && set[way].state != NEIGHBOUR_FREE) {
             return &set[way];
         }
     }
@@ -56,12 +81,12 @@ struct neighbour *neighbour_find(struct neighbour_table *table, uint32_t address
 }
 
 /* A free entry for an address that has none: the gateway's own, a free way, or the oldest. */
-static struct neighbour *neighbour_claim(struct net_interface *interface, uint32_t address,
-                                         const struct instant *now)
+static struct neighbour *neighbour_claim(struct net_interface *interface,
+                                         const struct address *address, const struct instant *now)
 {
     struct neighbour_table *table = &interface->link->neighbours;
-    struct neighbour *chosen = &table->gateway;
-    if (address != table->gateway.address) {
+    struct neighbour *chosen = neighbour_gateway_of(table, address);
+    if (chosen == NULL) {
         struct neighbour *set = neighbour_set_of(table, address);
         chosen = set;
         for (uint32_t way = 0; way < NEIGHBOUR_WAYS && chosen->state != NEIGHBOUR_FREE; way++) {
@@ -73,7 +98,7 @@ static struct neighbour *neighbour_claim(struct net_interface *interface, uint32
     if (chosen->pending != NULL) {
         link_drop(interface, chosen->pending, METRIC_NET_DROP_NEIGHBOUR_EVICTED);
     }
-    *chosen = (struct neighbour){.address = address, .used_us = now->mono_us};
+    *chosen = (struct neighbour){.address = *address, .used_us = now->mono_us};
     return chosen;
 }
 
@@ -83,7 +108,12 @@ static void neighbour_ask(struct net_interface *interface, struct neighbour *nei
 {
     struct neighbour_table *table = &interface->link->neighbours;
     bool known = neighbour->state == NEIGHBOUR_PROBING_KNOWN;
-    arp_send_request(interface, neighbour->address, known ? &neighbour->mac : NULL);
+    const struct rte_ether_addr *station = known ? &neighbour->mac : NULL;
+    if (address_is_ipv4(&neighbour->address)) {
+        arp_send_request(interface, &neighbour->address, station);
+    } else {
+        nd_send_solicitation(interface, &neighbour->address, station);
+    }
     neighbour->tries++;
     neighbour->due_us = now->mono_us + (known ? NEIGHBOUR_ASK_KNOWN_US : NEIGHBOUR_ASK_ANY_US);
     if (neighbour->due_us < table->due_us) {
@@ -108,7 +138,7 @@ static void neighbour_confirm(struct net_interface *interface, struct neighbour 
     struct rte_mbuf *pending = neighbour->pending;
     neighbour->pending = NULL;
     if (pending != NULL) {
-        link_transmit(interface, mac, RTE_ETHER_TYPE_IPV4, pending);
+        link_transmit(interface, mac, link_type_for(&neighbour->address), pending);
     }
 }
 
@@ -124,8 +154,9 @@ static void neighbour_park(struct net_interface *interface, struct neighbour *ne
     neighbour->pending = mbuf;
 }
 
-const struct rte_ether_addr *neighbour_resolve(struct net_interface *interface, uint32_t address,
-                                               struct rte_mbuf *mbuf, const struct instant *now)
+const struct rte_ether_addr *neighbour_resolve(struct net_interface *interface,
+                                               const struct address *address, struct rte_mbuf *mbuf,
+                                               const struct instant *now)
 {
     struct neighbour *neighbour = neighbour_find(&interface->link->neighbours, address);
     if (neighbour == NULL) {
@@ -144,12 +175,15 @@ const struct rte_ether_addr *neighbour_resolve(struct net_interface *interface, 
     return &neighbour->mac;
 }
 
-void neighbour_ask_gateway(struct net_interface *interface, const struct instant *now)
+void neighbour_ask_gateways(struct net_interface *interface, const struct instant *now)
 {
-    struct neighbour *gateway = &interface->link->neighbours.gateway;
-    if (gateway->address != 0 && gateway->state == NEIGHBOUR_FREE) {
-        gateway->used_us = now->mono_us;
-        neighbour_start(interface, gateway, NEIGHBOUR_INCOMPLETE, now);
+    struct neighbour_table *table = &interface->link->neighbours;
+    for (uint32_t i = 0; i < table->gateway_count; i++) {
+        struct neighbour *gateway = &table->gateways[i];
+        if (gateway->state == NEIGHBOUR_FREE) {
+            gateway->used_us = now->mono_us;
+            neighbour_start(interface, gateway, NEIGHBOUR_INCOMPLETE, now);
+        }
     }
 }
 
@@ -161,7 +195,7 @@ static void neighbour_accept_claim(struct net_interface *interface, struct neigh
                                    const struct rte_ether_addr *mac, const struct instant *now)
 {
     neighbour_confirm(interface, neighbour, mac, now);
-    if (neighbour == &interface->link->neighbours.gateway) {
+    if (neighbour_gateway_of(&interface->link->neighbours, &neighbour->address) != NULL) {
         neighbour_start(interface, neighbour, NEIGHBOUR_PROBING_ANY, now);
     }
 }
@@ -190,7 +224,7 @@ static bool neighbour_note_incomplete(struct net_interface *interface, struct ne
     return true;
 }
 
-bool neighbour_note(struct net_interface *interface, uint32_t address,
+bool neighbour_note(struct net_interface *interface, const struct address *address,
                     const struct rte_ether_addr *mac, enum neighbour_evidence evidence,
                     const struct instant *now)
 {
@@ -266,16 +300,25 @@ static uint64_t neighbour_due(const struct neighbour *neighbour)
     return neighbour_is_waiting(neighbour) ? neighbour->due_us : UINT64_MAX;
 }
 
+/* The gateways, then the table. */
+static struct neighbour *neighbour_at(struct neighbour_table *table, uint32_t position)
+{
+    if (position < table->gateway_count) {
+        return &table->gateways[position];
+    }
+    uint32_t entry = position - table->gateway_count;
+    return &table->entries[entry / NEIGHBOUR_WAYS][entry % NEIGHBOUR_WAYS];
+}
+
 uint64_t neighbour_run_timers(struct net_interface *interface, const struct instant *now)
 {
     struct neighbour_table *table = &interface->link->neighbours;
     if (LIKELY(now->mono_us < table->due_us)) {
         return table->due_us;
     }
-    neighbour_run_timer(interface, &table->gateway, now);
-    uint64_t due_us = neighbour_due(&table->gateway);
-    for (uint32_t i = 0; i < NEIGHBOUR_SETS * NEIGHBOUR_WAYS; i++) {
-        struct neighbour *neighbour = &table->entries[i / NEIGHBOUR_WAYS][i % NEIGHBOUR_WAYS];
+    uint64_t due_us = UINT64_MAX;
+    for (uint32_t i = 0; i < NEIGHBOUR_SETS * NEIGHBOUR_WAYS + table->gateway_count; i++) {
+        struct neighbour *neighbour = neighbour_at(table, i);
         neighbour_run_timer(interface, neighbour, now);
         uint64_t entry_due_us = neighbour_due(neighbour);
         due_us = entry_due_us < due_us ? entry_due_us : due_us;

@@ -1,4 +1,4 @@
-/* Neighbours: which MAC an on-link IPv4 address has, and how sure we are.
+/* Neighbours: which MAC an on-link address of either family has, and how sure we are.
  *
  *              packet to send                 answer to our request
  *   (no entry) --------------> INCOMPLETE --------------------------> REACHABLE
@@ -14,11 +14,14 @@
  * Invariants:
  *  1. A MAC that is known changes only by an answer to a request that we sent to everybody, after
  * the old station failed to answer for itself. So an unsolicited message changes nothing (T34).
- *  2. The gateway's entry is not in the table: it cannot be evicted.
+ *  2. The gateways' entries are not in the table: they cannot be evicted.
  *  3. At most one packet waits per entry; the newest wins (RFC 1122 2.3.2.2).
  *  4. While probing, the known MAC goes on being used; and if traffic from that MAC goes on, it
- * stays even without an answer. With several workers each asks for itself, and every ARP message
- * reaches all of them (core/core_distributor.h).
+ * stays even without an answer. With several workers each asks for itself, and every message of ARP
+ * and neighbour discovery reaches all of them (core/core_distributor.h).
+ *
+ * IPv6 is asked by neighbour solicitations (nd.c), IPv4 by ARP; all else is the same, and the same
+ * table. RFC 4861's STALE and DELAY are REACHABLE here: what is old is probed at its next use.
  */
 #ifndef NICACHED_L2_LINK_NEIGHBOUR_H
 #define NICACHED_L2_LINK_NEIGHBOUR_H
@@ -26,6 +29,7 @@
 #include <rte_ether.h>
 #include <rte_mbuf.h>
 
+#include "dataplane/base/address.h"
 #include "dataplane/base/clock.h"
 
 #define NEIGHBOUR_SETS           256U
@@ -46,8 +50,8 @@ enum neighbour_state {
 };
 
 struct neighbour {
-    uint32_t address; /* host order */
-    uint8_t state;    /* enum neighbour_state */
+    struct address address;
+    uint8_t state; /* enum neighbour_state */
     uint8_t tries;
     struct rte_ether_addr mac;
     uint64_t used_us;         /* last packet to or from it: for replacement */
@@ -58,40 +62,43 @@ struct neighbour {
 };
 
 struct neighbour_table {
-    struct neighbour gateway; /* address 0 when there is none */
-    uint64_t due_us;          /* not later than any entry's; UINT64_MAX when nothing is due */
-    uint64_t hash_add, hash_multiply;
+    struct neighbour gateways[GATEWAYS_MAX];
+    uint32_t gateway_count;
+    uint64_t due_us; /* not later than any entry's; UINT64_MAX when nothing is due */
+    uint64_t hash_add, hash_multiply, hash_multiply_high;
     struct neighbour entries[NEIGHBOUR_SETS][NEIGHBOUR_WAYS];
 };
 
 /* What somebody says about an address. */
 enum neighbour_evidence {
-    NEIGHBOUR_ANSWER,  /* an ARP reply */
-    NEIGHBOUR_CLAIM,   /* an ARP request for us, or valid traffic: may create an entry */
+    NEIGHBOUR_ANSWER,  /* an ARP reply, a solicited advertisement */
+    NEIGHBOUR_CLAIM,   /* a request for us, or valid traffic: may create an entry */
     NEIGHBOUR_TRANSIT, /* traffic that came through a router: as a claim, but contradicts nobody */
-    NEIGHBOUR_HEARSAY, /* an ARP request for somebody else: confirms or contradicts, creates nothing
-                        */
+    NEIGHBOUR_HEARSAY, /* a request for somebody else, an unsolicited advertisement: confirms or
+                          contradicts, creates nothing */
 };
 
 struct net_interface;
 
-void neighbour_table_init(struct neighbour_table *table, uint32_t gateway, uint64_t seed);
+void neighbour_table_init(struct neighbour_table *table, const struct interface_addresses *ours,
+                          uint64_t seed);
 /* Frees the packets that wait. */
 void neighbour_table_deinit(struct neighbour_table *table);
 
 /* NULL when unknown. */
-struct neighbour *neighbour_find(struct neighbour_table *table, uint32_t address);
+struct neighbour *neighbour_find(struct neighbour_table *table, const struct address *address);
 
 /* The MAC to send to, or NULL: then the packet waits in the entry, or is dropped. Sends what
  * requests are due because of this use. */
-const struct rte_ether_addr *neighbour_resolve(struct net_interface *interface, uint32_t address,
-                                               struct rte_mbuf *mbuf, const struct instant *now);
+const struct rte_ether_addr *neighbour_resolve(struct net_interface *interface,
+                                               const struct address *address, struct rte_mbuf *mbuf,
+                                               const struct instant *now);
 
-/* Starts to resolve the gateway without a packet for it. */
-void neighbour_ask_gateway(struct net_interface *interface, const struct instant *now);
+/* Starts to resolve the gateways without a packet for them. */
+void neighbour_ask_gateways(struct net_interface *interface, const struct instant *now);
 
 /* Returns false when the evidence was ignored: nobody asked, or it contradicts what is known. */
-bool neighbour_note(struct net_interface *interface, uint32_t address,
+bool neighbour_note(struct net_interface *interface, const struct address *address,
                     const struct rte_ether_addr *mac, enum neighbour_evidence evidence,
                     const struct instant *now);
 

@@ -1,5 +1,6 @@
 /* ICMP (RFC 792, 1122, 5927): echo is answered in the packet it came in; errors about our packets
- * are kept for L4; unreachable messages go out at a limited rate.
+ * are kept for L4; unreachable messages go out at a limited rate. The notices and the limit serve
+ * ICMPv6, too (icmpv6.c).
  *
  * Path: ip_input hands messages in; replies go back to the station they came from. Errors never
  * answer errors, groups, broadcasts or parts of datagrams: ip_input lets none of these come this
@@ -32,13 +33,14 @@ static bool icmp_parse_quote(const struct net_interface *interface, struct slice
     }
     uint8_t protocol = quote.data[9];
     bool first_part = (bytes_read_be16(quote.data + 6) & IPV4_OFFSET_MASK) == 0;
+    uint32_t source = bytes_read_be32(quote.data + 12);
     if (!first_part || (protocol != IPPROTO_TCP && protocol != IPPROTO_UDP) ||
-        bytes_read_be32(quote.data + 12) != interface->ipv4) {
+        !link_has_ipv4(interface, source)) {
         return false;
     }
     const uint8_t *l4 = quote.data + header_bytes;
     notice->protocol = protocol;
-    ip_address_set(&notice->local.address, interface->ipv4);
+    ip_address_set(&notice->local.address, source);
     ip_address_set(&notice->peer.address, bytes_read_be32(quote.data + 16));
     notice->local.port = bytes_read_be16(l4);
     notice->peer.port = bytes_read_be16(l4 + 2);
@@ -46,24 +48,42 @@ static bool icmp_parse_quote(const struct net_interface *interface, struct slice
     return true;
 }
 
+static void icmp_note_kind(struct icmp_notice *notice, const uint8_t *message)
+{
+    uint8_t type = message[0], code = message[1];
+    notice->kind = ICMP_NOTICE_OTHER;
+    if (type != ICMP_TYPE_UNREACHABLE) {
+        return;
+    }
+    if (code == ICMP_CODE_FRAGMENTATION_NEEDED) {
+        notice->kind = ICMP_NOTICE_PACKET_TOO_BIG;
+        notice->mtu = bytes_read_be16(message + 6);
+    } else if (code == ICMP_CODE_PROTOCOL || code == ICMP_CODE_PORT) {
+        notice->kind = ICMP_NOTICE_NOBODY_THERE;
+    }
+}
+
+void icmp_keep_notice(struct net *net, struct rte_mbuf *mbuf, const struct icmp_notice *notice)
+{
+    if (net->notice_count == ICMP_NOTICES_MAX) {
+        net_drop(net, mbuf, METRIC_NET_DROP_ICMP_NOTICES_FULL);
+        return;
+    }
+    net->notices[net->notice_count++] = *notice;
+    net_count(net, METRIC_NET_ICMP_ERRORS_RECEIVED);
+    rte_pktmbuf_free(mbuf);
+}
+
 static void icmp_accept_error(struct net *net, const struct ip_datagram *datagram,
                               struct slice message)
 {
-    struct icmp_notice notice = {.type = message.data[0], .code = message.data[1]};
+    struct icmp_notice notice = {.kind = ICMP_NOTICE_OTHER};
     if (!icmp_parse_quote(datagram->interface, slice_from(message, ICMP_HEADER_BYTES), &notice)) {
         net_drop(net, datagram->mbuf, METRIC_NET_DROP_ICMP_QUOTE);
         return;
     }
-    if (notice.type == ICMP_TYPE_UNREACHABLE && notice.code == ICMP_CODE_FRAGMENTATION_NEEDED) {
-        notice.mtu = bytes_read_be16(message.data + 6);
-    }
-    if (net->notice_count == ICMP_NOTICES_MAX) {
-        net_drop(net, datagram->mbuf, METRIC_NET_DROP_ICMP_NOTICES_FULL);
-        return;
-    }
-    net->notices[net->notice_count++] = notice;
-    net_count(net, METRIC_NET_ICMP_ERRORS_RECEIVED);
-    rte_pktmbuf_free(datagram->mbuf);
+    icmp_note_kind(&notice, message.data);
+    icmp_keep_notice(net, datagram->mbuf, &notice);
 }
 
 uint32_t net_take_icmp_notices(struct net *net, struct icmp_notice *notices, uint32_t count_max)
@@ -81,16 +101,20 @@ uint32_t net_take_icmp_notices(struct net *net, struct icmp_notice *notices, uin
 /* The request's own buffer, or a copy when somebody else holds it too or the headers have no room
  * in front. A reply that will be fragmented needs room for the IP header only, which came with it.
  */
-static struct rte_mbuf *icmp_take_for_reply(struct net *net, const struct ip_datagram *datagram)
+struct rte_mbuf *icmp_take_for_reply(struct net *net, const struct ip_datagram *datagram)
 {
     struct rte_mbuf *mbuf = datagram->mbuf;
-    bool fragmented = mbuf->pkt_len + IPV4_HEADER_BYTES > datagram->interface->mtu;
+    uint32_t total = mbuf->pkt_len + net_header_bytes(&datagram->source);
+    bool fragmented = total > datagram->interface->mtu;
     if (LIKELY(packet_is_exclusive(mbuf) &&
                (mbuf->data_off >= PACKET_HEADROOM_BYTES || fragmented))) {
         return mbuf;
     }
     struct rte_mbuf *copy = rte_pktmbuf_copy(mbuf, net->large_pool, 0, UINT32_MAX);
     rte_pktmbuf_free(mbuf);
+    if (copy == NULL) {
+        net_count(net, METRIC_NET_DROP_NO_BUFFER);
+    }
     return copy;
 }
 
@@ -98,11 +122,10 @@ static void icmp_answer_echo(struct net *net, const struct ip_datagram *datagram
 {
     struct rte_mbuf *mbuf = icmp_take_for_reply(net, datagram);
     if (mbuf == NULL) {
-        net_count(net, METRIC_NET_DROP_NO_BUFFER);
         return;
     }
     packet_clear_offloads(mbuf);
-    wire_icmp_make_echo_reply(rte_pktmbuf_mtod(mbuf, uint8_t *));
+    wire_icmp_make_echo_reply(rte_pktmbuf_mtod(mbuf, uint8_t *), ICMP_TYPE_ECHO_REPLY);
     net_count(net, METRIC_NET_ICMP_ECHO_REPLIES);
     ip_output_to_station(net, datagram->interface, &datagram->destination, &datagram->source,
                          IPPROTO_ICMP, &datagram->source_mac, mbuf);
@@ -140,7 +163,7 @@ static void icmp_refill(struct icmp_limit *limit, uint64_t now_us)
     limit->tokens += (uint32_t)(earned < room ? earned : room);
 }
 
-static bool icmp_may_send_error(struct net *net, const struct instant *now)
+bool icmp_may_send_error(struct net *net, const struct instant *now)
 {
     struct icmp_limit *limit = &net->icmp_limit;
     icmp_refill(limit, now->mono_us);
@@ -165,8 +188,8 @@ static void icmp_compose_error(struct rte_mbuf *mbuf, const struct rte_mbuf *abo
     wire_icmp_compose_unreachable(message, code, quote_bytes);
 }
 
-void icmp_send_unreachable(struct net *net, const struct ip_datagram *about, uint8_t code,
-                           const struct instant *now)
+static void icmp_send_unreachable(struct net *net, const struct ip_datagram *about, uint8_t code,
+                                  const struct instant *now)
 {
     CHECK(about->mbuf->l3_len >= IPV4_HEADER_BYTES && about->mbuf->data_off >= about->mbuf->l3_len);
     if (!icmp_may_send_error(net, now)) {
@@ -181,4 +204,20 @@ void icmp_send_unreachable(struct net *net, const struct ip_datagram *about, uin
     net_count(net, METRIC_NET_ICMP_ERRORS_SENT);
     ip_output_to_station(net, about->interface, &about->destination, &about->source, IPPROTO_ICMP,
                          &about->source_mac, mbuf);
+}
+
+void icmp_send_protocol_unreachable(struct net *net, const struct ip_datagram *about,
+                                    const struct instant *now)
+{
+    icmp_send_unreachable(net, about, ICMP_CODE_PROTOCOL, now);
+}
+
+void icmp_send_port_unreachable(struct net *net, const struct ip_datagram *about,
+                                const struct instant *now)
+{
+    if (LIKELY(address_is_ipv4(&about->source))) {
+        icmp_send_unreachable(net, about, ICMP_CODE_PORT, now);
+    } else {
+        icmpv6_send_error(net, about, ICMPV6_ERROR_PORT, 0, now);
+    }
 }

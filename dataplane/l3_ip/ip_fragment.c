@@ -1,8 +1,8 @@
-/* Reassembly of IPv4 fragments: layout, bounds and reasons in ip_fragment.h.
+/* Reassembly of fragments: layout, bounds and reasons in ip_fragment.h.
  *
- * Path: ip_input hands validated fragments in and goes on with the datagram when it is whole.
- * Memory: one large buffer per slot in use. Failure: counted drops; a slot without a buffer is
- * free.
+ * Path: ip_input and ipv6_input hand validated fragments in and go on with the datagram when it is
+ * whole. Memory: one large buffer per slot in use. Failure: counted drops; a slot without a buffer
+ * is free.
  */
 #include "dataplane/l3_ip/ip_fragment.h"
 
@@ -10,10 +10,6 @@
 
 #include "dataplane/l3_ip/ip_internal.h"
 
-/* The payload starts here in a large buffer: all of 65515 bytes and the header fit. */
-#define FRAGMENT_PAYLOAD_OFFSET IPV4_HEADER_BYTES
-
-/* RFC 1858: the first fragment must show ports and, for TCP, the flags. */
 #define FRAGMENT_FIRST_BYTES_TCP   16U
 #define FRAGMENT_FIRST_BYTES_OTHER 8U
 
@@ -22,6 +18,11 @@ struct fragment {
     uint32_t offset, size;
     bool last;
 };
+
+uint32_t fragment_first_bytes(uint8_t protocol)
+{
+    return protocol == IPPROTO_TCP ? FRAGMENT_FIRST_BYTES_TCP : FRAGMENT_FIRST_BYTES_OTHER;
+}
 
 void fragment_table_init(struct fragment_table *table)
 {
@@ -50,8 +51,8 @@ void fragment_table_deinit(struct fragment_table *table)
 
 static bool fragment_key_equal(const struct fragment_key *a, const struct fragment_key *b)
 {
-    return a->source == b->source && a->identification == b->identification &&
-           a->destination == b->destination && a->protocol == b->protocol &&
+    return a->identification == b->identification && address_equal(&a->source, &b->source) &&
+           address_equal(&a->destination, &b->destination) && a->protocol == b->protocol &&
            a->interface == b->interface;
 }
 
@@ -67,11 +68,13 @@ static struct fragment_slot *fragment_find(struct fragment_table *table,
     return NULL;
 }
 
-static bool fragment_source_is_at_limit(const struct fragment_table *table, uint32_t source)
+static bool fragment_source_is_at_limit(const struct fragment_table *table,
+                                        const struct address *source)
 {
     uint32_t count = 0;
     for (uint32_t i = 0; table->used_count != 0 && i < FRAGMENT_SLOTS; i++) {
-        count += table->slots[i].large != NULL && table->slots[i].key.source == source;
+        count +=
+            table->slots[i].large != NULL && address_equal(&table->slots[i].key.source, source);
     }
     return count >= FRAGMENT_SLOTS_PER_SOURCE;
 }
@@ -98,11 +101,11 @@ static struct fragment_slot *fragment_take_slot(struct net *net)
 }
 
 /* METRIC_COUNT when *slot is the new one, else the reason why there is none. */
-static enum metric fragment_start(struct net *net, const struct fragment_key *key,
+static enum metric fragment_start(struct net *net, const struct fragment_part *part,
                                   const struct instant *now, struct fragment_slot **slot)
 {
     struct fragment_table *table = &net->fragments;
-    if (fragment_source_is_at_limit(table, key->source)) {
+    if (fragment_source_is_at_limit(table, &part->key.source)) {
         return METRIC_NET_DROP_FRAGMENT_SOURCE_LIMIT;
     }
     struct fragment_slot *taken = fragment_take_slot(net);
@@ -110,8 +113,8 @@ static enum metric fragment_start(struct net *net, const struct fragment_key *ke
     if (large == NULL) {
         return METRIC_NET_DROP_FRAGMENT_MEMORY;
     }
-    large->data_off = FRAGMENT_PAYLOAD_OFFSET;
-    *taken = (struct fragment_slot){.key = *key, .started_us = now->mono_us, .large = large};
+    large->data_off = (uint16_t)part->header_bytes;
+    *taken = (struct fragment_slot){.key = part->key, .started_us = now->mono_us, .large = large};
     table->used_count++;
     uint64_t due_us = now->mono_us + FRAGMENT_TIMEOUT_US;
     table->due_us = due_us < table->due_us ? due_us : table->due_us;
@@ -123,20 +126,19 @@ static enum metric fragment_start(struct net *net, const struct fragment_key *ke
  */
 
 /* METRIC_COUNT when the fragment makes sense by itself. */
-static enum metric fragment_check(const struct fragment *fragment, uint8_t protocol)
+static enum metric fragment_check(const struct fragment *fragment, const struct fragment_part *part)
 {
+    uint32_t end = fragment->offset + fragment->size;
     if (fragment->size == 0 || (!fragment->last && fragment->size % FRAGMENT_BLOCK_BYTES != 0)) {
         return METRIC_NET_DROP_FRAGMENT_LENGTH;
     }
-    if (fragment->offset + fragment->size > IPV4_PAYLOAD_BYTES_MAX) {
+    if (end > PACKET_LARGE_BYTES - part->header_bytes) {
         return METRIC_NET_DROP_FRAGMENT_OVERSIZE;
     }
-    uint32_t first_bytes =
-        protocol == IPPROTO_TCP ? FRAGMENT_FIRST_BYTES_TCP : FRAGMENT_FIRST_BYTES_OTHER;
-    if (fragment->offset < first_bytes && fragment->offset + fragment->size < first_bytes) {
+    if (fragment->offset < part->first_bytes && end < part->first_bytes) {
         return METRIC_NET_DROP_FRAGMENT_TINY;
     }
-    if (fragment->offset != 0 && fragment->offset < first_bytes) {
+    if (fragment->offset != 0 && fragment->offset < part->first_bytes) {
         return METRIC_NET_DROP_FRAGMENT_TINY; /* would cut or overwrite the first one's header */
     }
     return METRIC_COUNT;
@@ -205,24 +207,24 @@ static void fragment_store(struct fragment_slot *slot, const struct fragment *fr
 /* The datagram in the buffer it is handed up in: an ordinary one when it fits, so that large
  * buffers come back soon. `spare` is the last fragment's own buffer; it is used or freed. */
 static struct rte_mbuf *fragment_finish(struct fragment_table *table, struct fragment_slot *slot,
-                                        struct rte_mbuf *spare)
+                                        uint32_t header_bytes, struct rte_mbuf *spare)
 {
     struct rte_mbuf *large = slot->large;
     uint32_t size = slot->payload_bytes;
-    uint8_t *from = rte_pktmbuf_mtod(large, uint8_t *) - IPV4_HEADER_BYTES;
+    const uint8_t *from = rte_pktmbuf_mtod(large, uint8_t *);
     struct rte_mbuf *whole = large;
-    uint32_t data_off = PACKET_HEADROOM_BYTES + IPV4_HEADER_BYTES;
+    uint32_t data_off = PACKET_HEADROOM_BYTES + header_bytes;
     if (packet_is_exclusive(spare) && data_off + size <= spare->buf_len) {
         whole = spare;
     } else if (data_off + size > large->buf_len) {
-        data_off = FRAGMENT_PAYLOAD_OFFSET; /* near 64 KiB: an answer is fragmented anyway */
+        data_off = header_bytes; /* near 64 KiB: an answer is fragmented anyway */
     }
     whole->data_off = (uint16_t)data_off;
-    memmove(rte_pktmbuf_mtod(whole, uint8_t *) - IPV4_HEADER_BYTES, from, IPV4_HEADER_BYTES + size);
+    memmove(rte_pktmbuf_mtod(whole, uint8_t *), from, size);
     whole->pkt_len = size;
     whole->data_len = (uint16_t)size;
     packet_clear_offloads(whole);
-    whole->l3_len = IPV4_HEADER_BYTES;
+    whole->l3_len = header_bytes & 0x1ff;
     if (whole == large) {
         rte_pktmbuf_free(spare);
         slot->large = NULL;
@@ -233,23 +235,13 @@ static struct rte_mbuf *fragment_finish(struct fragment_table *table, struct fra
     return whole;
 }
 
-/* The header that an ICMP error about the whole datagram will quote. */
-static void fragment_keep_header(struct fragment_slot *slot, const struct ipv4_header *header)
-{
-    struct ipv4_header whole = *header;
-    whole.fragment = 0;
-    uint32_t total = IPV4_HEADER_BYTES + slot->payload_bytes;
-    whole.total_bytes = (uint16_t)total;
-    wire_ipv4_compose(rte_pktmbuf_mtod(slot->large, uint8_t *) - IPV4_HEADER_BYTES, &whole, true);
-}
-
-static struct fragment_slot *fragment_slot_for(struct net *net, const struct fragment_key *key,
+static struct fragment_slot *fragment_slot_for(struct net *net, const struct fragment_part *part,
                                                const struct instant *now, enum metric *reason)
 {
-    struct fragment_slot *slot = fragment_find(&net->fragments, key);
+    struct fragment_slot *slot = fragment_find(&net->fragments, &part->key);
     *reason = METRIC_COUNT;
     if (slot == NULL) {
-        *reason = fragment_start(net, key, now, &slot);
+        *reason = fragment_start(net, part, now, &slot);
     }
     return slot;
 }
@@ -270,25 +262,20 @@ static enum metric fragment_place(struct fragment_slot *slot, const struct fragm
 }
 
 bool fragment_accept(struct net *net, struct ip_datagram *datagram,
-                     const struct ipv4_header *header, const struct instant *now)
+                     const struct fragment_part *part, const struct instant *now)
 {
     net_count(net, METRIC_NET_FRAGMENTS_RECEIVED);
     struct rte_mbuf *mbuf = datagram->mbuf;
     struct fragment fragment = {
         .data = rte_pktmbuf_mtod(mbuf, uint8_t *),
-        .offset = (header->fragment & IPV4_OFFSET_MASK) * FRAGMENT_BLOCK_BYTES,
+        .offset = part->offset,
         .size = mbuf->data_len,
-        .last = (header->fragment & IPV4_MORE_FRAGMENTS) == 0,
+        .last = part->last,
     };
-    struct fragment_key key = {.source = header->source,
-                               .destination = header->destination,
-                               .interface = datagram->interface->index,
-                               .identification = header->identification,
-                               .protocol = header->protocol};
     struct fragment_slot *slot = NULL;
-    enum metric reason = fragment_check(&fragment, header->protocol);
+    enum metric reason = fragment_check(&fragment, part);
     if (reason == METRIC_COUNT) {
-        slot = fragment_slot_for(net, &key, now, &reason);
+        slot = fragment_slot_for(net, part, now, &reason);
     }
     if (reason == METRIC_COUNT) {
         reason = fragment_place(slot, &fragment);
@@ -297,12 +284,15 @@ bool fragment_accept(struct net *net, struct ip_datagram *datagram,
         net_drop(net, mbuf, reason);
         return false;
     }
+    if (part->offset == 0) {
+        slot->protocol = part->protocol;
+    }
     if (slot->payload_bytes == 0 || slot->received_bytes != slot->payload_bytes) {
         rte_pktmbuf_free(mbuf);
         return false;
     }
-    fragment_keep_header(slot, header);
-    datagram->mbuf = fragment_finish(&net->fragments, slot, mbuf);
+    datagram->protocol = slot->protocol;
+    datagram->mbuf = fragment_finish(&net->fragments, slot, part->header_bytes, mbuf);
     net_count(net, METRIC_NET_DATAGRAMS_REASSEMBLED);
     return true;
 }

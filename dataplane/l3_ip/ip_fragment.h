@@ -1,11 +1,11 @@
-/* Reassembly of IPv4 fragments.
+/* Reassembly of fragments of both families.
  *
  * A fragment is copied to its final place in a large buffer as it arrives, and its own buffer is
  * free again at once; a bitmap of 8-byte blocks knows what is there. So what is complete is
  * contiguous, a flood of tiny fragments pins no packet buffers, and an overlap is seen before a
  * byte is changed.
  *
- *   slot:  key | bitmap of 8192 blocks | large mbuf: [headroom | IP header | payload ...........]
+ *   slot:  key | bitmap of 8192 blocks | large mbuf: [IP header to be | payload ...........]
  *
  * Bounds (T32): FRAGMENT_SLOTS datagrams under way, FRAGMENT_SLOTS_PER_SOURCE for one source, 65535
  * bytes each, FRAGMENT_TIMEOUT_US from the first fragment; when all slots are taken the oldest
@@ -22,8 +22,8 @@
 
 #include <rte_mbuf.h>
 
+#include "dataplane/base/address.h"
 #include "dataplane/base/clock.h"
-#include "dataplane/l3_ip/wire_ipv4.h"
 
 #define FRAGMENT_SLOTS            32U
 #define FRAGMENT_SLOTS_PER_SOURCE 8U
@@ -32,11 +32,24 @@
 #define FRAGMENT_BLOCKS           8192U
 
 struct fragment_key {
-    uint32_t source, destination; /* host order */
+    struct address source, destination;
     uint32_t interface;
-    uint16_t identification;
-    uint8_t protocol;
+    uint32_t identification;
+    uint8_t protocol; /* 0 with IPv6: there it is no part of the key (RFC 8200 4.5) */
 };
+
+/* What a fragment's headers say of it. */
+struct fragment_part {
+    struct fragment_key key;
+    uint32_t offset; /* bytes */
+    bool last;
+    uint8_t protocol;      /* of what it is a part; the first fragment's counts */
+    uint32_t first_bytes;  /* what the first fragment must hold */
+    uint32_t header_bytes; /* room that the caller needs in front of the whole */
+};
+
+/* RFC 1858: of an upper layer, the first fragment must show ports and, for TCP, the flags. */
+uint32_t fragment_first_bytes(uint8_t protocol);
 
 struct fragment_slot {
     struct fragment_key key;
@@ -45,7 +58,7 @@ struct fragment_slot {
     uint32_t received_bytes;
     uint32_t payload_bytes; /* 0 until the last fragment came */
     uint32_t reach_bytes;   /* end of the fragment that reaches furthest */
-    bool has_header;        /* the first fragment came */
+    uint8_t protocol;       /* as the first fragment says */
     bool contradicted;      /* dropped; refuses what still comes */
     uint64_t present[FRAGMENT_BLOCKS / 64];
 };
@@ -63,9 +76,10 @@ void fragment_table_init(struct fragment_table *table);
 void fragment_table_deinit(struct fragment_table *table);
 
 /* Takes over datagram->mbuf, a validated fragment whose data is its payload. True when that
- * completed the datagram: then datagram->mbuf holds all of it. */
+ * completed the datagram: then datagram->mbuf holds all of it, with room for the header, l3_len,
+ * which the caller writes; datagram->protocol is the first fragment's. */
 bool fragment_accept(struct net *net, struct ip_datagram *datagram,
-                     const struct ipv4_header *header, const struct instant *now);
+                     const struct fragment_part *part, const struct instant *now);
 
 uint64_t fragment_run_timers(struct net *net, const struct instant *now);
 

@@ -1,4 +1,5 @@
-/* IPv4 packets in (RFC 791, 1122): validated, reassembled, headers off; ICMP answered.
+/* IPv4 packets in (RFC 791, 1122): validated, reassembled, headers off; ICMP answered. Those of
+ * IPv6 go to ipv6_input.c.
  *
  * Path: link_input --> here --> UDP and TCP datagrams go up, ICMP to icmp.c, fragments by way of
  * ip_fragment.c. Thread: the owning worker. Failure: a counted drop with a reason of its own.
@@ -39,7 +40,7 @@ static bool ip_checksum_is_right(const struct rte_mbuf *mbuf, const struct ipv4_
 static bool ip_source_is_possible(const struct net_interface *interface, uint32_t source)
 {
     uint32_t first = source >> 24;
-    return first != 0 && first != 127 && first < 224 && source != interface->ipv4_broadcast;
+    return first != 0 && first != 127 && first < 224 && !link_is_broadcast(interface, source);
 }
 
 static enum metric ip_check_options(const struct rte_mbuf *mbuf, const struct ipv4_header *header)
@@ -67,13 +68,13 @@ static enum metric ip_check(const struct net_interface *interface, const struct 
     if (UNLIKELY(!ip_checksum_is_right(mbuf, header))) {
         return METRIC_NET_DROP_IP_CHECKSUM;
     }
-    if (UNLIKELY(header->destination != interface->ipv4)) {
+    if (UNLIKELY(!link_has_ipv4(interface, header->destination))) {
         return METRIC_NET_DROP_IP_NOT_OURS;
     }
-    if (UNLIKELY(packet->broadcast)) {
+    if (UNLIKELY(packet->group)) {
         return METRIC_NET_DROP_IP_LINK_BROADCAST;
     }
-    if (UNLIKELY(header->source == interface->ipv4)) {
+    if (UNLIKELY(link_has_ipv4(interface, header->source))) {
         return METRIC_NET_DROP_IP_LAND;
     }
     if (UNLIKELY(!ip_source_is_possible(interface, header->source))) {
@@ -99,8 +100,7 @@ static void ip_strip(struct rte_mbuf *mbuf, const struct ipv4_header *header)
 static void ip_refuse_protocol(struct net *net, const struct ip_datagram *datagram,
                                const struct instant *now)
 {
-    enum { PROTOCOL_UNREACHABLE = 2 };
-    icmp_send_unreachable(net, datagram, PROTOCOL_UNREACHABLE, now);
+    icmp_send_protocol_unreachable(net, datagram, now);
     net_drop(net, datagram->mbuf, METRIC_NET_DROP_IP_PROTOCOL);
 }
 
@@ -111,13 +111,40 @@ static bool ip_dispatch(struct net *net, const struct ip_datagram *datagram,
     switch (datagram->protocol) {
     case IPPROTO_TCP:
         /* UDP and ICMP are answered to the station they came from: only TCP looks neighbours up. */
-        link_note_traffic(datagram->interface, ip_address_get(&datagram->source),
-                          &datagram->source_mac, now);
+        link_note_traffic(datagram->interface, &datagram->source, &datagram->source_mac, now);
         return true;
     case IPPROTO_UDP: return true;
     case IPPROTO_ICMP: icmp_input(net, datagram); return false;
     default: ip_refuse_protocol(net, datagram, now); return false;
     }
+}
+
+/* True when the fragment completed its datagram. */
+static bool ip_reassemble(struct net *net, struct ip_datagram *datagram,
+                          const struct ipv4_header *header, const struct instant *now)
+{
+    struct fragment_part part = {
+        .key = {.source = datagram->source,
+                .destination = datagram->destination,
+                .interface = datagram->interface->index,
+                .identification = header->identification,
+                .protocol = header->protocol},
+        .offset = (header->fragment & IPV4_OFFSET_MASK) * FRAGMENT_BLOCK_BYTES,
+        .last = (header->fragment & IPV4_MORE_FRAGMENTS) == 0,
+        .protocol = header->protocol,
+        .first_bytes = fragment_first_bytes(header->protocol),
+        .header_bytes = IPV4_HEADER_BYTES,
+    };
+    if (!fragment_accept(net, datagram, &part, now)) {
+        return false;
+    }
+    /* The header that an ICMP error about the whole datagram will quote. */
+    struct ipv4_header whole = *header;
+    whole.fragment = 0;
+    whole.total_bytes = (uint16_t)(IPV4_HEADER_BYTES + datagram->mbuf->data_len);
+    wire_ipv4_compose(rte_pktmbuf_mtod(datagram->mbuf, uint8_t *) - IPV4_HEADER_BYTES, &whole,
+                      true);
+    return true;
 }
 
 static bool ip_input_packet(struct net *net, struct net_interface *interface,
@@ -138,7 +165,7 @@ static bool ip_input_packet(struct net *net, struct net_interface *interface,
     rte_ether_addr_copy(&packet->source, &datagram->source_mac);
     datagram->protocol = header.protocol;
     datagram->reassembled = (header.fragment & (IPV4_MORE_FRAGMENTS | IPV4_OFFSET_MASK)) != 0;
-    if (UNLIKELY(datagram->reassembled) && !fragment_accept(net, datagram, &header, now)) {
+    if (UNLIKELY(datagram->reassembled) && !ip_reassemble(net, datagram, &header, now)) {
         return false;
     }
     return ip_dispatch(net, datagram, now);
@@ -150,7 +177,10 @@ uint32_t ip_input_batch(struct net *net, struct net_interface *interface,
 {
     uint32_t datagram_count = 0;
     for (uint32_t i = 0; i < count; i++) {
-        if (ip_input_packet(net, interface, &packets[i], now, &datagrams[datagram_count])) {
+        struct ip_datagram *datagram = &datagrams[datagram_count];
+        if (UNLIKELY(packets[i].ipv6)
+                ? ipv6_input_packet(net, interface, &packets[i], now, datagram)
+                : ip_input_packet(net, interface, &packets[i], now, datagram)) {
             datagram_count++;
         }
     }

@@ -4,12 +4,13 @@
 
 #include "dataplane/base/check.h"
 #include "dataplane/l2_link/packet.h"
+#include "dataplane/l2_link/wire_ipv6.h"
 #include "dataplane/l3_ip/ip_fragment.h"
 #include "dataplane/l3_ip/net.h"
 #include "dataplane/l3_ip/wire_ipv4.h"
 
 #define ICMP_NOTICES_MAX 64U
-#define IP_SEND_TTL      64U
+#define IP_SEND_TTL      64U /* and hop limit */
 
 /* Tokens come back with time; each ICMP error takes 1 to 3, so that counting our answers does not
  * tell a third party how many others got (CVE-2020-25705). */
@@ -59,8 +60,55 @@ uint32_t ip_input_batch(struct net *net, struct net_interface *interface,
                         const struct link_packet *packets, uint32_t count,
                         const struct instant *now, struct ip_datagram *datagrams);
 
-/* Takes over the datagram's mbuf. */
+/* One packet with an IPv6 header; true when `datagram` goes up to L4. */
+bool ipv6_input_packet(struct net *net, struct net_interface *interface,
+                       const struct link_packet *packet, const struct instant *now,
+                       struct ip_datagram *datagram);
+
+/* Take over the datagram's mbuf. */
 void icmp_input(struct net *net, const struct ip_datagram *datagram);
+/* `plain`: no extension headers, and the hop limit of one that comes from this link. */
+void icmpv6_input(struct net *net, const struct ip_datagram *datagram, bool plain,
+                  const struct instant *now);
+
+void icmp_send_protocol_unreachable(struct net *net, const struct ip_datagram *about,
+                                    const struct instant *now);
+
+enum icmpv6_error {
+    ICMPV6_ERROR_PORT,     /* nobody listens */
+    ICMPV6_ERROR_PROTOCOL, /* an unknown next header; `at`: where it is named */
+    ICMPV6_ERROR_OPTION,   /* an unknown option; `at`: where it stands */
+};
+/* About a datagram whose l3_len bytes of headers lie in front of it. */
+void icmpv6_send_error(struct net *net, const struct ip_datagram *about, enum icmpv6_error error,
+                       uint32_t at, const struct instant *now);
+
+/* ---- what the families share (icmp.c, ip_output.c) ---------------------------------------------
+ */
+
+/* The echo request's buffer for its reply, with room in front; NULL without memory. */
+struct rte_mbuf *icmp_take_for_reply(struct net *net, const struct ip_datagram *datagram);
+void icmp_keep_notice(struct net *net, struct rte_mbuf *mbuf, const struct icmp_notice *notice);
+/* Whether the rate allows an error now; takes its price. */
+bool icmp_may_send_error(struct net *net, const struct instant *now);
+
+/* Where a packet goes: to a station, or to an address on the link. */
+struct ip_next_hop {
+    const struct rte_ether_addr *station; /* NULL: neighbour is looked up */
+    const struct address *neighbour;
+    const struct instant *now;
+};
+
+/* `type`: the Ethernet type of the packet. */
+void ip_send(struct net_interface *interface, const struct ip_next_hop *hop, uint16_t type,
+             struct rte_mbuf *mbuf);
+/* What the hardware is to do about L4; the checksum field must hold what it expects. */
+uint64_t ip_l4_offload_flags(const struct net_interface *interface, uint8_t protocol);
+
+/* ipv6_output.c: puts the IPv6 header in front and sends. */
+void ipv6_send_datagram(struct net *net, struct net_interface *interface,
+                        const struct ip_next_hop *hop, const struct ipv6_header *template,
+                        struct rte_mbuf *mbuf);
 
 /* The IP header that came with a datagram lies right in front of its data: l3_len bytes. */
 static inline const uint8_t *ip_header_of(const struct rte_mbuf *mbuf)

@@ -1,7 +1,8 @@
-/* IPv4 packets out: header, route, checksum offload, fragments where a reply is too large.
+/* IP packets out: route and next hop of both families; IPv4's header, checksum offload, fragments
+ * where a reply is too large. IPv6's part is in ipv6_output.c.
  *
  * Path: L4 and icmp.c hand in L4 packets; frames appear in the interface's tx array, or one packet
- * waits for ARP. Thread: the owning worker. Failure: a counted drop.
+ * waits for its neighbour. Thread: the owning worker. Failure: a counted drop.
  *
  * A datagram that fits the MTU is atomic (DF, RFC 6864): its identification means nothing and is 0,
  * so it tells nobody how much we send. Fragments carry a random one.
@@ -14,35 +15,33 @@
 
 #define IP_FRAGMENTS_MAX 128U
 
-/* Where a packet goes: to a station, or to an address on the link. */
-struct ip_next_hop {
-    const struct rte_ether_addr *station; /* NULL: neighbour is looked up */
-    uint32_t neighbour;
-    const struct instant *now;
-};
-
-static void ip_send(struct net_interface *interface, const struct ip_next_hop *hop,
-                    struct rte_mbuf *mbuf)
+void ip_send(struct net_interface *interface, const struct ip_next_hop *hop, uint16_t type,
+             struct rte_mbuf *mbuf)
 {
     if (hop->station != NULL) {
-        link_output_to_station(interface, hop->station, mbuf);
+        link_output_to_station(interface, hop->station, type, mbuf);
     } else {
         link_output_to_neighbour(interface, hop->neighbour, mbuf, hop->now);
     }
 }
 
+uint64_t ip_l4_offload_flags(const struct net_interface *interface, uint8_t protocol)
+{
+    if (protocol == IPPROTO_TCP && interface->tx_tcp_checksum) {
+        return RTE_MBUF_F_TX_TCP_CKSUM;
+    }
+    if (protocol == IPPROTO_UDP && interface->tx_udp_checksum) {
+        return RTE_MBUF_F_TX_UDP_CKSUM;
+    }
+    return 0;
+}
+
 /* What the hardware is to do; the fields must hold what it expects. */
 static uint64_t ip_offload_flags(const struct net_interface *interface, uint8_t protocol)
 {
-    uint64_t flags = 0;
+    uint64_t flags = ip_l4_offload_flags(interface, protocol);
     if (interface->tx_ipv4_checksum) {
         flags |= RTE_MBUF_F_TX_IP_CKSUM;
-    }
-    if (protocol == IPPROTO_TCP && interface->tx_tcp_checksum) {
-        flags |= RTE_MBUF_F_TX_TCP_CKSUM;
-    }
-    if (protocol == IPPROTO_UDP && interface->tx_udp_checksum) {
-        flags |= RTE_MBUF_F_TX_UDP_CKSUM;
     }
     return flags == 0 ? 0 : flags | RTE_MBUF_F_TX_IPV4;
 }
@@ -66,7 +65,7 @@ static void ip_send_fragments(struct net *net, struct net_interface *interface,
         checksum_store(header + 10, 0);
         checksum_store(header + 10, checksum_finish(checksum_add(0, header, IPV4_HEADER_BYTES)));
         fragments[i]->ol_flags = 0;
-        ip_send(interface, hop, fragments[i]);
+        ip_send(interface, hop, RTE_ETHER_TYPE_IPV4, fragments[i]);
     }
     metric_add(net->options.metrics, METRIC_NET_FRAGMENTS_SENT, (uint64_t)count);
     rte_pktmbuf_free(mbuf);
@@ -105,44 +104,74 @@ static void ip_send_datagram(struct net *net, struct net_interface *interface,
     }
     mbuf->l3_len = IPV4_HEADER_BYTES;
     mbuf->ol_flags |= ip_offload_flags(interface, header.protocol);
-    ip_send(interface, hop, mbuf);
+    ip_send(interface, hop, RTE_ETHER_TYPE_IPV4, mbuf);
 }
 
-static bool ip_are_ipv4(const struct address *source, const struct address *destination)
+/* ---- both families -----------------------------------------------------------------------------
+ */
+
+uint32_t net_header_bytes(const struct address *address)
 {
-    return LIKELY(address_is_ipv4(source) && address_is_ipv4(destination));
+    return LIKELY(address_is_ipv4(address)) ? IPV4_HEADER_BYTES : IPV6_HEADER_BYTES;
 }
 
-/* The next hop's address; 0 when there is none. Groups, broadcasts and ourselves have none. */
-static uint32_t ip_next_hop_of(const struct net_interface *interface, uint32_t destination)
+/* From one family to the other leads no way. */
+static void ip_send_between(struct net *net, struct net_interface *interface,
+                            const struct address *source, const struct address *destination,
+                            uint8_t protocol, const struct ip_next_hop *hop, struct rte_mbuf *mbuf)
 {
-    uint32_t first = destination >> 24;
-    if (first == 0 || first == 127 || first >= 224 || destination == interface->ipv4 ||
-        destination == interface->ipv4_broadcast) {
-        return 0;
+    bool from_ipv4 = address_is_ipv4(source), to_ipv4 = address_is_ipv4(destination);
+    if (LIKELY(from_ipv4 && to_ipv4)) {
+        struct ipv4_header template = {.source = ip_address_get(source),
+                                       .destination = ip_address_get(destination),
+                                       .protocol = protocol};
+        ip_send_datagram(net, interface, hop, &template, mbuf);
+    } else if (!from_ipv4 && !to_ipv4) {
+        struct ipv6_header template = {
+            .source = *source, .destination = *destination, .next = protocol};
+        ipv6_send_datagram(net, interface, hop, &template, mbuf);
+    } else {
+        net_drop(net, mbuf, METRIC_NET_DROP_NO_ROUTE);
+    }
+}
+
+/* One station alone, not ourselves. */
+static bool ip_is_reachable(const struct net_interface *interface, const struct address *address)
+{
+    static const struct address nobody;
+    if (address_is_ipv4(address)) {
+        uint32_t ipv4 = ip_address_get(address), first = ipv4 >> 24;
+        return interface->ipv4_count != 0 && first != 0 && first != 127 && first < 224 &&
+               !link_has_ipv4(interface, ipv4) && !link_is_broadcast(interface, ipv4);
+    }
+    return interface->ipv6_count != 0 && address->bytes[0] != 0xff &&
+           !address_equal(address, &nobody) && !address_is_loopback(address) &&
+           link_find_address(interface, address) < 0;
+}
+
+/* The next hop's address; NULL when there is none. */
+static const struct address *ip_next_hop_of(const struct net_interface *interface,
+                                            const struct address *destination)
+{
+    if (!ip_is_reachable(interface, destination)) {
+        return NULL;
     }
     if (link_is_on_link(interface, destination)) {
         return destination;
     }
-    return interface->has_gateway ? interface->ipv4_gateway : 0;
+    return address_is_link_local(destination) ? NULL : link_gateway_for(interface, destination);
 }
 
 void ip_output(struct net *net, struct net_interface *interface, const struct address *source,
                const struct address *destination, uint8_t protocol, struct rte_mbuf *mbuf,
                const struct instant *now)
 {
-    uint32_t next_hop = ip_are_ipv4(source, destination)
-                            ? ip_next_hop_of(interface, ip_address_get(destination))
-                            : 0;
-    if (UNLIKELY(next_hop == 0)) {
+    struct ip_next_hop hop = {.neighbour = ip_next_hop_of(interface, destination), .now = now};
+    if (UNLIKELY(hop.neighbour == NULL)) {
         net_drop(net, mbuf, METRIC_NET_DROP_NO_ROUTE);
         return;
     }
-    struct ip_next_hop hop = {.neighbour = next_hop, .now = now};
-    struct ipv4_header template = {.source = ip_address_get(source),
-                                   .destination = ip_address_get(destination),
-                                   .protocol = protocol};
-    ip_send_datagram(net, interface, &hop, &template, mbuf);
+    ip_send_between(net, interface, source, destination, protocol, &hop, mbuf);
 }
 
 void ip_output_to_station(struct net *net, struct net_interface *interface,
@@ -150,46 +179,51 @@ void ip_output_to_station(struct net *net, struct net_interface *interface,
                           uint8_t protocol, const struct rte_ether_addr *station,
                           struct rte_mbuf *mbuf)
 {
-    if (UNLIKELY(!ip_are_ipv4(source, destination))) {
-        net_drop(net, mbuf, METRIC_NET_DROP_NO_ROUTE);
-        return;
-    }
     struct ip_next_hop hop = {.station = station};
-    struct ipv4_header template = {.source = ip_address_get(source),
-                                   .destination = ip_address_get(destination),
-                                   .protocol = protocol};
-    ip_send_datagram(net, interface, &hop, &template, mbuf);
+    ip_send_between(net, interface, source, destination, protocol, &hop, mbuf);
 }
 
 struct net_interface *net_interface_of(struct net *net, const struct address *address)
 {
     for (uint32_t i = 0; i < net->interface_count; i++) {
-        if (address_equal(&net->interfaces[i]->address, address)) {
+        if (link_find_address(net->interfaces[i], address) >= 0) {
             return net->interfaces[i];
         }
     }
     return NULL;
 }
 
-/* The longest prefix that holds the destination; else the first interface with a gateway. */
-struct net_interface *net_route(struct net *net, const struct address *destination)
+/* How good a way the interface is: the length of its network that holds the address, 0 by way of a
+ * gateway, -1 none. */
+static int32_t ip_rate_way(const struct net_interface *interface, const struct address *destination)
 {
-    if (!address_is_ipv4(destination) || net_interface_of(net, destination) != NULL) {
+    const struct address_prefix *network = link_network_of(interface, destination);
+    if (ip_next_hop_of(interface, destination) == NULL) {
+        return -1;
+    }
+    return network != NULL ? network->prefix_length : 0;
+}
+
+/* The longest prefix that holds the destination; else the first interface with a gateway. */
+struct net_interface *net_route(struct net *net, const struct address *destination,
+                                struct address *source)
+{
+    struct net_interface *best = NULL;
+    int32_t best_rate = -1;
+    if (net_interface_of(net, destination) != NULL) {
         return NULL;
     }
-    uint32_t ipv4 = ip_address_get(destination);
-    struct net_interface *best = NULL;
     for (uint32_t i = 0; i < net->interface_count; i++) {
-        struct net_interface *interface = net->interfaces[i];
-        if (ip_next_hop_of(interface, ipv4) == 0) {
-            continue;
-        }
-        bool on_link = link_is_on_link(interface, ipv4);
-        bool best_on_link = best != NULL && link_is_on_link(best, ipv4);
-        if (best == NULL ||
-            (on_link && (!best_on_link || interface->ipv4_mask > best->ipv4_mask))) {
-            best = interface;
+        int32_t rate = ip_rate_way(net->interfaces[i], destination);
+        if (rate > best_rate) {
+            best = net->interfaces[i];
+            best_rate = rate;
         }
     }
+    const struct address *ours = best != NULL ? link_source_for(best, destination) : NULL;
+    if (ours == NULL) {
+        return NULL;
+    }
+    *source = *ours;
     return best;
 }

@@ -45,22 +45,68 @@ void net_destroy(struct net *net)
     free(net);
 }
 
-/* Host-order forms of what the description says. A /31 or /32 has no broadcast (RFC 3021). */
-static void net_derive_ipv4(struct net_interface *interface)
+static void net_check_addresses(const struct interface_addresses *addresses)
 {
-    uint8_t prefix = interface->prefix_length;
-    interface->ipv4 = address_to_ipv4(&interface->address);
-    interface->ipv4_mask = prefix == 0 ? 0 : UINT32_MAX << (32 - prefix);
-    interface->ipv4_broadcast = prefix < 31 ? interface->ipv4 | ~interface->ipv4_mask : UINT32_MAX;
-    interface->ipv4_gateway = interface->has_gateway ? address_to_ipv4(&interface->gateway) : 0;
+    CHECK(addresses->count > 0 && addresses->count <= ADDRESSES_MAX);
+    CHECK(addresses->gateway_count <= GATEWAYS_MAX);
+    for (uint32_t i = 0; i < addresses->count; i++) {
+        bool ipv4 = address_is_ipv4(&addresses->at[i].address);
+        CHECK(addresses->at[i].prefix_length <= (ipv4 ? 32 : 128));
+    }
+}
+
+/* For the packet path: the first IPv4 address, in host order, and how many there are of each
+ * family. A /31 or /32 has no broadcast (RFC 3021). */
+static void net_derive(struct net_interface *interface)
+{
+    interface->ipv4_count = interface->ipv6_count = 0;
+    for (uint32_t i = 0; i < interface->addresses.count; i++) {
+        const struct address_prefix *at = &interface->addresses.at[i];
+        if (!address_is_ipv4(&at->address)) {
+            interface->ipv6_count++;
+            continue;
+        }
+        if (interface->ipv4_count++ == 0) {
+            uint8_t prefix = at->prefix_length;
+            uint32_t mask = prefix == 0 ? 0 : UINT32_MAX << (32 - prefix);
+            interface->ipv4 = address_to_ipv4(&at->address);
+            interface->ipv4_mask = mask;
+            interface->ipv4_broadcast = prefix < 31 ? interface->ipv4 | ~mask : UINT32_MAX;
+        }
+    }
+}
+
+/* fe80::/64 with the MAC as 64 bits (RFC 4291 appendix A), but for the bit that is turned there: so
+ * it is not the one that a kernel makes of the same MAC, which would answer beside us where the
+ * interface is the kernel's, too (AF_PACKET). */
+static struct address net_link_local_of(const struct rte_ether_addr *mac)
+{
+    struct address address = {{0xfe, 0x80, [11] = 0xff, [12] = 0xfe}};
+    memcpy(address.bytes + 8, mac->addr_bytes, 3);
+    memcpy(address.bytes + 13, mac->addr_bytes + 3, 3);
+    return address;
+}
+
+static void net_add_link_local(struct net_interface *interface)
+{
+    struct interface_addresses *addresses = &interface->addresses;
+    bool has_link_local = false;
+    for (uint32_t i = 0; i < addresses->count; i++) {
+        has_link_local = has_link_local || address_is_link_local(&addresses->at[i].address);
+    }
+    if (interface->ipv6_count != 0 && !has_link_local) {
+        CHECK(addresses->count < ADDRESSES_MAX);
+        addresses->at[addresses->count++] =
+            (struct address_prefix){net_link_local_of(&interface->mac), 64};
+        interface->ipv6_count++;
+    }
 }
 
 struct net_interface *net_add_interface(struct net *net, const struct net_interface *description,
                                         const struct instant *now)
 {
     CHECK(net->interface_count < NET_INTERFACES_MAX);
-    CHECK(address_is_ipv4(&description->address) && description->prefix_length <= 32);
-    CHECK(!description->has_gateway || address_is_ipv4(&description->gateway));
+    net_check_addresses(&description->addresses);
     struct net_interface *interface = calloc(1, sizeof(*interface));
     if (interface == NULL) {
         return NULL;
@@ -68,7 +114,8 @@ struct net_interface *net_add_interface(struct net *net, const struct net_interf
     *interface = *description;
     interface->index = net->interface_count;
     interface->tx_count = 0;
-    net_derive_ipv4(interface);
+    net_derive(interface);
+    net_add_link_local(interface);
     struct link_options options = {.pool = net->options.pool,
                                    .large_pool = net->large_pool,
                                    .metrics = net->options.metrics,

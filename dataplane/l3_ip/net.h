@@ -4,7 +4,8 @@
  * joined by a simulated link inside one test process.
  *
  *   frames --> link_input_batch --> ip_input_batch --> udp_input_batch --> datagrams
- *                 | ARP answered       | ICMP answered    tcp_input_batch --> stream events
+ *                 | ARP answered       | ICMP and ND      tcp_input_batch --> stream events
+ *                                      | answered
  *
  *   tcp_output / udp_reply --> ip_output --> link_output --> interface's transmit array
  *                                                           (the loop flushes it to the port)
@@ -24,7 +25,9 @@ struct net_options {
 
 struct net *net_create(const struct net_options *options);
 void net_destroy(struct net *net);
-/* Adds an interface and announces it (gratuitous ARP goes to its tx array). */
+/* Adds an interface and announces it (gratuitous ARP and advertisements go to its tx array). With
+ * an IPv6 address comes a link-local one, made of the MAC (RFC 4291), if the description has none.
+ */
 struct net_interface *net_add_interface(struct net *net, const struct net_interface *description,
                                         const struct instant *now);
 struct net_interface *net_interface_at(struct net *net, uint32_t index); /* NULL beyond the end */
@@ -41,13 +44,13 @@ struct ip_datagram {
 };
 
 /* Takes over `count` frames from one interface. Answers ARP, strips Ethernet and VLAN, validates
- * IPv4, reassembles fragments, answers ICMP echo, drops and counts the rest. Fills `datagrams`
- * (room for `count` at least); returns how many. */
+ * IPv4 and IPv6, reassembles fragments, answers ICMP echo and neighbour discovery, drops and counts
+ * the rest. Fills `datagrams` (room for `count` at least); returns how many. */
 uint32_t net_input_batch(struct net *net, struct net_interface *interface, struct rte_mbuf **frames,
                          uint32_t count, const struct instant *now, struct ip_datagram *datagrams);
 
-/* Timers of l2 / l3: ARP retries, neighbour ageing, fragment timeouts. Returns the next due time
- * (mono_us) or UINT64_MAX. */
+/* Timers of l2 / l3: requests to neighbours, neighbour ageing, fragment timeouts. Returns the next
+ * due time (mono_us) or UINT64_MAX. */
 uint64_t net_run_timers(struct net *net, const struct instant *now);
 
 /* ---- output, for l4 -------------------------------------------------------------------------- */
@@ -57,10 +60,10 @@ struct rte_mbuf *net_allocate(struct net *net);
 /* The same from the small pool of buffers that hold 65 KB: for what will be fragmented. */
 struct rte_mbuf *net_allocate_large(struct net *net);
 
-/* Sends `mbuf`, whose data starts at the L4 header, from the interface's address. L4 checksum field
- * must hold the pseudo-header sum if the interface has the offload for it, else the full checksum.
- * Next hop by neighbour table or gateway; unresolved: one packet waits per neighbour. Takes over
- * the mbuf. `tos` 0 unless there is reason. DF set, TTL 64. */
+/* Sends `mbuf`, whose data starts at the L4 header, from an address of the interface. L4 checksum
+ * field must hold the pseudo-header sum if the interface has the offload for it, else the full
+ * checksum. Next hop by neighbour table or gateway; unresolved: one packet waits per neighbour.
+ * Takes over the mbuf. `tos` 0 unless there is reason. DF set, TTL 64. */
 void ip_output(struct net *net, struct net_interface *interface, const struct address *source,
                const struct address *destination, uint8_t protocol, struct rte_mbuf *mbuf,
                const struct instant *now);
@@ -73,17 +76,29 @@ void ip_output_to_station(struct net *net, struct net_interface *interface,
 
 /* Which interface owns this destination address as its own; NULL if none. */
 struct net_interface *net_interface_of(struct net *net, const struct address *address);
-/* Which interface leads to a remote address (active open); NULL when there is no route. */
-struct net_interface *net_route(struct net *net, const struct address *destination);
+/* Which interface leads to a remote address (active open), and by which address of ours
+ * (`source`); NULL when there is no route. */
+struct net_interface *net_route(struct net *net, const struct address *destination,
+                                struct address *source);
 
-/* ICMP unreachable (port, protocol) about a received datagram; rate-limited. */
-void icmp_send_unreachable(struct net *net, const struct ip_datagram *about, uint8_t code,
-                           const struct instant *now);
+/* What IP puts in front of a packet to or from this address. */
+uint32_t net_header_bytes(const struct address *address);
 
-/* ICMP errors that arrived and quote one of our packets: l4 takes them after each input batch. */
+/* ICMP "nobody listens at this port" about a received datagram; rate-limited. */
+void icmp_send_port_unreachable(struct net *net, const struct ip_datagram *about,
+                                const struct instant *now);
+
+/* ICMP errors that arrived and quote one of our packets: l4 takes them after each input batch. Both
+ * families say the same things by other numbers. */
+enum icmp_notice_kind {
+    ICMP_NOTICE_PACKET_TOO_BIG,
+    ICMP_NOTICE_NOBODY_THERE, /* no such port, or no such protocol */
+    ICMP_NOTICE_OTHER,
+};
+
 struct icmp_notice {
-    uint8_t type, code;
-    uint16_t mtu; /* fragmentation needed */
+    enum icmp_notice_kind kind;
+    uint16_t mtu; /* packet too big: what passes */
     uint8_t protocol;
     struct endpoint local, peer; /* of the quoted packet: local is its source */
     uint32_t sequence;           /* TCP: quoted SEQ */

@@ -14,16 +14,21 @@ enum icmp_type {
     ICMP_TYPE_PARAMETER_PROBLEM = 12,
 };
 
-#define ICMP_CODE_FRAGMENTATION_NEEDED 4U
+enum icmp_unreachable_code {
+    ICMP_CODE_PROTOCOL = 2,
+    ICMP_CODE_PORT = 3,
+    ICMP_CODE_FRAGMENTATION_NEEDED = 4,
+};
 
-/* Turns an echo request into its reply; the checksum is changed by what the type changes (RFC
- * 1624). */
-static inline void wire_icmp_make_echo_reply(uint8_t *message)
+/* Turns an echo request into its reply, of the type that the family has for it; the checksum is
+ * changed by what the type changes (RFC 1624; ICMPv6's pseudo-header has the same sum both ways).
+ */
+static inline void wire_icmp_make_echo_reply(uint8_t *message, uint8_t reply_type)
 {
     uint16_t old_word, old_checksum;
     memcpy(&old_word, message, 2);
     memcpy(&old_checksum, message + 2, 2);
-    message[0] = ICMP_TYPE_ECHO_REPLY;
+    message[0] = reply_type;
     uint16_t new_word;
     memcpy(&new_word, message, 2);
     uint64_t sum = (uint64_t)(uint16_t)~old_checksum + (uint16_t)~old_word + new_word;

@@ -122,7 +122,7 @@ static void end_silently(struct tcp *tcp, struct tcp_connection *c, const struct
 
 static void abort_silently(struct tcp *tcp, struct tcp_connection *c, const struct instant *now)
 {
-    /* A reset may bring an ARP request with it. */
+    /* A reset may bring a request to a neighbour with it. */
     if (c->interface->tx_count >= NET_TX_QUEUE / 2) {
         return; /* its turn comes with the next call */
     }
@@ -217,11 +217,11 @@ static bool choose_port(struct tcp *tcp, struct endpoint *local, const struct en
 
 struct stream *tcp_connect(struct tcp *tcp, const struct endpoint *peer, const struct instant *now)
 {
-    struct net_interface *interface = net_route(tcp->net, &peer->address);
+    struct endpoint local = {.port = 0};
+    struct net_interface *interface = net_route(tcp->net, &peer->address, &local.address);
     if (interface == NULL || tcp->connection_count >= tcp->options.connections_max) {
         return NULL;
     }
-    struct endpoint local = {.address = interface->address};
     if (!choose_port(tcp, &local, peer)) {
         return NULL;
     }

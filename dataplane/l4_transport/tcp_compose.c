@@ -3,7 +3,7 @@
  * leaves also settles the ACKs that were due. */
 #include <netinet/in.h>
 
-#include "dataplane/l3_ip/checksum.h"
+#include "dataplane/base/checksum.h"
 #include "dataplane/l4_transport/tcp_internal.h"
 
 struct header {
@@ -16,13 +16,10 @@ struct header {
     uint32_t option_bytes;
 };
 
-/* The v4-mapped prefix adds 0xFFFF, which is zero in one's complement: both families sum alike. */
 uint64_t tcp_pseudo_header_sum(const struct address *source, const struct address *destination,
                                uint32_t length)
 {
-    uint64_t sum = checksum_add(0, source->bytes, sizeof(source->bytes));
-    sum = checksum_add(sum, destination->bytes, sizeof(destination->bytes));
-    return sum + rte_cpu_to_be_16((uint16_t)length) + rte_cpu_to_be_16(IPPROTO_TCP);
+    return checksum_pseudo(source, destination, IPPROTO_TCP, length);
 }
 
 static void write_header(uint8_t *to, const struct header *h)

@@ -1,10 +1,10 @@
-/* ICMP errors that quote a segment of ours (RFC 5927, RFC 9293 3.9.2.2, RFC 1191).
+/* ICMP errors that quote a segment of ours (RFC 5927, RFC 9293 3.9.2.2, RFC 1191, RFC 8201).
  *
  * Anybody can forge them. A quoted sequence number that is not in flight is ignored; what stays is
  * soft: no error ends a synchronized connection, the retransmission timer has the last word. A
- * smaller path MTU is believed down to 552 bytes.
+ * smaller path MTU is believed down to 552 bytes, with IPv6 down to 1280, which every path has.
  */
-#include <netinet/ip_icmp.h>
+#include <netinet/in.h>
 
 #include "dataplane/l4_transport/tcp_internal.h"
 
@@ -20,7 +20,9 @@ static bool quotes_text_in_flight(const struct tcp_connection *c, uint32_t seque
 static void lower_path_mtu(struct tcp *tcp, struct tcp_connection *c, uint16_t mtu,
                            const struct instant *now)
 {
-    mtu = mtu < TCP_PATH_MTU_MIN ? TCP_PATH_MTU_MIN : mtu;
+    uint16_t least =
+        address_is_ipv4(&c->stream.peer.address) ? TCP_PATH_MTU_MIN : TCP_PATH_MTU_MIN_IPV6;
+    mtu = mtu < least ? least : mtu;
     if (mtu >= c->path_mtu) {
         return;
     }
@@ -40,15 +42,13 @@ static void take_notice(struct tcp *tcp, const struct icmp_notice *notice,
     struct tcp_connection *c =
         tcp_table_find(&tcp->table, hash, &notice->local.address, notice->local.port,
                        &notice->peer.address, notice->peer.port);
-    if (c == NULL || notice->type != ICMP_DEST_UNREACH ||
-        !quotes_text_in_flight(c, notice->sequence)) {
+    if (c == NULL || !quotes_text_in_flight(c, notice->sequence)) {
         metric_add(tcp->metrics, METRIC_NET_DROP_ICMP_STALE, 1);
         return;
     }
-    if (notice->code == ICMP_FRAG_NEEDED) {
+    if (notice->kind == ICMP_NOTICE_PACKET_TOO_BIG) {
         lower_path_mtu(tcp, c, notice->mtu, now);
-    } else if (c->state == TCP_SYN_SENT &&
-               (notice->code == ICMP_PORT_UNREACH || notice->code == ICMP_PROT_UNREACH)) {
+    } else if (c->state == TCP_SYN_SENT && notice->kind == ICMP_NOTICE_NOBODY_THERE) {
         tcp_connection_end(tcp, c, NULL);
     }
 }

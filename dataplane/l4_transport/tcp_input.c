@@ -71,7 +71,7 @@ static bool parse(struct ip_datagram *datagram, struct tcp_segment *segment)
 /* To one of our own addresses, from somebody else (T05: broadcast, multicast and land). */
 static bool is_for_us(const struct tcp *tcp, const struct ip_datagram *datagram)
 {
-    return (address_equal(&datagram->destination, &datagram->interface->address) ||
+    return (link_find_address(datagram->interface, &datagram->destination) >= 0 ||
             net_interface_of(tcp->net, &datagram->destination) != NULL) &&
            !address_equal(&datagram->source, &datagram->destination);
 }

@@ -25,19 +25,13 @@ void tcp_table_deinit(struct tcp_table *table)
     table->buckets = NULL;
 }
 
-static bool is_ipv4(const struct address *address)
-{
-    static const uint8_t prefix[12] = {[10] = 0xFF, [11] = 0xFF};
-    return memcmp(address->bytes, prefix, sizeof(prefix)) == 0;
-}
-
 uint64_t tcp_table_hash(const struct address *local, uint16_t local_port,
                         const struct address *peer, uint16_t peer_port)
 {
     uint8_t key[36];
     bytes_write_be16(key, local_port);
     bytes_write_be16(key + 2, peer_port);
-    if (LIKELY(is_ipv4(local) && is_ipv4(peer))) {
+    if (LIKELY(address_is_ipv4(local) && address_is_ipv4(peer))) {
         memcpy(key + 4, local->bytes + 12, 4);
         memcpy(key + 8, peer->bytes + 12, 4);
         return hash_bytes(slice_of(key, 12));

@@ -4,6 +4,7 @@
  * Path: net_input_batch --> udp_input_batch --> sessions --> udp_reply --> ip_output_to_station.
  * Thread: the owning worker. Memory: the port table; packets come from the worker's pools.
  * Failure: counted drops; a port without a listener is answered with ICMP port unreachable.
+ * Over IPv6 a checksum is no choice (RFC 8200 8.1).
  */
 #include "dataplane/l4_transport/udp.h"
 
@@ -12,12 +13,16 @@
 #include <stdlib.h>
 
 #include "dataplane/base/check.h"
+#include "dataplane/base/checksum.h"
 #include "dataplane/l2_link/packet.h"
+#include "dataplane/l2_link/wire_ipv6.h"
 #include "dataplane/l3_ip/wire_ipv4.h"
 #include "dataplane/l4_transport/wire_udp.h"
 
-#define UDP_LISTENERS_MAX     255U
-#define UDP_PAYLOAD_BYTES_MAX (IPV4_PAYLOAD_BYTES_MAX - UDP_HEADER_BYTES)
+#define UDP_LISTENERS_MAX 255U
+
+/* Of an answer over IPv6: what passes every path, for nothing is remembered about paths. */
+#define UDP_IPV6_PAYLOAD_BYTES_MAX (IPV6_MTU_MIN - IPV6_HEADER_BYTES - UDP_HEADER_BYTES)
 
 struct udp {
     struct net *net;
@@ -73,15 +78,16 @@ static void udp_drop(struct udp *udp, struct rte_mbuf *mbuf, enum metric reason)
 static bool udp_checksum_is_right(const struct ip_datagram *ip, const struct udp_header *header)
 {
     uint64_t told = ip->mbuf->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK;
-    if (!header->has_checksum || told == RTE_MBUF_F_RX_L4_CKSUM_GOOD) {
+    if (!header->has_checksum) {
+        return address_is_ipv4(&ip->source);
+    }
+    if (told == RTE_MBUF_F_RX_L4_CKSUM_GOOD) {
         return true;
     }
     if (told == RTE_MBUF_F_RX_L4_CKSUM_BAD) {
         return false;
     }
-    uint64_t sum = checksum_pseudo_ipv4(bytes_read_be32(ip->source.bytes + 12),
-                                        bytes_read_be32(ip->destination.bytes + 12), IPPROTO_UDP,
-                                        header->total_bytes);
+    uint64_t sum = checksum_pseudo(&ip->source, &ip->destination, IPPROTO_UDP, header->total_bytes);
     const uint8_t *data = rte_pktmbuf_mtod(ip->mbuf, const uint8_t *);
     return checksum_is_right(checksum_add(sum, data, header->total_bytes));
 }
@@ -114,9 +120,8 @@ static enum metric udp_check(const struct udp *udp, const struct ip_datagram *ip
 static void udp_refuse(struct udp *udp, const struct ip_datagram *ip, enum metric reason,
                        const struct instant *now)
 {
-    enum { PORT_UNREACHABLE = 3 };
     if (reason == METRIC_NET_DROP_UDP_NO_LISTENER) {
-        icmp_send_unreachable(udp->net, ip, PORT_UNREACHABLE, now);
+        icmp_send_port_unreachable(udp->net, ip, now);
     }
     udp_drop(udp, ip->mbuf, reason);
 }
@@ -159,9 +164,12 @@ uint32_t udp_input_batch(struct udp *udp, struct ip_datagram *datagrams, uint32_
 
 uint32_t udp_payload_bytes_max(const struct udp_datagram *datagram)
 {
-    uint32_t headers = IPV4_HEADER_BYTES + UDP_HEADER_BYTES;
+    uint32_t headers = net_header_bytes(&datagram->source.address) + UDP_HEADER_BYTES;
     uint32_t mtu = datagram->ip.interface->mtu;
-    return mtu > headers ? mtu - headers : 0;
+    uint32_t room = mtu > headers ? mtu - headers : 0;
+    return address_is_ipv4(&datagram->source.address) || room < UDP_IPV6_PAYLOAD_BYTES_MAX
+               ? room
+               : UDP_IPV6_PAYLOAD_BYTES_MAX;
 }
 
 /* The request's packet, emptied for `size` bytes; NULL when it cannot serve and stays as it is. */
@@ -202,10 +210,9 @@ static void udp_seal(const struct udp_datagram *datagram, struct rte_mbuf *mbuf)
     const struct net_interface *interface = datagram->ip.interface;
     uint8_t *header = rte_pktmbuf_mtod(mbuf, uint8_t *);
     wire_udp_compose(header, datagram->local.port, datagram->source.port, mbuf->data_len);
-    uint64_t sum = checksum_pseudo_ipv4(bytes_read_be32(datagram->local.address.bytes + 12),
-                                        bytes_read_be32(datagram->source.address.bytes + 12),
-                                        IPPROTO_UDP, mbuf->data_len);
-    bool fragmented = mbuf->pkt_len + IPV4_HEADER_BYTES > interface->mtu;
+    uint64_t sum = checksum_pseudo(&datagram->local.address, &datagram->source.address, IPPROTO_UDP,
+                                   mbuf->data_len);
+    bool fragmented = mbuf->pkt_len + net_header_bytes(&datagram->source.address) > interface->mtu;
     if (interface->tx_udp_checksum && !fragmented) {
         checksum_store(header + 6, checksum_fold(sum));
     } else {
@@ -216,7 +223,10 @@ static void udp_seal(const struct udp_datagram *datagram, struct rte_mbuf *mbuf)
 void udp_reply(struct udp *udp, struct udp_datagram *datagram, struct slice header,
                const struct byte_queue *body, size_t offset, size_t size)
 {
-    if (size > UDP_PAYLOAD_BYTES_MAX || header.size > UDP_PAYLOAD_BYTES_MAX - size) {
+    /* As much as an IP packet of 64 KiB holds, whose length counts its header. */
+    size_t size_max =
+        IPV4_PACKET_BYTES_MAX - UDP_HEADER_BYTES - net_header_bytes(&datagram->source.address);
+    if (size > size_max || header.size > size_max - size) {
         metric_add(udp->metrics, METRIC_NET_DROP_UDP_TOO_BIG, 1);
         return;
     }
@@ -241,7 +251,8 @@ void udp_reply(struct udp *udp, struct udp_datagram *datagram, struct slice head
 bool udp_send(struct udp *udp, uint16_t local_port, const struct endpoint *peer,
               struct slice payload, const struct instant *now)
 {
-    struct net_interface *interface = net_route(udp->net, &peer->address);
+    struct address source;
+    struct net_interface *interface = net_route(udp->net, &peer->address, &source);
     struct rte_mbuf *mbuf = interface != NULL ? net_allocate(udp->net) : NULL;
     if (mbuf == NULL || payload.size + UDP_HEADER_BYTES > rte_pktmbuf_tailroom(mbuf)) {
         rte_pktmbuf_free(mbuf);
@@ -251,7 +262,7 @@ bool udp_send(struct udp *udp, uint16_t local_port, const struct endpoint *peer,
     mbuf->pkt_len = mbuf->data_len;
     memcpy(rte_pktmbuf_mtod(mbuf, uint8_t *) + UDP_HEADER_BYTES, payload.data, payload.size);
     struct udp_datagram datagram = {
-        .source = *peer, .local = {interface->address, local_port}, .ip.interface = interface};
+        .source = *peer, .local = {source, local_port}, .ip.interface = interface};
     udp_seal(&datagram, mbuf);
     metric_add(udp->metrics, METRIC_NET_UDP_DATAGRAMS_SENT, 1);
     ip_output(udp->net, interface, &datagram.local.address, &datagram.source.address, IPPROTO_UDP,

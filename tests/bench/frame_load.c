@@ -91,7 +91,7 @@ static bool fail(const char *text)
 
 static uint32_t own_address(const struct frame_load *load)
 {
-    return address_to_ipv4(&load->options.interface.address);
+    return address_to_ipv4(&load->options.interface.addresses.at[0].address);
 }
 
 static uint32_t peer_address(const struct frame_load *load)

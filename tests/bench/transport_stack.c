@@ -194,10 +194,7 @@ static struct net_interface describe(const struct port *port)
     const struct port_capabilities *capabilities = &port->capabilities;
     return (struct net_interface){
         .mac = port->mac,
-        .address = config->address,
-        .prefix_length = config->prefix_length,
-        .has_gateway = config->has_gateway,
-        .gateway = config->gateway,
+        .addresses = config->addresses,
         .vlan = config->vlan,
         .mtu = config->mtu,
         .tx_ipv4_checksum = capabilities->tx_ipv4_checksum,

@@ -1,9 +1,9 @@
 /* Fuzz target: frames into link, IP, ICMP, reassembly and UDP, with a reply to what arrives.
  *
  * Input: records of {how, size (2 bytes, big endian), frame}. `how` says what the fuzzer could
- * hardly guess: bit 0 put the right IP checksum in, bit 1 the right UDP or ICMP one, bits 2-3 into
- * how many buffers the frame is cut, bits 4-7 how much time passes before. After each input an hour
- * passes and every packet buffer must be back.
+ * hardly guess: bit 0 put the right IP checksum in, bit 1 the right ICMP one and none for UDP, bits
+ * 2-3 into how many buffers the frame is cut, bits 4-7 how much time passes before. After each
+ * input an hour passes and every packet buffer must be back.
  */
 #include <netinet/in.h>
 #include <stdlib.h>
@@ -50,17 +50,42 @@ int LLVMFuzzerInitialize(int *argument_count, char ***arguments)
     udp = udp_create(net, &metrics);
     CHECK(udp != NULL && udp_listen(udp, 11211, 0) == 0);
     static struct net_interface description = {
-        .mac = {{2, 0, 0, 0, 0, 2}}, .prefix_length = 24, .has_gateway = true, .mtu = 1500};
-    description.address = address_from_ipv4(IPV4(198, 18, 0, 2));
-    description.gateway = address_from_ipv4(IPV4(198, 18, 0, 1));
+        .mac = {{2, 0, 0, 0, 0, 2}},
+        .addresses = {.at = {{.prefix_length = 24}, {.prefix_length = 64}, {.prefix_length = 16}},
+                      .count = 3,
+                      .gateway_count = 2},
+        .mtu = 1500};
+    struct interface_addresses *addresses = &description.addresses;
+    addresses->at[0].address = address_from_ipv4(IPV4(198, 18, 0, 2));
+    CHECK(address_parse(slice_of_string("fd00::2"), &addresses->at[1].address));
+    addresses->at[2].address = address_from_ipv4(IPV4(198, 20, 0, 2));
+    addresses->gateways[0] = address_from_ipv4(IPV4(198, 18, 0, 1));
+    CHECK(address_parse(slice_of_string("fe80::1"), &addresses->gateways[1]));
     interface = net_add_interface(net, &description, &now);
     return 0;
 }
 
-/* Right checksums for whatever untagged IPv4 frame this is. */
+/* ICMPv6 behind the IPv6 header: so neighbour discovery is reached. */
+static void repair_ipv6(struct frame *frame, uint8_t how)
+{
+    uint8_t *ip = frame->bytes + AT_IP, *l4 = ip + 40;
+    size_t size = frame->size < AT_IPV6_L4 ? 0 : bytes_read_be16(ip + 4);
+    if ((how & 2) == 0 || size < 8 || size > frame->size - AT_IPV6_L4 || ip[6] != IPPROTO_ICMPV6) {
+        return;
+    }
+    uint32_t sum = (uint16_t)~naive_checksum(ip + 8, 32, 0);
+    bytes_write_be16(l4 + 2, 0);
+    bytes_write_be16(l4 + 2, naive_checksum(l4, size, sum + IPPROTO_ICMPV6 + (uint32_t)size));
+}
+
+/* Right checksums for whatever untagged IP frame this is. */
 static void repair(struct frame *frame, uint8_t how)
 {
     uint8_t *ip = frame->bytes + AT_IP;
+    if (frame->size >= AT_L4 && bytes_read_be16(frame->bytes + AT_TYPE) == 0x86dd) {
+        repair_ipv6(frame, how);
+        return;
+    }
     if (frame->size < AT_L4 || bytes_read_be16(frame->bytes + AT_TYPE) != 0x0800) {
         return;
     }

@@ -1,7 +1,7 @@
 """Fixtures: nicached in a network namespace of its own, reached through one of its drivers.
 
-Everything happens inside namespaces that a test makes itself, with addresses of 198.18.0.0/15 and
-127.0.0.0/8; they are gone when the test ends. Without root only the kernel-socket forms run.
+Everything happens inside namespaces that a test makes itself, with addresses of 198.18.0.0/15,
+127.0.0.0/8 and fd00::/8; they are gone when the test ends. Without root only the kernel-socket forms run.
 """
 
 import itertools
@@ -21,6 +21,8 @@ DELAY_SERVER = BINARY.parents[1] / "tests/unit/bench/delay_server"
 PYTHON = "/usr/bin/python3"
 STACK_ADDRESS = "198.18.0.2"
 HOST_ADDRESS = "198.18.0.1"
+STACK_ADDRESS_IPV6 = "fd00::2"
+HOST_ADDRESS_IPV6 = "fd00::1"
 IS_ROOT = os.geteuid() == 0
 # For a BINARY built with a sanitizer: what libraries leak, and what TSan cannot see into.
 os.environ.setdefault("TSAN_OPTIONS", f"suppressions={ROOT}/tests/support/tsan.supp")
@@ -123,6 +125,7 @@ def make_veth(namespace, mtu=1500):
                       check=False)
         namespace.run("ip", "link", "set", end, "up")
     namespace.run("ip", "addr", "add", f"{HOST_ADDRESS}/24", "dev", "veth0")
+    namespace.run("ip", "addr", "add", f"{HOST_ADDRESS_IPV6}/64", "dev", "veth0", "nodad")
     namespace.run("sysctl", "-qw", "net.ipv6.conf.veth1.disable_ipv6=1", check=False)
 
 
@@ -147,20 +150,22 @@ class Fleet:
         self.namespaces.append(namespace)
         return namespace
 
-    def start(self, driver="socket", *directives, namespace=None):
+    def start(self, driver="socket", *directives, namespace=None, ipv6=False):
+        """With `ipv6` an interface has an address of each family, and the IPv6 one is named."""
+        networks = f"{STACK_ADDRESS}/24" + (f" {STACK_ADDRESS_IPV6}/64" if ipv6 else "")
         if driver != "socket" and not IS_ROOT:
             pytest.skip("needs root")
         namespace = namespace or self.namespace()
-        address = STACK_ADDRESS
+        address = STACK_ADDRESS_IPV6 if ipv6 else STACK_ADDRESS
         if driver == "socket":
             lines, address = ["--interface lo0 socket 127.0.0.1"], "127.0.0.1"
         elif driver == "memif":
-            lines = [f"--interface m0 memif:{self.directory}/m0.sock {STACK_ADDRESS}/24"]
+            lines = [f"--interface m0 memif:{self.directory}/m0.sock {networks}"]
         elif driver == "tap":
-            lines = [f"--interface tap0 tap {STACK_ADDRESS}/24"]
+            lines = [f"--interface tap0 tap {networks}"]
         else:
             make_veth(namespace)
-            lines = [f"--interface veth1 {driver} {STACK_ADDRESS}/24"]
+            lines = [f"--interface veth1 {driver} {networks}"]
         lines += ["--protected-mode no", "--hugepages no", *directives]
         log_path = self.directory / f"nicached-{len(self.appliances)}.log"
         appliance = Appliance(namespace, address, lines, log_path)

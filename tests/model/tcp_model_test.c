@@ -20,6 +20,7 @@
 #include "dataplane/base/bytes.h"
 #include "dataplane/base/check.h"
 #include "dataplane/base/hash.h"
+#include "dataplane/l2_link/wire_ipv6.h"
 #include "tests/support/simulated_host.h"
 #include "tests/support/simulated_network.h"
 
@@ -57,6 +58,7 @@ struct world {
     uint64_t totals[CONNECTIONS_MAX][2];
     uint32_t connection_count;
     uint64_t bytes_expected, deadline_us;
+    bool ipv6; /* every other seed */
     bool wrong;
     char story[256];
 };
@@ -294,6 +296,7 @@ static void setup_side(struct world *world, struct side *side, uint8_t number)
     struct simulated_link link = draw_link(world);
     struct rte_ether_addr mac = simulated_host_mac(number);
     uint16_t mtu = draw_mtu(world);
+    mtu = world->ipv6 && mtu < IPV6_MTU_MIN ? IPV6_MTU_MIN : mtu;
     simulated_host_init(&side->host, number, mtu, pool, &options, &now);
     side->world = world;
     side->host.context = side;
@@ -310,6 +313,7 @@ static void setup(struct world *world, uint64_t seed)
 {
     memset(world, 0, sizeof(*world));
     world->seed = seed;
+    world->ipv6 = seed % 2 == 0;
     world->random_state = seed * 0xD1342543DE82EF95ULL | 1;
     world->now_us = draw(world, 2) == 0 ? 1000000 : (1ULL << 32) * 1000 - 500000;
     world->network = simulated_network_create(seed);
@@ -326,7 +330,8 @@ static void setup(struct world *world, uint64_t seed)
 static void connect_all(struct world *world)
 {
     struct instant now = simulated_instant(world->now_us);
-    struct endpoint peer = {simulated_host_address(2), PORT};
+    struct endpoint peer = {
+        world->ipv6 ? simulated_host_address_ipv6(2) : simulated_host_address(2), PORT};
     for (uint32_t i = 0; i < world->connection_count; i++) {
         struct stream *stream = tcp_connect(world->client.host.tcp, &peer, &now);
         assert_non_null(stream);

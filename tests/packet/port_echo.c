@@ -63,12 +63,14 @@ static bool parse_interface(char *const words[3], struct interface_config *confi
 {
     snprintf(config->name, sizeof(config->name), "%s", words[0]);
     size_t length = strcspn(words[2], "/");
-    config->prefix_length = 24;
+    struct address_prefix *at = &config->addresses.at[0];
+    config->addresses.count = 1;
+    at->prefix_length = 24;
     if (words[2][length] == '/') {
-        config->prefix_length = (uint8_t)atoi(words[2] + length + 1);
+        at->prefix_length = (uint8_t)atoi(words[2] + length + 1);
     }
     return parse_driver(words[1], config) &&
-           address_parse(slice_of(words[2], length), &config->address);
+           address_parse(slice_of(words[2], length), &at->address);
 }
 
 /* ---- answers --------------------------------------------------------------------------------- */
@@ -305,6 +307,6 @@ int main(int argument_count, char **arguments)
         fprintf(stderr, "usage: port_echo [OPTIONS] NAME DRIVER[:ARG] ADDRESS/PREFIX\n");
         return 2;
     }
-    host.address = address_to_ipv4(&config.address);
+    host.address = address_to_ipv4(&config.addresses.at[0].address);
     return run(&host, &config);
 }

@@ -15,6 +15,12 @@ const struct station bench_gateway = {{0x02, 0, 0, 0, 0, 1}, IPV4(198, 18, 0, 1)
 /* Reached through the gateway, so with its MAC. */
 const struct station bench_far = {{0x02, 0, 0, 0, 0, 1}, IPV4(198, 19, 5, 5), 40002};
 
+const struct station_ipv6 bench_us6 = {{0x02, 0, 0, 0, 0, 2}, {0xfd, [15] = 2}, BENCH_UDP_PORT};
+const struct station_ipv6 bench_client6 = {{0x02, 0, 0, 0, 0, 9}, {0xfd, [15] = 9}, 40000};
+const struct station_ipv6 bench_other6 = {{0x02, 0, 0, 0, 0, 7}, {0xfd, [15] = 7}, 40001};
+const struct station_ipv6 bench_gateway6 = {{0x02, 0, 0, 0, 0, 1}, {0xfe, 0x80, [15] = 1}, 0};
+const struct station_ipv6 bench_far6 = {{0x02, 0, 0, 0, 0, 1}, {0xfd, 1, [15] = 5}, 40002};
+
 static struct rte_mempool *bench_pool;
 
 void bench_start_eal(void)
@@ -43,12 +49,29 @@ struct net_interface *bench_description(void)
     static struct net_interface description;
     memset(&description, 0, sizeof(description));
     memcpy(description.mac.addr_bytes, bench_us.mac, 6);
-    description.address = address_from_ipv4(bench_us.ipv4);
-    description.prefix_length = 24;
-    description.has_gateway = true;
-    description.gateway = address_from_ipv4(bench_gateway.ipv4);
+    description.addresses.at[0] = (struct address_prefix){address_from_ipv4(bench_us.ipv4), 24};
+    description.addresses.count = 1;
+    description.addresses.gateways[0] = address_from_ipv4(bench_gateway.ipv4);
+    description.addresses.gateway_count = 1;
     description.mtu = 1500;
     return &description;
+}
+
+static struct address address_of(const struct station_ipv6 *station)
+{
+    struct address address;
+    memcpy(address.bytes, station->ipv6, sizeof(address.bytes));
+    return address;
+}
+
+struct net_interface *bench_description_ipv6(void)
+{
+    struct net_interface *description = bench_description();
+    description->addresses.at[1] = (struct address_prefix){address_of(&bench_us6), 64};
+    description->addresses.count = 2;
+    description->addresses.gateways[1] = address_of(&bench_gateway6);
+    description->addresses.gateway_count = 2;
+    return description;
 }
 
 struct bench *bench_create(const struct net_interface *description)
@@ -80,6 +103,14 @@ void bench_destroy(struct bench *bench)
 int bench_setup(void **state)
 {
     struct bench *bench = bench_create(bench_description());
+    bench_discard_tx(bench);
+    *state = bench;
+    return 0;
+}
+
+int bench_setup_ipv6(void **state)
+{
+    struct bench *bench = bench_create(bench_description_ipv6());
     bench_discard_tx(bench);
     *state = bench;
     return 0;

@@ -26,15 +26,20 @@ struct bench {
 
 /* The appliance: 198.18.0.2/24, gateway 198.18.0.1. */
 extern const struct station bench_us, bench_client, bench_other, bench_gateway, bench_far;
+/* The same over IPv6: fd00::2/64, gateway fe80::1. */
+extern const struct station_ipv6 bench_us6, bench_client6, bench_other6, bench_gateway6, bench_far6;
 
 void bench_start_eal(void);
 /* What every test's interface is made of; change it before bench_create for another one. */
 struct net_interface *bench_description(void);
+/* The same with both families. */
+struct net_interface *bench_description_ipv6(void);
 struct bench *bench_create(const struct net_interface *description);
 /* Checks that every packet buffer is back. */
 void bench_destroy(struct bench *bench);
 
 int bench_setup(void **state);
+int bench_setup_ipv6(void **state);
 int bench_teardown(void **state);
 
 /* Feeds frames; what is for L4 lies in bench->datagrams until the next call, which frees it. */

@@ -26,6 +26,13 @@ enum {
     AT_IP_SOURCE = AT_IP + 12,
     AT_IP_DESTINATION = AT_IP + 16,
     AT_L4 = AT_IP + 20,
+    /* IPv6, without extension headers */
+    AT_IPV6_LENGTH = AT_IP + 4,
+    AT_IPV6_NEXT = AT_IP + 6,
+    AT_IPV6_HOP_LIMIT = AT_IP + 7,
+    AT_IPV6_SOURCE = AT_IP + 8,
+    AT_IPV6_DESTINATION = AT_IP + 24,
+    AT_IPV6_L4 = AT_IP + 40,
 };
 
 struct frame {
@@ -45,6 +52,19 @@ struct ipv4_fields {
     uint16_t identification;
     uint16_t fragment;    /* flags and offset in units of 8 bytes */
     struct slice options; /* a multiple of 4 bytes */
+};
+
+/* One end of a conversation over IPv6; also a group. */
+struct station_ipv6 {
+    uint8_t mac[6];
+    uint8_t ipv6[16];
+    uint16_t port;
+};
+
+struct ipv6_fields {
+    uint8_t hop_limit;       /* 0: 64 */
+    uint8_t first;           /* number of the first extension header */
+    struct slice extensions; /* with its last header's "next header" right; empty: none */
 };
 
 struct tcp_fields {
@@ -69,6 +89,23 @@ void frame_tcp(struct frame *frame, const struct station *from, const struct sta
                const struct tcp_fields *fields, struct slice payload);
 void frame_icmp(struct frame *frame, const struct station *from, const struct station *to,
                 uint8_t type, uint8_t code, uint32_t rest, struct slice payload);
+/* `next`: what the payload is; not read where there are extension headers. */
+void frame_ipv6(struct frame *frame, const struct station_ipv6 *from, const struct station_ipv6 *to,
+                const struct ipv6_fields *fields, uint8_t next, struct slice payload);
+void frame_udp_ipv6(struct frame *frame, const struct station_ipv6 *from,
+                    const struct station_ipv6 *to, const struct ipv6_fields *fields,
+                    struct slice payload);
+void frame_tcp_ipv6(struct frame *frame, const struct station_ipv6 *from,
+                    const struct station_ipv6 *to, const struct tcp_fields *tcp,
+                    struct slice payload);
+void frame_icmpv6(struct frame *frame, const struct station_ipv6 *from,
+                  const struct station_ipv6 *to, uint8_t hop_limit, uint8_t type, uint8_t code,
+                  uint32_t rest, struct slice payload);
+/* A neighbour solicitation (135) or advertisement (136) about `target`; `station` is the MAC in its
+ * option, or NULL. Hop limit 255. */
+void frame_nd(struct frame *frame, uint8_t type, const struct station_ipv6 *from,
+              const struct station_ipv6 *to, const uint8_t target[16], uint32_t flags,
+              const uint8_t *station);
 /* 802.1Q tag in front of the type. */
 void frame_add_tag(struct frame *frame, uint16_t tag_control);
 /* Puts the right IP header checksum into an untagged frame that was changed. */
@@ -78,13 +115,16 @@ void frame_seal_ipv4(struct frame *frame);
 size_t udp_datagram_compose(uint8_t *to, const struct station *from,
                             const struct station *destination, struct slice payload);
 
+size_t udp_ipv6_compose(uint8_t *to, const struct station_ipv6 *from,
+                        const struct station_ipv6 *destination, struct slice payload);
+
 /* NULL without room in the pool. `segment_bytes` 0: one segment. */
 struct rte_mbuf *frame_to_mbuf(const struct frame *frame, struct rte_mempool *pool,
                                size_t segment_bytes);
 void frame_from_mbuf(struct frame *frame, const struct rte_mbuf *mbuf);
 
-/* NULL when every length and checksum of an untagged or tagged ARP or IPv4 frame is right
- * (fragments: the IP header only), else what is wrong. */
+/* NULL when every length and checksum of an untagged or tagged ARP, IPv4 or IPv6 frame is
+ * right (fragments: the IP header only), else what is wrong. */
 const char *frame_fault(const struct frame *frame);
 
 /* RFC 1071, the slow way; the value of the checksum field, host order. */

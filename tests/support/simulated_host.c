@@ -3,6 +3,7 @@
 #include <rte_eal.h>
 
 #include "dataplane/base/check.h"
+#include "dataplane/l2_link/wire_ipv6.h"
 
 #define PAGES_KEPT 1024U
 
@@ -41,6 +42,16 @@ struct address simulated_host_address(uint8_t number)
     return address_from_ipv4(198U << 24 | 18U << 16 | number);
 }
 
+struct address simulated_host_address_ipv6(uint8_t number)
+{
+    return (struct address){{0xfd, [15] = number}};
+}
+
+struct interface_addresses simulated_host_addresses(uint8_t number)
+{
+    return (struct interface_addresses){.at = {{simulated_host_address(number), 24}}, .count = 1};
+}
+
 void simulated_host_init(struct simulated_host *host, uint8_t number, uint16_t mtu,
                          struct rte_mempool *pool, const struct tcp_options *options,
                          const struct instant *now)
@@ -52,9 +63,13 @@ void simulated_host_init(struct simulated_host *host, uint8_t number, uint16_t m
     host->net = net_create(&net_options);
     CHECK(host->net != NULL);
     struct net_interface description = {.mac = simulated_host_mac(number),
-                                        .address = simulated_host_address(number),
-                                        .prefix_length = 24,
+                                        .addresses = simulated_host_addresses(number),
                                         .mtu = mtu};
+    if (mtu >= IPV6_MTU_MIN) {
+        struct interface_addresses *addresses = &description.addresses;
+        addresses->at[addresses->count++] =
+            (struct address_prefix){simulated_host_address_ipv6(number), 64};
+    }
     host->interface = net_add_interface(host->net, &description, now);
     CHECK(host->interface != NULL);
     struct tcp_options tcp_options;

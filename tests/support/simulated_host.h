@@ -34,6 +34,10 @@ void simulated_host_init(struct simulated_host *host, uint8_t number, uint16_t m
 void simulated_host_deinit(struct simulated_host *host);
 struct rte_ether_addr simulated_host_mac(uint8_t number);
 struct address simulated_host_address(uint8_t number);
+/* The same host by IPv6, in fd00::/64. */
+struct address simulated_host_address_ipv6(uint8_t number);
+/* IPv4 alone. A simulated host has both. */
+struct interface_addresses simulated_host_addresses(uint8_t number);
 
 /* One pass: at most SIMULATED_BURST frames in, sessions, output, timers. Takes over the frames. */
 void simulated_host_pass(struct simulated_host *host, struct rte_mbuf **frames, uint32_t count,

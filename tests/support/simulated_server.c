@@ -110,8 +110,7 @@ struct core_link simulated_server_link(uint8_t number, void *context)
         .context = context,
         .wait_fd = -1,
         .interface = {.mac = simulated_host_mac(number),
-                      .address = simulated_host_address(number),
-                      .prefix_length = 24,
+                      .addresses = simulated_host_addresses(number),
                       .mtu = 1500},
     };
 }

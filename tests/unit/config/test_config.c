@@ -317,16 +317,13 @@ static void test_get_many_interfaces(void **state)
 {
     (void)state;
     /* The longest lines there can be: the value must fit. */
-    struct interface_config longest = {.driver = INTERFACE_MEMIF,
-                                       .has_gateway = true,
-                                       .vlan = 4094,
-                                       .mtu = 9216,
-                                       .optional = true,
-                                       .prefix_length = 24};
+    struct interface_config longest = {
+        .driver = INTERFACE_MEMIF, .vlan = 4094, .mtu = 9216, .optional = true, .client = true};
     memset(longest.name, 'n', sizeof(longest.name) - 1);
     memset(longest.argument, 'a', sizeof(longest.argument) - 1);
-    memset(longest.address.bytes, 0xfe, sizeof(longest.address.bytes));
-    memset(longest.gateway.bytes, 0xfe, sizeof(longest.gateway.bytes));
+    memset(&longest.addresses, 0xfe, sizeof(longest.addresses));
+    longest.addresses.count = CONFIG_ADDRESSES_MAX;
+    longest.addresses.gateway_count = GATEWAYS_MAX;
     for (uint32_t i = 0; i < CONFIG_INTERFACES_MAX; i++) {
         config->interfaces[i] = longest;
     }

@@ -53,6 +53,9 @@ static void test_round_trip(void **state)
         "m1 memif:/run/nicached/m0.sock 198.18.2.3/24 client",
         "m2 memif:/run/nicached/m0.sock 198.18.2.4/24 mtu 576 client optional",
         "p.0_x-1 pcap:in.pcap,out.pcap 198.18.3.2/30",
+        "tap2 tap fd00::5/64",
+        "tap3 tap 10.8.0.5/24 fd01::5/64 10.9.0.5/16 fe80::5/10 gateway fd01::1 gateway 10.8.0.1",
+        "tap4 tap fd03::/128 fd02::5/127 gateway fe80::1 mtu 1280",
     };
     uint32_t count = sizeof(lines) / sizeof(lines[0]);
     for (uint32_t i = 0; i < count; i++) {
@@ -68,10 +71,18 @@ static void test_round_trip(void **state)
     assert_int_equal(config->interfaces[7].driver, INTERFACE_PCI);
     assert_string_equal(config->interfaces[7].argument, "0000:41:00.0");
     assert_int_equal(config->interfaces[7].vlan, 12);
-    assert_true(config->interfaces[7].has_gateway);
-    assert_int_equal(address_to_ipv4(&config->interfaces[7].gateway), 0x0a000201);
-    assert_int_equal(config->interfaces[7].prefix_length, 24);
+    const struct interface_addresses *addresses = &config->interfaces[7].addresses;
+    assert_int_equal(addresses->gateway_count, 1);
+    assert_int_equal(address_to_ipv4(&addresses->gateways[0]), 0x0a000201);
+    assert_int_equal(addresses->count, 1);
+    assert_int_equal(addresses->at[0].prefix_length, 24);
     assert_int_equal(config->interfaces[9].mtu, 576);
+    addresses = &config->interfaces[14].addresses;
+    assert_int_equal(addresses->count, 4);
+    assert_int_equal(addresses->at[1].prefix_length, 64);
+    assert_int_equal(address_to_ipv4(&addresses->at[2].address), 0x0a090005);
+    assert_int_equal(addresses->gateway_count, 2);
+    assert_int_equal(addresses->gateways[0].bytes[0], 0xfd);
 }
 
 static void test_refused(void **state)
@@ -111,9 +122,27 @@ static void test_refused(void **state)
         {"a tap 10.0.0.5/-1", "needs a prefix"},
         {"a tap 10.0.0.5/24x", "needs a prefix"},
         {"a tap 10.0.0.5/18446744073709551640", "needs a prefix"},
-        {"a tap 10.0.0.256/24", "no IPv4"},
-        {"a tap ::1/64", "no IPv4"},
-        {"a tap x/24", "no IPv4"},
+        {"a tap 10.0.0.256/24", "is no address"},
+        {"a tap x/24", "is no address"},
+        {"a tap fd00::5", "needs a prefix"},
+        {"a tap fd00::5/0", "needs a prefix"},
+        {"a tap fd00::5/129", "needs a prefix"},
+        {"a tap ::1/64", "no address that"},
+        {"a tap ::/64", "no address that"},
+        {"a tap ff02::1/64", "no address that"},
+        {"a tap fd00::/64", "no address that"},
+        {"a tap 10.0.0.5/24 10.0.0.5/24", "given twice"},
+        {"a tap 10.0.0.5/24 fd00::5", "unknown word"},
+        {"a tap 10.0.0.5/24 fd00::5/x", "needs a prefix"},
+        {"a tap 10.0.0.1/8 10.0.0.2/8 10.0.0.3/8 10.0.0.4/8 10.0.0.5/8 10.0.0.6/8 10.0.0.7/8 "
+         "10.0.0.8/8 10.0.0.9/8",
+         "more than 8"},
+        {"a tap fd00::5/64 mtu 1279", "at least 1280"},
+        {"a tap fd00::5/64 gateway fd00:0:0:1::1", "same network"},
+        {"a tap fd00::5/64 gateway fd00::", "same network"},
+        {"a tap fd00::5/64 gateway 10.0.0.1", "same network"},
+        {"a tap fd00::5/64 gateway fd00::5", "same network"},
+        {"a tap fd00::5/64 gateway fd00::1 gateway fe80::1", "twice"},
         {"a tap 10.0.0.0/24", "no address that"},
         {"a tap 10.0.0.255/24", "no address that"},
         {"a tap 127.0.0.1/8", "no address that"},
@@ -126,8 +155,8 @@ static void test_refused(void **state)
         {"a tap 10.0.0.5/24 client", "only a memif"},
         {"a memif:/a 10.0.0.5/24 client client", "given twice"},
         {"a tap 10.0.0.5/24 gateway", "needs a value"},
-        {"a tap 10.0.0.5/24 gateway x", "no IPv4"},
-        {"a tap 10.0.0.5/24 gateway ::1", "no IPv4"},
+        {"a tap 10.0.0.5/24 gateway x", "is no address"},
+        {"a tap 10.0.0.5/24 gateway fe80::1", "same network"},
         {"a tap 10.0.0.5/24 gateway 10.0.1.1", "same network"},
         {"a tap 10.0.0.5/24 gateway 10.0.0.5", "same network"},
         {"a tap 10.0.0.5/24 gateway 10.0.0.255", "same network"},
@@ -164,9 +193,13 @@ static void test_duplicates(void **state)
     assert_non_null(strstr(error.text, "there already"));
     assert_int_equal(parse("interface b af_xdp 10.0.0.5/24\n"), -EINVAL);
     assert_non_null(strstr(error.text, "this address already"));
+    assert_int_equal(parse("interface b af_xdp fd00::5/64 10.0.0.5/24\n"), -EINVAL);
+    assert_non_null(strstr(error.text, "this address already"));
+    assert_int_equal(parse("interface b af_xdp fd00::5/64 fe80::5/64\n"), 0);
+    assert_int_equal(parse("interface c tap fe80::5/64 fd02::5/127 gateway fd02::4\n"), 0);
     /* The kernel's address and ours are different worlds. */
-    assert_int_equal(parse("interface b socket 10.0.0.5\n"), 0);
-    assert_int_equal(parse("interface c socket 10.0.0.5\n"), -EINVAL);
+    assert_int_equal(parse("interface d socket 10.0.0.5\n"), 0);
+    assert_int_equal(parse("interface e socket 10.0.0.5\n"), -EINVAL);
 }
 
 static void test_too_many(void **state)

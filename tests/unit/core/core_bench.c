@@ -67,8 +67,9 @@ static void create_core(struct core_bench *b, uint32_t worker)
 {
     struct config_error error = {{0}};
     struct instant now = instant_of(b);
-    struct interface_config interface = {.driver = INTERFACE_SOCKET,
-                                         .address = address_from_ipv4(INADDR_LOOPBACK)};
+    struct interface_config interface = {
+        .driver = INTERFACE_SOCKET,
+        .addresses = {.at[0].address = address_from_ipv4(INADDR_LOOPBACK), .count = 1}};
     struct core_options options = {
         .number = worker,
         .worker_count = b->worker_count,

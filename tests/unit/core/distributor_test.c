@@ -96,8 +96,7 @@ static struct bench *create_bench(uint32_t queue_count, bool port_spreads)
                                        .transmit = queue_transmit,
                                        .wait_fd = 100 + (int)i,
                                        .interface = {.mac = {{2, 0, 0, 0, 0, 1}},
-                                                     .address = simulated_host_address(1),
-                                                     .prefix_length = 24,
+                                                     .addresses = simulated_host_addresses(1),
                                                      .mtu = 1500}};
     }
     struct distributor_options options = {.queues = queues,
@@ -197,6 +196,26 @@ static void hash_is_that_of_nics(void **state)
     uint32_t tuple[3] = {source, destination, 14230U << 16 | 4739};
     assert_int_equal(port_rss_hash_flow(&rss, source, destination, 14230, 4739),
                      rte_softrss(tuple, 3, rss.key));
+}
+
+static struct address address_of(const char *text)
+{
+    struct address address;
+    assert_true(address_parse(slice_of_string(text), &address));
+    return address;
+}
+
+static void hash_of_ipv6_is_that_of_nics(void **state)
+{
+    struct port_rss rss;
+    port_rss_init(&rss, key);
+    struct address source = address_of("3ffe:2501:200:1fff::7");
+    struct address destination = address_of("3ffe:2501:200:3::1");
+    assert_int_equal(port_rss_hash_flow_ipv6(&rss, &source, &destination, 2794, 1766), 0x40207d3d);
+    assert_int_equal(port_rss_hash_addresses_ipv6(&rss, &source, &destination), 0x2cc18cd5);
+    source = address_of("3ffe:501:8::260:97ff:fe40:efab");
+    destination = address_of("ff02::1");
+    assert_int_equal(port_rss_hash_flow_ipv6(&rss, &source, &destination, 14230, 4739), 0xdde51bbf);
 }
 
 /* ---- flows ----------------------------------------------------------------------------------- */
@@ -317,6 +336,88 @@ static void arp_reaches_all_and_one_may_answer(void **state)
     exchange(b, 1);
     assert_int_equal(receive(b, 1, frames), 1);
     rte_pktmbuf_free(frames[0]);
+    destroy_bench(b);
+}
+
+/* ---- IPv6 ------------------------------------------------------------------------------------ */
+
+static const struct station_ipv6 server6 = {{2, 0, 0, 0, 0, 1}, {0xfd, [15] = 1}, SERVER_PORT};
+
+static struct station_ipv6 client6(uint16_t port)
+{
+    return (struct station_ipv6){{2, 0, 0, 0, 0, 9}, {0xfd, [15] = 9}, port};
+}
+
+static uint32_t owner_of_ipv6(const struct bench *b, uint16_t port)
+{
+    struct address source = address_of("fd00::9"), destination = address_of("fd00::1");
+    return port_rss_worker(
+        port_rss_hash_flow_ipv6(&b->rss, &source, &destination, port, SERVER_PORT), WORKERS);
+}
+
+/* Takes what one exchange spread, and expects one frame, at `owner`. */
+static void expect_at(struct bench *b, uint32_t owner)
+{
+    struct rte_mbuf *frames[BURST];
+    exchange(b, 0);
+    for (uint32_t worker = 0; worker < WORKERS; worker++) {
+        uint32_t count = receive(b, worker, frames);
+        assert_int_equal(count, worker == owner ? 1 : 0);
+        rte_pktmbuf_free_bulk(frames, count);
+    }
+}
+
+static void ipv6_goes_to_its_owner(void **state)
+{
+    struct bench *b = create_bench(1, false);
+    struct address source = address_of("fd00::9"), destination = address_of("fd00::1");
+    uint32_t of_addresses =
+        port_rss_worker(port_rss_hash_addresses_ipv6(&b->rss, &source, &destination), WORKERS);
+    for (uint16_t port = 1000; port < 1030; port++) {
+        struct station_ipv6 from = client6(port), router = {{2, 0, 0, 0, 0, 8}, {0xfe, 0x80}, 0};
+        struct tcp_fields tcp = {.sequence = 1, .flags = 0x10, .window = 1000};
+        struct ipv6_fields options = {.first = 60,
+                                      .extensions = SLICE_LITERAL("\x11\0\x01\x04\0\0\0\0")};
+        struct ipv6_fields part = {.first = 44, .extensions = SLICE_LITERAL("\x11\0\0\1\0\0\0\7")};
+        struct frame frame, ours;
+        uint32_t owner = owner_of_ipv6(b, port);
+        frame_tcp_ipv6(&frame, &from, &server6, &tcp, slice_of_string("x"));
+        arrive(b, 0, &frame);
+        expect_at(b, owner);
+        frame_udp_ipv6(&frame, &from, &server6, &options, slice_of_string("behind options"));
+        arrive(b, 0, &frame);
+        expect_at(b, owner);
+        frame_tcp_ipv6(&ours, &server6, &from, &tcp, slice_of_string("x"));
+        frame_icmpv6(&frame, &router, &server6, 64, 2, 0, 1300, slice_of(ours.bytes + AT_IP, 48));
+        arrive(b, 0, &frame);
+        expect_at(b, owner);
+        frame_udp_ipv6(&frame, &from, &server6, &part, slice_of_string("fragment"));
+        arrive(b, 0, &frame);
+        expect_at(b, of_addresses);
+        frame_icmpv6(&frame, &from, &server6, 64, 128, 0, 1, slice_of_string("ping"));
+        arrive(b, 0, &frame);
+        expect_at(b, of_addresses);
+    }
+    destroy_bench(b);
+}
+
+static void neighbour_discovery_reaches_all(void **state)
+{
+    struct bench *b = create_bench(2, false);
+    struct station_ipv6 from = client6(0);
+    for (uint8_t type = 135; type <= 136; type++) {
+        struct frame frame;
+        struct rte_mbuf *frames[BURST];
+        frame_nd(&frame, type, &from, &server6, type == 135 ? server6.ipv6 : from.ipv6, 0,
+                 from.mac);
+        arrive(b, 1, &frame);
+        exchange(b, 1);
+        for (uint32_t worker = 0; worker < WORKERS; worker++) {
+            assert_int_equal(receive(b, worker, frames), 1);
+            assert_int_equal(packet_is_overheard(frames[0]), worker != 1);
+            rte_pktmbuf_free(frames[0]);
+        }
+    }
     destroy_bench(b);
 }
 
@@ -512,8 +613,8 @@ static void what_arp_teaches_reaches_all(void **state)
     to = address_from_ipv4(from.ipv4);
     struct rte_mbuf *packet = net_allocate(s.nets[2]);
     assert_non_null(rte_pktmbuf_append(packet, 20));
-    ip_output(s.nets[2], s.interfaces[2], &s.interfaces[2]->address, &to, IPPROTO_TCP, packet,
-              &s.now);
+    ip_output(s.nets[2], s.interfaces[2], &s.interfaces[2]->addresses.at[0].address, &to,
+              IPPROTO_TCP, packet, &s.now);
     pass_all(&s);
     assert_int_equal(s.b->queues[0].out_count, 2); /* announcement, request */
     frame_arp(&frame, 2, &from, &server);
@@ -530,8 +631,8 @@ static void what_arp_teaches_reaches_all(void **state)
     assert_int_equal(s.b->queues[0].out_count, 4);
     packet = net_allocate(s.nets[1]);
     assert_non_null(rte_pktmbuf_append(packet, 20));
-    ip_output(s.nets[1], s.interfaces[1], &s.interfaces[1]->address, &to, IPPROTO_TCP, packet,
-              &s.now);
+    ip_output(s.nets[1], s.interfaces[1], &s.interfaces[1]->addresses.at[0].address, &to,
+              IPPROTO_TCP, packet, &s.now);
     pass_all(&s);
     assert_int_equal(s.b->queues[0].out_count, 5);
     sent_frame(&s, 4, &frame);
@@ -591,6 +692,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(hash_is_that_of_nics),
+        cmocka_unit_test(hash_of_ipv6_is_that_of_nics),
+        cmocka_unit_test(ipv6_goes_to_its_owner),
+        cmocka_unit_test(neighbour_discovery_reaches_all),
         cmocka_unit_test(every_flow_has_one_worker_and_keeps_its_order),
         cmocka_unit_test(a_port_that_spreads_is_believed),
         cmocka_unit_test(fragments_go_by_addresses),

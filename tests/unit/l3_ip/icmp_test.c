@@ -173,8 +173,7 @@ static void test_error_becomes_a_notice(void **state)
     compose_error(&error, 11, 0, 0, &segment, segment.size - AT_IP);
     bench_feed(bench, &error);
     assert_int_equal(net_take_icmp_notices(bench->net, notices, 1), 1);
-    assert_int_equal(notices[0].type, 3);
-    assert_int_equal(notices[0].code, 4);
+    assert_int_equal(notices[0].kind, ICMP_NOTICE_PACKET_TOO_BIG);
     assert_int_equal(notices[0].mtu, 1400);
     assert_int_equal(notices[0].protocol, 6);
     assert_int_equal(notices[0].sequence, 0xdeadbeef);
@@ -183,7 +182,7 @@ static void test_error_becomes_a_notice(void **state)
     assert_int_equal(address_to_ipv4(&notices[0].local.address), bench_us.ipv4);
     assert_int_equal(address_to_ipv4(&notices[0].peer.address), bench_client.ipv4);
     assert_int_equal(net_take_icmp_notices(bench->net, notices, 4), 1);
-    assert_int_equal(notices[0].type, 11);
+    assert_int_equal(notices[0].kind, ICMP_NOTICE_OTHER);
     assert_int_equal(notices[0].mtu, 0);
     assert_int_equal(net_take_icmp_notices(bench->net, notices, 4), 0);
     assert_int_equal(bench_count(bench, METRIC_NET_ICMP_ERRORS_RECEIVED), 2);

@@ -391,35 +391,87 @@ static void test_routes(void **state)
 {
     (void)state;
     struct net_interface *description = bench_description();
-    description->has_gateway = false;
+    description->addresses.gateway_count = 0;
     struct bench *bench = bench_create(description);
     struct net_interface *first = bench->interface, *second;
     struct address far = address_from_ipv4(bench_far.ipv4);
-    struct address near = address_from_ipv4(bench_client.ipv4);
-    assert_ptr_equal(net_route(bench->net, &near), first);
-    assert_null(net_route(bench->net, &far));
+    struct address source, near = address_from_ipv4(bench_client.ipv4);
+    assert_ptr_equal(net_route(bench->net, &near, &source), first);
+    assert_int_equal(address_to_ipv4(&source), bench_us.ipv4);
+    assert_null(net_route(bench->net, &far, &source));
     output_to(bench, bench_far.ipv4);
     assert_int_equal(bench_count(bench, METRIC_NET_DROP_NO_ROUTE), 1);
 
     description = bench_description();
-    description->address = address_from_ipv4(IPV4(198, 18, 0, 130));
-    description->prefix_length = 25;
-    description->gateway = address_from_ipv4(IPV4(198, 18, 0, 129));
+    description->addresses.at[0].address = address_from_ipv4(IPV4(198, 18, 0, 130));
+    description->addresses.at[0].prefix_length = 25;
+    description->addresses.gateways[0] = address_from_ipv4(IPV4(198, 18, 0, 129));
     second = net_add_interface(bench->net, description, &bench->now);
     assert_ptr_equal(net_interface_at(bench->net, 0), first);
     assert_ptr_equal(net_interface_at(bench->net, 1), second);
     assert_null(net_interface_at(bench->net, 2));
     assert_int_equal(second->index, 1);
-    assert_ptr_equal(net_route(bench->net, &far), second);
-    assert_ptr_equal(net_route(bench->net, &near), first);
+    assert_ptr_equal(net_route(bench->net, &far, &source), second);
+    assert_ptr_equal(net_route(bench->net, &near, &source), first);
     struct address upper = address_from_ipv4(IPV4(198, 18, 0, 200));
-    assert_ptr_equal(net_route(bench->net, &upper), second); /* the longer prefix */
-    assert_ptr_equal(net_interface_of(bench->net, &second->address), second);
+    assert_ptr_equal(net_route(bench->net, &upper, &source), second); /* the longer prefix */
+    assert_ptr_equal(net_interface_of(bench->net, &second->addresses.at[0].address), second);
     assert_null(net_interface_of(bench->net, &near));
-    assert_null(net_route(bench->net, &second->address));
+    assert_null(net_route(bench->net, &second->addresses.at[0].address, &source));
     struct address ipv6;
     assert_true(address_parse(SLICE_LITERAL("2001:db8::1"), &ipv6));
-    assert_null(net_route(bench->net, &ipv6));
+    assert_null(net_route(bench->net, &ipv6, &source));
+    bench_destroy(bench);
+}
+
+/* Every address of an interface is as good as its first. */
+static void test_several_addresses(void **state)
+{
+    (void)state;
+    struct net_interface *description = bench_description();
+    struct interface_addresses *addresses = &description->addresses;
+    addresses->at[1] = (struct address_prefix){address_from_ipv4(IPV4(198, 20, 0, 5)), 16};
+    addresses->at[2] = (struct address_prefix){address_from_ipv4(IPV4(198, 18, 0, 77)), 24};
+    addresses->count = 3;
+    struct bench *bench = bench_create(description);
+    bench_discard_tx(bench);
+    struct station second = bench_us, peer = {{2, 0, 0, 0, 0, 0x20}, IPV4(198, 20, 9, 9), 700};
+    struct frame frame;
+    second.ipv4 = IPV4(198, 20, 0, 5);
+    frame_udp(&frame, &peer, &second, SLICE_LITERAL("payload"));
+    expect_up(bench, &frame, "payload");
+    second.ipv4 = IPV4(198, 18, 0, 77);
+    frame_udp(&frame, &bench_client, &second, SLICE_LITERAL("payload"));
+    expect_up(bench, &frame, "payload");
+    /* Asked for by ARP; from ourselves, the network's last address, and another's: none is taken.
+     */
+    frame_arp(&frame, 1, &bench_client, &second);
+    bench_feed(bench, &frame);
+    assert_true(bench_take(bench, &frame));
+    assert_int_equal(bytes_read_be32(frame.bytes + AT_ARP + 14), second.ipv4);
+    struct station other = bench_us;
+    other.ipv4 = IPV4(198, 20, 0, 6);
+    frame_udp(&frame, &peer, &other, SLICE_LITERAL("payload"));
+    expect_drop(bench, &frame, METRIC_NET_DROP_IP_NOT_OURS);
+    frame_udp(&frame, &peer, &second, SLICE_LITERAL("payload"));
+    bytes_write_be32(frame.bytes + AT_IP_SOURCE, IPV4(198, 20, 0, 5));
+    frame_seal_ipv4(&frame);
+    expect_drop(bench, &frame, METRIC_NET_DROP_IP_LAND);
+    frame_udp(&frame, &peer, &second, SLICE_LITERAL("payload"));
+    bytes_write_be32(frame.bytes + AT_IP_SOURCE, IPV4(198, 20, 255, 255));
+    frame_seal_ipv4(&frame);
+    expect_drop(bench, &frame, METRIC_NET_DROP_IP_SOURCE);
+    /* Each network is spoken to from the address that lies in it. */
+    struct address source, to = address_from_ipv4(IPV4(198, 20, 1, 1));
+    assert_ptr_equal(net_route(bench->net, &to, &source), bench->interface);
+    assert_int_equal(address_to_ipv4(&source), IPV4(198, 20, 0, 5));
+    to = address_from_ipv4(bench_far.ipv4);
+    assert_ptr_equal(net_route(bench->net, &to, &source), bench->interface);
+    assert_int_equal(address_to_ipv4(&source), bench_us.ipv4);
+    output_to(bench, IPV4(198, 20, 1, 1));
+    assert_true(bench_take(bench, &frame));
+    assert_int_equal(bytes_read_be32(frame.bytes + AT_ARP + 14), IPV4(198, 20, 0, 5));
+    assert_int_equal(bytes_read_be32(frame.bytes + AT_ARP + 24), IPV4(198, 20, 1, 1));
     bench_destroy(bench);
 }
 
@@ -428,7 +480,7 @@ static void test_narrow_prefixes(void **state)
     (void)state;
     for (uint8_t prefix = 31; prefix <= 32; prefix++) {
         struct net_interface *description = bench_description();
-        description->prefix_length = prefix;
+        description->addresses.at[0].prefix_length = prefix;
         struct bench *bench = bench_create(description);
         struct frame frame;
         struct station peer = {{2, 0, 0, 0, 0, 3}, IPV4(198, 18, 0, 3), 5};
@@ -459,6 +511,7 @@ int main(void)
         BENCH_TEST(test_too_large_datagram_leaves_in_fragments),
         BENCH_TEST(test_destinations_without_route),
         cmocka_unit_test(test_routes),
+        cmocka_unit_test(test_several_addresses),
         cmocka_unit_test(test_narrow_prefixes),
     };
     return cmocka_run_group_tests_name("ip", tests, NULL, NULL);

@@ -143,7 +143,7 @@ static void test_frame_rules(void **state)
     bytes_write_be16(bad.bytes + AT_TYPE, 0x05dc);
     expect_drop(bench, &bad, METRIC_NET_DROP_LINK_ETHERTYPE);
     bytes_write_be16(bad.bytes + AT_TYPE, 0x86dd);
-    expect_drop(bench, &bad, METRIC_NET_DROP_IPV6_UNSUPPORTED);
+    expect_drop(bench, &bad, METRIC_NET_DROP_LINK_FAMILY);
 }
 
 static void test_vlan_on_untagged_interface(void **state)
@@ -347,7 +347,8 @@ static void test_probe_is_answered_and_teaches_nothing(void **state)
     struct station nobody = {{2, 0, 0, 0, 0, 3}, 0, 0};
     feed_arp(bench, 1, &nobody, &bench_us); /* RFC 5227: is 198.18.0.2 taken? */
     expect_arp(bench, nobody.mac, 2, 0);
-    assert_null(neighbour_find(&bench->interface->link->neighbours, 0));
+    struct address zero = address_from_ipv4(0);
+    assert_null(neighbour_find(&bench->interface->link->neighbours, &zero));
 }
 
 static void test_conflict_is_defended_at_intervals(void **state)
@@ -488,7 +489,8 @@ static void test_dead_neighbour_is_forgotten(void **state)
     pass(bench, 3 * NEIGHBOUR_ASK_KNOWN_US + 3 * NEIGHBOUR_ASK_ANY_US + 100000);
     assert_int_equal(bench->interface->tx_count, 1 + 3 + 3);
     bench_discard_tx(bench);
-    assert_null(neighbour_find(&bench->interface->link->neighbours, bench_client.ipv4));
+    struct address client = address_from_ipv4(bench_client.ipv4);
+    assert_null(neighbour_find(&bench->interface->link->neighbours, &client));
     send_to(bench, bench_client.ipv4, "gone");
     expect_arp(bench, everybody, 1, bench_client.ipv4);
 }
@@ -513,7 +515,7 @@ static void test_gateway_is_never_evicted_or_overwritten(void **state)
     bench_discard_tx(bench);
     send_to(bench, bench_far.ipv4, "far.");
     expect_packet(bench, bench_gateway.mac, "far.");
-    assert_memory_equal(table->gateway.mac.addr_bytes, bench_gateway.mac, 6);
+    assert_memory_equal(table->gateways[0].mac.addr_bytes, bench_gateway.mac, 6);
 }
 
 static void test_gateway_learnt_from_traffic_until_it_answers(void **state)
@@ -563,7 +565,7 @@ static void test_table_is_bounded_and_replaces_the_oldest(void **state)
 {
     (void)state;
     struct net_interface *description = bench_description();
-    description->prefix_length = 15;
+    description->addresses.at[0].prefix_length = 15;
     struct bench *bench = bench_create(description);
     feed_arp(bench, 2, &bench_gateway, &bench_us);
     bench_discard_tx(bench);
@@ -575,10 +577,10 @@ static void test_table_is_bounded_and_replaces_the_oldest(void **state)
     uint64_t evicted = bench_count(bench, METRIC_NET_DROP_NEIGHBOUR_EVICTED);
     assert_true(evicted >= 5000 - NEIGHBOUR_SETS * NEIGHBOUR_WAYS);
     assert_true(rte_mempool_in_use_count(bench->pool) == 5000 - evicted);
-    /* The youngest is there. */
-    assert_non_null(
-        neighbour_find(&bench->interface->link->neighbours, IPV4(198, 18, 16, 0) + 4999));
-    assert_null(neighbour_find(&bench->interface->link->neighbours, IPV4(198, 18, 16, 0)));
+    struct address youngest = address_from_ipv4(IPV4(198, 18, 16, 0) + 4999);
+    struct address oldest = address_from_ipv4(IPV4(198, 18, 16, 0));
+    assert_non_null(neighbour_find(&bench->interface->link->neighbours, &youngest));
+    assert_null(neighbour_find(&bench->interface->link->neighbours, &oldest));
     bench_destroy(bench); /* and what waits is freed */
 }
 
@@ -586,7 +588,7 @@ static void test_busy_neighbour_outlives_a_flood(void **state)
 {
     (void)state;
     struct net_interface *description = bench_description();
-    description->prefix_length = 15;
+    description->addresses.at[0].prefix_length = 15;
     struct bench *bench = bench_create(description);
     feed_arp(bench, 2, &bench_gateway, &bench_us);
     feed_tcp(bench, &bench_client);
