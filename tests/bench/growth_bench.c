@@ -345,11 +345,11 @@ static void write_json_row(FILE *to, const struct row *row, bool is_first)
 /* All keys, in the order in which they came; what shrinking costs, as a row. */
 static void delete_all(struct bench *bench, struct row *row)
 {
-    bench->duration_count = 0;
+    bench->passes.count = 0;
     (void)was_interrupted(bench);
     for (uint64_t first = 0; first < bench->key_count; first += BURST) {
         for (uint32_t i = 0; i < BURST; i++) {
-            make_key(bench, i, first + i);
+            key_batch_set(&bench->batch, i, first + i);
         }
         shard_prefetch_bulk(bench->fixture->shard, 0, bench->batch.pointers, BURST);
         for (uint32_t i = 0; i < BURST; i++) {
@@ -359,7 +359,7 @@ static void delete_all(struct bench *bench, struct row *row)
         (void)pass(bench);
         (void)note_growth(bench, row);
     }
-    row->growth_percentile_us = percentile_us(bench, 0.9999);
+    row->growth_percentile_us = percentile_us(&bench->passes, 0.9999);
     row->segments = metric_read(&bench->fixture->metrics, METRIC_STORE_SEGMENTS);
 }
 

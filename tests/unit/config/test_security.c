@@ -37,7 +37,7 @@ static int parse(const char *text)
 
 static int set(const char *value)
 {
-    char name[] = "security-group", text[8192];
+    char name[] = "security-group", text[CONFIG_VALUE_BYTES_MAX];
     snprintf(text, sizeof(text), "%s", value);
     char *const pair[] = {name, text};
     return config_set(config, 2, pair, &error);
