@@ -206,20 +206,23 @@ static inline uint32_t second_bucket(uint64_t entry, uint32_t bucket_count)
     return second;
 }
 
-/* Not 0 in the tag's bits: another tag. 0 there, and below 8 in the rest: empty. */
-static inline uint32_t entry_matches(const struct leaf_bucket *bucket, uint32_t i, uint64_t tag)
+static inline uint32_t match_entry(uint32_t matches, const struct leaf_bucket *bucket, uint32_t i,
+                                   uint64_t tag)
 {
-    uint64_t rest = RCU_READ(&bucket->entries[i]) ^ tag;
-    return (uint32_t)(rest - 8 < ~TAG_MASK - 7) << i;
+    return 2 * matches + ((RCU_READ(&bucket->entries[i]) ^ tag) <= ~TAG_MASK);
 }
 
-/* Bit n: entry n has the tag, and an item. */
+/* Bit n: entry n has the tag. Empty ones have tag 0: who asks for that looks for an item, too. */
 static inline uint32_t bucket_match(const struct leaf_bucket *bucket, uint64_t tag)
 {
-    return entry_matches(bucket, 0, tag) | entry_matches(bucket, 1, tag) |
-           entry_matches(bucket, 2, tag) | entry_matches(bucket, 3, tag) |
-           entry_matches(bucket, 4, tag) | entry_matches(bucket, 5, tag) |
-           entry_matches(bucket, 6, tag) | entry_matches(bucket, 7, tag);
+    uint32_t matches = match_entry(0, bucket, 7, tag);
+    matches = match_entry(matches, bucket, 6, tag);
+    matches = match_entry(matches, bucket, 5, tag);
+    matches = match_entry(matches, bucket, 4, tag);
+    matches = match_entry(matches, bucket, 3, tag);
+    matches = match_entry(matches, bucket, 2, tag);
+    matches = match_entry(matches, bucket, 1, tag);
+    return match_entry(matches, bucket, 0, tag);
 }
 
 /* After its entries were read: see B. */

@@ -15,11 +15,13 @@
 #include "dataplane/store/index_buckets.h"
 #include "dataplane/store/retire.h"
 
-#define LOOKS_PER_PASS       4U
-#define RELOCATIONS_PER_PASS 64U
-#define KEYS_PER_REMOVAL     16U
-#define SHRINK_PERCENT       55U
-#define MERGE_PERCENT        48U /* of the largest leaf */
+#define LOOKS_PER_PASS 4U
+/* Whether a leaf or a table lies in such a page is one look; to copy it takes as long as many. */
+#define RELOCATION_LOOKS 32U
+#define RELOCATION_COST  8U
+#define KEYS_PER_REMOVAL 16U
+#define SHRINK_PERCENT   55U
+#define MERGE_PERCENT    48U /* of the largest leaf */
 
 /* ---- leaves -----------------------------------------------------------------------------------
  */
@@ -226,23 +228,28 @@ static void relocate_table(struct buckets_index *index, uint64_t start, uint64_t
     retire_add(services->retire, RETIRED_INDEX_PART, table_unpack(word), 0);
 }
 
-/* What has no place to go to stays: the allocator takes the page back into use (GIVE_UP_US). */
-static void relocate_next(struct buckets_index *index)
+/* What has no place to go to stays: the allocator takes the page back into use (GIVE_UP_US).
+ * Returns what it has cost, in looks. */
+static uint32_t relocate_next(struct buckets_index *index)
 {
+    uint32_t cost = 1;
     const struct memory *memory = index->common.services->memory;
     uint64_t position = index->relocation_position;
     uint64_t table = *root_slot(index->root, position);
     if (range_start(position, table_depth(table)) == position &&
         memory_is_leaving(memory, table_unpack(table))) {
         relocate_table(index, position, table);
+        cost += RELOCATION_COST;
     }
     struct leaf leaf = leaf_at(index, position);
     uint64_t start = range_start(position, leaf.depth);
     if (memory_is_leaving(memory, leaf.buckets)) {
         relocate_leaf(index, start, &leaf);
+        cost += RELOCATION_COST;
     }
     index->relocation_position = start + range_size(leaf.depth);
     index->is_relocating = index->relocation_position != 0;
+    return cost;
 }
 
 static void relocate(struct buckets_index *index)
@@ -252,8 +259,8 @@ static void relocate(struct buckets_index *index)
         index->relocation_position = 0;
         index->is_relocating = true;
     }
-    for (uint32_t i = 0; index->is_relocating && i < RELOCATIONS_PER_PASS; i++) {
-        relocate_next(index);
+    for (uint32_t looks = 0; index->is_relocating && looks < RELOCATION_LOOKS;) {
+        looks += relocate_next(index);
     }
 }
 

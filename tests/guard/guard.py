@@ -5,6 +5,8 @@
     guard.py --build build-test --record   write the figures of this build into instructions.json
     guard.py --build build-test --profile  after it, for each case, the functions that cost most
 
+With STORE_INDEX=buckets in the environment the store has that index; the figures are of the other.
+
 A case that has become faster fails as well: record it, or the next slowdown hides behind it. The
 figures belong to a compiler, a build type and an allocator; one that has none is a failure too.
 

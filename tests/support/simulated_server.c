@@ -7,6 +7,7 @@
 #include "dataplane/base/rcu.h"
 #include "dataplane/channel/channel.h"
 #include "tests/support/simulated_host.h"
+#include "tests/support/tested_index.h"
 
 #define MAINTAIN_PASSES_MAX 10000
 
@@ -20,7 +21,7 @@ void simulated_server_setup_process(void)
 static struct shard *create_shard(struct simulated_server *server, uint32_t number,
                                   struct metrics *metrics)
 {
-    struct shard_options options = {.number = number, .metrics = metrics};
+    struct shard_options options = {.number = number, .index = tested_index(), .metrics = metrics};
     struct shard *shard = shard_create(&options);
     CHECK(shard != NULL);
     server->shards[number] = shard;

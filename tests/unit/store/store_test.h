@@ -6,12 +6,12 @@
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include <rte_eal.h>
 
 #include "dataplane/base/check.h"
 #include "dataplane/store/store_internal.h"
+#include "tests/support/tested_index.h"
 
 static inline int setup_eal(void **state)
 {
@@ -27,15 +27,6 @@ static inline int setup_eal(void **state)
     /* EAL pins this thread, and threads made later inherit it. */
     CHECK(sched_setaffinity(0, sizeof(before), &before) == 0);
     return 0;
-}
-
-/* The index of the shards that are created: as STORE_INDEX in the environment says. meson runs the
- * tests with either. */
-static inline enum index_kind tested_index(void)
-{
-    const char *name = getenv("STORE_INDEX");
-    CHECK(name == NULL || strcmp(name, "rte_hash") == 0 || strcmp(name, "buckets") == 0);
-    return name != NULL && strcmp(name, "buckets") == 0 ? INDEX_BUCKETS : INDEX_RTE_HASH;
 }
 
 struct fixture {
