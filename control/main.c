@@ -186,12 +186,24 @@ static bool has_pci(const struct config *config)
     return false;
 }
 
+/* 0 where no line has one. */
+static uint16_t largest_mtu(const struct config *config)
+{
+    uint16_t largest = 0;
+    for (uint32_t i = 0; i < config->interface_count; i++) {
+        uint16_t mtu = config->interfaces[i].mtu;
+        largest = mtu > largest ? mtu : largest;
+    }
+    return largest;
+}
+
 /* The pool of frames, and for each worker a small one of large buffers and its rings. */
 static uint64_t packet_bytes(const struct config *config)
 {
     uint32_t workers = (uint32_t)config->workers, ports = count_ports(config);
     uint64_t least = UINT64_C(256) << 20;
-    uint64_t needed = port_packet_pool_bytes(workers, ports) + (workers + 1) * (UINT64_C(32) << 20);
+    uint64_t needed = port_packet_pool_bytes(workers, ports, largest_mtu(config)) +
+                      (workers + 1) * (UINT64_C(32) << 20);
     return ports == 0 ? UINT64_C(64) << 20 : needed > least ? needed : least;
 }
 
@@ -247,7 +259,8 @@ static int setup_packet_pool(struct server *server)
     if (port_count == 0) {
         return 0;
     }
-    server->pool = port_create_packet_pool(server->worker_count, port_count);
+    server->pool =
+        port_create_packet_pool(server->worker_count, port_count, largest_mtu(server->config));
     return server->pool != NULL ? 0 : fail(server, -ENOMEM, "packet pool");
 }
 

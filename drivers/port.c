@@ -34,9 +34,7 @@
     (RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | RTE_ETH_TX_OFFLOAD_UDP_CKSUM | RTE_ETH_TX_OFFLOAD_TCP_CKSUM | \
      RTE_ETH_TX_OFFLOAD_MULTI_SEGS)
 /* Ethernet header, two VLAN tags: what a frame has beyond the MTU (the FCS is not in the mbuf). */
-#define LINK_OVERHEAD (RTE_ETHER_HDR_LEN + 2 * RTE_VLAN_HLEN)
-/* The stack above takes frames of one mbuf. */
-#define MTU_MAX              (RTE_MBUF_DEFAULT_DATAROOM - LINK_OVERHEAD)
+#define LINK_OVERHEAD        (RTE_ETHER_HDR_LEN + 2 * RTE_VLAN_HLEN)
 #define MTU_MIN              576U
 #define MTU_MIN_IPV6         1280U /* RFC 8200 5 */
 #define DESCRIPTORS_SEEN_MAX 4096
@@ -92,24 +90,34 @@ static uint32_t packet_count(uint32_t workers, uint32_t ports)
     return workers * (ports * (3 * 1024U + handed_on) + 2 * MBUF_CACHE + 4096U) + 1024U;
 }
 
-uint64_t port_packet_pool_bytes(uint32_t workers, uint32_t ports)
+/* The stack above takes frames of one buffer, and so every buffer is as large as the largest frame:
+ * to find out about chains on the packet path would cost every port what one has of them. */
+static uint16_t buffer_bytes(uint16_t mtu)
 {
-    const uint64_t one = RTE_MBUF_DEFAULT_BUF_SIZE + sizeof(struct rte_mbuf) + 128;
+    uint32_t bytes = mtu + (uint32_t)LINK_OVERHEAD;
+    bytes = bytes > RTE_MBUF_DEFAULT_DATAROOM ? bytes : RTE_MBUF_DEFAULT_DATAROOM;
+    bytes = (bytes + RTE_CACHE_LINE_SIZE - 1) / RTE_CACHE_LINE_SIZE * RTE_CACHE_LINE_SIZE;
+    return (uint16_t)(bytes + RTE_PKTMBUF_HEADROOM);
+}
+
+uint64_t port_packet_pool_bytes(uint32_t workers, uint32_t ports, uint16_t mtu)
+{
+    const uint64_t one = buffer_bytes(mtu) + sizeof(struct rte_mbuf) + 128;
     return packet_count(workers, ports) * one + (UINT64_C(4) << 20);
 }
 
 /* Without hugepages rte_pktmbuf_pool_create would not let a packet cross a 4 KiB page, for the sake
  * of devices that need physical addresses, and so waste two fifths of the memory. There are none
  * then: those steps by hand, without that demand. */
-static struct rte_mempool *create_packed_pool(uint32_t count)
+static struct rte_mempool *create_packed_pool(uint32_t count, uint16_t bytes)
 {
     struct rte_mempool *pool = rte_mempool_create_empty(
-        "packets", count, sizeof(struct rte_mbuf) + RTE_MBUF_DEFAULT_BUF_SIZE, MBUF_CACHE,
+        "packets", count, (unsigned)sizeof(struct rte_mbuf) + bytes, MBUF_CACHE,
         sizeof(struct rte_pktmbuf_pool_private), SOCKET_ID_ANY, RTE_MEMPOOL_F_NO_IOVA_CONTIG);
     if (pool == NULL) {
         return NULL;
     }
-    struct rte_pktmbuf_pool_private private = {.mbuf_data_room_size = RTE_MBUF_DEFAULT_BUF_SIZE};
+    struct rte_pktmbuf_pool_private private = {.mbuf_data_room_size = bytes};
     rte_pktmbuf_pool_init(pool, &private);
     if (rte_mempool_populate_default(pool) < 0) {
         rte_mempool_free(pool);
@@ -119,14 +127,14 @@ static struct rte_mempool *create_packed_pool(uint32_t count)
     return pool;
 }
 
-struct rte_mempool *port_create_packet_pool(uint32_t workers, uint32_t ports)
+struct rte_mempool *port_create_packet_pool(uint32_t workers, uint32_t ports, uint16_t mtu)
 {
     CHECK(workers > 0 && workers <= CONFIG_WORKERS_MAX && ports <= CONFIG_INTERFACES_MAX);
     uint32_t count = packet_count(workers, ports);
     if (!eal_uses_hugepages()) {
-        return create_packed_pool(count);
+        return create_packed_pool(count, buffer_bytes(mtu));
     }
-    return rte_pktmbuf_pool_create("packets", count, MBUF_CACHE, 0, RTE_MBUF_DEFAULT_BUF_SIZE,
+    return rte_pktmbuf_pool_create("packets", count, MBUF_CACHE, 0, buffer_bytes(mtu),
                                    SOCKET_ID_ANY);
 }
 
@@ -287,9 +295,13 @@ static uint16_t choose_queue_count(const struct port *port, const struct rte_eth
     return (uint16_t)RTE_MAX(count, 1U);
 }
 
-static uint16_t choose_mtu_max(const struct port *port, const struct rte_eth_dev_info *info)
+static uint16_t choose_mtu_max(const struct port *port, const struct rte_eth_dev_info *info,
+                               struct rte_mempool *pool)
 {
-    uint32_t limit = port->driver->mtu_max != 0 ? port->driver->mtu_max : MTU_MAX;
+    uint32_t limit = rte_pktmbuf_data_room_size(pool) - RTE_PKTMBUF_HEADROOM - LINK_OVERHEAD;
+    if (port->driver->mtu_max != 0) {
+        limit = RTE_MIN(limit, (uint32_t)port->driver->mtu_max);
+    }
     /* As ethdev reckons: a device that gives no MTU gives a frame size, with header and FCS. */
     if (info->max_mtu != UINT16_MAX && info->max_mtu >= MTU_MIN) {
         limit = RTE_MIN(limit, (uint32_t)info->max_mtu);
@@ -300,7 +312,8 @@ static uint16_t choose_mtu_max(const struct port *port, const struct rte_eth_dev
 }
 
 static void choose_capabilities(struct port *port, const struct rte_eth_dev_info *info,
-                                uint32_t queue_count, struct rte_eth_conf *conf)
+                                uint32_t queue_count, struct rte_mempool *pool,
+                                struct rte_eth_conf *conf)
 {
     struct port_capabilities *can = &port->capabilities;
     uint64_t tx = info->tx_offload_capa & TX_OFFLOADS_WANTED;
@@ -311,7 +324,7 @@ static void choose_capabilities(struct port *port, const struct rte_eth_dev_info
     }
     rx = rx == RX_OFFLOADS_CHECKSUM ? rx : 0;
     can->queue_count = choose_queue_count(port, info, queue_count);
-    can->mtu_max = choose_mtu_max(port, info);
+    can->mtu_max = choose_mtu_max(port, info, pool);
     can->tx_ipv4_checksum = (tx & RTE_ETH_TX_OFFLOAD_IPV4_CKSUM) != 0;
     can->tx_tcp_checksum = (tx & RTE_ETH_TX_OFFLOAD_TCP_CKSUM) != 0;
     can->tx_udp_checksum = (tx & RTE_ETH_TX_OFFLOAD_UDP_CKSUM) != 0;
@@ -421,7 +434,7 @@ static int configure_device(struct port *port, uint32_t queue_count, struct port
         return refuse_step(port, error, result, "query the device");
     }
     struct rte_eth_conf conf = {0};
-    choose_capabilities(port, &info, queue_count, &conf);
+    choose_capabilities(port, &info, queue_count, pool, &conf);
     choose_rss(port, &info, rss, &conf);
     result = choose_mtu(port, error);
     if (result < 0) {

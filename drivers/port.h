@@ -67,11 +67,12 @@ struct port {
     bool kernel_gro_before;       /* ... and this */
 };
 
-/* Packet pool for `workers` workers and `ports` ports; mbufs of 2 KiB data room with headroom.
- * Created once after eal_setup. NULL when memory is short. */
-struct rte_mempool *port_create_packet_pool(uint32_t workers, uint32_t ports);
+/* Packet pool for `workers` workers and `ports` ports; mbufs of 2 KiB data room with headroom, or
+ * of as much as a frame of `mtu` takes, the largest MTU that a port is configured with (0: none
+ * is). Created once after eal_setup. NULL when memory is short. */
+struct rte_mempool *port_create_packet_pool(uint32_t workers, uint32_t ports, uint16_t mtu);
 /* What that pool takes of eal_options.memory_bytes. */
-uint64_t port_packet_pool_bytes(uint32_t workers, uint32_t ports);
+uint64_t port_packet_pool_bytes(uint32_t workers, uint32_t ports, uint16_t mtu);
 
 /* Creates the vdev or binds the device, configures `queue_count` queue pairs (fewer if it has
  * fewer), starts it. `rss` (may be NULL) is given to a device that can spread by it. For tap:

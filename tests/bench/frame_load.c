@@ -436,12 +436,12 @@ static bool open_port(struct frame_load *load)
     struct eal_options options = {
         .hugepages = load->options.hugepages,
         .with_pci = load->options.interface.driver == INTERFACE_PCI,
-        .memory_bytes = port_packet_pool_bytes(1, 1) + (UINT64_C(32) << 20),
+        .memory_bytes = port_packet_pool_bytes(1, 1, 0) + (UINT64_C(32) << 20),
     };
     if (eal_setup(&options, &error) < 0) {
         return fail(error.text);
     }
-    load->pool = port_create_packet_pool(1, 1);
+    load->pool = port_create_packet_pool(1, 1, 0);
     if (load->pool == NULL ||
         port_setup(&load->port, &load->options.interface, 1, NULL, load->pool, &error) < 0) {
         return fail(error.text);

@@ -172,13 +172,13 @@ static int setup_port(struct stack_side *side, const struct interface_config *in
     struct eal_options options = {
         .hugepages = hugepages,
         .with_pci = interface->driver == INTERFACE_PCI,
-        .memory_bytes = port_packet_pool_bytes(1, 1) + (UINT64_C(32) << 20),
+        .memory_bytes = port_packet_pool_bytes(1, 1, interface->mtu) + (UINT64_C(32) << 20),
     };
     int code = eal_setup(&options, error);
     if (code < 0) {
         return code;
     }
-    side->packets = port_create_packet_pool(1, 1);
+    side->packets = port_create_packet_pool(1, 1, interface->mtu);
     if (side->packets == NULL) {
         snprintf(error->text, sizeof(error->text), "no memory for packets");
         return -ENOMEM;

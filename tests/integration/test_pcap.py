@@ -109,3 +109,33 @@ def test_a_capture_is_answered_byte_for_byte(fleet, tmp_path):
     expected += [(41000, expect(110, b"STORED\r\n")), (41001, expect(111, b"STORED\r\n"))]
     expected += [(41002, expect(112, long[at:at + 1392], i, 2)) for i, at in enumerate((0, 1392))]
     assert play(fleet, tmp_path, packets, "--memcache-udp-allow 198.18.0.0/15") == expected
+
+
+def test_jumbo_frames(fleet, tmp_path):
+    """A frame of 9000 bytes comes in whole and its answer leaves whole, of either family."""
+    from scapy.all import (ICMP, IP, Ether, ICMPv6EchoReply, ICMPv6EchoRequest, IPv6, Raw, rdpcap,
+                           wrpcap)
+
+    if not IS_ROOT:
+        pytest.skip("needs root")
+    ether = Ether(src=CLIENT_MAC, dst="02:00:00:00:00:bb")
+    data = bytes(range(256)) * 36
+    source, answers = tmp_path / "in.pcap", tmp_path / "out.pcap"
+    wrpcap(str(source), [
+        ether / IP(src=CLIENT, dst=SERVER) / ICMP(id=1, seq=1) / Raw(data[:8972]),
+        ether / IPv6(src="fd00::77", dst="fd00::2") / ICMPv6EchoRequest(id=1, seq=1, data=data[:8952]),
+        request(1, b"set large 0 0 8000\r\n" + data[:8000] + b"\r\n"),
+        request(2, b"touch large 0\r\n")])
+    appliance = Appliance(fleet.namespace(), SERVER, [
+        f"--interface p0 pcap:{source},{answers} {SERVER}/24 fd00::2/64 mtu 9000",
+        "--memcache-udp-port 11211", "--protected-mode no", "--hugepages no"], tmp_path / "pcap.log")
+    fleet.appliances.append(appliance)
+    time.sleep(1)
+    appliance.stop()
+    packets = rdpcap(str(answers))
+    echoes = [p for p in packets if ICMP in p and p[ICMP].type == 0]
+    assert [bytes(p[ICMP].payload) for p in echoes] == [data[:8972]]
+    echoes = [p for p in packets if ICMPv6EchoReply in p]
+    assert [bytes(p[ICMPv6EchoReply].data) for p in echoes] == [data[:8952]]
+    assert [reply for _, reply in replies_of(answers)] == [expect(1, b"STORED\r\n"),
+                                                           expect(2, b"TOUCHED\r\n")]

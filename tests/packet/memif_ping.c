@@ -174,12 +174,12 @@ int main(int argument_count, char **arguments)
     pinger.server = address_to_ipv4(&address);
     uint32_t count = (uint32_t)atoi(arguments[3]);
     struct eal_options options = {.hugepages = HUGEPAGES_NO,
-                                  .memory_bytes = port_packet_pool_bytes(1, 1)};
+                                  .memory_bytes = port_packet_pool_bytes(1, 1, 0)};
     if (eal_setup(&options, &error) < 0) {
         fprintf(stderr, "%s\n", error.text);
         return 1;
     }
-    pinger.pool = port_create_packet_pool(1, 1);
+    pinger.pool = port_create_packet_pool(1, 1, 0);
     int result = pinger.pool == NULL ? -1 : open_client(&pinger, arguments[1]);
     if (result == 0) {
         ping(&pinger, count);

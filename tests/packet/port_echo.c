@@ -262,12 +262,12 @@ static int run(struct host *host, const struct interface_config *config)
     struct config_error error;
     struct eal_options options = {.hugepages = HUGEPAGES_AUTO,
                                   .with_pci = config->driver == INTERFACE_PCI,
-                                  .memory_bytes = port_packet_pool_bytes(host->queues, 1)};
+                                  .memory_bytes = port_packet_pool_bytes(host->queues, 1, 0)};
     if (eal_setup(&options, &error) < 0) {
         fprintf(stderr, "%s\n", error.text);
         return 1;
     }
-    struct rte_mempool *pool = port_create_packet_pool(host->queues, 1);
+    struct rte_mempool *pool = port_create_packet_pool(host->queues, 1, 0);
     int status = 1;
     if (pool == NULL) {
         fprintf(stderr, "no memory for packets\n");

@@ -113,10 +113,11 @@ void eal_thread_unregister(void)
 {
 }
 
-struct rte_mempool *port_create_packet_pool(uint32_t workers, uint32_t ports)
+struct rte_mempool *port_create_packet_pool(uint32_t workers, uint32_t ports, uint16_t mtu)
 {
     (void)workers;
     (void)ports;
+    (void)mtu;
     trace("+pool");
     static int pool;
     return fails("pool") ? NULL : (struct rte_mempool *)(void *)&pool;
@@ -324,8 +325,9 @@ void core_wake_if_asleep(struct core *core)
     core_wake(core);
 }
 
-uint64_t port_packet_pool_bytes(uint32_t workers, uint32_t ports)
+uint64_t port_packet_pool_bytes(uint32_t workers, uint32_t ports, uint16_t mtu)
 {
+    (void)mtu;
     return (uint64_t)workers * ports;
 }
 

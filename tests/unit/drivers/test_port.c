@@ -240,11 +240,11 @@ static void test_eal_and_pcap_port(void **state)
     sched_getaffinity(0, sizeof(before), &before);
     struct config_error error = {""};
     struct eal_options options = {.hugepages = HUGEPAGES_AUTO,
-                                  .memory_bytes = port_packet_pool_bytes(4, 2)};
+                                  .memory_bytes = port_packet_pool_bytes(4, 2, 0)};
     assert_int_equal(eal_setup(&options, &error), 0);
     sched_getaffinity(0, sizeof(after), &after);
     assert_true(CPU_EQUAL(&before, &after));
-    struct rte_mempool *pool = port_create_packet_pool(4, 2);
+    struct rte_mempool *pool = port_create_packet_pool(4, 2, 0);
     assert_non_null(pool); /* it fits into what it said it needs */
     run_pcap_port(pool, in, out, false);
     run_pcap_port(pool, in, out, true);
