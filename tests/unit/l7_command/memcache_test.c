@@ -57,7 +57,7 @@ static void execute(const struct memcache_request *request, struct blob *blob)
         .reply = &reply,
     };
     dialogue->context->now = dialogue->now;
-    assert_true(memcache_execute(&call));
+    assert_int_equal(memcache_execute(&call), COMMAND_DONE);
 }
 
 /* Runs all requests in `bytes`; replies pile up in `out`. */
