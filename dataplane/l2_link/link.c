@@ -52,6 +52,9 @@ void link_announce(struct net_interface *interface, const struct instant *now)
             nd_announce(interface, address);
         }
     }
+    if (!interface->quiet && interface->ipv6_count != 0) {
+        mld_announce(interface);
+    }
     neighbour_ask_gateways(interface, now);
 }
 

@@ -12,6 +12,7 @@
 struct link {
     struct link_options options;
     uint64_t defended_us[ADDRESSES_MAX]; /* last announcement against a conflict; 0: none */
+    uint64_t reported_us;                /* last answer to a listener query; 0: none */
     struct neighbour_table neighbours;
 };
 
@@ -40,7 +41,8 @@ static inline uint16_t link_type_for(const struct address *address)
 /* Whether our address of this number may be defended now; notes that it is. */
 bool link_may_defend(struct net_interface *interface, uint32_t number, const struct instant *now);
 
-/* ---- arp.c, nd.c --------------------------------------------------------------------------------
+/* ---- arp.c, nd.c, mld.c
+ * --------------------------------------------------------------------------------
  */
 
 /* Takes over the mbuf, whose data starts at the ARP message. */
@@ -57,6 +59,10 @@ void nd_send_solicitation(struct net_interface *interface, const struct address 
 /* Asks whether somebody else has our address. */
 void nd_probe(struct net_interface *interface, const struct address *ours);
 void nd_announce(struct net_interface *interface, const struct address *ours);
+/* The solicited-node group of an address. */
+struct address nd_group_of(const struct address *address);
+/* Reports the groups that we listen to. */
+void mld_announce(struct net_interface *interface);
 /* Whether the interface listens to this group of IPv6: as a MAC, and as an address (nd.h). */
 bool nd_listens_to_station(const struct net_interface *interface,
                            const struct rte_ether_addr *group);

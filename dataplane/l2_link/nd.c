@@ -24,7 +24,7 @@ static const struct address all_nodes = {{0xff, 0x02, [15] = 1}};
  */
 
 /* ff02::1:ffXX:XXXX, with the last three bytes of the address (RFC 4291 2.7.1). */
-static struct address nd_group_of(const struct address *address)
+struct address nd_group_of(const struct address *address)
 {
     struct address group = {{0xff, 0x02, [11] = 1, [12] = 0xff}};
     memcpy(group.bytes + 13, address->bytes + 13, 3);

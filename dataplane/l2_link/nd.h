@@ -15,6 +15,9 @@ struct nd_envelope {
 void nd_input(struct net_interface *interface, struct slice packet,
               const struct nd_envelope *envelope, const struct instant *now);
 
+/* Somebody asks which groups have listeners (MLD, mld.c). */
+void mld_answer_query(struct net_interface *interface, const struct instant *now);
+
 /* Whether the interface listens to this group: all nodes, or the solicited-node group of one of our
  * addresses. */
 bool nd_listens_to(const struct net_interface *interface, const struct address *group);

@@ -2,7 +2,8 @@
  *
  * Path: ipv6_input hands messages in; replies go back to the station they came from. Neighbour
  * messages go down to l2_link/nd.c when they are plain: no extension headers, hop limit 255.
- * Failure: counted drops. Errors never answer errors or groups.
+ * Listener queries go to l2_link/mld.c. Failure: counted drops. Errors never answer errors or
+ * groups.
  *
  * An echo request to a group is not answered: RFC 4443 4.2 lets us choose, and one packet would
  * wake every station of a link.
@@ -103,7 +104,7 @@ static void icmpv6_hand_to_neighbours(const struct ip_datagram *datagram, struct
 
 /* METRIC_COUNT when the message may be acted on, else the reason to drop it. */
 static enum metric icmpv6_check(const struct ip_datagram *datagram, struct slice message,
-                                bool plain)
+                                uint8_t hop_limit, bool plain)
 {
     if (message.size < ICMPV6_HEADER_BYTES) {
         return METRIC_NET_DROP_ICMP_TRUNCATED;
@@ -115,7 +116,12 @@ static enum metric icmpv6_check(const struct ip_datagram *datagram, struct slice
     }
     uint8_t type = message.data[0];
     if (type == ND_SOLICITATION || type == ND_ADVERTISEMENT) {
-        return plain ? METRIC_COUNT : METRIC_NET_DROP_ND_HOP_LIMIT;
+        return plain && hop_limit == ND_HOP_LIMIT ? METRIC_COUNT : METRIC_NET_DROP_ND_HOP_LIMIT;
+    }
+    if (type == ICMPV6_TYPE_LISTENER_QUERY) {
+        return hop_limit == 1 && address_is_link_local(&datagram->source)
+                   ? METRIC_COUNT
+                   : METRIC_NET_DROP_ND_HOP_LIMIT;
     }
     if (type == ND_ROUTER_SOLICITATION || type == ND_ROUTER_ADVERTISEMENT || type == ND_REDIRECT) {
         return METRIC_NET_DROP_ND_ROUTER;
@@ -128,12 +134,12 @@ static enum metric icmpv6_check(const struct ip_datagram *datagram, struct slice
                : METRIC_NET_DROP_IPV6_LAND;
 }
 
-void icmpv6_input(struct net *net, const struct ip_datagram *datagram, bool plain,
-                  const struct instant *now)
+void icmpv6_input(struct net *net, const struct ip_datagram *datagram, uint8_t hop_limit,
+                  bool plain, const struct instant *now)
 {
     struct slice message =
         slice_of(rte_pktmbuf_mtod(datagram->mbuf, uint8_t *), datagram->mbuf->data_len);
-    enum metric reason = icmpv6_check(datagram, message, plain);
+    enum metric reason = icmpv6_check(datagram, message, hop_limit, plain);
     if (reason != METRIC_COUNT) {
         net_drop(net, datagram->mbuf, reason);
         return;
@@ -142,6 +148,10 @@ void icmpv6_input(struct net *net, const struct ip_datagram *datagram, bool plai
     case ICMPV6_TYPE_ECHO_REQUEST: icmpv6_answer_echo(net, datagram); break;
     case ND_SOLICITATION:
     case ND_ADVERTISEMENT: icmpv6_hand_to_neighbours(datagram, message, now); break;
+    case ICMPV6_TYPE_LISTENER_QUERY:
+        mld_answer_query(datagram->interface, now);
+        rte_pktmbuf_free(datagram->mbuf);
+        break;
     case ICMPV6_TYPE_UNREACHABLE:
     case ICMPV6_TYPE_PACKET_TOO_BIG:
     case ICMPV6_TYPE_TIME_EXCEEDED:

@@ -67,9 +67,9 @@ bool ipv6_input_packet(struct net *net, struct net_interface *interface,
 
 /* Take over the datagram's mbuf. */
 void icmp_input(struct net *net, const struct ip_datagram *datagram);
-/* `plain`: no extension headers, and the hop limit of one that comes from this link. */
-void icmpv6_input(struct net *net, const struct ip_datagram *datagram, bool plain,
-                  const struct instant *now);
+/* `plain`: no extension headers. */
+void icmpv6_input(struct net *net, const struct ip_datagram *datagram, uint8_t hop_limit,
+                  bool plain, const struct instant *now);
 
 void icmp_send_protocol_unreachable(struct net *net, const struct ip_datagram *about,
                                     const struct instant *now);

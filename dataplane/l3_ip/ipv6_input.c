@@ -231,8 +231,7 @@ bool ipv6_input_packet(struct net *net, struct net_interface *interface,
         return false;
     }
     if (datagram->protocol == IPPROTO_ICMPV6) {
-        bool plain = header.next == IPPROTO_ICMPV6 && header.hop_limit == ND_HOP_LIMIT;
-        icmpv6_input(net, datagram, plain, now);
+        icmpv6_input(net, datagram, header.hop_limit, header.next == IPPROTO_ICMPV6, now);
         return false;
     }
     if (UNLIKELY(ipv6_is_group(&header.destination))) {

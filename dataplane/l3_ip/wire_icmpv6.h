@@ -15,6 +15,7 @@ enum icmpv6_type {
     ICMPV6_TYPE_PARAMETER_PROBLEM = 4,
     ICMPV6_TYPE_ECHO_REQUEST = 128,
     ICMPV6_TYPE_ECHO_REPLY = 129,
+    ICMPV6_TYPE_LISTENER_QUERY = 130,
 };
 
 #define ICMPV6_CODE_PORT        4U /* of unreachable */

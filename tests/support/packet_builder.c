@@ -382,6 +382,12 @@ static const char *ipv6_fault(const uint8_t *header, size_t size)
     uint32_t sum = pseudo_header_sum(header + 8, 32, header[6], size - 40);
     switch (header[6]) {
     case 44: return size - 40 > 8 ? NULL : "IPv6 fragment";
+    case 0: /* a listener report: its options are 8 bytes */
+        sum = pseudo_header_sum(header + 8, 32, IPPROTO_ICMPV6, size - 48);
+        return size >= 56 && l4[0] == IPPROTO_ICMPV6 && l4[1] == 0 &&
+                       naive_checksum(l4 + 8, size - 48, sum) == 0
+                   ? NULL
+                   : "listener report";
     case IPPROTO_UDP: return udp_fault(sum, l4, size - 40);
     case IPPROTO_TCP: return tcp_fault(sum, l4, size - 40);
     case IPPROTO_ICMPV6:

@@ -114,6 +114,27 @@ static void pass(struct bench *bench, uint64_t us)
     net_run_timers(bench->net, &bench->now);
 }
 
+/* A report of the groups of both our addresses, for switches. */
+static void expect_report(struct bench *bench, uint8_t kind)
+{
+    static const uint8_t routers[16] = {0xff, 2, [15] = 0x16};
+    struct frame sent;
+    assert_true(bench_take(bench, &sent));
+    assert_memory_equal(sent.bytes, "\x33\x33\0\0\0\x16", 6);
+    assert_int_equal(sent.bytes[AT_IPV6_HOP_LIMIT], 1);
+    assert_int_equal(sent.bytes[AT_IPV6_SOURCE], 0xfe);
+    assert_memory_equal(sent.bytes + AT_IPV6_DESTINATION, routers, 16);
+    assert_memory_equal(sent.bytes + AT_IPV6_L4 + 2, "\5\2\0\0", 4); /* router alert */
+    const uint8_t *message = sent.bytes + AT_IPV6_L4 + 8;
+    struct station_ipv6 group = group_of(&bench_us6);
+    assert_int_equal(message[0], 143);
+    assert_int_equal(bytes_read_be32(message + 4), 2);
+    assert_int_equal(bytes_read_be32(message + 8), (uint32_t)kind << 24);
+    assert_memory_equal(message + 12, group.ipv6, 16);
+    assert_int_equal(bytes_read_be32(message + 28), (uint32_t)kind << 24);
+    assert_int_equal(sent.size, AT_IPV6_L4 + 8 + 48);
+}
+
 /* ---- our own addresses -------------------------------------------------------------------------
  */
 
@@ -133,6 +154,7 @@ static void test_probes_and_announces(void **state)
     group = group_of(&link_local);
     expect_nd(bench, 135, nobody.ipv6, &group, link_local.ipv6, 0, false);
     expect_nd(bench, 136, link_local.ipv6, &all_nodes, link_local.ipv6, OVERRIDE, true);
+    expect_report(bench, 4);
     assert_true(bench_take(bench, &arp)); /* for IPv4's gateway */
     expect_nd(bench, 135, link_local.ipv6, &router, bench_gateway6.ipv6, 0, true);
     expect_quiet(bench);
@@ -280,6 +302,28 @@ static void test_routers_are_not_believed(void **state)
     }
 }
 
+static void test_listener_queries(void **state)
+{
+    struct bench *bench = *state;
+    uint8_t rest[20] = {0};
+    struct frame query;
+    for (uint32_t i = 0; i < 5; i++) {
+        frame_icmpv6(&query, &bench_gateway6, &all_nodes, 1, 130, 0, 0x03e80000,
+                     slice_of(rest, sizeof(rest)));
+        bench_feed(bench, &query);
+    }
+    expect_report(bench, 2);
+    expect_quiet(bench); /* once a second */
+    bench->now.mono_us += 1000000;
+    bench_feed(bench, &query);
+    expect_report(bench, 2);
+    assert_int_equal(bench_drop_count(bench), 0);
+    frame_icmpv6(&query, &bench_gateway6, &all_nodes, 2, 130, 0, 0, slice_of(rest, 20));
+    expect_drop(bench, &query, METRIC_NET_DROP_ND_HOP_LIMIT);
+    frame_icmpv6(&query, &bench_client6, &all_nodes, 1, 130, 0, 0, slice_of(rest, 20));
+    expect_drop(bench, &query, METRIC_NET_DROP_ND_HOP_LIMIT);
+}
+
 /* ---- the neighbour table -----------------------------------------------------------------------
  */
 
@@ -391,6 +435,7 @@ int main(void)
         BENCH_TEST(test_messages_that_are_refused),
         BENCH_TEST(test_options_are_bounded),
         BENCH_TEST(test_routers_are_not_believed),
+        BENCH_TEST(test_listener_queries),
         BENCH_TEST(test_packet_waits_for_the_answer),
         BENCH_TEST(test_forged_advertisements),
         BENCH_TEST(test_unknown_advertisements_are_forgotten),
