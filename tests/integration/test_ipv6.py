@@ -46,7 +46,8 @@ print('ok')
 
 
 def start(fleet, driver, *directives, **more):
-    return fleet.start(driver, "--memcache-port 11211", "--memcache-udp-port 11211", *directives,
+    return fleet.start(driver, "--memcache-port 11211", "--memcache-udp-port 11211",
+                       "--memcache-udp-allow fd00::/8", *directives,
                        ipv6=True, **more)
 
 
