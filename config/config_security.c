@@ -28,11 +28,10 @@ static bool cut_to_prefix(uint8_t *bytes, size_t size, uint8_t prefix_length)
     bool clean = true;
     for (size_t i = 0; i < size; i++) {
         size_t first = i * 8;
-        uint8_t mask = prefix_length >= first + 8 ? 0xFF
-                       : prefix_length <= first   ? 0
-                                                  : (uint8_t)(0xFF << (first + 8 - prefix_length));
+        uint32_t cut = prefix_length >= first + 8 ? 0 : (uint32_t)first + 8 - prefix_length;
+        uint8_t mask = (uint8_t)(cut < 8 ? UINT32_C(0xFF) << cut : 0);
         clean = clean && (bytes[i] & (uint8_t)~mask) == 0;
-        bytes[i] &= mask;
+        bytes[i] = (uint8_t)(bytes[i] & mask);
     }
     return clean;
 }

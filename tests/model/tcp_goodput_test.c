@@ -168,10 +168,12 @@ static void clean_link_is_filled(void **state)
  * CUBIC's estimate alike. */
 static void lossy_link_gives_what_the_window_allows(void **state)
 {
+    /* 7 and 4 Mbit/s in the long run; 20 MB whose first loss comes late ride on their slow start
+     * for a while. */
     static const struct {
         uint32_t loss_ppm;
         double least, most;
-    } cases[] = {{1000, 15, 40}, {10000, 4.5, 10}, {30000, 2, 6}};
+    } cases[] = {{1000, 15, 40}, {10000, 4.5, 14}, {30000, 2, 6}};
     for (uint32_t i = 0; i < 3; i++) {
         for (enum tcp_congestion_algorithm a = TCP_CONGESTION_CUBIC; a <= TCP_CONGESTION_NEWRENO;
              a++) {
