@@ -37,3 +37,7 @@ class LinkCapture:
     def trouble(self):
         """Everything malformed, lost, retransmitted or reset."""
         return self.find(" || ".join(TROUBLE))
+
+    def impatience(self):
+        """What the client sent again, or late: its own affair. tshark calls it out of order within some ms."""
+        return self.find(f"(tcp.analysis.retransmission || tcp.analysis.out_of_order) && ip.src != {STACK_ADDRESS}")

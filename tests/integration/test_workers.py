@@ -164,7 +164,7 @@ def test_a_clean_link_shows_no_trouble(fleet, tmp_path, driver):
                                 "-c", 20, "-q")
     # Linux sends its last segment again after a few milliseconds without an answer (TLP), which four workers
     # on two cores may take now and then.
-    impatient = link.find(f"tcp.analysis.retransmission && ip.src != {STACK_ADDRESS}")
+    impatient = link.impatience()
     trouble = [line for line in link.trouble() if line not in impatient]
     assert trouble == [] and len(impatient) <= 5, "\n".join((trouble + impatient)[:20])
     announced = link.find(f"arp.opcode == 2 && arp.src.proto_ipv4 == {STACK_ADDRESS}")

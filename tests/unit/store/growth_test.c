@@ -450,7 +450,8 @@ static void expired_keys_give_their_memory_back(void **state)
         put_expiring(f, i, i % 2 == 0 ? 2000 : 0);
     }
     settle(f);
-    uint64_t full = memory_of(f).used_bytes, before = 0, most = 0;
+    struct shard_memory full = memory_of(f);
+    uint64_t before = 0, most = 0;
     f->now.wall_ms = 2001;
     for (uint32_t pass = 0; pass < 100000; pass++) {
         f->now.mono_us += 100;
@@ -461,7 +462,10 @@ static void expired_keys_give_their_memory_back(void **state)
     }
     assert_int_equal(before, keys / 2);
     assert_int_equal(shard_key_count(f->shard, 0), keys / 2);
-    assert_true(memory_of(f).used_bytes < full * 60 / 100);
+    /* Of the items more than half: those that stay have no expiry. Of the index, whose parts are at
+     * different fills, about. */
+    assert_true(memory_of(f).item_bytes < full.item_bytes / 2);
+    assert_true(memory_of(f).used_bytes < full.used_bytes * 65 / 100);
     assert_true(most < 2000); /* bounded by time; a slice has 32 */
     destroy_fixture(f);
 }
