@@ -34,10 +34,11 @@ class LinkCapture:
                    "ip.check_checksum:TRUE", "-Y", expression, timeout=300).stdout
         return [line for line in text.splitlines() if "Running as user" not in line]
 
-    def trouble(self):
-        """Everything malformed, lost, retransmitted or reset."""
-        return self.find(" || ".join(TROUBLE))
-
-    def impatience(self):
-        """What the client sent again, or late: its own affair. tshark calls it out of order within some ms."""
-        return self.find(f"(tcp.analysis.retransmission || tcp.analysis.out_of_order) && ip.src != {STACK_ADDRESS}")
+    def assert_no_trouble(self):
+        """Nothing malformed, lost, retransmitted or reset. Linux sends its last segment again after a few
+        milliseconds without an answer (TLP; tshark calls it out of order when it comes soon): now and then it may,
+        when the workers share two cores with their clients."""
+        again = "(tcp.analysis.retransmission || tcp.analysis.out_of_order)"
+        impatient = self.find(f"{again} && ip.src != {STACK_ADDRESS}")
+        trouble = [line for line in self.find(" || ".join(TROUBLE)) if line not in impatient]
+        assert trouble == [] and len(impatient) <= 5, "\n".join((trouble + impatient)[:20])

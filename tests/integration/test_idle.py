@@ -42,7 +42,7 @@ print(sorted(took)[len(took) // 2])
 """
 
 
-@pytest.mark.parametrize("workers", [1, 2, 4])
+@pytest.mark.parametrize("workers", [1, 4])
 @pytest.mark.parametrize("driver", ["socket", "tap", "af_packet", "af_xdp"])
 def test_idle_sleeps_and_wakes(fleet, driver, workers):
     appliance = fleet.start(driver, f"--workers {workers}")

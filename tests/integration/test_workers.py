@@ -162,11 +162,7 @@ def test_a_clean_link_shows_no_trouble(fleet, tmp_path, driver):
         check_spread(appliance.client(MANY_CONNECTIONS), 4)
         appliance.namespace.run("redis-benchmark", "-h", appliance.address, "-t", "ping", "-n", 2000,
                                 "-c", 20, "-q")
-    # Linux sends its last segment again after a few milliseconds without an answer (TLP), which four workers
-    # on two cores may take now and then.
-    impatient = link.impatience()
-    trouble = [line for line in link.trouble() if line not in impatient]
-    assert trouble == [] and len(impatient) <= 5, "\n".join((trouble + impatient)[:20])
+    link.assert_no_trouble()
     announced = link.find(f"arp.opcode == 2 && arp.src.proto_ipv4 == {STACK_ADDRESS}")
     asked = link.find(f"arp.opcode == 1 && arp.dst.proto_ipv4 == {STACK_ADDRESS} && "
                       f"arp.src.proto_ipv4 == {HOST_ADDRESS}")
