@@ -75,11 +75,11 @@ struct memcache_request {
     uint32_t client_flags; /* storage */
     int64_t exptime;       /* storage, gat, touch, flush_all (delay): as the reference reads it, cut
                               to 32 bits; may be negative */
-    uint64_t cas;        /* cas; and, 0 for none, the requests of the binary protocol that name one */
-    uint64_t delta;      /* incr, decr, ma; verbosity: the level; cache_memlimit: megabytes */
-    uint32_t key_count;  /* get family: 1..n, gat 0..n; storage, delete, incr, decr, touch: 1 */
-    struct slice *keys;  /* owned by the parser; valid until the next call */
-    struct slice value;  /* storage: without its CRLF; login, SASL: what proves who it is */
+    uint64_t cas;   /* cas; and, 0 for none, the requests of the binary protocol that name one */
+    uint64_t delta; /* incr, decr, ma; verbosity: the level; cache_memlimit: megabytes */
+    uint32_t key_count; /* get family: 1..n, gat 0..n; storage, delete, incr, decr, touch: 1 */
+    struct slice *keys; /* owned by the parser; valid until the next call */
+    struct slice value; /* storage: without its CRLF; login, SASL: what proves who it is */
     /* stats, config and others: the rest of the line; meta commands: their flags; SASL: the
      * mechanism */
     struct slice arguments;
