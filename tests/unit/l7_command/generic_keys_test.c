@@ -198,7 +198,7 @@ static void test_object(void **state)
 static void use_policy(struct dialogue *d, enum maxmemory_policy policy)
 {
     struct eviction_policy to;
-    d->config->maxmemory_policy = policy;
+    d->config->maxmemory_policy = (int)policy;
     d->now.mono_us += 229ULL << ACCESS_TICK_SHIFT;
     eviction_policy_set(&to, d->config, &d->now);
     shard_set_policy(d->shard, &to);
