@@ -342,7 +342,8 @@ static void add_memcache(struct core *core, struct conversation *conversation,
         entry->memcache.request.keys = core_batch_slices(core, request->keys, count);
         entry->memcache.keys = &core->batch.keys[core->batch.key_count];
         core->batch.key_count += count;
-        if (UNLIKELY(memcache_uses_parser(&conversation->parser.memcache, request))) {
+        if (UNLIKELY(!conversation->speaks_binary &&
+                     memcache_uses_parser(&conversation->parser.memcache, request))) {
             core_run_batch(core);
         }
     } else {

@@ -384,3 +384,14 @@ void memcache_binary_refuse_value(struct memcache_binary_parser *parser)
     CHECK(parser->state == BINARY_VALUE && !parser->value_supplied);
     parser->value_refused = true;
 }
+
+struct slice memcache_binary_awaited_key(const struct memcache_binary_parser *parser,
+                                         struct slice input)
+{
+    struct header header;
+    CHECK(parser->state == BINARY_VALUE && input.size >= MEMCACHE_BINARY_HEADER_BYTES);
+    read_header(input.data, &header);
+    size_t offset = MEMCACHE_BINARY_HEADER_BYTES + header.extras_bytes;
+    CHECK(input.size >= offset + header.key_bytes);
+    return slice_of(input.data + offset, header.key_bytes);
+}

@@ -50,5 +50,8 @@ void memcache_binary_parse(struct memcache_binary_parser *parser,
  * nothing, so after the supply the input is header, extras and key alone. */
 void memcache_binary_supply_value(struct memcache_binary_parser *parser, struct slice value);
 void memcache_binary_refuse_value(struct memcache_binary_parser *parser);
+/* The key of the request whose value is awaited; `input` begins with it. */
+struct slice memcache_binary_awaited_key(const struct memcache_binary_parser *parser,
+                                         struct slice input);
 
 #endif
