@@ -201,6 +201,13 @@ static void test_refused_value(void **state)
     assert_int_equal(result.bulk_offset, 35);
     assert_int_equal(result.bulk_bytes, 20000);
     assert_int_equal(result.wanted_bytes, 20035);
+    /* The input may have moved since. */
+    uint8_t *moved = malloc(head.size);
+    memcpy(moved, head.data, head.size);
+    struct slice key = memcache_binary_awaited_key(&parser, slice_of(moved, head.size));
+    assert_ptr_equal(key.data, moved + 24 + 8);
+    assert_int_equal(key.size, 3);
+    free(moved);
     memcache_binary_refuse_value(&parser);
     result = parse(&parser, head, &request);
     assert_int_equal(result.verdict, PARSE_COMPLETE);
