@@ -101,7 +101,7 @@ uint32_t net_take_icmp_notices(struct net *net, struct icmp_notice *notices, uin
 /* The request's own buffer, or a copy when somebody else holds it too or the headers have no room
  * in front. A reply that will be fragmented needs room for the IP header only, which came with it.
  */
-struct rte_mbuf *icmp_take_for_reply(struct net *net, const struct ip_datagram *datagram)
+static struct rte_mbuf *icmp_take_for_reply(struct net *net, const struct ip_datagram *datagram)
 {
     struct rte_mbuf *mbuf = datagram->mbuf;
     uint32_t total = mbuf->pkt_len + net_header_bytes(&datagram->source);
@@ -118,17 +118,17 @@ struct rte_mbuf *icmp_take_for_reply(struct net *net, const struct ip_datagram *
     return copy;
 }
 
-static void icmp_answer_echo(struct net *net, const struct ip_datagram *datagram)
+void icmp_answer_echo(struct net *net, const struct ip_datagram *datagram, uint8_t reply_type)
 {
     struct rte_mbuf *mbuf = icmp_take_for_reply(net, datagram);
     if (mbuf == NULL) {
         return;
     }
     packet_clear_offloads(mbuf);
-    wire_icmp_make_echo_reply(rte_pktmbuf_mtod(mbuf, uint8_t *), ICMP_TYPE_ECHO_REPLY);
+    wire_icmp_make_echo_reply(rte_pktmbuf_mtod(mbuf, uint8_t *), reply_type);
     net_count(net, METRIC_NET_ICMP_ECHO_REPLIES);
     ip_output_to_station(net, datagram->interface, &datagram->destination, &datagram->source,
-                         IPPROTO_ICMP, &datagram->source_mac, mbuf);
+                         datagram->protocol, &datagram->source_mac, mbuf);
 }
 
 void icmp_input(struct net *net, const struct ip_datagram *datagram)
@@ -144,7 +144,7 @@ void icmp_input(struct net *net, const struct ip_datagram *datagram)
         return;
     }
     switch (message.data[0]) {
-    case ICMP_TYPE_ECHO_REQUEST: icmp_answer_echo(net, datagram); break;
+    case ICMP_TYPE_ECHO_REQUEST: icmp_answer_echo(net, datagram, ICMP_TYPE_ECHO_REPLY); break;
     case ICMP_TYPE_UNREACHABLE:
     case ICMP_TYPE_TIME_EXCEEDED:
     case ICMP_TYPE_PARAMETER_PROBLEM: icmp_accept_error(net, datagram, message); break;

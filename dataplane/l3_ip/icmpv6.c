@@ -75,21 +75,8 @@ static void icmpv6_accept_error(struct net *net, const struct ip_datagram *datag
     icmp_keep_notice(net, datagram->mbuf, &notice);
 }
 
-/* ---- echo, neighbours --------------------------------------------------------------------------
+/* ---- neighbours --------------------------------------------------------------------------------
  */
-
-static void icmpv6_answer_echo(struct net *net, const struct ip_datagram *datagram)
-{
-    struct rte_mbuf *mbuf = icmp_take_for_reply(net, datagram);
-    if (mbuf == NULL) {
-        return;
-    }
-    packet_clear_offloads(mbuf);
-    wire_icmp_make_echo_reply(rte_pktmbuf_mtod(mbuf, uint8_t *), ICMPV6_TYPE_ECHO_REPLY);
-    net_count(net, METRIC_NET_ICMP_ECHO_REPLIES);
-    ip_output_to_station(net, datagram->interface, &datagram->destination, &datagram->source,
-                         IPPROTO_ICMPV6, &datagram->source_mac, mbuf);
-}
 
 static void icmpv6_hand_to_neighbours(const struct ip_datagram *datagram, struct slice message,
                                       const struct instant *now)
@@ -145,7 +132,7 @@ void icmpv6_input(struct net *net, const struct ip_datagram *datagram, uint8_t h
         return;
     }
     switch (message.data[0]) {
-    case ICMPV6_TYPE_ECHO_REQUEST: icmpv6_answer_echo(net, datagram); break;
+    case ICMPV6_TYPE_ECHO_REQUEST: icmp_answer_echo(net, datagram, ICMPV6_TYPE_ECHO_REPLY); break;
     case ND_SOLICITATION:
     case ND_ADVERTISEMENT: icmpv6_hand_to_neighbours(datagram, message, now); break;
     case ICMPV6_TYPE_LISTENER_QUERY:

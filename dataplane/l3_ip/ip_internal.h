@@ -86,8 +86,8 @@ void icmpv6_send_error(struct net *net, const struct ip_datagram *about, enum ic
 /* ---- what the families share (icmp.c, ip_output.c) ---------------------------------------------
  */
 
-/* The echo request's buffer for its reply, with room in front; NULL without memory. */
-struct rte_mbuf *icmp_take_for_reply(struct net *net, const struct ip_datagram *datagram);
+/* Sends an echo request back as a reply of its own protocol. */
+void icmp_answer_echo(struct net *net, const struct ip_datagram *datagram, uint8_t reply_type);
 void icmp_keep_notice(struct net *net, struct rte_mbuf *mbuf, const struct icmp_notice *notice);
 /* Whether the rate allows an error now; takes its price. */
 bool icmp_may_send_error(struct net *net, const struct instant *now);
