@@ -33,8 +33,8 @@ enum interface_driver {
 };
 
 /* One `interface` line:
- * "NAME DRIVER[:ARGUMENT] ADDRESS[/PREFIX] ... [gateway A] ... [vlan N] [mtu N] [client]
- * [optional]" */
+ * "NAME DRIVER[:ARGUMENT] ADDRESS[/PREFIX] ... [gateway A] ... [vlan N] [mtu N]
+ * [exception-tap NAME] [client] [optional]" */
 struct interface_config {
     char name[32];
     enum interface_driver driver;
@@ -42,11 +42,12 @@ struct interface_config {
     /* tap: ours; the host side gets each network's first other address. With a socket: one address,
      * prefix 0, no gateway. */
     struct interface_addresses addresses;
-    uint16_t vlan;  /* 0: untagged */
-    uint16_t mtu;   /* 0: the port's */
-    bool client;    /* memif: connects to the socket instead of listening on it */
-    bool optional;  /* missing privilege or device: a warning, not the end */
-    bool from_bind; /* made by the `bind` directive */
+    char exception_tap[16]; /* the host shares the interface: the TAP where it does, or "" */
+    uint16_t vlan;          /* 0: untagged */
+    uint16_t mtu;           /* 0: the port's */
+    bool client;            /* memif: connects to the socket instead of listening on it */
+    bool optional;          /* missing privilege or device: a warning, not the end */
+    bool from_bind;         /* made by the `bind` directive */
 };
 
 enum security_family { SECURITY_FAMILY_ANY, SECURITY_FAMILY_IPV4, SECURITY_FAMILY_IPV6 };

@@ -1,7 +1,7 @@
 /* `interface` and `bind` lines.
  *
  *   interface NAME DRIVER[:ARGUMENT] ADDRESS[/PREFIX] ... [gateway ADDRESS] ... [vlan N] [mtu N]
- *             [client] [optional]
+ *             [exception-tap NAME] [client] [optional]
  *   bind [-]ADDRESS ...
  *
  * All that can be told from the words alone is checked here; whether a device exists is the
@@ -13,6 +13,8 @@
 
 #include "config/config_internal.h"
 #include "dataplane/base/number.h"
+
+#define INTERFACE_NAME_BYTES_MAX 31 /* with its terminator it fills interface_config.name */
 
 #define MTU_MIN      576
 #define MTU_MAX      9216
@@ -42,11 +44,10 @@ const char *interface_driver_name(enum interface_driver driver)
 
 /* ---- words to fields ----------------------------------------------------------------------- */
 
-static int parse_name(const char *word, struct interface_config *interface,
-                      struct config_reason *reason)
+static int check_name(const char *word, struct config_reason *reason)
 {
     size_t size = strlen(word);
-    if (size == 0 || size >= sizeof(interface->name)) {
+    if (size == 0 || size > INTERFACE_NAME_BYTES_MAX) {
         return config_refuse(reason, "an interface's name has 1 to 31 characters");
     }
     for (size_t i = 0; i < size; i++) {
@@ -55,10 +56,19 @@ static int parse_name(const char *word, struct interface_config *interface,
                                  "an interface's name holds letters, digits, '.', '_', '-'");
         }
     }
+    return 0;
+}
+
+static int parse_name(const char *word, struct interface_config *interface,
+                      struct config_reason *reason)
+{
+    if (check_name(word, reason) != 0) {
+        return -EINVAL;
+    }
     if (strncmp(word, "bind", 4) == 0 && isdigit((unsigned char)word[4])) {
         return config_refuse(reason, "names bind0, bind1, ... belong to the bind directive");
     }
-    memcpy(interface->name, word, size + 1);
+    memcpy(interface->name, word, strlen(word) + 1);
     return 0;
 }
 
@@ -300,6 +310,33 @@ static int parse_number(const char *keyword, const char *word, uint32_t low, uin
     return 0;
 }
 
+static bool can_be_shared(enum interface_driver driver)
+{
+    return driver == INTERFACE_AF_XDP || driver == INTERFACE_PCI;
+}
+
+/* The others: a tap is the host's already, with a memif or a file there is no host, and of an
+ * af_packet interface the kernel sees every frame itself, and would refuse our clients. */
+static int parse_exception_tap(const char *word, struct interface_config *interface,
+                               struct config_reason *reason)
+{
+    if (!can_be_shared(interface->driver)) {
+        return config_refuse(reason, "only an af_xdp or pci interface can have an exception-tap");
+    }
+    if (interface->exception_tap[0] != '\0') {
+        return config_refuse(reason, "exception-tap given twice");
+    }
+    if (strlen(word) >= sizeof(interface->exception_tap)) {
+        return config_refuse(reason, "the name of an exception-tap has at most %zu characters",
+                             sizeof(interface->exception_tap) - 1);
+    }
+    if (check_name(word, reason) != 0) {
+        return -EINVAL;
+    }
+    memcpy(interface->exception_tap, word, strlen(word) + 1);
+    return 0;
+}
+
 static int parse_keyword(const char *keyword, const char *word, struct interface_config *interface,
                          struct config_reason *reason)
 {
@@ -311,6 +348,9 @@ static int parse_keyword(const char *keyword, const char *word, struct interface
     }
     if (strcmp(keyword, "vlan") == 0) {
         return parse_number("vlan", word, 1, VLAN_MAX, &interface->vlan, reason);
+    }
+    if (strcmp(keyword, "exception-tap") == 0) {
+        return parse_exception_tap(word, interface, reason);
     }
     return parse_number("mtu", word, MTU_MIN, MTU_MAX, &interface->mtu, reason);
 }
@@ -329,7 +369,8 @@ static int parse_client(struct interface_config *interface, struct config_reason
 
 static bool is_keyword(const char *word)
 {
-    return strcmp(word, "gateway") == 0 || strcmp(word, "vlan") == 0 || strcmp(word, "mtu") == 0;
+    return strcmp(word, "gateway") == 0 || strcmp(word, "vlan") == 0 || strcmp(word, "mtu") == 0 ||
+           strcmp(word, "exception-tap") == 0;
 }
 
 static int parse_keywords(uint32_t word_count, char *const *words,
@@ -353,7 +394,7 @@ static int parse_keywords(uint32_t word_count, char *const *words,
         if (!is_keyword(words[i])) {
             return config_refuse(reason,
                                  "unknown word '%.32s'; known are ADDRESS/PREFIX, gateway "
-                                 "ADDRESS, vlan N, mtu N, client, optional",
+                                 "ADDRESS, vlan N, mtu N, exception-tap NAME, client, optional",
                                  words[i]);
         }
         if (interface->driver == INTERFACE_SOCKET) {
@@ -430,7 +471,9 @@ static int append(struct config *config, const struct interface_config *interfac
     }
     for (uint32_t i = 0; i < config->interface_count; i++) {
         const struct interface_config *other = &config->interfaces[i];
-        if (strcmp(other->name, interface->name) == 0) {
+        if (strcmp(other->name, interface->name) == 0 ||
+            (interface->exception_tap[0] != '\0' &&
+             strcmp(other->exception_tap, interface->exception_tap) == 0)) {
             return config_refuse(reason, "interface '%s' is there already", interface->name);
         }
         if ((other->driver == INTERFACE_SOCKET) == is_socket && share_address(other, interface)) {
@@ -574,6 +617,9 @@ void interface_format(const struct interface_config *interface, char *text, size
     }
     if (interface->mtu != 0) {
         add(&line, " mtu %u", interface->mtu);
+    }
+    if (interface->exception_tap[0] != '\0') {
+        add(&line, " exception-tap %s", interface->exception_tap);
     }
     add(&line, "%s%s", interface->client ? " client" : "", interface->optional ? " optional" : "");
 }

@@ -41,6 +41,7 @@ static const char sample_interfaces[] =
     "#   interface eth1 af_packet 10.0.0.5/24 gateway 10.0.0.1\n"
     "#   interface eth1 af_xdp 10.0.0.5/24 fd00::5/64 gateway 10.0.0.1 gateway fd00::1\n"
     "#   interface nic0 pci:0000:41:00.0 10.0.0.5/24 gateway 10.0.0.1 vlan 12\n"
+    "#   interface eth1 af_xdp 10.0.0.5/24 exception-tap eth1x   the host shares eth1\n"
     "#   interface m0 memif:/run/nicached/m0.sock 198.18.2.2/24\n"
     "#   interface p0 pcap:in.pcap,out.pcap 198.18.3.2/24\n"
     "# A word `optional` at the end makes a missing device or privilege a warning.\n";
@@ -126,7 +127,7 @@ static void print_reference_option(FILE *to, const struct config *defaults,
 static const char reference_interface[] =
     "\n## The interface line\n\n"
     "`interface NAME DRIVER[:ARGUMENT] ADDRESS[/PREFIX] ... [gateway ADDRESS] ... [vlan N] [mtu N] "
-    "[client] [optional]`\n\n"
+    "[exception-tap NAME] [client] [optional]`\n\n"
     "| driver | argument | NAME | address |\n|---|---|---|---|\n"
     "| `socket` | none | any | IPv4 or IPv6, no prefix; `0.0.0.0` and `::` are every address |\n"
     "| `tap` | none | of the TAP interface on the host | address/prefix; the host side gets the "
@@ -142,6 +143,9 @@ static const char reference_interface[] =
     "fe80::1`); with an IPv6 address "
     "comes a link-local one, made of the MAC, unless one is given. IPv6 needs an MTU of 1280 or "
     "more.\n\n"
+    "`exception-tap NAME` lets the host share an `af_xdp` or `pci` interface: packets that are not "
+    "ours reach the kernel by the TAP interface NAME, and what it sends there leaves by the port "
+    "([which ones, and how to set it up](operations.md#an-interface-that-the-host-shares)).\n\n"
     "`optional` makes a missing device or privilege a warning; without it the server does not "
     "start.\n";
 

@@ -26,6 +26,7 @@
 #include "dataplane/channel/channel.h"
 #include "dataplane/core/core.h"
 #include "dataplane/core/core_distributor.h"
+#include "dataplane/core/core_exception.h"
 #include "dataplane/l7_command/command.h"
 #include "dataplane/store/reclaimer.h"
 #include "dataplane/store/shard.h"
@@ -52,6 +53,9 @@ struct server {
     struct capture *capture;
     struct rte_mempool *pool;
     struct port_rss rss;
+    /* Of the ports that the host shares; `taps` where there is one. */
+    struct port taps[CONFIG_INTERFACES_MAX];
+    struct exception *exceptions[CONFIG_INTERFACES_MAX];
     /* Of the ports, when there are several workers. */
     struct distributor *distributors[CONFIG_INTERFACES_MAX];
 
@@ -172,6 +176,7 @@ static uint32_t count_ports(const struct config *config)
     uint32_t count = 0;
     for (uint32_t i = 0; i < config->interface_count; i++) {
         count += config->interfaces[i].driver != INTERFACE_SOCKET;
+        count += config->interfaces[i].exception_tap[0] != '\0';
     }
     return count;
 }
@@ -289,10 +294,30 @@ static void teardown_ports(struct server *server)
 {
     while (server->interface_count > 0) {
         struct port *port = server->ports[--server->interface_count];
+        port_teardown(&server->taps[server->interface_count]);
         if (port != NULL) {
             port_teardown(port);
         }
     }
+}
+
+/* With its exception path, which has a queue for each of the port's. */
+static int setup_port(struct server *server, struct port *port, struct port *tap,
+                      const struct interface_config *interface)
+{
+    bool shared = interface->exception_tap[0] != '\0';
+    uint32_t queue_count =
+        shared ? RTE_MIN(server->worker_count, (uint32_t)PORT_QUEUES_MAX) : server->worker_count;
+    int result =
+        port_setup(port, interface, queue_count, &server->rss, server->pool, &server->error);
+    if (result == 0 && shared) {
+        result =
+            port_setup_exception(tap, interface->exception_tap, port, server->pool, &server->error);
+        if (result != 0) {
+            port_teardown(port);
+        }
+    }
+    return result;
 }
 
 /* Brings one interface up and adds it to those that serve. */
@@ -302,8 +327,7 @@ static int setup_interface(struct server *server, const struct interface_config 
     struct port *port = NULL;
     if (interface->driver != INTERFACE_SOCKET) {
         port = &server->port_storage[at];
-        int result = port_setup(port, interface, server->worker_count, &server->rss, server->pool,
-                                &server->error);
+        int result = setup_port(server, port, &server->taps[at], interface);
         if (result != 0) {
             return result;
         }
@@ -469,6 +493,70 @@ static void teardown_reclaimer(struct server *server)
     reclaimer_destroy(server->reclaimer);
 }
 
+/* ---- ports shared with the host -------------------------------------------------------------- */
+
+static bool is_shared(const struct server *server, uint32_t interface)
+{
+    return server->interfaces[interface].exception_tap[0] != '\0';
+}
+
+static void teardown_exceptions(struct server *server)
+{
+    for (uint32_t i = 0; i < server->interface_count; i++) {
+        exception_destroy(server->exceptions[i]);
+        server->exceptions[i] = NULL;
+    }
+}
+
+static struct exception *create_exception(struct server *server, uint32_t interface)
+{
+    /* Large; exception_create copies them. */
+    static struct core_link queues[PORT_QUEUES_MAX], taps[PORT_QUEUES_MAX];
+    const struct config *config = server->config;
+    uint32_t queue_count = server->ports[interface]->capabilities.queue_count;
+    for (uint32_t i = 0; i < queue_count; i++) {
+        core_link_to_port(&queues[i], server->ports[interface], i);
+        core_link_to_port(&taps[i], &server->taps[interface], i);
+    }
+    struct exception_options options = {
+        .queues = queues,
+        .taps = taps,
+        .queue_count = queue_count,
+        .rules = {.interface = queues[0].interface,
+                  .tcp_ports = {(uint16_t)config->port, (uint16_t)config->memcache_port},
+                  .udp_port = (uint16_t)config->memcache_udp_port},
+        .pool = server->pool,
+        .metrics = server->metrics,
+    };
+    return exception_create(&options);
+}
+
+static int setup_exceptions(struct server *server)
+{
+    for (uint32_t i = 0; i < server->interface_count; i++) {
+        if (!is_shared(server, i)) {
+            continue;
+        }
+        server->exceptions[i] = create_exception(server, i);
+        if (server->exceptions[i] == NULL) {
+            teardown_exceptions(server);
+            return fail(server, -ENOMEM, "exception path");
+        }
+    }
+    return 0;
+}
+
+/* The queue pair of a port, with the exception path where the host shares it. */
+static void link_queue(struct server *server, uint32_t interface, uint32_t queue,
+                       struct core_link *link)
+{
+    if (server->exceptions[interface] != NULL) {
+        exception_link(server->exceptions[interface], queue, link);
+    } else {
+        core_link_to_port(link, server->ports[interface], queue);
+    }
+}
+
 /* ---- ports shared by workers ----------------------------------------------------------------- */
 
 static void teardown_distributors(struct server *server)
@@ -485,12 +573,13 @@ static void wake_worker(void *argument, uint32_t worker)
     core_wake_if_asleep(server->cores[worker]);
 }
 
-static struct distributor *create_distributor(struct server *server, struct port *port)
+static struct distributor *create_distributor(struct server *server, uint32_t interface)
 {
+    const struct port *port = server->ports[interface];
     static struct core_link queues[CONFIG_WORKERS_MAX]; /* large; distributor_create copies them */
     uint32_t queue_count = port->capabilities.queue_count;
     for (uint32_t i = 0; i < queue_count; i++) {
-        core_link_to_port(&queues[i], port, i);
+        link_queue(server, interface, i, &queues[i]);
     }
     struct distributor_options options = {
         .queues = queues,
@@ -512,7 +601,7 @@ static int setup_distributors(struct server *server)
         if (server->ports[i] == NULL) {
             continue;
         }
-        server->distributors[i] = create_distributor(server, server->ports[i]);
+        server->distributors[i] = create_distributor(server, i);
         if (server->distributors[i] == NULL) {
             teardown_distributors(server);
             return fail(server, -ENOMEM, "rings between workers");
@@ -546,7 +635,7 @@ static uint32_t link_ports(struct server *server, uint32_t number, struct core_l
         if (server->distributors[i] != NULL) {
             distributor_link(server->distributors[i], number, &links[count++]);
         } else if (server->ports[i] != NULL) {
-            core_link_to_port(&links[count++], server->ports[i], number);
+            link_queue(server, i, number, &links[count++]);
         }
     }
     return count;
@@ -659,6 +748,7 @@ static const struct step steps[] = {
     {"channels", setup_channels, teardown_channels},
     {"shards", setup_shards, teardown_shards},
     {"reclaimer", setup_reclaimer, teardown_reclaimer},
+    {"exception path", setup_exceptions, teardown_exceptions},
     {"distributors", setup_distributors, teardown_distributors},
     {"cores", setup_cores, teardown_cores},
     {"workers", setup_workers, teardown_workers},

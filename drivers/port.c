@@ -174,8 +174,7 @@ static void keep_new_descriptors(struct port *port, const struct descriptor_set 
     }
 }
 
-/* Readable when any of them is. */
-static int join_descriptors(const int *fds, int count)
+int port_join_descriptors(const int *fds, int count)
 {
     int epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     for (int i = 0; epoll_fd >= 0 && i < count; i++) {
@@ -213,7 +212,7 @@ static void choose_rx_fd(struct port *port)
     if (port->queue_fd_count == 1) {
         port->rx_fd = port->queue_fds[0];
     } else if (port->queue_fd_count > 1) {
-        port->rx_fd = join_descriptors(port->queue_fds, port->queue_fd_count);
+        port->rx_fd = port_join_descriptors(port->queue_fds, port->queue_fd_count);
     }
     port->capabilities.rx_interrupt = port->rx_fd >= 0;
 }
@@ -237,10 +236,11 @@ static bool is_virtual_driver(const char *driver)
     return false;
 }
 
-/* IPv6 finds neighbours by groups. */
+/* IPv6 finds neighbours by groups; in which ones a host is that shares the port we do not know. */
 static bool needs_groups(const struct port *port)
 {
-    return addresses_have_family(&port->config.addresses, false);
+    return addresses_have_family(&port->config.addresses, false) ||
+           port->config.exception_tap[0] != '\0';
 }
 
 static uint32_t wanted_kernel_flags(const struct port *port)
@@ -400,7 +400,7 @@ static int choose_mtu(struct port *port, struct config_error *error)
         mtu = RTE_ETHER_MTU;
     }
     port->config.mtu = mtu < limit ? mtu : limit;
-    if (port->config.mtu < MTU_MIN_IPV6 && needs_groups(port)) {
+    if (port->config.mtu < MTU_MIN_IPV6 && addresses_have_family(&port->config.addresses, false)) {
         return port_refuse(error, port->name, -EINVAL, "IPv6 needs an mtu of %u, it has %u",
                            MTU_MIN_IPV6, port->config.mtu);
     }
@@ -556,6 +556,23 @@ int port_setup(struct port *port, const struct interface_config *config, uint32_
     }
     choose_rx_fd(port);
     return 0;
+}
+
+int port_setup_exception(struct port *tap, const char *tap_name, const struct port *beside,
+                         struct rte_mempool *pool, struct config_error *error)
+{
+    uint16_t queue_count = beside->capabilities.queue_count;
+    struct interface_config config = {.driver = INTERFACE_TAP, .mtu = beside->config.mtu};
+    snprintf(config.name, sizeof(config.name), "%s", tap_name);
+    snprintf(config.argument, sizeof(config.argument), "mac=" RTE_ETHER_ADDR_PRT_FMT,
+             RTE_ETHER_ADDR_BYTES(&beside->mac));
+    int result = port_setup(tap, &config, queue_count, NULL, pool, error);
+    if (result == 0 && tap->capabilities.queue_count != queue_count) {
+        port_teardown(tap);
+        result = port_refuse(error, tap_name, -ENOSPC, "has not %u queues as '%s' does",
+                             queue_count, beside->name);
+    }
+    return result;
 }
 
 void port_teardown(struct port *port)

@@ -81,10 +81,18 @@ uint64_t port_packet_pool_bytes(uint32_t workers, uint32_t ports, uint16_t mtu);
 int port_setup(struct port *port, const struct interface_config *config, uint32_t queue_count,
                struct port_rss *rss, struct rte_mempool *pool, struct config_error *error);
 void port_teardown(struct port *port);
+/* The TAP `tap_name` beside a port that is set up (not with a tap's or a socket's): its kernel
+ * interface has the port's MAC and MTU and as many queues. Its addresses are the host's affair. */
+int port_setup_exception(struct port *tap, const char *tap_name, const struct port *beside,
+                         struct rte_mempool *pool, struct config_error *error);
 
 /* For a sleeping worker: readable when packets wait on this queue, or -1. Level-triggered; the
  * port keeps it. (port->rx_fd covers all queues.) */
 int port_queue_fd(const struct port *port, uint16_t queue);
+
+/* A descriptor that is readable when any of them is; the caller closes it. -1 when there is none
+ * free. */
+int port_join_descriptors(const int *fds, int count);
 
 uint16_t port_receive_burst(struct port *port, uint16_t queue, struct rte_mbuf **packets,
                             uint16_t count_max);

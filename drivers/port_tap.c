@@ -49,7 +49,8 @@ static int compose_tap_arguments(const struct interface_config *config, uint32_t
         return port_refuse(error, config->name, -EEXIST,
                            "there is a kernel interface of this name already");
     }
-    snprintf(text, size, "iface=%s", config->name);
+    snprintf(text, size, "iface=%s%s%s", config->name, config->argument[0] != '\0' ? "," : "",
+             config->argument);
     return 0;
 }
 
@@ -98,7 +99,8 @@ bool port_tap_host_address(const struct address *ours, uint8_t prefix_length, st
 
 static int set_up_host_side(struct port *port, struct config_error *error)
 {
-    /* Locally administered, as net_tap's own, and different from it. */
+    /* Locally administered, as net_tap's own, and different from it. The exception path's, which
+     * has no address, speaks with the host's. */
     port->mac.addr_bytes[0] = (uint8_t)((port->mac.addr_bytes[0] | 2) & ~1);
     port->mac.addr_bytes[5] ^= 1;
     const struct interface_addresses *addresses = &port->config.addresses;

@@ -306,10 +306,11 @@ static bool take_from_queue(struct distributor *distributor, uint32_t worker)
     if (own->kept_first < own->kept_end) {
         return true; /* not yet taken: the rings had their turn */
     }
+    bool moved = queue->exchange != NULL && queue->exchange(queue->context, queue->queue);
     own->kept_first = own->kept_end = 0;
     uint16_t frame_count = queue->receive(queue->context, queue->queue, frames, BURST);
     spread(distributor, worker, frames, frame_count);
-    return frame_count > 0;
+    return moved || frame_count > 0;
 }
 
 /* The queue of this worker sends for those without one. */

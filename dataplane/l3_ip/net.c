@@ -102,11 +102,17 @@ static void net_add_link_local(struct net_interface *interface)
     }
 }
 
+void net_complete_interface(struct net_interface *interface)
+{
+    net_check_addresses(&interface->addresses);
+    net_derive(interface);
+    net_add_link_local(interface);
+}
+
 struct net_interface *net_add_interface(struct net *net, const struct net_interface *description,
                                         const struct instant *now)
 {
     CHECK(net->interface_count < NET_INTERFACES_MAX);
-    net_check_addresses(&description->addresses);
     struct net_interface *interface = calloc(1, sizeof(*interface));
     if (interface == NULL) {
         return NULL;
@@ -114,8 +120,7 @@ struct net_interface *net_add_interface(struct net *net, const struct net_interf
     *interface = *description;
     interface->index = net->interface_count;
     interface->tx_count = 0;
-    net_derive(interface);
-    net_add_link_local(interface);
+    net_complete_interface(interface);
     struct link_options options = {.pool = net->options.pool,
                                    .large_pool = net->large_pool,
                                    .metrics = net->options.metrics,

@@ -115,17 +115,17 @@ class Appliance:
         return done.stdout
 
 
-def make_veth(namespace, mtu=1500):
-    """veth0 for the kernel's client, veth1 for nicached. The kernel leaves checksums unfinished on a
+def make_veth(namespace, mtu=1500, peer=None):
+    """veth0 for the kernel's client (in `peer`), veth1 for nicached. The kernel leaves checksums unfinished on a
     veth unless it is told not to; a wire would never see such packets."""
-    namespace.run("ip", "link", "add", "veth0", "mtu", mtu, "type", "veth", "peer", "name", "veth1",
-                  "mtu", mtu)
-    for end in ("veth0", "veth1"):
-        namespace.run("ethtool", "-K", end, "tx", "off", "gso", "off", "tso", "off", "gro", "off",
-                      check=False)
-        namespace.run("ip", "link", "set", end, "up")
-    namespace.run("ip", "addr", "add", f"{HOST_ADDRESS}/24", "dev", "veth0")
-    namespace.run("ip", "addr", "add", f"{HOST_ADDRESS_IPV6}/64", "dev", "veth0", "nodad")
+    peer = peer or namespace
+    namespace.run("ip", "link", "add", "veth1", "mtu", mtu, "type", "veth", "peer", "name", "veth0",
+                  "mtu", mtu, *(["netns", peer.name] if peer is not namespace else []))
+    for owner, end in ((peer, "veth0"), (namespace, "veth1")):
+        owner.run("ethtool", "-K", end, "tx", "off", "gso", "off", "tso", "off", "gro", "off", check=False)
+        owner.run("ip", "link", "set", end, "up")
+    peer.run("ip", "addr", "add", f"{HOST_ADDRESS}/24", "dev", "veth0")
+    peer.run("ip", "addr", "add", f"{HOST_ADDRESS_IPV6}/64", "dev", "veth0", "nodad")
     namespace.run("sysctl", "-qw", "net.ipv6.conf.veth1.disable_ipv6=1", check=False)
 
 
@@ -150,8 +150,9 @@ class Fleet:
         self.namespaces.append(namespace)
         return namespace
 
-    def start(self, driver="socket", *directives, namespace=None, ipv6=False):
-        """With `ipv6` an interface has an address of each family, and the IPv6 one is named."""
+    def start(self, driver="socket", *directives, namespace=None, ipv6=False, keywords="", peer=None):
+        """With `ipv6` an interface has an address of each family, and the IPv6 one is named. `keywords`
+        stand at the end of the interface line. `peer`: a namespace for veth0, else it is in the same."""
         networks = f"{STACK_ADDRESS}/24" + (f" {STACK_ADDRESS_IPV6}/64" if ipv6 else "")
         if driver != "socket" and not IS_ROOT:
             pytest.skip("needs root")
@@ -164,8 +165,8 @@ class Fleet:
         elif driver == "tap":
             lines = [f"--interface tap0 tap {networks}"]
         else:
-            make_veth(namespace)
-            lines = [f"--interface veth1 {driver} {networks}"]
+            make_veth(namespace, peer=peer)
+            lines = [f"--interface veth1 {driver} {networks}{keywords and ' ' + keywords}"]
         lines += ["--protected-mode no", "--hugepages no", *directives]
         log_path = self.directory / f"nicached-{len(self.appliances)}.log"
         appliance = Appliance(namespace, address, lines, log_path)

@@ -320,6 +320,7 @@ static void test_get_many_interfaces(void **state)
     struct interface_config longest = {
         .driver = INTERFACE_MEMIF, .vlan = 4094, .mtu = 9216, .optional = true, .client = true};
     memset(longest.name, 'n', sizeof(longest.name) - 1);
+    memset(longest.exception_tap, 't', sizeof(longest.exception_tap) - 1);
     memset(longest.argument, 'a', sizeof(longest.argument) - 1);
     memset(&longest.addresses, 0xfe, sizeof(longest.addresses));
     longest.addresses.count = CONFIG_ADDRESSES_MAX;

@@ -172,6 +172,12 @@ static void test_refused(void **state)
         {"a tap 10.0.0.5/24 mtu 1500 mtu 1500", "twice"},
         {"a tap 10.0.0.5/24 optional vlan 3", "at the end"},
         {"a tap 10.0.0.5/24 mandatory", "unknown word"},
+        {"a tap 10.0.0.5/24 exception-tap x0", "only an af_xdp or pci"},
+        {"a af_packet 10.0.0.5/24 exception-tap x0", "only an af_xdp or pci"},
+        {"a af_xdp 10.0.0.5/24 exception-tap", "needs a value"},
+        {"a af_xdp 10.0.0.5/24 exception-tap x/0", "letters, digits"},
+        {"a af_xdp 10.0.0.5/24 exception-tap sixteen-letters0", "at most 15"},
+        {"a af_xdp 10.0.0.5/24 exception-tap x0 exception-tap x1", "twice"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         char line[512];

@@ -20,6 +20,7 @@
 #include "dataplane/channel/channel.h"
 #include "dataplane/core/core.h"
 #include "dataplane/core/core_distributor.h"
+#include "dataplane/core/core_exception.h"
 #include "dataplane/store/reclaimer.h"
 #include "dataplane/store/shard.h"
 #include "drivers/port.h"
@@ -146,10 +147,25 @@ int port_setup(struct port *port, const struct interface_config *config, uint32_
     return 0;
 }
 
+int port_setup_exception(struct port *tap, const char *tap_name, const struct port *beside,
+                         struct rte_mempool *pool, struct config_error *error)
+{
+    (void)beside;
+    (void)error;
+    CHECK(pool != NULL);
+    tap->config.exception_tap[0] = tap_name[0]; /* it is set up */
+    trace("+tap");
+    return 0;
+}
+
+/* A TAP that was never set up is taken down, too. */
 void port_teardown(struct port *port)
 {
-    (void)port;
-    trace("-port");
+    if (port->config.name[0] != '\0') {
+        trace("-port");
+    } else if (port->config.exception_tap[0] != '\0') {
+        trace("-tap");
+    }
 }
 
 /* ---- store -------------------------------------------------------------------------------------
@@ -334,6 +350,32 @@ uint64_t port_packet_pool_bytes(uint32_t workers, uint32_t ports, uint16_t mtu)
 void port_rss_init_random(struct port_rss *rss)
 {
     (void)rss;
+}
+
+struct exception {
+    int unused;
+};
+
+struct exception *exception_create(const struct exception_options *options)
+{
+    static struct exception only;
+    CHECK(options->queue_count <= 1);
+    trace("+exception");
+    return &only;
+}
+
+void exception_destroy(struct exception *exception)
+{
+    if (exception != NULL) {
+        trace("-exception");
+    }
+}
+
+void exception_link(struct exception *exception, uint32_t queue, struct core_link *link)
+{
+    (void)exception;
+    (void)queue;
+    (void)link;
 }
 
 /* Several workers are tried with the real parts, by tests/integration. */
