@@ -123,27 +123,34 @@ static void send_sockets(struct core *core)
     socket_output(core->sockets, &core->now);
 }
 
+static void transmit_interface(struct core *core, const struct core_link *link,
+                               struct net_interface *interface)
+{
+    if (UNLIKELY(capture_is_on(core->options.capture))) {
+        capture_frames(core->options.capture, link->port, link->queue, interface->tx,
+                       interface->tx_count, CAPTURE_SENT);
+    }
+    for (uint32_t sent = 0; sent < interface->tx_count; sent += NET_TX_BURST) {
+        uint32_t count = interface->tx_count - sent;
+        uint16_t dropped = link->transmit(link->context, link->queue, interface->tx + sent,
+                                          (uint16_t)(count < NET_TX_BURST ? count : NET_TX_BURST));
+        if (dropped > 0) {
+            metric_add(core->metrics, METRIC_NET_DROP_PORT_FULL, dropped);
+        }
+    }
+    core->did_work |= interface->tx_count > 0;
+    interface->tx_count = 0;
+}
+
 static void transmit_links(struct core *core)
 {
     core_enter_stage(core, STAGE_TRANSMIT);
     for (uint32_t i = 0; i < core->options.link_count; i++) {
         struct net_interface *interface = core->interfaces[i];
-        const struct core_link *link = &core->links[i];
-        if (UNLIKELY(capture_is_on(core->options.capture))) {
-            capture_frames(core->options.capture, link->port, link->queue, interface->tx,
-                           interface->tx_count, CAPTURE_SENT);
+        while (interface != NULL) {
+            transmit_interface(core, &core->links[i], interface);
+            interface = interface->next_vlan;
         }
-        for (uint32_t sent = 0; sent < interface->tx_count; sent += NET_TX_BURST) {
-            uint32_t count = interface->tx_count - sent;
-            uint16_t dropped =
-                link->transmit(link->context, link->queue, interface->tx + sent,
-                               (uint16_t)(count < NET_TX_BURST ? count : NET_TX_BURST));
-            if (dropped > 0) {
-                metric_add(core->metrics, METRIC_NET_DROP_PORT_FULL, dropped);
-            }
-        }
-        core->did_work |= interface->tx_count > 0;
-        interface->tx_count = 0;
     }
 }
 
