@@ -38,9 +38,11 @@ struct core_link {
      * over. May be NULL. */
     bool (*hand_on)(void *context, uint16_t queue, struct ip_datagram *datagram);
     const char *name; /* of its interface; NULL: no VLAN can be on it */
-    int wait_fd;      /* readable when packets wait, or -1 */
-    uint16_t port;    /* as DPDK numbers it, for captures */
-    bool wakes;       /* packets end a sleep; otherwise the worker looks from time to time */
+    /* Frames lost before receive since the last call. May be NULL. */
+    uint64_t (*take_missed)(void *context, uint16_t queue);
+    int wait_fd;   /* readable when packets wait, or -1 */
+    uint16_t port; /* as DPDK numbers it, for captures */
+    bool wakes;    /* packets end a sleep; otherwise the worker looks from time to time */
     struct net_interface interface; /* addresses, MAC, what the port does in hardware */
 };
 

@@ -112,6 +112,13 @@ static uint16_t transmit(void *context, uint16_t queue, struct rte_mbuf **packet
     return port->transmit(port->context, port->queue, packets, amount);
 }
 
+static uint64_t take_missed(void *context, uint16_t queue)
+{
+    const struct exception *exception = context;
+    const struct core_link *port = &exception->queues[queue].port;
+    return port->take_missed(port->context, port->queue);
+}
+
 /* ---- creation and end ------------------------------------------------------------------------ */
 
 void exception_link(struct exception *exception, uint32_t queue, struct core_link *link)
@@ -124,6 +131,7 @@ void exception_link(struct exception *exception, uint32_t queue, struct core_lin
     link->receive = receive;
     link->transmit = transmit;
     link->exchange = exchange;
+    link->take_missed = own->port.take_missed != NULL ? take_missed : NULL;
     link->wait_fd = own->wait_fd;
 }
 

@@ -20,9 +20,10 @@
 /* How long a worker without work goes on looking before it sleeps, and for how long at most. */
 #define SPIN_US 50U
 /* Where a port cannot wake it, it sleeps a millisecond at least: it looks for as long before. */
-#define SPIN_POLLING_US   1000U
-#define SLEEP_MS_MAX      100
-#define MESSAGES_PER_PASS 16U
+#define SPIN_POLLING_US    1000U
+#define SLEEP_MS_MAX       100
+#define MISSED_INTERVAL_US 1000000U
+#define MESSAGES_PER_PASS  16U
 /* With a port that cannot wake it, a worker looks after 1/64 of the time it has been idle for. */
 #define SLEEP_MS_POLLING_MAX 10U
 #define SLEEP_US_PER_MS_IDLE (1000U * 64U)
@@ -247,9 +248,26 @@ static void maintain_shard(struct core *core)
     core_run_waiting_errands(core);
 }
 
+/* Some ports answer with a system call. */
+static void count_missed(struct core *core)
+{
+    if (core->now.mono_us - core->missed_asked_us < MISSED_INTERVAL_US) {
+        return;
+    }
+    core->missed_asked_us = core->now.mono_us;
+    for (uint32_t i = 0; i < core->options.link_count; i++) {
+        const struct core_link *link = &core->links[i];
+        if (link->take_missed != NULL) {
+            metric_add(core->metrics, METRIC_NET_DROP_PORT_MISSED,
+                       link->take_missed(link->context, link->queue));
+        }
+    }
+}
+
 static void maintain(struct core *core)
 {
     core_enter_stage(core, STAGE_UPKEEP);
+    count_missed(core);
     core_close_idle(core);
     maintain_shard(core);
     rcu_quiescent();

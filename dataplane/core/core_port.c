@@ -13,6 +13,11 @@ static uint16_t transmit(void *context, uint16_t queue, struct rte_mbuf **packet
     return port_transmit_burst(context, queue, packets, count);
 }
 
+static uint64_t take_missed(void *context, uint16_t queue)
+{
+    return port_take_missed(context, queue);
+}
+
 void core_link_to_port(struct core_link *link, struct port *port, uint32_t number)
 {
     const struct interface_config *config = &port->config;
@@ -24,6 +29,7 @@ void core_link_to_port(struct core_link *link, struct port *port, uint32_t numbe
         .name = port->name,
         .receive = receive,
         .transmit = transmit,
+        .take_missed = take_missed,
         .wait_fd = port_queue_fd(port, (uint16_t)number),
         .wakes = port_queue_fd(port, (uint16_t)number) >= 0,
         .interface = {.mac = port->mac,
