@@ -30,6 +30,7 @@ enum interface_driver {
     INTERFACE_MEMIF,
     INTERFACE_PCAP,
     INTERFACE_PCI,
+    INTERFACE_VLAN, /* one more VLAN of another interface */
 };
 
 /* One `interface` line:
@@ -38,7 +39,8 @@ enum interface_driver {
 struct interface_config {
     char name[32];
     enum interface_driver driver;
-    char argument[256]; /* memif: socket path; pcap: "in.pcap,out.pcap"; pci: 0000:41:00.0 */
+    char argument[256]; /* memif: socket path; pcap: "in.pcap,out.pcap"; pci: 0000:41:00.0;
+                         * vlan: the other interface */
     /* tap: ours; the host side gets each network's first other address. With a socket: one address,
      * prefix 0, no gateway. */
     struct interface_addresses addresses;

@@ -34,6 +34,7 @@ static const struct {
     [INTERFACE_MEMIF] = {"memif", "the path of a socket, as memif:/run/nicached/m0.sock", 31},
     [INTERFACE_PCAP] = {"pcap", "two files, as pcap:in.pcap,out.pcap", 31},
     [INTERFACE_PCI] = {"pci", "a PCI address, as pci:0000:41:00.0", 31},
+    [INTERFACE_VLAN] = {"vlan", "an interface that stands before it, as vlan:eth1", 31},
 };
 #define DRIVER_COUNT (sizeof(drivers) / sizeof(drivers[0]))
 
@@ -96,6 +97,7 @@ static bool argument_fits(const struct interface_config *interface)
     case INTERFACE_PCI: return is_pci_address(interface->argument);
     case INTERFACE_PCAP: return is_file_pair(interface->argument);
     case INTERFACE_MEMIF: return interface->argument[0] == '/';
+    case INTERFACE_VLAN: return interface->argument[0] != '\0';
     case INTERFACE_SOCKET:
     case INTERFACE_TAP:
     case INTERFACE_AF_XDP:
@@ -146,7 +148,7 @@ static int parse_driver(const char *word, struct interface_config *interface,
     }
     return config_refuse(reason,
                          "unknown driver '%.32s'; known are socket, tap, af_xdp, af_packet, "
-                         "memif:PATH, pcap:IN,OUT, pci:ADDRESS",
+                         "memif:PATH, pcap:IN,OUT, pci:ADDRESS, vlan:INTERFACE",
                          word);
 }
 
@@ -430,6 +432,9 @@ static int parse_interface(uint32_t word_count, char *const *words,
         uint32_t first = 2 + taken;
         result = parse_keywords(word_count - first, words + first, interface, reason);
     }
+    if (result == 0 && interface->driver == INTERFACE_VLAN && interface->vlan == 0) {
+        return config_refuse(reason, "a vlan interface needs a vlan");
+    }
     if (result == 0 && interface->mtu != 0 && interface->mtu < MTU_MIN_IPV6 &&
         addresses_have_family(&interface->addresses, false)) {
         result = config_refuse(reason, "IPv6 needs an mtu of at least %d", MTU_MIN_IPV6);
@@ -462,6 +467,39 @@ static bool share_address(const struct interface_config *a, const struct interfa
     return false;
 }
 
+static const struct interface_config *find_interface(const struct config *config, const char *name)
+{
+    for (uint32_t i = 0; i < config->interface_count; i++) {
+        if (strcmp(config->interfaces[i].name, name) == 0) {
+            return &config->interfaces[i];
+        }
+    }
+    return NULL;
+}
+
+/* An interface that a frame can come by, and a VLAN that nobody has there. */
+static int check_vlan(const struct config *config, const struct interface_config *interface,
+                      struct config_reason *reason)
+{
+    const struct interface_config *below = find_interface(config, interface->argument);
+    if (below == NULL || below->driver == INTERFACE_SOCKET || below->driver == INTERFACE_VLAN) {
+        return config_refuse(reason, "there is no interface '%.31s' with frames before this line",
+                             interface->argument);
+    }
+    for (uint32_t i = 0; i < config->interface_count; i++) {
+        const struct interface_config *other = &config->interfaces[i];
+        bool beside = other == below || (other->driver == INTERFACE_VLAN &&
+                                         strcmp(other->argument, interface->argument) == 0);
+        if (beside && other->vlan == interface->vlan) {
+            return config_refuse(reason, "interface '%s' has this vlan already", other->name);
+        }
+    }
+    if (below->mtu != 0 && interface->mtu > below->mtu) {
+        return config_refuse(reason, "mtu beyond that of '%s'", below->name);
+    }
+    return 0;
+}
+
 static int append(struct config *config, const struct interface_config *interface,
                   struct config_reason *reason)
 {
@@ -479,6 +517,9 @@ static int append(struct config *config, const struct interface_config *interfac
         if ((other->driver == INTERFACE_SOCKET) == is_socket && share_address(other, interface)) {
             return config_refuse(reason, "interface '%s' has this address already", other->name);
         }
+    }
+    if (interface->driver == INTERFACE_VLAN && check_vlan(config, interface, reason) != 0) {
+        return -EINVAL;
     }
     config->interfaces[config->interface_count++] = *interface;
     return 0;

@@ -171,11 +171,16 @@ static void teardown_control(struct server *server)
 /* ---- EAL, packets, ports -----------------------------------------------------------------------
  */
 
+static bool has_port(const struct interface_config *interface)
+{
+    return interface->driver != INTERFACE_SOCKET && interface->driver != INTERFACE_VLAN;
+}
+
 static uint32_t count_ports(const struct config *config)
 {
     uint32_t count = 0;
     for (uint32_t i = 0; i < config->interface_count; i++) {
-        count += config->interfaces[i].driver != INTERFACE_SOCKET;
+        count += has_port(&config->interfaces[i]);
         count += config->interfaces[i].exception_tap[0] != '\0';
     }
     return count;
@@ -320,12 +325,27 @@ static int setup_port(struct server *server, struct port *port, struct port *tap
     return result;
 }
 
+static bool is_up(const struct server *server, const char *name)
+{
+    for (uint32_t i = 0; i < server->interface_count; i++) {
+        if (strcmp(server->interfaces[i].name, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Brings one interface up and adds it to those that serve. */
 static int setup_interface(struct server *server, const struct interface_config *interface)
 {
     uint32_t at = server->interface_count;
     struct port *port = NULL;
-    if (interface->driver != INTERFACE_SOCKET) {
+    if (interface->driver == INTERFACE_VLAN && !is_up(server, interface->argument)) {
+        snprintf(server->error.text, sizeof(server->error.text),
+                 "interface '%s': '%.31s' is not there", interface->name, interface->argument);
+        return -ENODEV;
+    }
+    if (has_port(interface)) {
         port = &server->port_storage[at];
         int result = setup_port(server, port, &server->taps[at], interface);
         if (result != 0) {
@@ -522,8 +542,9 @@ static struct exception *create_exception(struct server *server, uint32_t interf
         .queues = queues,
         .taps = taps,
         .queue_count = queue_count,
-        .rules = {.interface = queues[0].interface,
-                  .tcp_ports = {(uint16_t)config->port, (uint16_t)config->memcache_port},
+        .interfaces = server->interfaces,
+        .interface_count = server->interface_count,
+        .rules = {.tcp_ports = {(uint16_t)config->port, (uint16_t)config->memcache_port},
                   .udp_port = (uint16_t)config->memcache_udp_port},
         .pool = server->pool,
         .metrics = server->metrics,

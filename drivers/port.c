@@ -627,6 +627,28 @@ uint16_t port_receive_burst(struct port *port, uint16_t queue, struct rte_mbuf *
     return count;
 }
 
+static uint64_t count_missed(const struct port *port, uint16_t queue)
+{
+    uint64_t before = port->missed[queue];
+    if (port->driver->count_missed != NULL) {
+        int fd = port_queue_fd(port, queue);
+        return fd >= 0 ? port->driver->count_missed(fd, before) : before;
+    }
+    struct rte_eth_stats stats;
+    bool told = queue == 0 && rte_eth_stats_get(port->dpdk_port, &stats) == 0;
+    return told ? stats.imissed + stats.rx_nombuf : before;
+}
+
+uint64_t port_take_missed(struct port *port, uint16_t queue)
+{
+    if (queue >= PORT_QUEUES_MAX) {
+        return 0;
+    }
+    uint64_t before = port->missed[queue], now = count_missed(port, queue);
+    port->missed[queue] = now;
+    return now > before ? now - before : 0;
+}
+
 /* A PMD that cannot chain reads past the first segment: give it one. NULL when it does not fit or
  * the pool is dry. */
 static struct rte_mbuf *flatten(struct rte_mbuf *packet)

@@ -61,6 +61,7 @@ struct port {
     char device[64]; /* DPDK's name of it */
     int queue_fds[PORT_QUEUES_MAX];
     int queue_fd_count;
+    uint64_t missed[PORT_QUEUES_MAX]; /* by queue, as last told */
     bool created, started;
     bool unfinished_checksums;    /* frames may come with a checksum that was left to hardware */
     uint32_t kernel_flags_before; /* of IFF_UP and IFF_ALLMULTI: what to put back ... */
@@ -96,6 +97,9 @@ int port_join_descriptors(const int *fds, int count);
 
 uint16_t port_receive_burst(struct port *port, uint16_t queue, struct rte_mbuf **packets,
                             uint16_t count_max);
+/* Frames lost before they reached us since the last call, as far as the port can tell: no room in
+ * the queue, no buffer. A port that knows only the sum tells it for queue 0. */
+uint64_t port_take_missed(struct port *port, uint16_t queue);
 /* Takes over all packets: what the queue does not accept is freed and its number returned. Offers
  * the rest again as long as the queue takes something (PMDs take a limited batch a call); never
  * waits for room: TCP repairs a loss, a stalled core it cannot. */

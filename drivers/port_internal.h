@@ -38,6 +38,9 @@ struct port_driver {
                              char *text, size_t size, struct config_error *error);
     /* Picks out the descriptors on which packets arrive. NULL: the driver has none. */
     descriptor_predicate *is_queue_descriptor;
+    /* All frames that the queue of this descriptor had no room for; `before`: as last told. NULL:
+     * the device counts. */
+    uint64_t (*count_missed)(int fd, uint64_t before);
     /* Between queue setup and start, and after start; may be NULL. */
     int (*before_start)(struct port *port, struct config_error *error);
     int (*after_start)(struct port *port, struct config_error *error);

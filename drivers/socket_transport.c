@@ -18,6 +18,7 @@
 #include "drivers/socket_internal.h"
 
 #define EPOLL_BATCH        256
+#define WATCHED            1U  /* in an event's data: no handle, but a descriptor, shifted by one */
 #define WAIT_MS_WHEN_SHORT 100 /* while accepting is paused or a write waits for kernel memory */
 
 static struct socket_stream *stream_of(struct stream *stream)
@@ -356,12 +357,24 @@ static void note_stream_event(struct socket_transport *transport, struct socket_
     }
 }
 
+/* A watched descriptor only wakes. But a packet socket whose interface went down has an error on it
+ * that would wake for ever, until it is asked for. */
+static void take_error(int fd)
+{
+    int error;
+    socklen_t size = sizeof(error);
+    (void)getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size);
+}
+
 static void note_event(struct socket_transport *transport, const struct epoll_event *event)
 {
-    struct socket_handle *handle = event->data.ptr;
-    if (handle == NULL) {
-        return; /* a watched descriptor: it only wakes */
+    if ((event->data.u64 & WATCHED) != 0) {
+        if ((event->events & EPOLLERR) != 0) {
+            take_error((int)(event->data.u64 >> 1));
+        }
+        return;
     }
+    struct socket_handle *handle = event->data.ptr;
     if (handle->kind == SOCKET_STREAM) {
         note_stream_event(transport, (struct socket_stream *)(void *)handle, event->events);
         return;
@@ -389,7 +402,7 @@ int socket_wait_fd(const struct socket_transport *transport)
 
 int socket_watch(struct socket_transport *transport, int fd)
 {
-    struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
+    struct epoll_event event = {.events = EPOLLIN, .data.u64 = (uint64_t)fd << 1 | WATCHED};
     return epoll_ctl(transport->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
 }
 

@@ -125,6 +125,23 @@ static void fill_tcp_options(struct core *core, struct tcp_options *options)
     options->seed_more = seed_or_random(seed);
 }
 
+/* The link's interface, and those of its port's further VLANs. */
+static bool add_interfaces(struct core *core, uint32_t link)
+{
+    const struct core_options *options = &core->options;
+    struct net_interface *first =
+        net_add_interface(core->net, &options->links[link].interface, &core->now);
+    core->interfaces[link] = first;
+    bool added = first != NULL;
+    for (uint32_t i = 0; i < options->interface_count && added; i++) {
+        struct net_interface vlan;
+        if (core_vlan_interface(&options->links[link], &options->interfaces[i], &vlan)) {
+            added = net_add_vlan(core->net, first, &vlan, &core->now) != NULL;
+        }
+    }
+    return added;
+}
+
 static int create_stack(struct core *core, struct config_error *error)
 {
     const struct core_options *options = &core->options;
@@ -142,8 +159,9 @@ static int create_stack(struct core *core, struct config_error *error)
     }
     memcpy(core->links, options->links, options->link_count * sizeof(struct core_link));
     for (uint32_t i = 0; i < options->link_count; i++) {
-        core->interfaces[i] =
-            net_add_interface(core->net, &options->links[i].interface, &core->now);
+        if (!add_interfaces(core, i)) {
+            return fail(error, "network stack", -ENOMEM);
+        }
     }
 
     struct tcp_options tcp_options;

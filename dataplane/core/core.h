@@ -37,12 +37,18 @@ struct core_link {
     /* A TCP segment made whole from fragments: true when it belongs to another worker and was taken
      * over. May be NULL. */
     bool (*hand_on)(void *context, uint16_t queue, struct ip_datagram *datagram);
+    const char *name; /* of its interface; NULL: no VLAN can be on it */
+    /* Frames lost before receive since the last call. May be NULL. */
+    uint64_t (*take_missed)(void *context, uint16_t queue);
     int wait_fd;   /* readable when packets wait, or -1 */
     uint16_t port; /* as DPDK numbers it, for captures */
     bool wakes;    /* packets end a sleep; otherwise the worker looks from time to time */
     struct net_interface interface; /* addresses, MAC, what the port does in hardware */
 };
 
+/* The interface of one more VLAN of the link's port: false unless `config` is one. */
+bool core_vlan_interface(const struct core_link *link, const struct interface_config *config,
+                         struct net_interface *interface);
 /* The link of worker `number` to a port that is set up. */
 void core_link_to_port(struct core_link *link, struct port *port, uint32_t number);
 
@@ -52,8 +58,9 @@ struct core_options {
     /* The slot that the control thread publishes configurations in: read once per pass. */
     const struct config *const *config_slot;
 
-    /* Only interfaces that are up. Of these the core opens the `socket` ones itself; an optional
-     * one whose address is missing is left out with a warning. */
+    /* Only interfaces that are up. Of these the core opens the `socket` ones itself (an optional
+     * one whose address is missing is left out with a warning), and puts the `vlan` ones on their
+     * links. */
     const struct interface_config *interfaces;
     uint32_t interface_count;
     const struct core_link *links;

@@ -466,6 +466,13 @@ static bool hand_on(void *context, uint16_t worker, struct ip_datagram *datagram
     return true;
 }
 
+static uint64_t take_missed(void *context, uint16_t worker)
+{
+    const struct distributor *distributor = context;
+    const struct core_link *queue = &distributor->queues[worker];
+    return queue->take_missed(queue->context, queue->queue);
+}
+
 void distributor_link(struct distributor *distributor, uint32_t worker, struct core_link *link)
 {
     bool has_queue = worker < distributor->options.queue_count;
@@ -477,6 +484,7 @@ void distributor_link(struct distributor *distributor, uint32_t worker, struct c
     link->exchange = exchange;
     link->has_frames = has_frames;
     link->hand_on = hand_on;
+    link->take_missed = has_queue && link->take_missed != NULL ? take_missed : NULL;
     link->interface.quiet = worker != 0;
     if (!has_queue) {
         link->wait_fd = -1;

@@ -26,6 +26,8 @@ struct exception_queue {
 struct exception {
     struct exception_options options;
     struct exception_queue *queues;
+    /* As they are added to the stack, to know our addresses by. */
+    struct net_interface interfaces[NET_INTERFACES_MAX];
 };
 
 static void count(const struct exception *exception, uint16_t queue, enum metric metric,
@@ -110,6 +112,13 @@ static uint16_t transmit(void *context, uint16_t queue, struct rte_mbuf **packet
     return port->transmit(port->context, port->queue, packets, amount);
 }
 
+static uint64_t take_missed(void *context, uint16_t queue)
+{
+    const struct exception *exception = context;
+    const struct core_link *port = &exception->queues[queue].port;
+    return port->take_missed(port->context, port->queue);
+}
+
 /* ---- creation and end ------------------------------------------------------------------------ */
 
 void exception_link(struct exception *exception, uint32_t queue, struct core_link *link)
@@ -122,6 +131,7 @@ void exception_link(struct exception *exception, uint32_t queue, struct core_lin
     link->receive = receive;
     link->transmit = transmit;
     link->exchange = exchange;
+    link->take_missed = own->port.take_missed != NULL ? take_missed : NULL;
     link->wait_fd = own->wait_fd;
 }
 
@@ -136,19 +146,29 @@ static bool join_queue(struct exception_queue *own)
     return !both || own->wait_fd >= 0;
 }
 
-struct exception *exception_create(const struct exception_options *options)
+/* The link's interface and those of its VLANs, in a chain. */
+static void describe_interfaces(struct exception *exception)
 {
-    struct exception *exception = calloc(1, sizeof(*exception));
-    if (exception == NULL) {
-        return NULL;
+    const struct exception_options *options = &exception->options;
+    struct net_interface *first = exception->interfaces;
+    uint32_t used = 1;
+    *first = options->queues[0].interface;
+    net_complete_interface(first);
+    for (uint32_t i = 0; i < options->interface_count; i++) {
+        struct net_interface *vlan = &exception->interfaces[used];
+        if (core_vlan_interface(&options->queues[0], &options->interfaces[i], vlan)) {
+            CHECK(++used <= NET_INTERFACES_MAX);
+            net_complete_interface(vlan);
+            vlan->next_vlan = first->next_vlan;
+            first->next_vlan = vlan;
+        }
     }
-    exception->options = *options;
-    net_complete_interface(&exception->options.rules.interface);
-    exception->queues = calloc(options->queue_count, sizeof(struct exception_queue));
-    if (exception->queues == NULL) {
-        free(exception);
-        return NULL;
-    }
+    exception->options.rules.interface = first;
+}
+
+static bool create_queues(struct exception *exception)
+{
+    const struct exception_options *options = &exception->options;
     bool made = true;
     for (uint32_t i = 0; i < options->queue_count; i++) {
         struct exception_queue *own = &exception->queues[i];
@@ -157,7 +177,23 @@ struct exception *exception_create(const struct exception_options *options)
         own->wait_fd = -1;
         made = made && join_queue(own);
     }
-    if (!made) {
+    return made;
+}
+
+struct exception *exception_create(const struct exception_options *options)
+{
+    struct exception *exception = calloc(1, sizeof(*exception));
+    if (exception == NULL) {
+        return NULL;
+    }
+    exception->options = *options;
+    describe_interfaces(exception);
+    exception->queues = calloc(options->queue_count, sizeof(struct exception_queue));
+    if (exception->queues == NULL) {
+        free(exception);
+        return NULL;
+    }
+    if (!create_queues(exception)) {
         exception_destroy(exception);
         return NULL;
     }

@@ -31,7 +31,9 @@ struct exception;
 struct exception_options {
     const struct core_link *queues, *taps; /* of the port and of its TAP, by queue */
     uint32_t queue_count;
-    struct exception_rules rules; /* the interface as it will be added to the stack */
+    struct exception_rules rules; /* but for the interfaces: those of the link and its VLANs */
+    const struct interface_config *interfaces; /* that are up: which of them are its VLANs */
+    uint32_t interface_count;
     struct rte_mempool *pool;
     struct metrics *metrics; /* by worker */
 };

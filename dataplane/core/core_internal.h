@@ -212,6 +212,7 @@ struct core {
     struct session *touched; /* sessions with a view in this pass */
     struct conversation *deferred;
     struct conversation *free_conversations;
+    uint64_t missed_asked_us;    /* when ports were last asked for what they lost */
     uint64_t clients_checked_us; /* when idle clients were last looked for */
 
     struct client datagram_client; /* who speaks in datagrams: nobody in particular */

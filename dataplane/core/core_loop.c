@@ -20,9 +20,10 @@
 /* How long a worker without work goes on looking before it sleeps, and for how long at most. */
 #define SPIN_US 50U
 /* Where a port cannot wake it, it sleeps a millisecond at least: it looks for as long before. */
-#define SPIN_POLLING_US   1000U
-#define SLEEP_MS_MAX      100
-#define MESSAGES_PER_PASS 16U
+#define SPIN_POLLING_US    1000U
+#define SLEEP_MS_MAX       100
+#define MISSED_INTERVAL_US 1000000U
+#define MESSAGES_PER_PASS  16U
 /* With a port that cannot wake it, a worker looks after 1/64 of the time it has been idle for. */
 #define SLEEP_MS_POLLING_MAX 10U
 #define SLEEP_US_PER_MS_IDLE (1000U * 64U)
@@ -123,27 +124,34 @@ static void send_sockets(struct core *core)
     socket_output(core->sockets, &core->now);
 }
 
+static void transmit_interface(struct core *core, const struct core_link *link,
+                               struct net_interface *interface)
+{
+    if (UNLIKELY(capture_is_on(core->options.capture))) {
+        capture_frames(core->options.capture, link->port, link->queue, interface->tx,
+                       interface->tx_count, CAPTURE_SENT);
+    }
+    for (uint32_t sent = 0; sent < interface->tx_count; sent += NET_TX_BURST) {
+        uint32_t count = interface->tx_count - sent;
+        uint16_t dropped = link->transmit(link->context, link->queue, interface->tx + sent,
+                                          (uint16_t)(count < NET_TX_BURST ? count : NET_TX_BURST));
+        if (dropped > 0) {
+            metric_add(core->metrics, METRIC_NET_DROP_PORT_FULL, dropped);
+        }
+    }
+    core->did_work |= interface->tx_count > 0;
+    interface->tx_count = 0;
+}
+
 static void transmit_links(struct core *core)
 {
     core_enter_stage(core, STAGE_TRANSMIT);
     for (uint32_t i = 0; i < core->options.link_count; i++) {
         struct net_interface *interface = core->interfaces[i];
-        const struct core_link *link = &core->links[i];
-        if (UNLIKELY(capture_is_on(core->options.capture))) {
-            capture_frames(core->options.capture, link->port, link->queue, interface->tx,
-                           interface->tx_count, CAPTURE_SENT);
+        while (interface != NULL) {
+            transmit_interface(core, &core->links[i], interface);
+            interface = interface->next_vlan;
         }
-        for (uint32_t sent = 0; sent < interface->tx_count; sent += NET_TX_BURST) {
-            uint32_t count = interface->tx_count - sent;
-            uint16_t dropped =
-                link->transmit(link->context, link->queue, interface->tx + sent,
-                               (uint16_t)(count < NET_TX_BURST ? count : NET_TX_BURST));
-            if (dropped > 0) {
-                metric_add(core->metrics, METRIC_NET_DROP_PORT_FULL, dropped);
-            }
-        }
-        core->did_work |= interface->tx_count > 0;
-        interface->tx_count = 0;
     }
 }
 
@@ -240,9 +248,26 @@ static void maintain_shard(struct core *core)
     core_run_waiting_errands(core);
 }
 
+/* Some ports answer with a system call. */
+static void count_missed(struct core *core)
+{
+    if (core->now.mono_us - core->missed_asked_us < MISSED_INTERVAL_US) {
+        return;
+    }
+    core->missed_asked_us = core->now.mono_us;
+    for (uint32_t i = 0; i < core->options.link_count; i++) {
+        const struct core_link *link = &core->links[i];
+        if (link->take_missed != NULL) {
+            metric_add(core->metrics, METRIC_NET_DROP_PORT_MISSED,
+                       link->take_missed(link->context, link->queue));
+        }
+    }
+}
+
 static void maintain(struct core *core)
 {
     core_enter_stage(core, STAGE_UPKEEP);
+    count_missed(core);
     core_close_idle(core);
     maintain_shard(core);
     rcu_quiescent();

@@ -13,6 +13,11 @@ static uint16_t transmit(void *context, uint16_t queue, struct rte_mbuf **packet
     return port_transmit_burst(context, queue, packets, count);
 }
 
+static uint64_t take_missed(void *context, uint16_t queue)
+{
+    return port_take_missed(context, queue);
+}
+
 void core_link_to_port(struct core_link *link, struct port *port, uint32_t number)
 {
     const struct interface_config *config = &port->config;
@@ -21,8 +26,10 @@ void core_link_to_port(struct core_link *link, struct port *port, uint32_t numbe
         .context = port,
         .queue = (uint16_t)number,
         .port = port->dpdk_port,
+        .name = port->name,
         .receive = receive,
         .transmit = transmit,
+        .take_missed = take_missed,
         .wait_fd = port_queue_fd(port, (uint16_t)number),
         .wakes = port_queue_fd(port, (uint16_t)number) >= 0,
         .interface = {.mac = port->mac,
@@ -35,4 +42,20 @@ void core_link_to_port(struct core_link *link, struct port *port, uint32_t numbe
                       .rx_checksum = capabilities->rx_checksum,
                       .any_station = config->driver == INTERFACE_PCAP},
     };
+}
+
+bool core_vlan_interface(const struct core_link *link, const struct interface_config *config,
+                         struct net_interface *interface)
+{
+    if (config->driver != INTERFACE_VLAN || link->name == NULL ||
+        strcmp(config->argument, link->name) != 0) {
+        return false;
+    }
+    *interface = link->interface;
+    interface->addresses = config->addresses;
+    interface->vlan = config->vlan;
+    if (config->mtu != 0 && config->mtu < link->interface.mtu) {
+        interface->mtu = config->mtu;
+    }
+    return true;
 }

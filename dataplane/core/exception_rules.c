@@ -98,7 +98,7 @@ static struct exception_verdict judge_ipv4(const struct exception_rules *rules, 
     if (wire_ipv4_parse(packet, &header) != WIRE_IPV4_RIGHT) {
         return ours;
     }
-    if (!link_has_ipv4(&rules->interface, header.destination)) {
+    if (!link_has_ipv4(rules->interface, header.destination)) {
         return kernels(METRIC_NET_EXCEPTION_ADDRESS);
     }
     if ((header.fragment & (IPV4_MORE_FRAGMENTS | IPV4_OFFSET_MASK)) != 0) {
@@ -119,7 +119,7 @@ static struct exception_verdict judge_arp(const struct exception_rules *rules, s
     struct arp_message message;
     bool for_us =
         !wire_arp_parse(packet, &message) ||
-        (message.operation == ARP_REQUEST && link_has_ipv4(&rules->interface, message.target));
+        (message.operation == ARP_REQUEST && link_has_ipv4(rules->interface, message.target));
     return for_us ? ours : both();
 }
 
@@ -144,7 +144,7 @@ static struct exception_verdict judge_solicitation(const struct exception_rules 
 {
     struct nd_message nd;
     bool for_us =
-        !wire_nd_parse(message, &nd) || link_find_address(&rules->interface, &nd.target) >= 0;
+        !wire_nd_parse(message, &nd) || link_find_address(rules->interface, &nd.target) >= 0;
     return for_us ? ours : kernels(METRIC_NET_EXCEPTION_NEIGHBOUR);
 }
 
@@ -183,7 +183,7 @@ static struct exception_verdict judge_ipv6(const struct exception_rules *rules, 
     if (wire_ipv6_parse(packet, &header) != WIRE_IPV6_RIGHT) {
         return ours;
     }
-    bool addressed = link_find_address(&rules->interface, &header.destination) >= 0;
+    bool addressed = link_find_address(rules->interface, &header.destination) >= 0;
     struct slice behind = slice_of(packet.data + IPV6_HEADER_BYTES, header.payload_bytes);
     struct ipv6_chain chain = {.may_begin = true, .next = header.next};
     if (wire_ipv6_walk(behind, &chain) != WIRE_IPV6_CHAIN_RIGHT) {
@@ -211,28 +211,29 @@ static struct exception_verdict judge_ipv6(const struct exception_rules *rules, 
 static struct exception_verdict judge_packet(const struct exception_rules *rules, uint16_t type,
                                              struct slice packet)
 {
-    const struct net_interface *interface = &rules->interface;
     switch (type) {
     case RTE_ETHER_TYPE_IPV4: return judge_ipv4(rules, packet);
     case RTE_ETHER_TYPE_IPV6: return judge_ipv6(rules, packet);
     case RTE_ETHER_TYPE_ARP:
-        return interface->ipv4_count != 0 ? judge_arp(rules, packet)
-                                          : kernels(METRIC_NET_EXCEPTION_NEIGHBOUR);
+        return rules->interface->ipv4_count != 0 ? judge_arp(rules, packet)
+                                                 : kernels(METRIC_NET_EXCEPTION_NEIGHBOUR);
     default: return kernels(METRIC_NET_EXCEPTION_ETHERTYPE);
     }
 }
 
 struct exception_verdict exception_judge(const struct exception_rules *rules, struct slice frame)
 {
-    const struct net_interface *interface = &rules->interface;
+    struct exception_rules of_vlan = *rules;
     struct ethernet_header ethernet;
     if (!wire_ethernet_parse(frame, &ethernet) ||
         (!rte_is_multicast_ether_addr(&ethernet.destination) &&
-         !rte_is_same_ether_addr(&ethernet.destination, &interface->mac))) {
+         !rte_is_same_ether_addr(&ethernet.destination, &rules->interface->mac))) {
         return ours;
     }
-    if (ethernet.vlan != interface->vlan) {
-        return kernels(METRIC_NET_EXCEPTION_VLAN);
+    while (of_vlan.interface != NULL && of_vlan.interface->vlan != ethernet.vlan) {
+        of_vlan.interface = of_vlan.interface->next_vlan;
     }
-    return judge_packet(rules, ethernet.type, slice_from(frame, ethernet.bytes));
+    return of_vlan.interface != NULL
+               ? judge_packet(&of_vlan, ethernet.type, slice_from(frame, ethernet.bytes))
+               : kernels(METRIC_NET_EXCEPTION_VLAN);
 }

@@ -21,7 +21,7 @@
 #define EXCEPTION_TCP_PORTS_MAX 2U
 
 struct exception_rules {
-    struct net_interface interface;              /* whose addresses, MAC and VLAN are ours */
+    const struct net_interface *interface;       /* whose addresses, MAC and VLANs are ours */
     uint16_t tcp_ports[EXCEPTION_TCP_PORTS_MAX]; /* that we serve; 0: none */
     uint16_t udp_port;
 };

@@ -39,6 +39,8 @@ struct net_interface {
     /* A replayed capture was taken at some other station: any unicast destination is ours. */
     bool any_station;
     bool quiet; /* another worker announces our address */
+    /* Other VLANs of the same port: their frames come in by the first of the chain. */
+    struct net_interface *next_vlan;
     /* Frames to send in this pass, complete with Ethernet header. The loop (or a test) takes them.
      */
     struct rte_mbuf *tx[NET_TX_QUEUE];
@@ -66,6 +68,7 @@ void link_destroy(struct net_interface *interface);
 /* An IP packet without its frame. */
 struct link_packet {
     struct rte_mbuf *mbuf; /* one segment; data starts at the IP header, padding still behind */
+    struct net_interface *interface; /* that of its VLAN */
     struct rte_ether_addr source;
     bool group; /* the frame was sent to everybody or to a group */
     bool ipv6;

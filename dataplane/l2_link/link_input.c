@@ -10,9 +10,10 @@
 
 #define LINK_PREFETCH_DISTANCE 4U
 
-/* What a frame's header says, and how it was addressed. */
+/* What a frame's header says, whose VLAN it is, and how it was addressed. */
 struct link_frame {
     struct ethernet_header ethernet;
+    struct net_interface *interface;
     bool group;
 };
 
@@ -38,15 +39,30 @@ static bool link_is_addressed(const struct net_interface *interface,
            (interface->any_station && rte_is_unicast_ether_addr(destination));
 }
 
+static struct net_interface *link_find_vlan(struct net_interface *interface, uint16_t vlan)
+{
+    while (interface != NULL && interface->vlan != vlan) {
+        interface = interface->next_vlan;
+    }
+    return interface;
+}
+
 /* METRIC_COUNT when the frame is for us, else the reason to drop it. */
-static enum metric link_check_frame(const struct net_interface *interface,
-                                    const struct rte_mbuf *mbuf, struct link_frame *frame)
+static enum metric link_check_frame(struct net_interface *interface, const struct rte_mbuf *mbuf,
+                                    struct link_frame *frame)
 {
     struct ethernet_header *ethernet = &frame->ethernet;
     if (!wire_ethernet_parse(slice_of(rte_pktmbuf_mtod(mbuf, uint8_t *), mbuf->data_len),
                              ethernet)) {
         return METRIC_NET_DROP_LINK_RUNT;
     }
+    uint16_t vlan = link_vlan_of(mbuf, ethernet);
+    interface =
+        LIKELY(vlan == interface->vlan) ? interface : link_find_vlan(interface->next_vlan, vlan);
+    if (UNLIKELY(interface == NULL)) {
+        return METRIC_NET_DROP_LINK_VLAN;
+    }
+    frame->interface = interface;
     frame->group = rte_is_multicast_ether_addr(&ethernet->destination);
     if (!(UNLIKELY(frame->group) ? link_is_in_group(interface, &ethernet->destination)
                                  : link_is_addressed(interface, &ethernet->destination))) {
@@ -56,9 +72,6 @@ static enum metric link_check_frame(const struct net_interface *interface,
         rte_is_same_ether_addr(&ethernet->source, &interface->mac)) {
         return METRIC_NET_DROP_LINK_SOURCE;
     }
-    if (link_vlan_of(mbuf, ethernet) != interface->vlan) {
-        return METRIC_NET_DROP_LINK_VLAN;
-    }
     return METRIC_COUNT;
 }
 
@@ -66,6 +79,7 @@ static bool link_hand_up(struct rte_mbuf *mbuf, const struct link_frame *frame, 
                          struct link_packet *packet)
 {
     packet->mbuf = mbuf;
+    packet->interface = frame->interface;
     packet->group = frame->group;
     packet->ipv6 = ipv6;
     rte_ether_addr_copy(&frame->ethernet.source, &packet->source);
@@ -116,7 +130,7 @@ static bool link_input_frame(struct net_interface *interface, struct rte_mbuf *m
         link_drop(interface, mbuf, reason);
         return false;
     }
-    return link_dispatch(interface, mbuf, &frame, now, packet);
+    return link_dispatch(frame.interface, mbuf, &frame, now, packet);
 }
 
 uint32_t link_input_batch(struct net_interface *interface, struct rte_mbuf **frames, uint32_t count,

@@ -147,19 +147,18 @@ static bool ip_reassemble(struct net *net, struct ip_datagram *datagram,
     return true;
 }
 
-static bool ip_input_packet(struct net *net, struct net_interface *interface,
-                            const struct link_packet *packet, const struct instant *now,
-                            struct ip_datagram *datagram)
+static bool ip_input_packet(struct net *net, const struct link_packet *packet,
+                            const struct instant *now, struct ip_datagram *datagram)
 {
     struct ipv4_header header;
-    enum metric reason = ip_check(interface, packet, &header);
+    enum metric reason = ip_check(packet->interface, packet, &header);
     if (UNLIKELY(reason != METRIC_COUNT)) {
         net_drop(net, packet->mbuf, reason);
         return false;
     }
     ip_strip(packet->mbuf, &header);
     datagram->mbuf = packet->mbuf;
-    datagram->interface = interface;
+    datagram->interface = packet->interface;
     ip_address_set(&datagram->source, header.source);
     ip_address_set(&datagram->destination, header.destination);
     rte_ether_addr_copy(&packet->source, &datagram->source_mac);
@@ -171,16 +170,14 @@ static bool ip_input_packet(struct net *net, struct net_interface *interface,
     return ip_dispatch(net, datagram, now);
 }
 
-uint32_t ip_input_batch(struct net *net, struct net_interface *interface,
-                        const struct link_packet *packets, uint32_t count,
+uint32_t ip_input_batch(struct net *net, const struct link_packet *packets, uint32_t count,
                         const struct instant *now, struct ip_datagram *datagrams)
 {
     uint32_t datagram_count = 0;
     for (uint32_t i = 0; i < count; i++) {
         struct ip_datagram *datagram = &datagrams[datagram_count];
-        if (UNLIKELY(packets[i].ipv6)
-                ? ipv6_input_packet(net, interface, &packets[i], now, datagram)
-                : ip_input_packet(net, interface, &packets[i], now, datagram)) {
+        if (UNLIKELY(packets[i].ipv6) ? ipv6_input_packet(net, &packets[i], now, datagram)
+                                      : ip_input_packet(net, &packets[i], now, datagram)) {
             datagram_count++;
         }
     }

@@ -55,14 +55,12 @@ static inline uint32_t ip_address_get(const struct address *address)
     return bytes_read_be32(address->bytes + 12);
 }
 
-/* Takes over `count` packets of one interface; fills `datagrams`; returns how many. */
-uint32_t ip_input_batch(struct net *net, struct net_interface *interface,
-                        const struct link_packet *packets, uint32_t count,
+/* Takes over `count` packets; fills `datagrams`; returns how many. */
+uint32_t ip_input_batch(struct net *net, const struct link_packet *packets, uint32_t count,
                         const struct instant *now, struct ip_datagram *datagrams);
 
 /* One packet with an IPv6 header; true when `datagram` goes up to L4. */
-bool ipv6_input_packet(struct net *net, struct net_interface *interface,
-                       const struct link_packet *packet, const struct instant *now,
+bool ipv6_input_packet(struct net *net, const struct link_packet *packet, const struct instant *now,
                        struct ip_datagram *datagram);
 
 /* Take over the datagram's mbuf. */

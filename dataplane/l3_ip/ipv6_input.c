@@ -210,10 +210,10 @@ static void ipv6_refuse_protocol(struct net *net, const struct ip_datagram *data
     net_drop(net, datagram->mbuf, METRIC_NET_DROP_IPV6_PROTOCOL);
 }
 
-bool ipv6_input_packet(struct net *net, struct net_interface *interface,
-                       const struct link_packet *packet, const struct instant *now,
+bool ipv6_input_packet(struct net *net, const struct link_packet *packet, const struct instant *now,
                        struct ip_datagram *datagram)
 {
+    struct net_interface *interface = packet->interface;
     struct ipv6_header header;
     uint32_t next_at;
     enum metric reason = ipv6_check(interface, packet, &header);

@@ -120,6 +120,7 @@ struct net_interface *net_add_interface(struct net *net, const struct net_interf
     *interface = *description;
     interface->index = net->interface_count;
     interface->tx_count = 0;
+    interface->next_vlan = NULL;
     net_complete_interface(interface);
     struct link_options options = {.pool = net->options.pool,
                                    .large_pool = net->large_pool,
@@ -132,6 +133,18 @@ struct net_interface *net_add_interface(struct net *net, const struct net_interf
     }
     net->interfaces[net->interface_count++] = interface;
     link_announce(interface, now);
+    return interface;
+}
+
+struct net_interface *net_add_vlan(struct net *net, struct net_interface *below,
+                                   const struct net_interface *description,
+                                   const struct instant *now)
+{
+    struct net_interface *interface = net_add_interface(net, description, now);
+    if (interface != NULL) {
+        interface->next_vlan = below->next_vlan;
+        below->next_vlan = interface;
+    }
     return interface;
 }
 
@@ -160,7 +173,7 @@ uint32_t net_input_batch(struct net *net, struct net_interface *interface, struc
         uint32_t burst = count - done < NET_TX_BURST ? count - done : NET_TX_BURST;
         uint32_t packet_count = link_input_batch(interface, frames + done, burst, now, packets);
         datagram_count +=
-            ip_input_batch(net, interface, packets, packet_count, now, datagrams + datagram_count);
+            ip_input_batch(net, packets, packet_count, now, datagrams + datagram_count);
     }
     return datagram_count;
 }

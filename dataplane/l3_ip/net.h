@@ -30,6 +30,10 @@ void net_destroy(struct net *net);
  */
 struct net_interface *net_add_interface(struct net *net, const struct net_interface *description,
                                         const struct instant *now);
+/* One more VLAN of `below`'s port, with addresses of its own. */
+struct net_interface *net_add_vlan(struct net *net, struct net_interface *below,
+                                   const struct net_interface *description,
+                                   const struct instant *now);
 /* What net_add_interface derives from a description: its derived fields, the link-local address. */
 void net_complete_interface(struct net_interface *interface);
 struct net_interface *net_interface_at(struct net *net, uint32_t index); /* NULL beyond the end */

@@ -16,6 +16,12 @@ SEED=1 COUNT=200 "$build/tests/model/tcp_request_test"
 # Attacks on our own stack: a SYN flood of 60,000 a second for 10 s, and ten times what `./test` sends of the others.
 ATTACK_SECONDS=10 ATTACK_FACTOR=10 NICACHED_BINARY=$PWD/$build/control/nicached /usr/bin/python3 -m pytest -q -s \
     -p no:cacheprovider tests/integration/test_attacks.py
+# All 64 choices of TCP options that a Linux client has.
+COMBINATIONS=all NICACHED_BINARY=$PWD/$build/control/nicached /usr/bin/python3 -m pytest -q -s \
+    -p no:cacheprovider tests/integration/test_interworking.py
+# A link that is away for 30 s, under load, over every kind of port.
+OUTAGE_SECONDS=30 NICACHED_BINARY=$PWD/$build/control/nicached /usr/bin/python3 -m pytest -q -s \
+    -p no:cacheprovider tests/integration/test_outage.py
 /usr/bin/python3 tests/history/history.py --build "$build" --workers 1,2,4 --modes plain,full,eviction,growth \
     --operations 200000 --directive '--store-index buckets'
 # Writers at full speed into 64 MB, a minute with every policy.

@@ -191,6 +191,35 @@ static void test_refused(void **state)
     }
 }
 
+static void test_vlans_of_one_port(void **state)
+{
+    (void)state;
+    static const char first[] = "interface eth1 af_xdp 10.0.0.5/24 vlan 10 mtu 1500\n"
+                                "interface v20 vlan:eth1 10.1.0.5/24 gateway 10.1.0.1 vlan 20\n";
+    static const char *const cases[][2] = {
+        {"a vlan 10.2.0.5/24 vlan 3", "needs an interface"},
+        {"a vlan:eth1 10.2.0.5/24", "needs a vlan"},
+        {"a vlan:eth2 10.2.0.5/24 vlan 3", "no interface 'eth2'"},
+        {"a vlan:v20 10.2.0.5/24 vlan 3", "no interface 'v20' with frames"},
+        {"a vlan:eth1 10.2.0.5/24 vlan 10", "'eth1' has this vlan"},
+        {"a vlan:eth1 10.2.0.5/24 vlan 20", "'v20' has this vlan"},
+        {"a vlan:eth1 10.1.0.5/24 vlan 3", "'v20' has this address"},
+        {"a vlan:eth1 10.2.0.5/24 vlan 3 mtu 1501", "mtu beyond"},
+    };
+    assert_int_equal(parse(first), 0);
+    assert_int_equal(config->interface_count, 2);
+    char text[INTERFACE_TEXT_BYTES_MAX];
+    interface_format(&config->interfaces[1], text, sizeof(text));
+    assert_string_equal(text, "v20 vlan:eth1 10.1.0.5/24 gateway 10.1.0.1 vlan 20");
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char line[512];
+        snprintf(line, sizeof(line), "interface %s", cases[i][0]);
+        if (parse(line) != -EINVAL || strstr(error.text, cases[i][1]) == NULL) {
+            fail_msg("%s gives: %s", cases[i][0], error.text);
+        }
+    }
+}
+
 static void test_duplicates(void **state)
 {
     (void)state;
@@ -276,6 +305,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_round_trip, setup, teardown),
         cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_vlans_of_one_port, setup, teardown),
         cmocka_unit_test_setup_teardown(test_duplicates, setup, teardown),
         cmocka_unit_test_setup_teardown(test_too_many, setup, teardown),
         cmocka_unit_test_setup_teardown(test_bind, setup, teardown),

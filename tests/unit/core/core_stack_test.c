@@ -240,6 +240,46 @@ static void reset_in_the_middle_of_a_value(void **state)
     stack_destroy(b);
 }
 
+/* Every packet buffer is held by somebody else for a while, but for those that requests come in:
+ * what cannot be sent is counted, and a second after they are back every connection goes on. */
+static void dry_pool_is_survived(void **state)
+{
+    enum { PEERS = 8, REPLY = 2000 };
+    static struct peer peers[PEERS];
+    static struct rte_mbuf *held[BUFFERS];
+    static char value[REPLY + 1];
+    struct stack_bench *b = stack_create();
+    uint32_t held_count = 0;
+    memset(value, 'v', REPLY);
+    for (int i = 0; i < PEERS; i++) {
+        peer_connect(b, &peers[i]);
+    }
+    peer_send(b, &peers[0], "*3\r\n$3\r\nSET\r\n$1\r\na\r\n$2000\r\n");
+    peer_send(b, &peers[0], value);
+    peer_send(b, &peers[0], "\r\n");
+    run_for(b, 1500000);
+    size_t before = peers[0].received;
+    for (int i = 0; i < PEERS; i++) {
+        peer_send(b, &peers[i], "GET a\r\nPING\r\n");
+    }
+    struct instant now = simulated_instant(b->now_us);
+    simulated_host_pass(&b->host, NULL, 0, &now); /* the requests are on the way */
+    simulated_network_collect(b->network, 1, b->host.interface, b->now_us);
+    while ((held[held_count] = rte_pktmbuf_alloc(b->pool)) != NULL) {
+        held_count++;
+    }
+    run_for(b, 300000);
+    assert_true(metric_read(&b->server.metrics, METRIC_TCP_DROP_NO_BUFFER) > 0);
+    rte_pktmbuf_free_bulk(held, held_count);
+    run_for(b, 1000000);
+    for (int i = 0; i < PEERS; i++) {
+        size_t reply = sizeof("$2000\r\n") - 1 + REPLY + 2 + sizeof("+PONG\r\n") - 1;
+        assert_int_equal(peers[i].received, (i == 0 ? before : 0) + reply);
+        assert_false(peers[i].closed);
+    }
+    stack_destroy(b);
+}
+
 /* More resets than the transmit array holds frames. */
 static void stopping_resets_every_connection(void **state)
 {
@@ -266,6 +306,7 @@ int main(void)
         cmocka_unit_test(closed_windows_hold_requests_back),
         cmocka_unit_test(strangers_are_told_of_protected_mode),
         cmocka_unit_test(reset_in_the_middle_of_a_value),
+        cmocka_unit_test(dry_pool_is_survived),
         cmocka_unit_test(stopping_resets_every_connection),
     };
     simulated_server_setup_process();

@@ -29,26 +29,25 @@ static const struct station peer = {{2, 0, 0, 0, 0, 9}, IPV4(198, 18, 0, 9), 400
 static const struct station_ipv6 ours6 = {{2, 0, 0, 0, 0, 1}, {0xfd, [15] = 1}, 6379};
 static const struct station_ipv6 peer6 = {{2, 0, 0, 0, 0, 9}, {0xfd, [15] = 9}, 40000};
 
-static struct exception_rules make_rules(uint16_t vlan, uint16_t udp_port)
+static struct net_interface make_interface(uint16_t vlan)
 {
-    struct exception_rules rules = {.interface = {.mac = {{2, 0, 0, 0, 0, 1}},
-                                                  .addresses = simulated_host_addresses(1),
-                                                  .vlan = vlan,
-                                                  .mtu = 1500},
-                                    .tcp_ports = {6379, 11211},
-                                    .udp_port = udp_port};
-    struct interface_addresses *addresses = &rules.interface.addresses;
+    struct net_interface interface = {.mac = {{2, 0, 0, 0, 0, 1}},
+                                      .addresses = simulated_host_addresses(1),
+                                      .vlan = vlan,
+                                      .mtu = 1500};
+    struct interface_addresses *addresses = &interface.addresses;
     addresses->at[addresses->count].prefix_length = 64;
     memcpy(addresses->at[addresses->count++].address.bytes, ours6.ipv6, 16);
-    return rules;
+    return interface;
 }
 
-static int judge_by(uint16_t vlan, uint16_t udp_port, const struct frame *frame,
-                    enum metric *reason)
+static int judge_by(uint16_t vlan, uint16_t udp_port, struct slice frame, enum metric *reason)
 {
-    struct exception_rules rules = make_rules(vlan, udp_port);
-    net_complete_interface(&rules.interface);
-    struct exception_verdict verdict = exception_judge(&rules, slice_of(frame->bytes, frame->size));
+    struct net_interface interface = make_interface(vlan);
+    net_complete_interface(&interface);
+    struct exception_rules rules = {
+        .interface = &interface, .tcp_ports = {6379, 11211}, .udp_port = udp_port};
+    struct exception_verdict verdict = exception_judge(&rules, frame);
     *reason = verdict.reason;
     return (verdict.ours ? OURS : 0) | (verdict.kernels ? HOST : 0);
 }
@@ -56,7 +55,7 @@ static int judge_by(uint16_t vlan, uint16_t udp_port, const struct frame *frame,
 static void assert_judged(const struct frame *frame, int whose, enum metric reason)
 {
     enum metric told;
-    assert_int_equal(judge_by(0, 0, frame, &told), whose);
+    assert_int_equal(judge_by(0, 0, slice_of(frame->bytes, frame->size), &told), whose);
     assert_int_equal(told, reason);
 }
 
@@ -100,12 +99,12 @@ static void udp_is_ours_only_while_it_is_served(void **state)
     enum metric reason;
     struct station to = port_of(&ours, 11211);
     frame_udp(&frame, &peer, &to, slice_of_string("text"));
-    assert_int_equal(judge_by(0, 0, &frame, &reason), HOST);
+    assert_int_equal(judge_by(0, 0, slice_of(frame.bytes, frame.size), &reason), HOST);
     assert_int_equal(reason, METRIC_NET_EXCEPTION_PORT);
-    assert_int_equal(judge_by(0, 11211, &frame, &reason), OURS);
+    assert_int_equal(judge_by(0, 11211, slice_of(frame.bytes, frame.size), &reason), OURS);
     frame.bytes[AT_IP_FRAGMENT] = 0x20; /* more fragments */
-    assert_int_equal(judge_by(0, 0, &frame, &reason), HOST);
-    assert_int_equal(judge_by(0, 11211, &frame, &reason), OURS);
+    assert_int_equal(judge_by(0, 0, slice_of(frame.bytes, frame.size), &reason), HOST);
+    assert_int_equal(judge_by(0, 11211, slice_of(frame.bytes, frame.size), &reason), OURS);
 }
 
 static void other_addresses_protocols_and_types_are_the_hosts(void **state)
@@ -134,10 +133,10 @@ static void another_vlan_is_the_hosts(void **state)
     struct frame frame;
     enum metric reason;
     frame_tcp(&frame, &peer, &ours, &(struct tcp_fields){.flags = 2}, slice_of_string(""));
-    assert_int_equal(judge_by(VLAN, 0, &frame, &reason), HOST);
+    assert_int_equal(judge_by(VLAN, 0, slice_of(frame.bytes, frame.size), &reason), HOST);
     assert_int_equal(reason, METRIC_NET_EXCEPTION_VLAN);
     frame_add_tag(&frame, VLAN);
-    assert_int_equal(judge_by(VLAN, 0, &frame, &reason), OURS);
+    assert_int_equal(judge_by(VLAN, 0, slice_of(frame.bytes, frame.size), &reason), OURS);
     assert_judged(&frame, HOST, METRIC_NET_EXCEPTION_VLAN);
 }
 
@@ -168,15 +167,13 @@ static void every_cut_is_judged(void **state)
                    slice_of_string("text"));
     frame_icmpv6(&frames[3], &peer6, &ours6, 64, 2, 0, 1280,
                  slice_of(frames[2].bytes + AT_IP, frames[2].size - AT_IP));
-    struct exception_rules rules = make_rules(0, 0);
-    net_complete_interface(&rules.interface);
     for (size_t i = 0; i < RTE_DIM(frames); i++) {
         for (size_t size = 0; size <= frames[i].size; size++) {
             uint8_t *exact = malloc(size + 1);
             assert_non_null(exact);
             memcpy(exact, frames[i].bytes, size);
-            struct exception_verdict verdict = exception_judge(&rules, slice_of(exact, size));
-            assert_true(verdict.ours || verdict.kernels);
+            enum metric reason;
+            assert_true(judge_by(0, 0, slice_of(exact, size), &reason) != 0);
             free(exact);
         }
     }
@@ -281,14 +278,23 @@ static struct core_link link_to(struct queue *queue)
 static struct bench *create_bench(void)
 {
     static struct core_link port, tap;
+    struct interface_config vlan = {.name = "v12",
+                                    .driver = INTERFACE_VLAN,
+                                    .argument = "port",
+                                    .addresses = simulated_host_addresses(2),
+                                    .vlan = VLAN};
     struct bench *b = calloc(1, sizeof(*b));
     assert_non_null(b);
     port = link_to(&b->port);
+    port.name = "port";
+    port.interface = make_interface(0);
     tap = link_to(&b->tap);
     struct exception_options options = {.queues = &port,
                                         .taps = &tap,
                                         .queue_count = 1,
-                                        .rules = make_rules(0, 0),
+                                        .rules = {.tcp_ports = {6379, 11211}},
+                                        .interfaces = &vlan,
+                                        .interface_count = 1,
                                         .pool = pool,
                                         .metrics = &b->metrics};
     b->exception = exception_create(&options);
@@ -353,6 +359,28 @@ static void frames_part_and_keep_their_order(void **state)
     assert_int_equal(b->metrics.values[METRIC_NET_EXCEPTION_PORT], 10);
     assert_int_equal(b->metrics.values[METRIC_NET_EXCEPTION_NEIGHBOUR], 1);
     assert_int_equal(b->port.out_count, 0);
+    destroy_bench(b);
+}
+
+/* Each has addresses of its own. */
+static void further_vlans_are_ours_too(void **state)
+{
+    (void)state;
+    struct bench *b = create_bench();
+    struct station second = ours;
+    struct frame frame;
+    second.ipv4 = IPV4(198, 18, 0, 2);
+    for (uint32_t tagged = 0; tagged < 2; tagged++) {
+        frame_tcp(&frame, &peer, tagged ? &second : &ours, &(struct tcp_fields){.flags = 2},
+                  slice_of_string(""));
+        arrive(&b->port, &frame);
+        if (tagged) {
+            frame_add_tag(&frame, VLAN);
+            arrive(&b->port, &frame);
+        }
+    }
+    assert_int_equal(receive(b), 2);
+    assert_int_equal(b->metrics.values[METRIC_NET_EXCEPTION_ADDRESS], 1);
     destroy_bench(b);
 }
 
@@ -425,6 +453,7 @@ int main(void)
         cmocka_unit_test(errors_go_to_whom_they_are_about),
         cmocka_unit_test(neighbours_are_heard_by_both),
         cmocka_unit_test(frames_part_and_keep_their_order),
+        cmocka_unit_test(further_vlans_are_ours_too),
         cmocka_unit_test(the_hosts_frames_leave_by_the_port),
         cmocka_unit_test(what_has_no_room_is_counted),
         cmocka_unit_test(without_buffers_ours_are_served),

@@ -200,6 +200,47 @@ static void test_vlan_on_tagged_interface(void **state)
     bench_destroy(bench);
 }
 
+/* Each VLAN of a port has its own addresses, and what it sends carries its own tag. */
+static void test_further_vlans(void **state)
+{
+    struct bench *bench = *state;
+    struct net_interface *second = bench_description();
+    struct station us = bench_us, client = bench_client;
+    struct frame frame;
+    us.ipv4 = IPV4(198, 19, 0, 2);
+    client.ipv4 = IPV4(198, 19, 0, 9);
+    second->vlan = 12;
+    second->addresses.at[0].address = address_from_ipv4(us.ipv4);
+    second->addresses.gateway_count = 0;
+    struct net_interface *vlan = net_add_vlan(bench->net, bench->interface, second, &bench->now);
+    assert_non_null(vlan);
+    assert_int_equal(vlan->tx_count, 1); /* announces itself there */
+    const uint8_t *sent = rte_pktmbuf_mtod(vlan->tx[0], const uint8_t *);
+    assert_int_equal(bytes_read_be32(sent + 12), 0x8100000c);
+    frame_udp(&frame, &client, &us, SLICE_LITERAL("x"));
+    expect_drop(bench, &frame, METRIC_NET_DROP_IP_NOT_OURS); /* that address is not in this VLAN */
+    frame_add_tag(&frame, 12);
+    bench_feed(bench, &frame);
+    assert_int_equal(bench->datagram_count, 1);
+    assert_ptr_equal(bench->datagrams[0].interface, vlan);
+    frame_udp(&frame, &bench_client, &bench_us, SLICE_LITERAL("x"));
+    bench_feed(bench, &frame);
+    assert_int_equal(bench->datagram_count, 1);
+    assert_ptr_equal(bench->datagrams[0].interface, bench->interface);
+    frame_add_tag(&frame, 12);
+    expect_drop(bench, &frame, METRIC_NET_DROP_IP_NOT_OURS);
+    frame_udp(&frame, &client, &us, SLICE_LITERAL("x"));
+    frame_add_tag(&frame, 13);
+    expect_drop(bench, &frame, METRIC_NET_DROP_LINK_VLAN);
+    frame_icmp(&frame, &client, &us, 8, 0, 1, SLICE_LITERAL("ping"));
+    frame_add_tag(&frame, 12);
+    bench_feed(bench, &frame);
+    assert_int_equal(vlan->tx_count, 2);
+    assert_int_equal(bench->interface->tx_count, 0);
+    sent = rte_pktmbuf_mtod(vlan->tx[1], const uint8_t *);
+    assert_int_equal(bytes_read_be32(sent + 12), 0x8100000c);
+}
+
 static void test_chain_is_made_contiguous(void **state)
 {
     struct bench *bench = *state;
@@ -648,6 +689,7 @@ int main(void)
         cmocka_unit_test(test_announces_itself_and_asks_for_gateway),
         BENCH_TEST(test_frame_rules),
         BENCH_TEST(test_vlan_on_untagged_interface),
+        cmocka_unit_test_setup_teardown(test_further_vlans, bench_setup, bench_teardown),
         cmocka_unit_test(test_vlan_on_tagged_interface),
         BENCH_TEST(test_chain_is_made_contiguous),
         BENCH_TEST(test_chain_without_large_buffer_is_dropped),

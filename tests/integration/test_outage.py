@@ -1,0 +1,159 @@
+"""What a port can do to us: its link goes away and comes back, more comes in than its ring takes (R56).
+OUTAGE_SECONDS makes the outages long (tests/stress/run.sh)."""
+import json
+import os
+import signal
+import subprocess
+import time
+
+import conftest
+import pytest
+
+SECONDS = float(os.environ.get("OUTAGE_SECONDS", "3"))
+
+# Established connections with a request under way at any time, and new ones as often as one is served. A line of
+# JSON for each time that its standard input says something.
+LOAD = r"""
+import json, select, socket, sys, threading, time
+host, established = sys.argv[1], 8
+done, errors, opened = [0] * established, [], []
+
+def talk(number, connection):
+    stream = connection.makefile('rwb')
+    try:
+        while True:
+            value = b'%d:%d' % (number, done[number])
+            stream.write(b'SET k%d %s\r\nGET k%d\r\n' % (number, value, number))
+            stream.flush()
+            got = stream.readline(), stream.readline(), stream.readline()
+            assert got == (b'+OK\r\n', b'$%d\r\n' % len(value), value + b'\r\n'), got
+            done[number] += 1
+    except Exception as error:
+        errors.append(repr(error))
+
+def connect():
+    while True:
+        try:
+            with socket.create_connection((host, 6379), timeout=0.4) as new:
+                new.sendall(b'PING\r\n')
+                assert new.recv(100) == b'+PONG\r\n'
+                opened.append(time.monotonic())
+        except OSError:
+            pass
+        time.sleep(0.02)
+
+for number in range(established):
+    threading.Thread(target=talk, args=(number, socket.create_connection((host, 6379))), daemon=True).start()
+threading.Thread(target=connect, daemon=True).start()
+for line in sys.stdin:
+    print(json.dumps({'done': done, 'errors': errors, 'opened': opened[-1:], 'now': time.monotonic(),
+                      'first': next((at for at in opened if at > float(line)), None)}), flush=True)
+"""
+
+
+class Load:
+    def __init__(self, namespace, address):
+        self.process = namespace.popen(conftest.PYTHON, "-c", LOAD, address, stdin=subprocess.PIPE,
+                                       stdout=subprocess.PIPE, text=True)
+
+    def ask(self, since=0):
+        """`first`: when the first new connection after `since` was served."""
+        self.process.stdin.write(f"{since}\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+    def wait_for(self, condition, seconds, since=0):
+        deadline = time.monotonic() + seconds
+        while not condition(state := self.ask(since)):
+            assert time.monotonic() < deadline, state
+            time.sleep(0.05)
+        return state
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture
+def start_load():
+    loads = []
+
+    def start(namespace, address):
+        loads.append(Load(namespace, address))
+        loads[0].wait_for(lambda state: min(state["done"]) > 20 and state["opened"], 20)
+        return loads[0]
+    yield start
+    for load in loads:
+        load.close()
+
+
+def processor_seconds(process):
+    fields = open(f"/proc/{process.pid}/stat").read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def info(namespace, address):
+    text = namespace.run("redis-cli", "-h", address, "info", "net").stdout
+    return {name: int(value) for name, value in
+            (line.split(":") for line in text.split() if ":" in line) if value.isdigit()}
+
+
+# The near end is the one that nicached has opened; a TAP has only one.
+@pytest.mark.parametrize("driver, end", [("tap", "tap0"), ("af_packet", "veth0"), ("af_packet", "veth1"),
+                                         ("af_xdp", "veth0"), ("af_xdp", "veth1")])
+def test_link_goes_and_comes_back(fleet, start_load, driver, end):
+    peer = None if driver == "tap" else fleet.namespace()
+    appliance = fleet.start(driver, peer=peer)
+    client = peer or appliance.namespace
+    owner = client if end == "veth0" else appliance.namespace
+    load = start_load(client, appliance.address)
+    owner.run("ip", "link", "set", end, "down")
+    time.sleep(0.5)
+    before, used = load.ask(), processor_seconds(appliance.process)
+    time.sleep(SECONDS)
+    away, used = load.ask(), (processor_seconds(appliance.process) - used) / SECONDS
+    assert away["done"] == before["done"] and away["opened"] == before["opened"]
+    owner.run("ip", "link", "set", end, "up")
+    # The client's kernel looks at its link once a second at most.
+    while client.run("cat", f"/sys/class/net/{'tap0' if driver == 'tap' else 'veth0'}/operstate").stdout.strip() == "down":
+        time.sleep(0.01)
+    back = time.monotonic()
+    # New connections at once; a request that was under way when its sender tries again, which waits ever longer.
+    new = load.wait_for(lambda state: state["first"], 10, since=back)
+    state = load.wait_for(lambda state: all(a > b + 5 for a, b in zip(state["done"], away["done"])),
+                          10 + 1.5 * SECONDS)
+    print(driver, end, f"new after {new['first'] - back:.2f} s, all after {state['now'] - back:.2f} s, "
+          f"{100 * used:.0f} % CPU meanwhile")
+    assert not state["errors"]
+    assert new["first"] - back < 1
+    assert used < 0.3
+
+
+FLOOD = r"""
+import socket, sys
+frames = int(sys.argv[2])
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for _ in range(frames):
+    s.sendto(b'x' * 100, (sys.argv[1], 9))
+"""
+
+
+@pytest.mark.parametrize("driver", ["tap", "af_packet", "af_xdp"])
+def test_ring_overflows(fleet, start_load, driver):
+    """While the process stands still, far more comes in than its ring holds."""
+    appliance = fleet.start(driver)
+    namespace = appliance.namespace
+    load = start_load(namespace, appliance.address)
+    appliance.process.send_signal(signal.SIGSTOP)
+    try:
+        namespace.run(conftest.PYTHON, "-c", FLOOD, appliance.address, 8000)
+    finally:
+        away, back = load.ask(), time.monotonic()
+        appliance.process.send_signal(signal.SIGCONT)
+    new = load.wait_for(lambda state: state["first"], 10, since=back)
+    state = load.wait_for(lambda state: all(a > b + 5 for a, b in zip(state["done"], away["done"])), 15)
+    assert not state["errors"]
+    assert new["first"] - back < 1
+    if driver != "tap":  # of which the kernel counts it: ip -s link show tap0
+        time.sleep(1.1)
+        assert info(namespace, appliance.address)["net_drop_port_missed"] > 1000
