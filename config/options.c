@@ -111,6 +111,12 @@ static const char *check_identity(const char *value)
     return size == 0 || size > 63 ? "argument must have 1 to 63 characters" : NULL;
 }
 
+static const char *check_delimiter(const char *value)
+{
+    bool fits = value[0] > ' ' && value[0] <= '~' && value[1] == '\0';
+    return fits ? NULL : "argument must be one printable character";
+}
+
 static const char *check_prefixes(const char *value)
 {
     struct prefix_list list;

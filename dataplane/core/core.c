@@ -221,6 +221,7 @@ static int create_context(struct core *core)
     context->worker_count = options->worker_count;
     context->clients = &core->clients;
     context->status = options->status;
+    memcache_observers_keep_detail(context->observers, core->config->memcache_detail);
     context->random_state = options->seed != 0 ? options->seed : random_seed();
     return 0;
 }

@@ -240,6 +240,8 @@ static bool run_memcache(struct core *core, struct batch_entry *entry)
         core_defer(core, conversation, &call.deferral);
     } else if (UNLIKELY(call.starts_dump)) {
         core_begin_dump(core, conversation);
+    } else if (UNLIKELY(call.watches != 0)) {
+        core_begin_watch(core, conversation, call.watches);
     }
     return verdict != COMMAND_TORN;
 }
@@ -428,6 +430,7 @@ void core_run_batch(struct core *core)
     }
     enum stage before = core_enter_stage(core, STAGE_LOOK_UP);
     core_share_time(core);
+    core_note_observers(core);
     core->stages.requests += batch->count;
     for (uint32_t i = 0; i < batch->count; i++) {
         look_up_entry(core, &batch->entries[i]);

@@ -154,10 +154,22 @@ static void open_conversation(struct core *core, struct stream *stream)
 
     metric_add(core->metrics, METRIC_CONNECTIONS_RECEIVED, 1);
     metric_add(core->metrics, METRIC_CONNECTIONS_CURRENT, 1);
+    if (UNLIKELY(core->context->observed != 0) && is_memcache(conversation)) {
+        memcache_note_opened(core->context, client);
+    }
     const char *text = refusal(core, conversation);
     if (text != NULL) {
         refuse(core, conversation, text);
     }
+}
+
+static enum memcache_close_reason reason_of(const struct conversation *conversation)
+{
+    if (conversation->timed_out) {
+        return CLOSED_IDLE;
+    }
+    bool in_order = conversation->session.finished || conversation->client.close_after_reply;
+    return in_order ? CLOSED_NORMALLY : CLOSED_BY_ERROR;
 }
 
 static void release_blobs(struct conversation *conversation)
@@ -186,6 +198,12 @@ static void close_conversation(struct core *core, struct conversation *conversat
         untouch(core, &conversation->session);
     }
     core_forget_deferred(core, conversation);
+    if (UNLIKELY(core->context->observed != 0) && is_memcache(conversation)) {
+        memcache_note_closed(core->context, &conversation->client, reason_of(conversation));
+    }
+    if (UNLIKELY(conversation->watched != 0)) {
+        core_end_watch(core, conversation);
+    }
     if (conversation->errand != NULL) {
         conversation->errand->conversation = NULL;
     }
@@ -327,6 +345,14 @@ static void add_resp(struct core *core, struct conversation *conversation,
     }
 }
 
+/* What is behind a watch that has run is not looked at. */
+static void drop_input_of_watcher(struct conversation *conversation)
+{
+    if (conversation->watched != 0) {
+        conversation->session.parsed = conversation->session.view.size;
+    }
+}
+
 static void add_memcache(struct core *core, struct conversation *conversation,
                          const struct memcache_request *request)
 {
@@ -345,6 +371,10 @@ static void add_memcache(struct core *core, struct conversation *conversation,
         if (UNLIKELY(!conversation->speaks_binary &&
                      memcache_uses_parser(&conversation->parser.memcache, request))) {
             core_run_batch(core);
+        }
+        if (UNLIKELY(count == 0 && request->verb == MEMCACHE_WATCH)) {
+            core_run_batch(core);
+            drop_input_of_watcher(conversation);
         }
     } else {
         many = calloc(count, sizeof(*many));
@@ -601,6 +631,9 @@ static void take_data(struct core *core, struct conversation *conversation, stru
     metric_add(core->metrics, METRIC_SESSION_INPUT_BYTES, data.size);
     conversation->client.input_bytes += data.size;
     conversation->client.active_mono_us = core->now.mono_us;
+    if (UNLIKELY(conversation->watched != 0)) {
+        return; /* it is not asked any more */
+    }
     while (data.size > 0 && !session->closing) {
         if (session->pending > 0) {
             core_run_batch(core);
@@ -755,8 +788,9 @@ void core_close_idle(struct core *core)
     core->clients_checked_us = core->now.mono_us;
     for (struct client *client = core->clients.first; client != NULL; client = client->next) {
         struct conversation *conversation = conversation_of_client(client);
-        if (conversation->session.blocked != SESSION_AWAITS_REPLY &&
+        if (conversation->session.blocked != SESSION_AWAITS_REPLY && conversation->watched == 0 &&
             core->now.mono_us - client->active_mono_us > timeout_us) {
+            conversation->timed_out = true;
             end_client(client);
         }
     }

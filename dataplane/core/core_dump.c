@@ -20,28 +20,13 @@ struct dump_call {
     struct stream *stream;
 };
 
-/* As memcached does it: all but letters, digits and -._~ as %XX. */
 static void append_encoded(const struct dump_call *call, struct slice key)
 {
-    static const char hex[] = "0123456789ABCDEF";
-    struct stream *stream = call->stream;
     uint8_t text[3 * 64];
     while (key.size > 0) {
-        size_t taken = key.size < 64 ? key.size : 64, size = 0;
-        for (size_t i = 0; i < taken; i++) {
-            uint8_t byte = key.data[i];
-            bool plain = (byte >= '0' && byte <= '9') || (byte >= 'A' && byte <= 'Z') ||
-                         (byte >= 'a' && byte <= 'z') || byte == '-' || byte == '.' ||
-                         byte == '_' || byte == '~';
-            if (plain) {
-                text[size++] = byte;
-            } else {
-                text[size++] = '%';
-                text[size++] = (uint8_t)hex[byte >> 4];
-                text[size++] = (uint8_t)hex[byte & 15];
-            }
-        }
-        byte_queue_append(&stream->out, &call->core->bytes, text, size);
+        size_t taken = key.size < 64 ? key.size : 64;
+        size_t size = memcache_encode_uri(slice_of(key.data, taken), text);
+        byte_queue_append(&call->stream->out, &call->core->bytes, text, size);
         key = slice_from(key, taken);
     }
 }

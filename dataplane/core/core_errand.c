@@ -7,6 +7,7 @@
  *                                 LEASE: lend, or wait for the shard      run the passengers, give
  *                                                                         back, deliver
  *                                 ROUND: collect                          run, deliver
+ *   core_send_events                EVENTS: write to watchers               the next may go
  */
 #include "dataplane/core/core_errand.h"
 
@@ -387,12 +388,31 @@ void core_ask_for_blob(struct core *core, struct conversation *conversation, uin
     send_on(core, errand);
 }
 
+void core_send_events(struct core *core, const struct shard_set *workers, struct slice lines)
+{
+    struct errand *errand = acquire_errand(core);
+    errand->kind = ERRAND_EVENTS;
+    errand->shards = *workers;
+    errand->next_stop = 0;
+    reserve_bytes(errand, lines.size);
+    memcpy(errand->bytes, lines.data, lines.size);
+    errand->line_bytes = lines.size;
+    core->events_away = true;
+    send_on(core, errand);
+}
+
 /* ---- running --------------------------------------------------------------------------------- */
+
+static struct collected *collected_of(struct errand *errand)
+{
+    return errand->kind == ERRAND_ROUND ? &errand->collected : NULL;
+}
 
 /* On `shard`, or on all the shards that the errand has leases of where it is NULL. */
 static void run(struct core *core, struct errand *errand, struct shard *shard)
 {
     core_share_time(core);
+    core_note_observers(core);
     if (errand->command == NULL) {
         struct memcache_reply reply = {
             .out = &errand->reply, .pool = &errand->pool, .suppressed = errand->memcache.no_reply};
@@ -403,6 +423,7 @@ static void run(struct core *core, struct errand *errand, struct shard *shard)
                                      .request = &errand->memcache,
                                      .keys = errand->keys,
                                      .large_value = errand->large_value,
+                                     .collected = collected_of(errand),
                                      .reply = &reply};
         CHECK(memcache_execute(&call) == COMMAND_DONE);
         return;
@@ -419,7 +440,7 @@ static void run(struct core *core, struct errand *errand, struct shard *shard)
                         .first_key = errand->has_key ? &errand->first_key : NULL,
                         .large_value = errand->large_value,
                         .large_value_index = errand->large_value_index,
-                        .collected = errand->kind == ERRAND_ROUND ? &errand->collected : NULL,
+                        .collected = collected_of(errand),
                         .reply = &reply};
     enum command_verdict verdict = command_run_admitted(&call);
     CHECK(verdict == COMMAND_DONE);
@@ -546,7 +567,17 @@ static void run_passengers(struct core *core, const struct errand *vehicle,
 
 /* ---- rounds ---------------------------------------------------------------------------------- */
 
-static void collect(struct core *core, struct errand *errand)
+static void collect_memcache(struct core *core, struct errand *errand)
+{
+    struct memcache_call call = {.context = core->context,
+                                 .now = &core->now,
+                                 .client = &errand->client,
+                                 .request = &errand->memcache,
+                                 .collected = &errand->collected};
+    memcache_collect(&call);
+}
+
+static void collect_resp(struct core *core, struct errand *errand)
 {
     struct call call = {.context = core->context,
                         .now = &core->now,
@@ -558,6 +589,15 @@ static void collect(struct core *core, struct errand *errand)
     core_note_sizes(core);
     errand->command->collect(&call);
     core_close_killed(core);
+}
+
+static void collect(struct core *core, struct errand *errand)
+{
+    if (errand->command == NULL) {
+        collect_memcache(core, errand);
+    } else {
+        collect_resp(core, errand);
+    }
     errand->next_stop = core->options.number + 1;
     send_on(core, errand);
 }
@@ -581,6 +621,11 @@ void core_take_errand(struct core *core, struct errand *errand)
         }
         break;
     case ERRAND_ROUND: collect(core, errand); break;
+    case ERRAND_EVENTS:
+        core_write_events(core, slice_of(errand->bytes, errand->line_bytes));
+        errand->next_stop = core->options.number + 1;
+        send_on(core, errand);
+        break;
     }
 }
 
@@ -667,6 +712,10 @@ void core_take_errand_home(struct core *core, struct errand *errand)
     case ERRAND_ROUND:
         run(core, errand, NULL);
         deliver(core, errand);
+        break;
+    case ERRAND_EVENTS:
+        core->events_away = false;
+        release_errand(core, errand);
         break;
     }
 }

@@ -9,6 +9,7 @@
  *                  shard; comes home, where the requests that waited for it run on all of them, and
  *                  gives the leases back
  *   ERRAND_ROUND   visits every worker, each of which adds what it knows; replies at home
+ *   ERRAND_EVENTS  lines for watchers: visits the workers that serve any
  *
  * A worker has one errand under way for leases at most; requests that need leases meanwhile wait
  * for it as its passengers, and run with it if it has the shards that they need.
@@ -26,7 +27,7 @@
 
 #include "dataplane/core/core_internal.h"
 
-enum errand_kind { ERRAND_RUN, ERRAND_BLOB, ERRAND_LEASE, ERRAND_ROUND };
+enum errand_kind { ERRAND_RUN, ERRAND_BLOB, ERRAND_LEASE, ERRAND_ROUND, ERRAND_EVENTS };
 
 struct errand {
     struct errand *next;      /* in a list of whoever has it */
@@ -59,6 +60,7 @@ struct errand {
     uint32_t key_capacity;
     uint8_t *bytes;
     size_t byte_capacity;
+    size_t line_bytes; /* EVENTS: of `bytes` */
     struct blob **blobs;
     uint32_t blob_count, blob_capacity;
     struct blob *large_value;

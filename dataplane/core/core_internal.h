@@ -12,6 +12,7 @@
  *   core_stages.c         cycles per stage of the pass, for INFO stages
  *   core_peers.c          messages between workers: sending, waking, what waits for room
  *   core_dump.c           all keys, a slice in each pass
+ *   core_watch.c          lines about what happens, for those who watch
  *   core_deferred.c       replies that come later: DEBUG SLEEP, CONFIG SET, SHUTDOWN
  */
 #ifndef NICACHED_CORE_CORE_INTERNAL_H
@@ -26,6 +27,7 @@
 #include "dataplane/l5_session/session.h"
 #include "dataplane/l6_protocol/memcache_binary_parse.h"
 #include "dataplane/l6_protocol/resp_parse.h"
+#include "dataplane/l7_command/memcache_observers.h"
 #include "drivers/socket_transport.h"
 
 #define CORE_RX_BURST       64U
@@ -108,13 +110,20 @@ struct conversation {
         uint64_t cursor;
     } dump; /* of all keys: core_dump.c */
 
+    /* memcached's watch: what it is told of (EVENT_BIT), 0: it is no watcher; lines that it has
+     * missed since the last one. */
+    uint32_t watched;
+    uint64_t lines_skipped;
+    struct conversation *watch_next;
+
     /* While session.blocked == SESSION_AWAITS_REPLY. */
     struct deferral deferral;
     struct conversation *deferred_next;
     struct errand *errand;        /* whose reply it awaits, or NULL */
     uint64_t memory_wait_ends_us; /* while SESSION_AWAITS_MEMORY, and until the request has run */
 
-    bool refused; /* too many clients, or protected mode: does not count among the clients */
+    bool timed_out; /* closed because it was idle */
+    bool refused;   /* too many clients, or protected mode: does not count among the clients */
     struct conversation *free_next;
 };
 
@@ -211,6 +220,9 @@ struct core {
     struct batch batch;
     struct session *touched; /* sessions with a view in this pass */
     struct conversation *deferred;
+    struct conversation *watchers;
+    bool events_away;   /* an errand with lines for watchers is under way */
+    bool keeps_evicted; /* the shard keeps its victims for them */
     struct conversation *free_conversations;
     uint64_t missed_asked_us;    /* when ports were last asked for what they lost */
     uint64_t clients_checked_us; /* when idle clients were last looked for */
@@ -345,6 +357,8 @@ void core_send_errand(struct core *core, const struct batch_entry *entry);
 /* Asks an owner for the memory of a large value; the conversation waits for the answer. */
 void core_ask_for_blob(struct core *core, struct conversation *conversation, uint32_t owner,
                        uint64_t bytes);
+/* Lines for the watchers of these workers; core->events_away until it is back. */
+void core_send_events(struct core *core, const struct shard_set *workers, struct slice lines);
 void core_take_errand(struct core *core, struct errand *errand);
 void core_take_errand_home(struct core *core, struct errand *errand);
 void core_take_lease_back(struct core *core);
@@ -379,6 +393,21 @@ void core_peers_awake(struct core *core);
 void core_begin_dump(struct core *core, struct conversation *conversation);
 /* The next lines; false: that was the end. */
 bool core_continue_dump(struct core *core, struct conversation *conversation);
+
+/* core_watch.c */
+/* Replies; from now on the connection is a watcher, if there are not too many. */
+void core_begin_watch(struct core *core, struct conversation *conversation, uint32_t kinds);
+void core_end_watch(struct core *core, struct conversation *conversation);
+void core_write_events(struct core *core, struct slice lines);
+/* At the beginning of a pass: whether the shard shall keep its victims. */
+void core_keep_evicted(struct core *core);
+/* Sends off what was noted in this pass, before the quiescent state that ends it. True: there was
+ * something. */
+bool core_flush_events(struct core *core);
+static inline void core_note_observers(struct core *core)
+{
+    core->context->observed = memcache_observed(core->context->observers);
+}
 
 /* core_deferred.c */
 void core_wake_control(const struct core *core);

@@ -270,6 +270,7 @@ static void maintain(struct core *core)
     count_missed(core);
     core_close_idle(core);
     maintain_shard(core);
+    core->did_work |= core_flush_events(core);
     rcu_quiescent();
 }
 
@@ -280,12 +281,14 @@ static void begin_pass(struct core *core, const struct instant *now)
     core->config = RCU_READ(core->options.config_slot);
     core->context->config = core->config;
     core->context->now = *now;
+    core_note_observers(core);
     core->did_work = false;
     core->next_timer_us = UINT64_MAX;
     if (!core_shard_is_lent(core)) {
         struct eviction_policy policy;
         eviction_policy_set(&policy, core->config, now);
         shard_set_policy(core->shard, &policy);
+        core_keep_evicted(core);
         shard_set_maxmemory(core->shard,
                             (uint64_t)core->config->maxmemory / core->options.worker_count);
     }

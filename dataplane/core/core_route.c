@@ -78,6 +78,11 @@ static void route_memcache(const struct core *core, struct batch_entry *entry)
         route->kind = ROUTE_LEASE;
         return;
     }
+    if (memcache_visits_workers(request)) {
+        add_all_shards(route, core);
+        route->kind = ROUTE_ROUND;
+        return;
+    }
     for (uint32_t i = 0; i < request->key_count; i++) {
         add_key(route, core, &entry->memcache.keys[i]);
     }

@@ -125,3 +125,26 @@ void memcache_reply_stat(struct memcache_reply *reply, const char *name, const c
         byte_queue_append(reply->out, reply->pool, "\r\n", 2);
     }
 }
+
+static bool is_plain(uint8_t byte)
+{
+    return (byte >= '0' && byte <= '9') || (byte >= 'A' && byte <= 'Z') ||
+           (byte >= 'a' && byte <= 'z') || byte == '-' || byte == '.' || byte == '_' || byte == '~';
+}
+
+size_t memcache_encode_uri(struct slice key, uint8_t *to)
+{
+    static const char hex[] = "0123456789ABCDEF";
+    size_t size = 0;
+    for (size_t i = 0; i < key.size; i++) {
+        uint8_t byte = key.data[i];
+        if (is_plain(byte)) {
+            to[size++] = byte;
+        } else {
+            to[size++] = '%';
+            to[size++] = (uint8_t)hex[byte >> 4];
+            to[size++] = (uint8_t)hex[byte & 15];
+        }
+    }
+    return size;
+}

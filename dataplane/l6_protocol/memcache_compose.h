@@ -19,6 +19,10 @@ void memcache_reply_number(struct memcache_reply *reply, uint64_t value);
 void memcache_reply_value(struct memcache_reply *reply, struct slice key, uint32_t client_flags,
                           bool with_cas, uint64_t cas, struct slice value,
                           struct byte_owner *owner);
+/* All but letters, digits and -._~ as %XX, as memcached shows keys where they are part of a line.
+ * `to` has room for three bytes of each; returns how many were written. */
+size_t memcache_encode_uri(struct slice key, uint8_t *to);
+
 void memcache_reply_end(struct memcache_reply *reply); /* "END" */
 void memcache_reply_stat(struct memcache_reply *reply, const char *name, const char *value);
 

@@ -582,6 +582,7 @@ static const struct verb_row verb_rows[] = {
     ROW("shutdown", 0, 0, false, SHUTDOWN, parse_nothing),
     ROW("lru_crawler", 0, 0, false, CRAWLER, parse_nothing),
     ROW("config", 0, 0, false, CONFIG, parse_nothing),
+    ROW("watch", 0, 0, false, WATCH, parse_nothing),
     ROW("mn", 0, 0, false, META_NOOP, parse_nothing),
     ROW("me", 0, 0, false, META_DEBUG, parse_meta_debug),
 };
@@ -597,13 +598,13 @@ static inline const struct verb_row *find_verb(struct slice name)
     return NULL;
 }
 
-/* What the reference knows and this server does not do, each with a refusal the reference has. */
+/* What the reference knows and this server does not do. */
 static const struct refusal {
     const char *name;
     const char *error;
 } refusals[] = {
-    {"watch", "CLIENT_ERROR watch commands not allowed"},
     {"slabs", "CLIENT_ERROR slab reassignment disabled"},
+    {"lru", "CLIENT_ERROR no LRU to tune: maxmemory-policy chooses what is evicted"},
 };
 
 /* A web browser that was tricked into talking to us: the last word of its request line. The

@@ -29,6 +29,9 @@
 struct config;
 struct command;
 struct call;
+struct memcache_observers;
+struct memcache_event_log;
+struct memcache_prefix_book;
 
 /* COMMAND INFO's flags, in Redis' order and names (COMMAND_FLAG_NAMES in command_table.c). */
 enum command_flag {
@@ -179,6 +182,13 @@ struct command_context {
     uint32_t all_context_count;
     struct instant now; /* of this pass */
     uint64_t random_state;
+    /* Who looks on at memcached's requests (memcache_observers.h): shared; what it said at the
+     * beginning of the pass; the lines for them and the figures of this worker, NULL until needed.
+     */
+    struct memcache_observers *observers;
+    uint64_t observed;
+    struct memcache_event_log *events;
+    struct memcache_prefix_book *prefixes;
     /* Of the machine and the process, noted when the context is made. */
     char operating_system[256];
     uint64_t process_id, system_memory_bytes;
@@ -315,12 +325,19 @@ struct memcache_call {
     struct deferral
         deferral;     /* its request is not NULL: the reply comes later, by memcache_resume */
     bool starts_dump; /* the reply is a line for every key */
+    uint32_t watches; /* kinds of events (EVENT_BIT), whose lines are all it gets from now on */
+    /* memcache_visits_workers: what they have contributed. NULL: this worker is the only one. */
+    struct collected *collected;
 };
 /* COMMAND_DONE; or COMMAND_TORN, and nothing replied: call->shared was right as far as the request
  * tells, but the item it found must be changed, or is the owner's to read. The owner is to be
  * asked.
  */
 enum command_verdict memcache_execute(struct memcache_call *call);
+/* Whether the request asks every worker: memcache_collect runs on each of them before
+ * memcache_execute, and adds to call->collected what this worker knows. */
+bool memcache_visits_workers(const struct memcache_request *request);
+void memcache_collect(struct memcache_call *call);
 /* Writes the reply of a deferred call, and frees its request. */
 void memcache_resume(struct deferral *deferral, struct memcache_reply *reply);
 /* Whether the old value stays, and the request's comes behind it (appends) or in front of it. */

@@ -13,6 +13,7 @@
 
 #include "dataplane/base/check.h"
 #include "dataplane/l7_command/l7_command_internal.h"
+#include "dataplane/l7_command/memcache_observers.h"
 
 /* `resetting` keeps two simultaneous RESETSTAT apart: the later one leaves it to the earlier. A
  * word once noted stays where it is, so a reader never sees one change. */
@@ -85,10 +86,12 @@ struct command_context *command_context_create(void)
     context->errors = calloc(1, sizeof(*context->errors));
     context->baseline = create_baseline();
     context->owns_baseline = true;
+    context->observers = memcache_observers_create();
     context->worker_count = 1;
     context->random_state = 1;
     note_machine(context);
-    if (context->statistics == NULL || context->errors == NULL || context->baseline == NULL) {
+    if (context->statistics == NULL || context->errors == NULL || context->baseline == NULL ||
+        context->observers == NULL) {
         command_context_destroy(context);
         return NULL;
     }
@@ -103,6 +106,9 @@ void command_context_destroy(struct command_context *context)
     if (context->owns_baseline) {
         destroy_baseline(context->baseline);
     }
+    memcache_observers_release(context->observers);
+    memcache_prefix_book_destroy(context->prefixes);
+    free(context->events);
     free(context->statistics);
     free(context->errors);
     free(context);
@@ -117,6 +123,9 @@ void command_contexts_join(struct command_context *const *contexts, uint32_t cou
             destroy_baseline(contexts[i]->baseline);
             contexts[i]->owns_baseline = false;
             contexts[i]->baseline = contexts[0]->baseline;
+            memcache_observers_release(contexts[i]->observers);
+            contexts[i]->observers = contexts[0]->observers;
+            contexts[i]->observers->user_count++;
         }
     }
 }

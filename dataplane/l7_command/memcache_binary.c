@@ -215,6 +215,10 @@ static void execute_arithmetic(struct memcache_call *call)
     if (outcome == OUTCOME_NOT_FOUND && request->creates) {
         outcome = create_number(call, &cas);
         value = request->initial;
+        if (memcache_is_observed(call)) {
+            memcache_note_fetch(call, 0, NULL); /* the reference looks once more */
+            memcache_note_store(call, outcome);
+        }
     } else if (outcome == OUTCOME_NOT_FOUND) {
         memcache_count_number_miss(call);
     }
@@ -284,6 +288,7 @@ enum command_verdict memcache_execute_binary(struct memcache_call *call)
     case MEMCACHE_SHUTDOWN:
     case MEMCACHE_CRAWLER:
     case MEMCACHE_CONFIG:
+    case MEMCACHE_WATCH:
     case MEMCACHE_META_GET:
     case MEMCACHE_META_SET:
     case MEMCACHE_META_DELETE:

@@ -1,6 +1,6 @@
 /* stat of the binary protocol: the lines of the text protocol's stats, each as a packet of its own;
- * then one without a key. What has no such lines is "Not found", as the reference says of a group
- * that it does not know.
+ * then one without a key (those of detail dump in one). What has no such lines is "Not found", as
+ * the reference says of a group that it does not know.
  *
  * Memory: the text on the heap, for the length of the call. Rare, and as large as the text.
  */
@@ -80,6 +80,21 @@ static void write_text(struct memcache_call *call, struct byte_queue *out)
     memcache_execute_stats(&text_call);
 }
 
+/* The figures of prefixes are no list of values: one packet has all of their text. */
+static bool asks_for_prefixes(const struct memcache_request *request)
+{
+    struct slice rest = request->arguments;
+    return slice_equal(memcache_take_word(&rest), SLICE_LITERAL("detail")) &&
+           slice_equal(memcache_take_word(&rest), SLICE_LITERAL("dump"));
+}
+
+static void reply_prefixes(struct memcache_call *call, struct slice text)
+{
+    const struct memcache_binary_reply what = {.key = SLICE_LITERAL("detailed"), .value = text};
+    memcache_binary_reply(call->reply, &call->request->binary, &what);
+    reply_end(call);
+}
+
 void memcache_execute_binary_stats(struct memcache_call *call)
 {
     struct byte_queue out;
@@ -89,6 +104,10 @@ void memcache_execute_binary_stats(struct memcache_call *call)
     CHECK(text != NULL);
     size_t size = byte_queue_copy_out(&out, 0, text, out.size);
     byte_queue_clear(&out, call->reply->pool);
-    reply_lines(call, slice_of(text, size));
+    if (asks_for_prefixes(call->request)) {
+        reply_prefixes(call, slice_of(text, size));
+    } else {
+        reply_lines(call, slice_of(text, size));
+    }
     free(text);
 }

@@ -1,4 +1,4 @@
-/* Commands about the server: cache_memlimit, shutdown, lru_crawler, config get cluster.
+/* Commands about the server: cache_memlimit, shutdown, lru_crawler, config get cluster, watch.
  *
  * What the control thread does (a new maxmemory, the end) is asked of it as CONFIG SET and SHUTDOWN
  * ask; the connection waits for the answer. A dump of all keys is the loop's: it writes a slice in
@@ -9,6 +9,7 @@
 
 #include "config/config.h"
 #include "dataplane/l7_command/memcache_internal.h"
+#include "dataplane/l7_command/memcache_observers.h"
 
 #define MEMLIMIT_MEGABYTES_MIN 8U
 #define MEMLIMIT_MEGABYTES_MAX 1000000000U
@@ -121,6 +122,54 @@ bool memcache_get_cluster(struct memcache_call *call, uint32_t index)
     }
     memcache_reply_value(call->reply, key, 0, false, 0, slice_of_string(text), NULL);
     return true;
+}
+
+/* ---- watch --------------------------------------------------------------------------------- */
+
+/* What is about proxies, and the background threads of the reference, never happens here. 0: no
+ * such word. */
+static uint32_t kind_of(struct slice word)
+{
+    static const struct {
+        const char *name;
+        uint32_t kind;
+    } rows[] = {
+        {"fetchers", EVENT_BIT(EVENT_FETCH)},     {"mutations", EVENT_BIT(EVENT_MUTATION)},
+        {"evictions", EVENT_BIT(EVENT_EVICTION)}, {"connevents", EVENT_BIT(EVENT_CONNECTION)},
+        {"sysevents", EVENT_BIT(EVENT_OTHER)},    {"rawcmds", EVENT_BIT(EVENT_OTHER)},
+        {"proxyreqs", EVENT_BIT(EVENT_OTHER)},    {"proxyevents", EVENT_BIT(EVENT_OTHER)},
+        {"proxyuser", EVENT_BIT(EVENT_OTHER)},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        if (slice_equal(word, slice_of_string(rows[i].name))) {
+            return rows[i].kind;
+        }
+    }
+    return 0;
+}
+
+/* The connection replies once it is among the watchers: core/core_watch.c. */
+void memcache_execute_watch(struct memcache_call *call)
+{
+    struct slice rest = call->request->arguments;
+    uint32_t kinds = 0;
+    if (!call->context->config->memcache_watch) {
+        memcache_reply_line(call->reply, "CLIENT_ERROR watch commands not allowed");
+        return;
+    }
+    for (struct slice word; (word = memcache_take_word(&rest)).size > 0;) {
+        uint32_t kind = kind_of(word);
+        if (kind == 0) {
+            memcache_reply_line(call->reply, "ERROR");
+            return;
+        }
+        kinds |= kind;
+    }
+    if (call->client->kind == CLIENT_MEMCACHE_UDP) {
+        memcache_reply_line(call->reply, "SERVER_ERROR not over UDP");
+    } else {
+        call->watches = kinds != 0 ? kinds : EVENT_BIT(EVENT_FETCH);
+    }
 }
 
 /* ---- lru_crawler --------------------------------------------------------------------------- */

@@ -4,11 +4,13 @@
  *                    ---> memcache_storage.c     set add replace append prepend cas
  *                    ---> memcache_arithmetic.c  incr decr
  *                    ---> memcache_stats.c       stats
- *                    ---> memcache_control.c     cache_memlimit shutdown lru_crawler config
+ *                    ---> memcache_control.c     cache_memlimit shutdown lru_crawler config watch
  *                    ---> memcache_meta.c        mg ms md ma me (and its neighbours)
  *                    ---> memcache_login.c       the set that logs in
  *                    ---> memcache_binary.c      all requests of the binary protocol
  *                    ---> here                   delete touch flush_all version verbosity mn quit
+ *
+ * Where somebody watches, or figures per prefix are kept, memcache_observe.c stands in between.
  *
  * Behaviour and texts are those of memcached 1.6.18. Thread: the owning worker. Memory: the
  * shard's. Failure: what a client asks wrongly is an error line; no memory is SERVER_ERROR.
@@ -141,6 +143,7 @@ static const char *const verb_names[MEMCACHE_VERB_COUNT] = {
     [MEMCACHE_SHUTDOWN] = "shutdown",
     [MEMCACHE_CRAWLER] = "lru_crawler",
     [MEMCACHE_CONFIG] = "config",
+    [MEMCACHE_WATCH] = "watch",
     [MEMCACHE_META_GET] = "mg",
     [MEMCACHE_META_SET] = "ms",
     [MEMCACHE_META_DELETE] = "md",
@@ -198,6 +201,7 @@ static void execute_text(struct memcache_call *call)
     case MEMCACHE_SHUTDOWN: memcache_execute_shutdown(call); break;
     case MEMCACHE_CRAWLER: memcache_execute_crawler(call); break;
     case MEMCACHE_CONFIG: memcache_execute_config(call); break;
+    case MEMCACHE_WATCH: memcache_execute_watch(call); break;
     case MEMCACHE_META_SET: memcache_execute_meta_set(call); break;
     case MEMCACHE_META_DELETE: memcache_execute_meta_delete(call); break;
     case MEMCACHE_META_ARITHMETIC: memcache_execute_meta_arithmetic(call); break;
@@ -214,14 +218,14 @@ static void execute_text(struct memcache_call *call)
     }
 }
 
-enum command_verdict memcache_execute(struct memcache_call *call)
+enum command_verdict memcache_run(struct memcache_call *call)
 {
     enum command_verdict verdict = COMMAND_DONE;
     call->reply->suppressed = call->request->no_reply;
     if (UNLIKELY(call->request->binary.present)) {
         verdict = memcache_execute_binary(call);
     } else if (call->request->verb == MEMCACHE_META_GET) {
-        verdict = memcache_execute_meta_get(call) ? COMMAND_DONE : COMMAND_TORN;
+        verdict = memcache_execute_meta_get(call);
     } else {
         execute_text(call);
     }
@@ -229,4 +233,9 @@ enum command_verdict memcache_execute(struct memcache_call *call)
         note_client(call);
     }
     return verdict;
+}
+
+enum command_verdict memcache_execute(struct memcache_call *call)
+{
+    return memcache_is_observed(call) ? memcache_execute_observed(call) : memcache_run(call);
 }

@@ -73,6 +73,9 @@ void memcache_count_number_miss(struct memcache_call *call); /* incr, decr */
 void memcache_flush(struct memcache_call *call);
 /* A request of the binary protocol, run and replied to in full. */
 enum command_verdict memcache_execute_binary(struct memcache_call *call);
+/* A request of either, observed by nobody; and one that is: memcache_observe.c. */
+enum command_verdict memcache_run(struct memcache_call *call);
+enum command_verdict memcache_execute_observed(struct memcache_call *call);
 void memcache_execute_binary_stats(struct memcache_call *call);
 void memcache_execute_sasl(struct memcache_call *call);
 /* The first request of a text connection that must log in. */
@@ -105,6 +108,21 @@ struct item *memcache_draft_counter(struct memcache_call *call, const struct ite
                                     struct item_draft_options options);
 void memcache_count_arithmetic(struct memcache_call *call, bool decrements, bool hit);
 
+static inline bool memcache_is_observed(const struct memcache_call *call)
+{
+    return UNLIKELY(call->context->observed != 0);
+}
+/* Only where memcache_is_observed: a line for those who watch, if any do. */
+void memcache_note_fetch(struct memcache_call *call, uint32_t index, const struct item *item);
+void memcache_note_store(struct memcache_call *call, enum memcache_outcome outcome);
+struct memcache_prefix_counts;
+/* Of the prefix of key `index`. */
+void memcache_count_prefix(struct memcache_call *call, uint32_t index,
+                           const struct memcache_prefix_counts *counts);
+void memcache_forget_prefixes(struct command_context *context); /* of all workers */
+void memcache_collect_prefixes(struct memcache_call *call);
+void memcache_reply_prefixes(struct memcache_call *call);
+
 /* The next word of the rest of a line; *text is what follows it. */
 struct slice memcache_take_word(struct slice *text);
 
@@ -115,12 +133,14 @@ void memcache_execute_memlimit(struct memcache_call *call);
 void memcache_execute_shutdown(struct memcache_call *call);
 void memcache_execute_crawler(struct memcache_call *call);
 void memcache_execute_config(struct memcache_call *call);
+void memcache_execute_watch(struct memcache_call *call);
 void memcache_execute_get(struct memcache_call *call);
 void memcache_execute_storage(struct memcache_call *call);
 void memcache_execute_arithmetic(struct memcache_call *call);
 void memcache_execute_stats(struct memcache_call *call);
-/* False: on this worker the item can only be read, and it must be changed; nothing was replied. */
-bool memcache_execute_meta_get(struct memcache_call *call);
+/* COMMAND_TORN: on this worker the item can only be read, and it must be changed; nothing was
+ * replied. */
+enum command_verdict memcache_execute_meta_get(struct memcache_call *call);
 void memcache_execute_meta_set(struct memcache_call *call);
 void memcache_execute_meta_delete(struct memcache_call *call);
 void memcache_execute_meta_arithmetic(struct memcache_call *call);

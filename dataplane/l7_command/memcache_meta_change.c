@@ -134,7 +134,8 @@ static bool publish(struct meta_arithmetic *ma)
     return meta_publish(call, memcache_draft_counter(call, ma->old, &ma->counter, options));
 }
 
-static void finish(struct meta_arithmetic *ma, bool quiet)
+/* False: no memory; answered. */
+static bool finish(struct meta_arithmetic *ma, bool quiet)
 {
     uint8_t digits[NUMBER_TEXT_BYTES_MAX];
     struct slice text = slice_of(digits, number_format_uint64(ma->counter.value, digits));
@@ -142,20 +143,27 @@ static void finish(struct meta_arithmetic *ma, bool quiet)
     compose(ma, text);
     if (!publish(ma)) {
         memcache_reply_line(ma->call->reply, "SERVER_ERROR out of memory");
-    } else if (meta_has(ma->call, 'v') && !quiet) {
+        return false;
+    }
+    if (meta_has(ma->call, 'v') && !quiet) {
         memcache_reply_meta_value(ma->call->reply, &ma->line, text, NULL);
     } else if (!quiet) {
         memcache_reply_meta(ma->call->reply, &ma->line);
     }
+    return true;
 }
 
 /* The reference shows a number that it has made, whatever q says. */
 static void create(struct meta_arithmetic *ma)
 {
-    const struct memcache_call *call = ma->call;
+    struct memcache_call *call = ma->call;
     ma->counter.value = call->request->meta.initial;
-    memcache_count(ma->call, METRIC_MEMCACHE_TOTAL_ITEMS);
-    finish(ma, false);
+    memcache_count(call, METRIC_MEMCACHE_TOTAL_ITEMS);
+    bool stored = finish(ma, false);
+    if (memcache_is_observed(call)) {
+        memcache_note_fetch(call, 0, NULL); /* the reference looks once more */
+        memcache_note_store(call, stored ? OUTCOME_STORED : OUTCOME_NO_MEMORY);
+    }
 }
 
 static void change(struct meta_arithmetic *ma)
@@ -176,7 +184,7 @@ static void change(struct meta_arithmetic *ma)
     memcache_count_arithmetic(call, decrements, true);
     memcache_change_counter(&ma->counter, call->request->delta, decrements);
     ma->expire_at_ms = item_expire_at_ms(ma->old);
-    finish(ma, meta_has(call, 'q'));
+    (void)finish(ma, meta_has(call, 'q'));
 }
 
 void memcache_execute_meta_arithmetic(struct memcache_call *call)

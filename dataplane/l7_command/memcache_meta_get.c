@@ -195,13 +195,13 @@ static void miss(struct memcache_call *call)
     }
 }
 
-static bool hit(struct meta_get *get)
+static enum command_verdict hit(struct meta_get *get)
 {
     struct memcache_call *call = get->call;
     const struct item *item = get->item;
     compose(get);
     if (get->changes && call->shared) {
-        return false;
+        return COMMAND_TORN;
     }
     if (get->changes && !change(get)) {
         if (item == NULL) {
@@ -209,25 +209,25 @@ static bool hit(struct meta_get *get)
         } else {
             memcache_reply_line(call->reply, "SERVER_ERROR out of memory writing get response");
         }
-        return true;
+        return COMMAND_DONE;
     }
     if (!get->changes && !meta_has(call, 'u')) {
         eviction_note_use(shard_policy(call->context->shard), item, &call->context->random_state);
     }
     count_outcome(call, item != NULL);
     reply(get);
-    return true;
+    return COMMAND_DONE;
 }
 
-bool memcache_execute_meta_get(struct memcache_call *call)
+enum command_verdict memcache_execute_meta_get(struct memcache_call *call)
 {
     struct meta_get get = {.call = call, .item = memcache_find(call, 0)};
     if (!memcache_check_type(call, get.item)) {
-        return true;
+        return COMMAND_DONE;
     }
     if (get.item == NULL && !meta_has(call, 'N')) {
         miss(call);
-        return true;
+        return COMMAND_DONE;
     }
     if (get.item != NULL) {
         get.expire_at_ms = item_expire_at_ms(get.item);
@@ -237,7 +237,7 @@ bool memcache_execute_meta_get(struct memcache_call *call)
     }
     get.changes = get.item == NULL || (meta_has(call, 'c') && get.cas == 0);
     if (get.changes && call->shared) {
-        return false;
+        return COMMAND_TORN;
     }
     if (get.changes && get.cas == 0 && meta_has(call, 'c')) {
         get.cas = shard_next_cas(memcache_shard(call, 0));

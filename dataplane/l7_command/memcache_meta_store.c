@@ -139,6 +139,23 @@ static const char *run(struct meta_set *set)
     return compare_and_store(set);
 }
 
+static enum memcache_outcome outcome_of(const char *code)
+{
+    static const struct {
+        const char *code;
+        enum memcache_outcome outcome;
+    } rows[] = {{STORED, OUTCOME_STORED},
+                {NOT_STORED, OUTCOME_NOT_STORED},
+                {EXISTS, OUTCOME_EXISTS},
+                {NOT_FOUND, OUTCOME_NOT_FOUND}};
+    for (size_t i = 0; code != NULL && i < sizeof(rows) / sizeof(rows[0]); i++) {
+        if (strcmp(rows[i].code, code) == 0) {
+            return rows[i].outcome;
+        }
+    }
+    return OUTCOME_NO_MEMORY;
+}
+
 static void reply(const struct meta_set *set, const char *code)
 {
     struct memcache_call *call = set->call;
@@ -173,6 +190,9 @@ void memcache_execute_meta_set(struct memcache_call *call)
         return;
     }
     const char *code = run(&set);
+    if (memcache_is_observed(call)) {
+        memcache_note_store(call, outcome_of(code));
+    }
     if (code != NULL && !(meta_has(call, 'q') && strcmp(code, STORED) == 0)) {
         reply(&set, code);
     }

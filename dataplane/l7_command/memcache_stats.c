@@ -9,6 +9,7 @@
 #include "config/config.h"
 #include "dataplane/l7_command/l7_command_internal.h"
 #include "dataplane/l7_command/memcache_internal.h"
+#include "dataplane/l7_command/memcache_observers.h"
 
 #define STAT_VALUE_BYTES_MAX 256
 
@@ -59,6 +60,10 @@ static const struct counter_row {
     {"bytes_written", METRIC_SESSION_OUTPUT_BYTES},
     {"total_items", METRIC_MEMCACHE_TOTAL_ITEMS},
     {"reclaimed", METRIC_STORE_EXPIRED_KEYS},
+    {"log_worker_dropped", METRIC_MEMCACHE_LOG_WORKER_DROPPED},
+    {"log_worker_written", METRIC_MEMCACHE_LOG_WORKER_WRITTEN},
+    {"log_watcher_skipped", METRIC_MEMCACHE_LOG_WATCHER_SKIPPED},
+    {"log_watcher_sent", METRIC_MEMCACHE_LOG_WATCHER_SENT},
 };
 
 static void stat_counters(struct memcache_call *call)
@@ -132,6 +137,8 @@ static void stats_general(struct memcache_call *call, struct slice argument)
     stat_process(call);
     stat_connections(call);
     stat_counters(call);
+    stat_number(call, "log_watchers",
+                __atomic_load_n(&call->context->observers->watcher_count, __ATOMIC_RELAXED));
     stat_store(call);
     memcache_reply_end(call->reply);
 }
@@ -141,6 +148,7 @@ static void stats_general(struct memcache_call *call, struct slice argument)
 static void stats_reset(struct memcache_call *call, struct slice argument)
 {
     statistics_reset(call->context);
+    memcache_forget_prefixes(call->context);
     memcache_reply_line(call->reply, "RESET");
 }
 
@@ -160,17 +168,21 @@ static void stats_settings(struct memcache_call *call, struct slice argument)
         {"item_size_max", config->memcache_item_size_max},
         {"idle_timeout", config->timeout},
         {"verbosity", 0},
+        {"watcher_logbuf_size", MEMCACHE_WATCHER_BYTES_MAX},
+        {"worker_logbuf_size", MEMCACHE_EVENT_LOG_BYTES},
     };
     const char *login = config->requirepass[0] != '\0' ? "yes" : "no";
+    bool is_detailed = (memcache_observed(call->context->observers) & OBSERVED_DETAIL) != 0;
     bool evicts = shard_policy(call->context->shard)->kind != EVICT_NOTHING;
     const char *const texts[][2] = {
         {"evictions", evicts ? "on" : "off"},
         {"cas_enabled", "yes"},
         {"flush_enabled", "yes"},
         {"dump_enabled", "yes"},
-        {"watch_enabled", "no"},
+        {"watch_enabled", config->memcache_watch ? "yes" : "no"},
         {"shutdown_command", config->memcache_shutdown ? "yes" : "no"},
-        {"detail_enabled", "no"},
+        {"stat_key_prefix", config->memcache_prefix_delimiter},
+        {"detail_enabled", is_detailed ? "yes" : "no"},
         {"track_sizes", "no"},
         {"lru_crawler", "no"},
         {"lru_maintainer_thread", "no"},
@@ -270,8 +282,8 @@ static void stat_client(struct memcache_call *call, const struct client *client,
     memcache_reply_stat(call->reply, name, value);
 }
 
-/* The connections of this worker, of both protocols. */
-static void stats_conns(struct memcache_call *call, struct slice argument)
+/* The connections of this worker, of all protocols. */
+static void stat_clients(struct memcache_call *call)
 {
     uint64_t now_us = call->now->mono_us;
     for (const struct client *client = call->context->clients->first; client != NULL;
@@ -288,7 +300,26 @@ static void stats_conns(struct memcache_call *call, struct slice argument)
         (void)snprintf(text, sizeof(text), "%" PRIu64, idle_us / 1000000);
         stat_client(call, client, "secs_since_last_cmd", text);
     }
+}
+
+static void stats_conns(struct memcache_call *call, struct slice argument)
+{
+    if (call->collected == NULL) {
+        stat_clients(call);
+    } else {
+        byte_queue_transfer(call->reply->out, call->reply->pool, &call->collected->text,
+                            call->collected->pool);
+    }
     memcache_reply_end(call->reply);
+}
+
+/* A worker's share of it. */
+static void collect_conns(struct memcache_call *call)
+{
+    struct memcache_reply reply = {.out = &call->collected->text, .pool = call->collected->pool};
+    struct memcache_call share = *call;
+    share.reply = &reply;
+    stat_clients(&share);
 }
 
 static bool argument_is(struct slice argument, const char *text)
@@ -296,15 +327,15 @@ static bool argument_is(struct slice argument, const char *text)
     return slice_equal(argument, slice_of_string(text));
 }
 
-/* Figures per key prefix are not kept. */
 static void stats_detail(struct memcache_call *call, struct slice argument)
 {
-    if (argument_is(argument, "on")) {
-        memcache_reply_line(call->reply, "SERVER_ERROR figures per prefix are not kept");
-    } else if (argument_is(argument, "off")) {
+    bool on = argument_is(argument, "on");
+    if (on || argument_is(argument, "off")) {
+        memcache_observers_keep_detail(call->context->observers, on);
+        call->context->observed = memcache_observed(call->context->observers);
         memcache_reply_line(call->reply, "OK");
     } else if (argument_is(argument, "dump")) {
-        memcache_reply_end(call->reply);
+        memcache_reply_prefixes(call);
     } else {
         memcache_reply_line(call->reply, "CLIENT_ERROR usage: stats detail on|off|dump");
     }
@@ -336,6 +367,27 @@ struct slice memcache_take_word(struct slice *text)
     struct slice word = slice_of(text->data, size);
     *text = slice_from(*text, size);
     return word;
+}
+
+static bool asks(const struct memcache_request *request, const char *group, const char *argument)
+{
+    struct slice rest = request->arguments;
+    return request->verb == MEMCACHE_STATS && argument_is(memcache_take_word(&rest), group) &&
+           (argument == NULL || argument_is(memcache_take_word(&rest), argument));
+}
+
+bool memcache_visits_workers(const struct memcache_request *request)
+{
+    return asks(request, "conns", NULL) || asks(request, "detail", "dump");
+}
+
+void memcache_collect(struct memcache_call *call)
+{
+    if (asks(call->request, "conns", NULL)) {
+        collect_conns(call);
+    } else {
+        memcache_collect_prefixes(call);
+    }
 }
 
 void memcache_execute_stats(struct memcache_call *call)

@@ -11,10 +11,20 @@
 #include "dataplane/l7_command/memcache_internal.h"
 #include "dataplane/l7_command/string_value.h"
 
+static void note_store(struct memcache_call *call, enum memcache_outcome outcome)
+{
+    if (memcache_is_observed(call)) {
+        memcache_note_store(call, outcome);
+    }
+}
+
 /* The outcome; what the key held goes when it was meant to be replaced. */
 static enum memcache_outcome refuse(struct memcache_call *call, bool deletes,
                                     enum memcache_outcome outcome)
 {
+    if (deletes && memcache_is_observed(call)) {
+        memcache_note_fetch(call, 0, memcache_find(call, 0));
+    }
     if (deletes) {
         (void)shard_delete(memcache_shard(call, 0), MEMCACHE_DATABASE, &call->keys[0], call->now);
     }
@@ -30,10 +40,12 @@ enum memcache_outcome memcache_check_value(struct memcache_call *call, bool dele
 {
     if (UNLIKELY(call->request->value_too_large)) {
         memcache_count(call, METRIC_MEMCACHE_STORE_TOO_LARGE);
+        note_store(call, OUTCOME_TOO_LARGE);
         return refuse(call, deletes, OUTCOME_TOO_LARGE);
     }
     if (UNLIKELY(call->request->value_refused)) {
         memcache_count(call, METRIC_MEMCACHE_STORE_NO_MEMORY);
+        note_store(call, OUTCOME_NO_MEMORY);
         return refuse(call, deletes, OUTCOME_NO_MEMORY);
     }
     return OUTCOME_STORED;
@@ -187,15 +199,9 @@ static enum memcache_outcome store_if(struct memcache_call *call, bool condition
     return condition ? store(call, cas) : OUTCOME_NOT_STORED;
 }
 
-enum memcache_outcome memcache_store(struct memcache_call *call, uint64_t *cas)
+static enum memcache_outcome store_by_verb(struct memcache_call *call, uint64_t *cas)
 {
     const struct memcache_request *request = call->request;
-    *cas = 0;
-    enum memcache_outcome outcome = memcache_check_value(call, deletes_when_refused(request));
-    if (UNLIKELY(outcome != OUTCOME_STORED)) {
-        return outcome;
-    }
-    memcache_count(call, METRIC_MEMCACHE_CMD_SET);
     if (LIKELY(request->verb == MEMCACHE_SET)) {
         return store(call, cas);
     }
@@ -210,6 +216,19 @@ enum memcache_outcome memcache_store(struct memcache_call *call, uint64_t *cas)
         return OUTCOME_WRONG_TYPE;
     }
     return request->verb == MEMCACHE_CAS ? compare_and_store(call, old, cas) : join(call, old, cas);
+}
+
+enum memcache_outcome memcache_store(struct memcache_call *call, uint64_t *cas)
+{
+    *cas = 0;
+    enum memcache_outcome outcome = memcache_check_value(call, deletes_when_refused(call->request));
+    if (UNLIKELY(outcome != OUTCOME_STORED)) {
+        return outcome;
+    }
+    memcache_count(call, METRIC_MEMCACHE_CMD_SET);
+    outcome = store_by_verb(call, cas);
+    note_store(call, outcome);
+    return outcome;
 }
 
 static const char *const outcome_lines[] = {

@@ -72,6 +72,7 @@ void shard_destroy(struct shard *shard)
     retire_deinit(&shard->retire);
     memory_deinit(&shard->memory);
     free(shard->eviction.insertions);
+    free(shard->eviction.evicted);
     free(shard);
 }
 

@@ -205,6 +205,11 @@ void shard_queue_evictions(struct shard *shard, struct eviction_batch *batch);
 struct eviction_batch *shard_take_finished_eviction(struct shard *shard);
 void shard_keep_finished_eviction(struct shard *shard, struct eviction_batch *batch);
 
+/* While they are kept, the victims that were removed: those since the last call, readable until the
+ * owner's next quiescent state. To be taken in every pass, by the owner. */
+void shard_keep_evicted(struct shard *shard, bool keep);
+uint32_t shard_take_evicted(struct shard *shard, const struct eviction_victim **evicted);
+
 /* Whether the policy has anything to evict. */
 bool shard_can_evict(const struct shard *shard);
 /* In an emergency: evicts a few keys at once, the best of a bounded sample. Their memory comes back

@@ -24,6 +24,10 @@
 #define PREFETCH_DISTANCE     6U
 #define WANTED_US             5000U
 
+#define EMERGENCY_ITEMS   64U /* looked at in one slice */
+#define EMERGENCY_VICTIMS 16U /* of a slice */
+#define EMERGENCY_SCANS   8U  /* a segment that has moved out holds nothing */
+
 /* ---- batches from the control thread ----------------------------------------------------------
  */
 
@@ -45,6 +49,40 @@ static void prefetch_victim(const struct eviction_batch *batch, uint32_t at)
     }
 }
 
+/* Of one pass: what work_off and shard_evict_now can remove. */
+struct evicted_items {
+    uint32_t count;
+    struct eviction_victim victims[VICTIMS_WHILE_WAITING + EMERGENCY_VICTIMS];
+};
+
+static void keep_evicted(struct shard *shard, const struct eviction_victim *victim)
+{
+    struct evicted_items *evicted = shard->eviction.evicted;
+    CHECK(evicted->count < VICTIMS_WHILE_WAITING + EMERGENCY_VICTIMS);
+    evicted->victims[evicted->count++] = *victim;
+}
+
+void shard_keep_evicted(struct shard *shard, bool keep)
+{
+    struct shard_eviction *eviction = &shard->eviction;
+    if (UNLIKELY(keep && eviction->evicted == NULL)) {
+        eviction->evicted = calloc(1, sizeof(*eviction->evicted));
+    }
+    eviction->keeps_evicted = keep && eviction->evicted != NULL;
+}
+
+uint32_t shard_take_evicted(struct shard *shard, const struct eviction_victim **evicted)
+{
+    struct evicted_items *items = shard->eviction.evicted;
+    if (items == NULL) {
+        return 0;
+    }
+    uint32_t count = items->count;
+    items->count = 0;
+    *evicted = items->victims;
+    return count;
+}
+
 static bool evict(struct shard *shard, const struct eviction_victim *victim)
 {
     const struct index *index = shard->databases[victim->database].index;
@@ -52,7 +90,11 @@ static bool evict(struct shard *shard, const struct eviction_victim *victim)
         return false;
     }
     struct key key = key_of(item_key(victim->item), victim->hash);
-    return shard_remove(shard, victim->database, &key) != NULL;
+    bool removed = shard_remove(shard, victim->database, &key) != NULL;
+    if (UNLIKELY(removed && shard->eviction.keeps_evicted)) {
+        keep_evicted(shard, victim);
+    }
+    return removed;
 }
 
 static void work_off(struct shard *shard)
@@ -127,10 +169,6 @@ void shard_keep_finished_eviction(struct shard *shard, struct eviction_batch *ba
 
 /* ---- in an emergency --------------------------------------------------------------------------
  */
-
-#define EMERGENCY_ITEMS   64U /* looked at in one slice */
-#define EMERGENCY_VICTIMS 16U /* of a slice */
-#define EMERGENCY_SCANS   8U  /* a segment that has moved out holds nothing */
 
 struct emergency_slice {
     struct shard *shard;

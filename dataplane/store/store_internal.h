@@ -72,6 +72,8 @@ struct shard_eviction {
     uint32_t database; /* where an emergency goes on */
     uint64_t cursor;
     struct insertion_ring *insertions; /* published; NULL until a policy wants it */
+    bool keeps_evicted;
+    struct evicted_items *evicted; /* NULL until they are first kept */
 };
 
 struct shard {

@@ -17,7 +17,7 @@ import sys
 import memcached_differential as text
 
 EXCEPTIONS = [
-    ("stat but for reset, detail off and unknown groups", "figures of another machine"),
+    ("stat but for reset, detail and unknown groups", "figures of another machine"),
     ("stat, touch, gat and their kin with bytes behind the key",
      "refused (0x04, closed); in the reference they are the next request's header"),
     ("an unknown opcode with key or extras",
@@ -116,6 +116,10 @@ FIXED = [
     packet(FLUSH, extras=b"12"), packet(FLUSH, b"a"), packet(FLUSH, value=b"abcd"),
     stored() + packet(FLUSHQ) + shown(),
     packet(STAT, b"reset"), packet(STAT, b"detail off"), packet(STAT, b"nonsense"),
+    packet(STAT, b"reset") + packet(STAT, b"detail on") + stored() + packet(SET, b"p:a", flags_and_expiry(), b"x")
+    + packet(GET, b"p:a") + packet(GETQ, b"p:b") + packet(TOUCH, b"p:a", b"\0\0\1\0") + packet(GAT, b"p:a", b"\0\0\1\0")
+    + packet(INCR, b"p:n", count()) + packet(DELETE, b"p:a") + packet(STAT, b"detail dump") + packet(STAT, b"detail off")
+    + packet(STAT, b"reset") + packet(STAT, b"detail dump"),
     packet(STAT, b"detail", b"1234"), packet(STAT, b"detail what"), packet(STAT, b"k" * 251),
     packet(SET, b"a"), packet(SET, b"", flags_and_expiry()), packet(SET, b"a", b"1234", b"x"),
     packet(SET, b"a", flags_and_expiry() + b"x", b"y"), packet(SET, b"a", flags_and_expiry(), body_bytes=7),

@@ -347,6 +347,12 @@ static void test_options_of_memcached_refused(void **state)
     expect_refusal(LOAD("-S"),
                    "command line: '-S' of memcached: set --requirepass, and clients log "
                    "in by SASL or by text");
+    assert_int_equal(LOAD("-W", "-D|"), 0);
+    assert_false(config->memcache_watch);
+    assert_true(config->memcache_detail);
+    assert_string_equal(config->memcache_prefix_delimiter, "|");
+    expect_refusal(LOAD("-D", "ab"), "command line: 'memcache-prefix-delimiter': "
+                                     "argument must be one printable character");
     expect_refusal(LOAD("-m"), "command line: '-m' needs a value: MB");
     expect_refusal(LOAD("-Mx"), "command line: '-Mx': takes no value");
     expect_refusal(LOAD("-vx"), "command line: '-vx': takes no value");

@@ -147,10 +147,10 @@ static const struct sample samples[] = {
     /* unknown */
     {SAMPLE("\r\n\n \r\ng\r\nfoo noreply\r\n\x81get a\r\n"),
      "error ERROR\nerror ERROR\nerror ERROR\nerror ERROR\nerror ERROR\nerror ERROR\n" LEFT},
-    {SAMPLE(
-         "watch\r\nslabs x\r\ncache_memlimit x noreply\r\ncache_memlimit -1\r\ncache_memlimit\r\n"),
-     "error CLIENT_ERROR watch commands not allowed\nerror CLIENT_ERROR slab reassignment "
-     "disabled\n"
+    {SAMPLE("lru mode flat\r\nslabs x\r\ncache_memlimit x noreply\r\ncache_memlimit "
+            "-1\r\ncache_memlimit\r\n"),
+     "error CLIENT_ERROR no LRU to tune: maxmemory-policy chooses what is evicted\n"
+     "error CLIENT_ERROR slab reassignment disabled\n"
      "error ERROR\nerror ERROR\n" LEFT},
     {SAMPLE("shutdown  graceful\r\nlru_crawler metadump all\r\nconfig get "
             "cluster\r\ncache_memlimit 64 noreply\r\n"

@@ -253,13 +253,14 @@ void resp_transcript(const struct feed *feed, const struct resp_limits *limits, 
  */
 
 static const char *const verb_names[] = {
-    "get",       "gets",        "gat",       "gats",    "set",
-    "add",       "replace",     "append",    "prepend", "cas",
-    "delete",    "incr",        "decr",      "touch",   "flush_all",
-    "version",   "verbosity",   "stats",     "quit",    "cache_memlimit",
-    "shutdown",  "lru_crawler", "config",    "mg",      "ms",
-    "md",        "ma",          "mn",        "me",      "noop",
-    "sasl_list", "sasl_auth",   "sasl_step", "refused", "login",
+    "get",      "gets",        "gat",       "gats",      "set",
+    "add",      "replace",     "append",    "prepend",   "cas",
+    "delete",   "incr",        "decr",      "touch",     "flush_all",
+    "version",  "verbosity",   "stats",     "quit",      "cache_memlimit",
+    "shutdown", "lru_crawler", "config",    "watch",     "mg",
+    "ms",       "md",          "ma",        "mn",        "me",
+    "noop",     "sasl_list",   "sasl_auth", "sasl_step", "refused",
+    "login",
 };
 _Static_assert(sizeof(verb_names) / sizeof(verb_names[0]) == MEMCACHE_VERB_COUNT, "one per verb");
 

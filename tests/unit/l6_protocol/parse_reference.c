@@ -633,8 +633,8 @@ static bool is_http_line(const struct line_words *words)
 static const char *other_error(const char *name)
 {
     static const char *const known[][2] = {
-        {"watch", "CLIENT_ERROR watch commands not allowed"},
         {"slabs", "CLIENT_ERROR slab reassignment disabled"},
+        {"lru", "CLIENT_ERROR no LRU to tune: maxmemory-policy chooses what is evicted"},
     };
     for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
         if (strcmp(known[i][0], name) == 0) {
@@ -654,7 +654,7 @@ static bool reference_free_form(struct memcache_reader *r, struct line_words *wo
     } verbs[] = {{"version", MEMCACHE_VERSION},     {"stats", MEMCACHE_STATS},
                  {"quit", MEMCACHE_QUIT},           {"shutdown", MEMCACHE_SHUTDOWN},
                  {"lru_crawler", MEMCACHE_CRAWLER}, {"config", MEMCACHE_CONFIG},
-                 {"mn", MEMCACHE_META_NOOP}};
+                 {"mn", MEMCACHE_META_NOOP},        {"watch", MEMCACHE_WATCH}};
     for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
         if (strcmp(verbs[i].name, words->word[0]) == 0) {
             char *copy = copy_string(line, size);

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "dataplane/base/check.h"
+#include "dataplane/l7_command/memcache_observers.h"
 #include "tests/unit/l7_command/dialogue.h"
 
 #define LARGE_BYTES 20000U
@@ -695,9 +696,189 @@ static void test_stats(void **state)
     expect_part("stats conns\r\n", ":addr tcp:127.0.0.1:");
     expect("stats detail\r\n", "CLIENT_ERROR usage: stats detail on|off|dump\r\n");
     expect("stats detail off\r\nstats detail dump x\r\n", "OK\r\nEND\r\n");
-    expect("stats detail on\r\n", "SERVER_ERROR figures per prefix are not kept\r\n");
+    expect("stats detail on\r\n", "OK\r\n");
+    expect_part("stats settings\r\n", "STAT stat_key_prefix :\r\nSTAT detail_enabled yes\r\n");
+    expect("stats detail off\r\n", "OK\r\n");
+    expect_part("stats settings\r\n", "STAT detail_enabled no\r\n");
     expect("stats cachedump 1 1\r\n", "CLIENT_ERROR stats cachedump not allowed\r\n");
     expect("stats foo\r\nstats noreply\r\n", "ERROR\r\nERROR\r\n");
+}
+
+/* ---- who looks on -----------------------------------------------------------------------------
+ */
+
+/* As a pass of the loop would. */
+static void look_on(void)
+{
+    dialogue->context->observed = memcache_observed(dialogue->context->observers);
+}
+
+/* What follows the time and the number in each line of the log, which is empty then. */
+static void expect_events(const char *expected)
+{
+    struct memcache_event_log *log = dialogue->context->events;
+    char text[8192];
+    size_t used = 0;
+    enum memcache_event_kind kind;
+    struct slice rest = slice_of(log->bytes, log->used), line;
+    while (memcache_event_next(&rest, &kind, &line)) {
+        const char *type = memmem(line.data, line.size, "type=", 5);
+        assert_non_null(type);
+        size_t size = line.size - (size_t)((const uint8_t *)type - line.data);
+        assert_true(used + size < sizeof(text));
+        memcpy(text + used, type, size);
+        used += size;
+    }
+    text[used] = '\0';
+    assert_string_equal(text, expected);
+    log->used = 0;
+}
+
+static void test_events(void **state)
+{
+    struct memcache_observers *observers = dialogue->context->observers;
+    memcache_client.id = 7;
+    assert_true(memcache_observers_add(observers, 0, EVENT_BIT(EVENT_FETCH)));
+    assert_true(memcache_observers_add(observers, 0, EVENT_BIT(EVENT_MUTATION)));
+    look_on();
+    expect("set a%b 0 100 2\r\nxy\r\n", "STORED\r\n");
+    expect_events("type=item_get key=a%25b status=not_found clsid=0 cfd=7 size=0\n"
+                  "type=item_store key=a%25b status=stored cmd=set ttl=100 clsid=1 cfd=7 size=2\n");
+    expect("append a%b 0 0 1\r\nz\r\nadd a%b 0 5 1\r\nz\r\n", "STORED\r\nNOT_STORED\r\n");
+    expect_events(
+        "type=item_get key=a%25b status=found clsid=1 cfd=7 size=2\n"
+        "type=item_store key=a%25b status=stored cmd=append ttl=100 clsid=1 cfd=7 size=3\n"
+        "type=item_get key=a%25b status=found clsid=1 cfd=7 size=3\n"
+        "type=item_store key=a%25b status=not_stored cmd=add ttl=5 clsid=1 cfd=7 size=1\n");
+    send_bytes(SLICE_LITERAL("set a%b 0 0 9999999\r\n"));
+    expect_reply("SERVER_ERROR object too large for cache\r\n");
+    expect_events("type=item_store key=a%25b status=too_large cmd=set ttl=0 clsid=1 cfd=7 size=0\n"
+                  "type=item_get key=a%25b status=found clsid=1 cfd=7 size=3\n");
+    memcache_observers_remove(observers, 0, EVENT_BIT(EVENT_MUTATION));
+    look_on();
+    expect("ms a 1\r\nx\r\nma n N0 J5\r\nmd a\r\n", "HD\r\nHD\r\nHD\r\n");
+    expect_events("type=item_get key=a status=not_found clsid=0 cfd=7 size=0\n"
+                  "type=item_get key=n status=not_found clsid=0 cfd=7 size=0\n"
+                  "type=item_get key=n status=not_found clsid=0 cfd=7 size=0\n"
+                  "type=item_get key=a status=found clsid=1 cfd=7 size=1\n");
+    memcache_observers_remove(observers, 0, EVENT_BIT(EVENT_FETCH));
+    look_on();
+    expect("get n\r\n", "VALUE n 0 1\r\n5\r\nEND\r\n");
+    expect_events("");
+}
+
+/* Nobody sends the lines: the log fills up, and counts what it loses. */
+static void test_full_log(void **state)
+{
+    enum { REQUESTS = 2000 };
+    assert_true(memcache_observers_add(dialogue->context->observers, 0, EVENT_BIT(EVENT_FETCH)));
+    look_on();
+    for (int i = 0; i < REQUESTS; i++) {
+        expect("get none\r\n", "END\r\n");
+    }
+    uint64_t written = metric_read(&dialogue->metrics, METRIC_MEMCACHE_LOG_WORKER_WRITTEN);
+    uint64_t dropped = metric_read(&dialogue->metrics, METRIC_MEMCACHE_LOG_WORKER_DROPPED);
+    assert_true(written > 500 && dropped > 500);
+    assert_int_equal(written + dropped, REQUESTS);
+    assert_true(dialogue->context->events->used <= MEMCACHE_EVENT_LOG_BYTES);
+}
+
+/* A read that turns out to be the owner's has left no trace. */
+static void test_torn_reads_are_noted_once(void **state)
+{
+    struct key key = key_hashed(SLICE_LITERAL("p:a"));
+    struct memcache_reply reply = {.out = &out, .pool = &dialogue->pool};
+    struct memcache_parser parser;
+    struct memcache_limits limits = {1 << 20};
+    struct memcache_request request;
+    struct memcache_parse_result result;
+    expect("set p:a 0 0 1\r\nx\r\n", "STORED\r\n");
+    memcache_client.id = 7;
+    memcache_observers_keep_detail(dialogue->context->observers, true);
+    assert_true(memcache_observers_add(dialogue->context->observers, 0, EVENT_BIT(EVENT_FETCH)));
+    look_on();
+    expect("mg p:a\r\n", "HD\r\n");
+    memcache_parser_init(&parser);
+    memcache_parse(&parser, &limits, SLICE_LITERAL("mg p:a c v\r\n"), &request, &result);
+    struct memcache_call call = {.context = dialogue->context,
+                                 .shard = dialogue->shard,
+                                 .shared = true,
+                                 .now = &dialogue->now,
+                                 .client = &memcache_client,
+                                 .request = &request,
+                                 .keys = &key,
+                                 .reply = &reply};
+    assert_int_equal(memcache_execute(&call), COMMAND_TORN);
+    memcache_parser_deinit(&parser);
+    expect("stats detail dump\r\n", "PREFIX p get 1 hit 1 set 0 del 0\r\nEND\r\n");
+    expect_events("type=item_get key=p%3Aa status=found clsid=1 cfd=7 size=1\n");
+}
+
+static void test_prefixes(void **state)
+{
+    memcache_observers_keep_detail(dialogue->context->observers, true);
+    look_on();
+    expect("stats detail dump\r\n", "END\r\n");
+    expect("set a:1 0 0 1\r\nx\r\nget a:1 a:2 none :x b:c:d\r\nadd a:1 0 0 1\r\nx\r\ngat 0 a:1\r\n",
+           "STORED\r\nVALUE a:1 0 1\r\nx\r\nEND\r\nNOT_STORED\r\nVALUE a:1 0 1\r\nx\r\nEND\r\n");
+    expect("touch t:1 0\r\nincr i:1 1\r\ndelete a:1\r\ndelete a:1\r\nms m:1 1\r\nx\r\nmg m:1 "
+           "v\r\nmd m:1\r\n",
+           "NOT_FOUND\r\nNOT_FOUND\r\nDELETED\r\nNOT_FOUND\r\nHD\r\nVA 1\r\nx\r\nHD\r\n");
+    expect("stats detail dump\r\n",
+           "PREFIX a get 3 hit 2 set 2 del 2\r\nPREFIX  get 1 hit 0 set 0 del 0\r\n"
+           "PREFIX b get 1 hit 0 set 0 del 0\r\nPREFIX m get 1 hit 1 set 1 del 1\r\nEND\r\n");
+    expect("stats reset\r\nget z:1\r\nstats detail off\r\n", "RESET\r\nEND\r\nOK\r\n");
+    expect("get z:1\r\nstats detail dump\r\n",
+           "END\r\nPREFIX z get 1 hit 0 set 0 del 0\r\nEND\r\n");
+}
+
+static void test_full_prefix_book(void **state)
+{
+    const struct memcache_prefix_counts one = {.gets = 1};
+    struct memcache_prefix_book *book = memcache_prefix_book_create(100);
+    assert_non_null(book);
+    for (int i = 0; i < 300; i++) {
+        char name[16];
+        int size = snprintf(name, sizeof(name), "p%d", i % 150);
+        assert_int_equal(memcache_prefix_book_add(book, slice_of(name, (size_t)size), &one),
+                         i % 150 < 100);
+    }
+    assert_int_equal(book->count, 100);
+    for (uint32_t i = 0; i < book->count; i++) {
+        assert_int_equal(book->prefixes[i].counts.gets, 2);
+    }
+    memcache_prefix_book_clear(book);
+    assert_true(memcache_prefix_book_add(book, SLICE_LITERAL(""), &one));
+    assert_int_equal(book->count, 1);
+    memcache_prefix_book_destroy(book);
+
+    memcache_observers_keep_detail(dialogue->context->observers, true);
+    look_on();
+    for (uint32_t i = 0; i < MEMCACHE_PREFIXES_MAX + 5; i++) {
+        char request[64];
+        snprintf(request, sizeof(request), "get p%u:x\r\n", i);
+        send_bytes(slice_of_string(request));
+        byte_queue_clear(&out, &dialogue->pool);
+    }
+    assert_int_equal(metric_read(&dialogue->metrics, METRIC_MEMCACHE_PREFIXES_DROPPED), 5);
+}
+
+static void test_watchers_are_counted(void **state)
+{
+    struct memcache_observers *observers = dialogue->context->observers;
+    uint32_t all = (1U << EVENT_KIND_COUNT) - 1;
+    for (uint32_t i = 0; i < MEMCACHE_WATCHERS_MAX; i++) {
+        assert_true(memcache_observers_add(observers, i % 2, all));
+    }
+    assert_false(memcache_observers_add(observers, 0, all));
+    assert_true(memcache_observers_has(observers, 1) && !memcache_observers_has(observers, 2));
+    memcache_observers_keep_detail(observers, true);
+    for (uint32_t i = 0; i < MEMCACHE_WATCHERS_MAX; i++) {
+        assert_true((memcache_observed(observers) & OBSERVED_KIND(i % EVENT_KIND_COUNT)) != 0);
+        memcache_observers_remove(observers, i % 2, all);
+    }
+    assert_int_equal(memcache_observed(observers), OBSERVED_DETAIL);
+    assert_false(memcache_observers_has(observers, 1));
 }
 
 int main(int argc, char **argv)
@@ -717,6 +898,12 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(test_both_protocols_share_values, setup, teardown),
         cmocka_unit_test_setup_teardown(test_other_types, setup, teardown),
         cmocka_unit_test_setup_teardown(test_small_commands, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_events, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_full_log, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_torn_reads_are_noted_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_prefixes, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_full_prefix_book, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_watchers_are_counted, setup, teardown),
         cmocka_unit_test_setup_teardown(test_meta_get, setup, teardown),
         cmocka_unit_test_setup_teardown(test_stampede, setup, teardown),
         cmocka_unit_test_setup_teardown(test_meta_cas, setup, teardown),

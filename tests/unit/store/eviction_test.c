@@ -383,6 +383,32 @@ static void an_emergency_evicts_a_few(void **state)
     assert_int_equal(evicted_keys(b), before);
 }
 
+static void what_was_evicted_is_kept_on_request(void **state)
+{
+    struct bench *b = *state;
+    const struct eviction_victim *evicted;
+    set_policy(b, "allkeys-lru");
+    advance(b, 0);
+    put_range(b, 0, 1000, 0);
+    shard_evict_now(b->f->shard);
+    assert_int_equal(shard_take_evicted(b->f->shard, &evicted), 0);
+    uint64_t before = evicted_keys(b);
+    shard_keep_evicted(b->f->shard, true);
+    shard_evict_now(b->f->shard);
+    uint32_t count = shard_take_evicted(b->f->shard, &evicted);
+    assert_int_equal(count, evicted_keys(b) - before);
+    assert_in_range(count, 1, 16);
+    for (uint32_t i = 0; i < count; i++) {
+        struct key key = key_hashed(item_key(evicted[i].item));
+        assert_int_equal(key.hash, evicted[i].hash);
+        assert_null(shard_find(b->f->shard, evicted[i].database, &key, &b->f->now));
+    }
+    assert_int_equal(shard_take_evicted(b->f->shard, &evicted), 0);
+    shard_keep_evicted(b->f->shard, false);
+    shard_evict_now(b->f->shard);
+    assert_int_equal(shard_take_evicted(b->f->shard, &evicted), 0);
+}
+
 /* ---- headroom ---------------------------------------------------------------------------------
  */
 
@@ -465,6 +491,7 @@ int main(void)
         ROW(the_owner_checks_every_victim),
         ROW(a_flush_leaves_no_victim),
         ROW(an_emergency_evicts_a_few),
+        ROW(what_was_evicted_is_kept_on_request),
         ROW(headroom_follows_the_writers),
         ROW(headroom_sees_writes_behind_evictions),
         ROW(ghost_remembers_the_last_ones),
