@@ -65,7 +65,7 @@ int kernel_interface_get_flags(const char *name, uint32_t *flags)
 
 int kernel_interface_set_flags(const char *name, uint32_t set, uint32_t clear)
 {
-    uint32_t flags;
+    uint32_t flags = 0;
     int result = kernel_interface_get_flags(name, &flags);
     uint32_t wanted = (flags & ~clear) | set;
     if (result < 0 || wanted == flags) {

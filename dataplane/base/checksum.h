@@ -9,38 +9,82 @@
 
 #include "dataplane/base/address.h"
 
-/* Adds `size` bytes that start at an even offset of what is summed. The sum must be below 2^63;
- * every call keeps it there as long as less than 2^31 bytes are summed. */
-static inline uint64_t checksum_add(uint64_t sum, const void *data, size_t size)
+/* The sum of the whole blocks of 16 bytes in [from, from + size), which are copied to `to` on the
+ * way unless it is NULL: each 32-bit word is added to a lane of 64 bits. */
+#ifdef __SSE2__
+#include <emmintrin.h>
+static inline uint64_t checksum_blocks(uint8_t *to, const uint8_t *from, size_t size)
 {
-    const uint8_t *p = data;
-    uint64_t low = 0, high = 0;
-    for (; size >= 32; size -= 32, p += 32) {
-        uint64_t a, b, c, d;
-        memcpy(&a, p, 8);
-        memcpy(&b, p + 8, 8);
-        memcpy(&c, p + 16, 8);
-        memcpy(&d, p + 24, 8);
-        low += (a & UINT32_MAX) + (b & UINT32_MAX) + (c & UINT32_MAX) + (d & UINT32_MAX);
-        high += (a >> 32) + (b >> 32) + (c >> 32) + (d >> 32);
+    const __m128i low_word = _mm_set1_epi64x(UINT32_MAX);
+    __m128i low = _mm_setzero_si128(), high = _mm_setzero_si128();
+    for (size_t at = 0; size - at >= 16; at += 16) {
+        __m128i block = _mm_loadu_si128((const __m128i_u *)(const void *)(from + at));
+        if (to != NULL) {
+            _mm_storeu_si128((__m128i_u *)(void *)(to + at), block);
+        }
+        low = _mm_add_epi64(low, _mm_and_si128(block, low_word));
+        high = _mm_add_epi64(high, _mm_srli_epi64(block, 32));
     }
+    low = _mm_add_epi64(low, high);
+    low = _mm_add_epi64(low, _mm_unpackhi_epi64(low, low));
+    return (uint64_t)_mm_cvtsi128_si64(low);
+}
+#else
+static inline uint64_t checksum_blocks(uint8_t *to, const uint8_t *from, size_t size)
+{
+    uint64_t low = 0, high = 0;
+    for (size_t at = 0; size - at >= 16; at += 16) {
+        uint64_t block[2];
+        memcpy(block, from + at, sizeof(block));
+        if (to != NULL) {
+            memcpy(to + at, block, sizeof(block));
+        }
+        low += (block[0] & UINT32_MAX) + (block[1] & UINT32_MAX);
+        high += (block[0] >> 32) + (block[1] >> 32);
+    }
+    return low + high;
+}
+#endif
+
+/* What is left of `size` bytes behind the blocks: at most 15. */
+static inline uint64_t checksum_rest(const uint8_t *p, size_t size)
+{
+    uint64_t sum = 0;
     for (; size >= 4; size -= 4, p += 4) {
         uint32_t word;
         memcpy(&word, p, 4);
-        low += word;
+        sum += word;
     }
     if ((size & 2) != 0) {
         uint16_t word;
         memcpy(&word, p, 2);
-        low += word;
+        sum += word;
         p += 2;
     }
     if ((size & 1) != 0) {
         uint16_t padded = 0; /* the last byte, and a zero behind it */
         memcpy(&padded, p, 1);
-        low += padded;
+        sum += padded;
     }
-    return sum + low + high;
+    return sum;
+}
+
+/* Adds `size` bytes that start at an even offset of what is summed. The sum must be below 2^63;
+ * every call keeps it there as long as less than 2^31 bytes are summed. */
+static inline uint64_t checksum_add(uint64_t sum, const void *data, size_t size)
+{
+    const uint8_t *p = data;
+    size_t whole = size & ~(size_t)15;
+    return sum + checksum_blocks(NULL, p, whole) + checksum_rest(p + whole, size - whole);
+}
+
+/* The same of bytes that are copied: read once. */
+static inline uint64_t checksum_copy(uint64_t sum, uint8_t *to, const uint8_t *from, size_t size)
+{
+    size_t whole = size & ~(size_t)15;
+    sum += checksum_blocks(to, from, whole);
+    memcpy(to + whole, from + whole, size - whole);
+    return sum + checksum_rest(from + whole, size - whole);
 }
 
 /* The sum in 16 bits, memory order, not complemented. */
@@ -77,12 +121,19 @@ static inline uint64_t checksum_pseudo(const struct address *source,
                                        const struct address *destination, uint8_t protocol,
                                        uint32_t l4_bytes)
 {
+    uint64_t words[4];
+    memcpy(words, source->bytes, 16);
+    memcpy(words + 2, destination->bytes, 16);
     uint8_t rest[8];
     bytes_write_be32(rest, l4_bytes);
     bytes_write_be32(rest + 4, protocol);
-    uint64_t sum = checksum_add(0, source->bytes, sizeof(source->bytes));
-    sum = checksum_add(sum, destination->bytes, sizeof(destination->bytes));
-    return checksum_add(sum, rest, sizeof(rest));
+    uint64_t last;
+    memcpy(&last, rest, sizeof(last));
+    uint64_t sum = (last & UINT32_MAX) + (last >> 32);
+    for (uint32_t i = 0; i < 4; i++) {
+        sum += (words[i] & UINT32_MAX) + (words[i] >> 32);
+    }
+    return sum;
 }
 
 #endif

@@ -215,6 +215,7 @@ struct core {
     struct core_link *links;
     struct net_interface **interfaces; /* one per link */
     struct socket_transport *sockets;
+    uint64_t sockets_asked_us; /* when the kernel was last asked what they have */
     struct byte_pool bytes;
 
     struct batch batch;

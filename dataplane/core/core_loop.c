@@ -24,6 +24,10 @@
 #define SLEEP_MS_MAX       100
 #define MISSED_INTERVAL_US 1000000U
 #define MESSAGES_PER_PASS  16U
+/* Asking the kernel about sockets is a system call. A worker that has ports asks it this often
+ * while frames come in, and while they do not; without ports, in every pass. */
+#define SOCKETS_BUSY_US 10U
+#define SOCKETS_IDLE_US 1U
 /* With a port that cannot wake it, a worker looks after 1/64 of the time it has been idle for. */
 #define SLEEP_MS_POLLING_MAX 10U
 #define SLEEP_US_PER_MS_IDLE (1000U * 64U)
@@ -86,8 +90,19 @@ static void receive_links(struct core *core)
     }
 }
 
+static bool sockets_are_due(const struct core *core)
+{
+    uint64_t period_us = core->did_work ? SOCKETS_BUSY_US : SOCKETS_IDLE_US;
+    return core->options.link_count == 0 || socket_has_pending_input(core->sockets) ||
+           core->now.mono_us - core->sockets_asked_us >= period_us;
+}
+
 static void receive_sockets(struct core *core)
 {
+    if (!sockets_are_due(core)) {
+        return;
+    }
+    core->sockets_asked_us = core->now.mono_us;
     struct socket_input input = {
         .events = core->events,
         .event_count_max = CORE_EVENTS_MAX,

@@ -16,12 +16,6 @@ struct header {
     uint32_t option_bytes;
 };
 
-uint64_t tcp_pseudo_header_sum(const struct address *source, const struct address *destination,
-                               uint32_t length)
-{
-    return checksum_pseudo(source, destination, IPPROTO_TCP, length);
-}
-
 static void write_header(uint8_t *to, const struct header *h)
 {
     bytes_write_be16(to, h->source_port);
@@ -32,19 +26,25 @@ static void write_header(uint8_t *to, const struct header *h)
     to[13] = h->flags;
     bytes_write_be16(to + 14, h->window);
     memset(to + 16, 0, 4);
-    if (h->option_bytes > 0) {
+    if (LIKELY(h->option_bytes == TCP_TIMESTAMPS_BYTES)) {
+        memcpy(to + TCP_HEADER_BYTES, h->options, TCP_TIMESTAMPS_BYTES);
+    } else if (h->option_bytes > 0) {
         memcpy(to + TCP_HEADER_BYTES, h->options, h->option_bytes);
     }
 }
 
-static void write_checksum(const struct net_interface *interface, uint8_t *l4, uint32_t bytes,
-                           const struct header *h)
+/* `text_sum`: of the `text_bytes` behind the header, where the hardware does not sum. */
+static void write_checksum(const struct net_interface *interface, uint8_t *l4, uint32_t text_bytes,
+                           uint64_t text_sum, const struct header *h)
 {
-    uint64_t sum = tcp_pseudo_header_sum(h->source, h->destination, bytes);
+    uint32_t header_bytes = TCP_HEADER_BYTES + h->option_bytes;
+    uint64_t sum =
+        checksum_pseudo(h->source, h->destination, IPPROTO_TCP, header_bytes + text_bytes);
     if (interface->tx_tcp_checksum) {
         checksum_store(l4 + 16, checksum_fold(sum));
     } else {
-        checksum_store(l4 + 16, checksum_finish(checksum_add(sum, l4, bytes)));
+        sum = checksum_add(sum, l4, header_bytes);
+        checksum_store(l4 + 16, checksum_finish(sum + text_sum));
     }
 }
 
@@ -116,8 +116,8 @@ static void describe_stored(const struct tcp_connection *c, struct tcp_header_op
 static uint32_t compose_options(const struct tcp_connection *c, uint8_t *to, uint32_t text_bytes,
                                 const struct instant *now)
 {
-    if (!c->ts_enabled && c->reassembly == NULL) {
-        return 0;
+    if (LIKELY(c->reassembly == NULL)) { /* nothing to describe: what most segments are */
+        return c->ts_enabled ? tcp_timestamps_compose(to, tcp_timestamp(c, now), c->ts_recent) : 0;
     }
     struct tcp_header_options options = {.has_timestamps = c->ts_enabled,
                                          .ts_value = tcp_timestamp(c, now),
@@ -128,9 +128,24 @@ static uint32_t compose_options(const struct tcp_connection *c, uint8_t *to, uin
     return tcp_options_compose(&options, to, room);
 }
 
+/* Copies a part that is `offset` bytes behind the start of the text; returns what it adds to the
+ * text's sum. */
+static uint64_t copy_part(uint8_t *to, const uint8_t *from, uint32_t size, uint32_t offset,
+                          bool summed)
+{
+    if (!summed) {
+        memcpy(to, from, size);
+        return 0;
+    }
+    uint64_t sum = checksum_copy(0, to, from, size);
+    return LIKELY(offset % 2 == 0) ? sum : __builtin_bswap16(checksum_fold(sum));
+}
+
 /* The same bytes may be asked for again and again; walking a long queue from its front each time
- * would cost the square of its length, so the chunk found last is remembered. */
-static void copy_text(struct tcp_connection *c, uint32_t seq, uint8_t *to, uint32_t size)
+ * would cost the square of its length, so the chunk found last is remembered. Returns the sum of
+ * the text if it is wanted, and the header in front of it has an even length. */
+static uint64_t copy_text(struct tcp_connection *c, uint32_t seq, uint8_t *to, uint32_t size,
+                          bool summed)
 {
     const struct byte_chunk *chunk = c->send_chunk;
     uint32_t chunk_seq = c->send_chunk_seq;
@@ -144,13 +159,13 @@ static void copy_text(struct tcp_connection *c, uint32_t seq, uint8_t *to, uint3
         chunk_seq += (uint32_t)chunk->size;
         chunk = chunk->next;
     }
-    for (;;) {
-        uint32_t part = (uint32_t)chunk->size - offset;
-        part = part < size ? part : size;
-        memcpy(to, chunk->data + offset, part);
-        to += part;
-        size -= part;
-        if (size == 0) {
+    uint64_t sum = 0;
+    for (uint32_t done = 0;;) {
+        uint32_t part = (uint32_t)chunk->size - offset, left = size - done;
+        part = part < left ? part : left;
+        sum += copy_part(to + done, chunk->data + offset, part, done, summed);
+        done += part;
+        if (done == size) {
             break;
         }
         chunk_seq += (uint32_t)chunk->size;
@@ -159,6 +174,7 @@ static void copy_text(struct tcp_connection *c, uint32_t seq, uint8_t *to, uint3
     }
     c->send_chunk = chunk;
     c->send_chunk_seq = chunk_seq;
+    return sum;
 }
 
 static struct rte_mbuf *allocate(struct tcp *tcp, uint32_t bytes, uint8_t **l4)
@@ -200,10 +216,11 @@ bool tcp_send_segment(struct tcp *tcp, struct tcp_connection *c, uint32_t seq, u
     }
     h.window = advertise_window(tcp, c);
     write_header(l4, &h);
+    uint64_t text_sum = 0;
     if (text_bytes > 0) {
-        copy_text(c, seq, l4 + header_bytes, text_bytes);
+        text_sum = copy_text(c, seq, l4 + header_bytes, text_bytes, !c->interface->tx_tcp_checksum);
     }
-    write_checksum(c->interface, l4, header_bytes + text_bytes, &h);
+    write_checksum(c->interface, l4, text_bytes, text_sum, &h);
     hand_down(tcp, c, mbuf, now);
     acknowledgement_left(c);
     return true;
@@ -217,13 +234,12 @@ void tcp_send_handshake(struct tcp *tcp, struct tcp_connection *c, uint8_t flags
     h.window = window;
     h.options = option_bytes;
     h.option_bytes = tcp_options_compose(options, option_bytes, TCP_OPTION_BYTES_MAX);
-    uint32_t bytes = TCP_HEADER_BYTES + h.option_bytes;
-    struct rte_mbuf *mbuf = allocate(tcp, bytes, &l4);
+    struct rte_mbuf *mbuf = allocate(tcp, TCP_HEADER_BYTES + h.option_bytes, &l4);
     if (mbuf == NULL) {
         return;
     }
     write_header(l4, &h);
-    write_checksum(c->interface, l4, bytes, &h);
+    write_checksum(c->interface, l4, 0, 0, &h);
     hand_down(tcp, c, mbuf, now);
     acknowledgement_left(c);
 }
@@ -248,7 +264,7 @@ void tcp_send_reset(struct tcp *tcp, struct tcp_connection *c, const struct inst
         return;
     }
     write_header(l4, &h);
-    write_checksum(c->interface, l4, TCP_HEADER_BYTES, &h);
+    write_checksum(c->interface, l4, 0, 0, &h);
     metric_add(tcp->metrics, METRIC_TCP_RESETS_OUT, 1);
     hand_down(tcp, c, mbuf, now);
 }
@@ -277,7 +293,7 @@ void tcp_send_reset_reply(struct tcp *tcp, const struct tcp_segment *segment)
         return;
     }
     write_header(l4, &h);
-    write_checksum(datagram->interface, l4, TCP_HEADER_BYTES, &h);
+    write_checksum(datagram->interface, l4, 0, 0, &h);
     metric_add(tcp->metrics, METRIC_TCP_RESETS_OUT, 1);
     metric_add(tcp->metrics, METRIC_TCP_SEGMENTS_OUT, 1);
     ip_output_to_station(tcp->net, datagram->interface, &datagram->destination, &datagram->source,

@@ -22,7 +22,8 @@ static bool segment_is_sound(const struct ip_datagram *datagram)
         (mbuf->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_GOOD) {
         return true;
     }
-    uint64_t sum = tcp_pseudo_header_sum(&datagram->source, &datagram->destination, mbuf->pkt_len);
+    uint64_t sum =
+        checksum_pseudo(&datagram->source, &datagram->destination, IPPROTO_TCP, mbuf->pkt_len);
     if (mbuf->nb_segs == 1) {
         const void *data = rte_pktmbuf_mtod(mbuf, const void *);
         return checksum_is_right(checksum_add(sum, data, mbuf->data_len));

@@ -285,9 +285,6 @@ void tcp_send_reset(struct tcp *tcp, struct tcp_connection *c, const struct inst
 /* Answers a segment that belongs to no connection (RFC 9293 3.10.7.1), or bears a bad ACK. */
 void tcp_send_reset_reply(struct tcp *tcp, const struct tcp_segment *segment);
 void tcp_send_probe_segment(struct tcp *tcp, struct tcp_connection *c, const struct instant *now);
-/* Sum of addresses, protocol and length, not folded and not complemented. */
-uint64_t tcp_pseudo_header_sum(const struct address *source, const struct address *destination,
-                               uint32_t length);
 
 /* ---- tcp_timer.c, tcp_icmp.c -------------------------------------------------------------------
  */

@@ -24,6 +24,15 @@ struct tcp_header_options {
     struct tcp_sack_block sack[TCP_SACK_BLOCKS_MAX];
 };
 
+/* The one option that plain segments have; returns the bytes written. */
+static inline uint32_t tcp_timestamps_compose(uint8_t *to, uint32_t value, uint32_t echo)
+{
+    bytes_write_be32(to, TCP_TIMESTAMPS_PREDICTED_WORD);
+    bytes_write_be32(to + 4, value);
+    bytes_write_be32(to + 8, echo);
+    return TCP_TIMESTAMPS_BYTES;
+}
+
 /* Parses what is well-formed. A length of 0, 1 or beyond the end stops the parsing there; unknown
  * kinds, and known ones with a wrong length, are stepped over. False when it stopped early. */
 bool tcp_options_parse(struct slice bytes, struct tcp_header_options *options);

@@ -174,11 +174,45 @@ static void send_text(struct tcp *tcp, struct tcp_connection *c, const struct in
     }
 }
 
+/* What most replies are: all there is, in one segment, and nothing else under way. The windows say
+ * nothing else about it than send_new_text would find: with nothing under way cwnd lets one segment
+ * through. */
+static bool is_one_plain_segment(const struct tcp_connection *c)
+{
+    uint32_t size = (uint32_t)c->stream.out.size, reasons = 0;
+    reasons |= c->state != TCP_ESTABLISHED;
+    reasons |= c->snd_nxt != c->snd_una;
+    reasons |= c->flight != NULL;
+    reasons |= c->recovery != TCP_RECOVERY_NONE;
+    reasons |= c->frto != TCP_FRTO_NONE;
+    reasons |= c->fin_queued;
+    reasons |= c->stream.out.size > c->snd_mss;
+    reasons |= size == 0 || size > c->snd_wnd;
+    return reasons == 0 && !transmit_array_is_full(c);
+}
+
+static void send_plain_segment(struct tcp *tcp, struct tcp_connection *c, const struct instant *now)
+{
+    uint32_t size = (uint32_t)c->stream.out.size;
+    c->cwnd_limited = false;
+    if (!tcp_send_segment(tcp, c, c->snd_nxt, size, TCP_PSH, now)) {
+        stream_mark_dirty(&c->stream);
+        return;
+    }
+    tcp_recovery_on_sent(tcp, c, c->snd_nxt + size, now);
+    c->snd_nxt += size;
+    tcp_arm_retransmit(tcp, c, now);
+}
+
 void tcp_transmit(struct tcp *tcp, struct tcp_connection *c, const struct instant *now)
 {
     uint32_t flight_before = tcp_flight_bytes(c), nxt_before = c->snd_nxt;
     if (flight_before == 0 && c->last_send_us + tcp_rto_us(c) < now->mono_us) {
         tcp_congestion_restart_idle(tcp, c);
+    }
+    if (LIKELY(is_one_plain_segment(c))) {
+        send_plain_segment(tcp, c, now);
+        return;
     }
     send_text(tcp, c, now);
     if (c->fin_queued && tcp_state_sends((enum tcp_state)c->state) && unsent_bytes(c) == 0) {

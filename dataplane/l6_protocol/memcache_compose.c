@@ -112,7 +112,10 @@ void memcache_reply_value(struct memcache_reply *reply, struct slice key, uint32
 
 void memcache_reply_end(struct memcache_reply *reply)
 {
-    memcache_reply_line(reply, "END");
+    if (!reply->suppressed) {
+        uint8_t *start = reserve(reply, 5);
+        commit(reply, start, put_bytes(start, "END\r\n", 5));
+    }
 }
 
 void memcache_reply_stat(struct memcache_reply *reply, const char *name, const char *value)

@@ -9,6 +9,30 @@
 
 #define MEMCACHE_BAD_FORMAT "CLIENT_ERROR bad command line format"
 
+/* From `at` on, 16 bytes at a time where there are so many: where a blank or a NUL is, or less than
+ * 16 bytes in front of `end`. */
+#ifdef __SSE2__
+#include <emmintrin.h>
+static inline const uint8_t *memcache_skip_blocks(const uint8_t *at, const uint8_t *end)
+{
+    const __m128i blank = _mm_set1_epi8(' '), nul = _mm_setzero_si128();
+    for (; end - at >= 16; at += 16) {
+        __m128i block = _mm_loadu_si128((const __m128i_u *)(const void *)at);
+        __m128i stops = _mm_or_si128(_mm_cmpeq_epi8(block, blank), _mm_cmpeq_epi8(block, nul));
+        int found = _mm_movemask_epi8(stops);
+        if (found != 0) {
+            return at + __builtin_ctz((unsigned)found);
+        }
+    }
+    return at;
+}
+#else
+static inline const uint8_t *memcache_skip_blocks(const uint8_t *at, const uint8_t *end)
+{
+    return at;
+}
+#endif
+
 /* The next word of [*at, end), empty when there is none; *at moves behind it. */
 static inline struct slice memcache_next_word(const uint8_t **at, const uint8_t *end)
 {
@@ -16,7 +40,7 @@ static inline struct slice memcache_next_word(const uint8_t **at, const uint8_t 
     while (first < end && *first == ' ') {
         first++;
     }
-    const uint8_t *last = first;
+    const uint8_t *last = memcache_skip_blocks(first, end);
     while (last < end && *last != ' ' && *last != '\0') {
         last++;
     }

@@ -215,15 +215,13 @@ static COLD enum line_verdict slow_length(struct resp_parser *parser, struct cur
     return LINE_READ;
 }
 
-/* The usual line: a marker, one to nine digits, CR and one more byte. False: ask slow_length. */
-static inline bool fast_length(struct cursor *c, int64_t *value)
+/* Behind a marker at `at`: up to nine digits, CR and one more byte. Where that ends, or NULL: ask
+ * slow_length. */
+static inline const uint8_t *fast_digits(const uint8_t *at, const uint8_t *end, int64_t *value)
 {
-    const uint8_t *first = c->at + 1, *at = first;
-    if (UNLIKELY(c->end - c->at < 4)) {
-        return false;
-    }
+    const uint8_t *first = ++at;
     uint32_t number = 0;
-    while (at < c->end && at - first < FAST_DIGITS_MAX) {
+    while (at < end && at - first < FAST_DIGITS_MAX) {
         uint32_t digit = (uint32_t)*at - '0';
         if (digit > 9) {
             break;
@@ -231,13 +229,29 @@ static inline bool fast_length(struct cursor *c, int64_t *value)
         number = number * 10 + digit;
         at++;
     }
-    if (UNLIKELY(at == first || c->end - at < 2 || *at != '\r' ||
-                 (*first == '0' && at - first > 1))) {
-        return false;
+    if (UNLIKELY(at == first || end - at < 2 || *at != '\r' || (*first == '0' && at - first > 1))) {
+        return NULL;
     }
     *value = number;
-    c->at = at + 2;
-    return true;
+    return at + 2;
+}
+
+/* The same; most lines have one digit, or two, and more bytes behind them. */
+static inline const uint8_t *fast_length(const uint8_t *at, const uint8_t *end, int64_t *value)
+{
+    if (UNLIKELY(end - at < 5)) {
+        return fast_digits(at, end, value);
+    }
+    uint32_t first = (uint32_t)at[1] - '0', second = (uint32_t)at[2] - '0';
+    if (first <= 9 && at[2] == '\r') {
+        *value = first;
+        return at + 4;
+    }
+    if (first - 1 <= 8 && second <= 9 && at[3] == '\r') {
+        *value = first * 10 + second;
+        return at + 5;
+    }
+    return fast_digits(at, end, value);
 }
 
 /* ---- multibulk ---------------------------------------------------------------------------------
@@ -271,7 +285,8 @@ static COLD void fail_marker(struct resp_parser *parser, struct slice input, uin
     fail(parser, input, result, text);
 }
 
-/* A length line that fast_length did not take. True: *bulk is the payload's size. */
+/* A length line that fast_length did not take, or that is not there yet. True: *bulk is the
+ * payload's size. */
 static COLD bool slow_bulk_length(struct resp_parser *parser, struct slice input, struct cursor *c,
                                   uint32_t count, int64_t *bulk, struct resp_parse_result *result)
 {
@@ -308,26 +323,33 @@ static uint64_t bulk_limit(const struct resp_limits *limits)
     return limit;
 }
 
+/* From `at` in the input on. Only the cold functions are given a cursor: `at` stays in a register.
+ */
 static inline void read_bulks(struct resp_parser *parser, const struct resp_limits *limits,
-                              struct slice input, struct cursor c, struct resp_request *request,
+                              struct slice input, const uint8_t *at, struct resp_request *request,
                               struct resp_parse_result *result)
 {
     const uint64_t limit = bulk_limit(limits);
     const uint32_t expected = parser->arguments_expected;
+    const uint8_t *const base = input.data, *const end = input.data + input.size;
     uint32_t count = parser->argument_count, room = argument_room(parser);
     struct slice *table = argument_table(parser);
     int64_t bulk = parser->bulk_expected;
 
     while (count < expected) {
         if (LIKELY(bulk < 0)) {
-            if (UNLIKELY(c.at == c.end)) {
-                suspend(parser, &c, count, -1, result);
-                return;
+            const uint8_t *payload =
+                LIKELY(at < end && *at == '$') ? fast_length(at, end, &bulk) : NULL;
+            if (UNLIKELY(payload == NULL)) {
+                int64_t value;
+                struct cursor slow = {base, at, end};
+                if (!slow_bulk_length(parser, input, &slow, count, &value, result)) {
+                    return;
+                }
+                bulk = value;
+                payload = slow.at;
             }
-            if (UNLIKELY(*c.at != '$' || !fast_length(&c, &bulk)) &&
-                !slow_bulk_length(parser, input, &c, count, &bulk, result)) {
-                return;
-            }
+            at = payload;
             if (UNLIKELY((uint64_t)bulk > limit)) {
                 fail_bulk_limit(parser, limits, input, bulk, result);
                 return;
@@ -342,55 +364,79 @@ static inline void read_bulks(struct resp_parser *parser, const struct resp_limi
             }
         }
         /* No overflow: bulk is at most the limit, which is a signed configuration value. */
-        if (UNLIKELY((uint64_t)(c.end - c.at) < (uint64_t)bulk + 2)) {
-            suspend(parser, &c, count, bulk, result);
+        if (UNLIKELY((uint64_t)(end - at) < (uint64_t)bulk + 2)) {
+            struct cursor here = {base, at, end};
+            suspend(parser, &here, count, bulk, result);
             return;
         }
-        table[count++] = slice_of(c.at, (size_t)bulk);
-        c.at += (size_t)bulk + 2;
+        table[count++] = slice_of(at, (size_t)bulk);
+        at += (size_t)bulk + 2;
         bulk = -1;
     }
     if (UNLIKELY(parser->argument_count > 0)) {
-        offsets_to_pointers(table, parser->argument_count, c.base);
+        offsets_to_pointers(table, parser->argument_count, base);
     }
-    finish_request(parser, count, (size_t)(c.at - c.base), input, request, result);
+    finish_request(parser, count, (size_t)(at - base), input, request, result);
 }
 
-/* The count line. True: arguments are to come, parser->arguments_expected says how many. */
-static inline bool read_count(struct resp_parser *parser, const struct resp_limits *limits,
-                              struct slice input, struct cursor *c,
-                              struct resp_parse_result *result)
+static COLD bool slow_count(struct resp_parser *parser, struct slice input, struct cursor *c,
+                            int64_t *count, struct resp_parse_result *result)
 {
-    int64_t count = 0;
-    if (UNLIKELY(!fast_length(c, &count))) {
-        enum line_verdict verdict = slow_length(parser, c, &count);
-        if (verdict == LINE_PARTIAL) {
-            parser->state = RESP_COUNT;
-            result->verdict = PARSE_PARTIAL;
-            return false;
-        }
-        if (verdict != LINE_READ) {
-            fail(parser, input, result,
-                 verdict == LINE_TOO_BIG ? "too big mbulk count string"
-                                         : "invalid multibulk length");
-            return false;
-        }
+    enum line_verdict verdict = slow_length(parser, c, count);
+    if (verdict == LINE_PARTIAL) {
+        parser->state = RESP_COUNT;
+        result->verdict = PARSE_PARTIAL;
+    } else if (verdict != LINE_READ) {
+        fail(parser, input, result,
+             verdict == LINE_TOO_BIG ? "too big mbulk count string" : "invalid multibulk length");
     }
-    if (UNLIKELY(count > INT_MAX)) {
+    return verdict == LINE_READ;
+}
+
+/* What a count means that is no usual one. True: arguments are to come. */
+static COLD bool check_count(struct resp_parser *parser, const struct resp_limits *limits,
+                             struct slice input, size_t consumed, int64_t count,
+                             struct resp_parse_result *result)
+{
+    if (count > INT_MAX) {
         fail(parser, input, result, "invalid multibulk length");
         return false;
     }
-    if (UNLIKELY(count > RESP_UNAUTHENTICATED_ARGUMENTS_MAX && !limits->authenticated)) {
+    if (count > RESP_UNAUTHENTICATED_ARGUMENTS_MAX && !limits->authenticated) {
         fail(parser, input, result, "unauthenticated multibulk length");
         return false;
     }
-    if (UNLIKELY(count <= 0)) {
-        finish_nothing(parser, (size_t)(c->at - c->base), result);
+    if (count <= 0) {
+        finish_nothing(parser, consumed, result);
         return false;
+    }
+    return true;
+}
+
+/* The count line at `at`. Behind it, where parser->arguments_expected arguments are to come; NULL:
+ * the verdict is set. */
+static inline const uint8_t *read_count(struct resp_parser *parser,
+                                        const struct resp_limits *limits, struct slice input,
+                                        const uint8_t *at, struct resp_parse_result *result)
+{
+    int64_t count;
+    const uint8_t *behind = fast_length(at, input.data + input.size, &count);
+    if (UNLIKELY(behind == NULL)) {
+        int64_t value;
+        struct cursor c = {input.data, at, input.data + input.size};
+        if (!slow_count(parser, input, &c, &value, result)) {
+            return NULL;
+        }
+        behind = c.at;
+        count = value;
+    }
+    if (UNLIKELY(count <= 0 || count > RESP_UNAUTHENTICATED_ARGUMENTS_MAX) &&
+        !check_count(parser, limits, input, (size_t)(behind - input.data), count, result)) {
+        return NULL;
     }
     parser->arguments_expected = (uint32_t)count;
     parser->bulk_expected = -1;
-    return true;
+    return behind;
 }
 
 /* ---- inline
@@ -585,18 +631,19 @@ void resp_parser_deinit(struct resp_parser *parser)
 }
 
 static COLD void resume(struct resp_parser *parser, const struct resp_limits *limits,
-                        struct slice input, struct cursor c, struct resp_request *request,
+                        struct slice input, struct resp_request *request,
                         struct resp_parse_result *result)
 {
     CHECK(parser->position <= input.size);
-    c.at += parser->position;
+    struct cursor c = {input.data, input.data + parser->position, input.data + input.size};
     if (parser->state == RESP_INLINE) {
         read_inline(parser, input, &c, request, result);
         return;
     }
     if (parser->state == RESP_COUNT) {
-        if (read_count(parser, limits, input, &c, result)) {
-            read_bulks(parser, limits, input, c, request, result);
+        const uint8_t *behind = read_count(parser, limits, input, c.at, result);
+        if (behind != NULL) {
+            read_bulks(parser, limits, input, behind, request, result);
         }
         return;
     }
@@ -608,13 +655,12 @@ static COLD void resume(struct resp_parser *parser, const struct resp_limits *li
         c.at += 2;
         parser->terminator_due = false;
     }
-    read_bulks(parser, limits, input, c, request, result);
+    read_bulks(parser, limits, input, c.at, request, result);
 }
 
 void resp_parse(struct resp_parser *parser, const struct resp_limits *limits, struct slice input,
                 struct resp_request *request, struct resp_parse_result *result)
 {
-    struct cursor c = {input.data, input.data, input.data + input.size};
     result->consumed = 0;
     result->wanted_bytes = result->bulk_offset = result->bulk_bytes = 0;
     result->error[0] = '\0';
@@ -624,17 +670,21 @@ void resp_parse(struct resp_parser *parser, const struct resp_limits *limits, st
         return;
     }
     if (UNLIKELY(parser->state != RESP_START)) {
-        resume(parser, limits, input, c, request, result);
+        resume(parser, limits, input, request, result);
         return;
     }
     if (UNLIKELY(parser->argument_capacity > ARGUMENTS_KEPT_MAX ||
                  parser->unquoted_capacity > UNQUOTED_KEPT_BYTES_MAX)) {
         release_large_tables(parser);
     }
-    if (UNLIKELY(*c.at != '*')) {
+    if (UNLIKELY(*input.data != '*')) {
+        struct cursor c = {input.data, input.data, input.data + input.size};
         read_inline(parser, input, &c, request, result);
-    } else if (LIKELY(read_count(parser, limits, input, &c, result))) {
-        read_bulks(parser, limits, input, c, request, result);
+        return;
+    }
+    const uint8_t *behind = read_count(parser, limits, input, input.data, result);
+    if (LIKELY(behind != NULL)) {
+        read_bulks(parser, limits, input, behind, request, result);
     }
 }
 

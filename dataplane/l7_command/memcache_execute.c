@@ -42,14 +42,6 @@ uint64_t memcache_expire_at_ms(int64_t exptime, const struct instant *now)
     return milliseconds <= now->wall_ms ? MEMCACHE_EXPIRED : milliseconds;
 }
 
-const struct item *memcache_find(struct memcache_call *call, uint32_t index)
-{
-    struct shard *shard = memcache_shard(call, index);
-    const struct key *key = &call->keys[index];
-    return UNLIKELY(call->shared) ? shard_find_shared(shard, MEMCACHE_DATABASE, key, call->now)
-                                  : shard_find(shard, MEMCACHE_DATABASE, key, call->now);
-}
-
 bool memcache_check_type(struct memcache_call *call, const struct item *item)
 {
     if (LIKELY(item == NULL || item_type(item) == ITEM_STRING)) {
@@ -57,11 +49,6 @@ bool memcache_check_type(struct memcache_call *call, const struct item *item)
     }
     memcache_reply_line(call->reply, MEMCACHE_WRONG_TYPE);
     return false;
-}
-
-void memcache_count(struct memcache_call *call, enum metric metric)
-{
-    metric_add(call->context->metrics, metric, 1);
 }
 
 /* ---- verbs --------------------------------------------------------------------------------- */

@@ -40,14 +40,23 @@ static inline struct shard *memcache_shard(const struct memcache_call *call, uin
                                key_owner(&call->keys[index], call->context->worker_count));
 }
 /* The item of key `index`, or NULL. */
-const struct item *memcache_find(struct memcache_call *call, uint32_t index);
+static inline const struct item *memcache_find(struct memcache_call *call, uint32_t index)
+{
+    struct shard *shard = memcache_shard(call, index);
+    const struct key *key = &call->keys[index];
+    return UNLIKELY(call->shared) ? shard_find_shared(shard, MEMCACHE_DATABASE, key, call->now)
+                                  : shard_find(shard, MEMCACHE_DATABASE, key, call->now);
+}
 static inline bool memcache_is_string(const struct item *item) /* true for NULL */
 {
     return LIKELY(item == NULL || item_type(item) == ITEM_STRING);
 }
 /* False, with the error written, when it is not. */
 bool memcache_check_type(struct memcache_call *call, const struct item *item);
-void memcache_count(struct memcache_call *call, enum metric metric);
+static inline void memcache_count(struct memcache_call *call, enum metric metric)
+{
+    metric_add(call->context->metrics, metric, 1);
+}
 
 /* Gives `item`, the value of key `index`, the expiry of the request. False: no memory. */
 bool memcache_touch(struct memcache_call *call, uint32_t index, const struct item *item);

@@ -7,7 +7,10 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <netinet/in.h>
 #include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "dataplane/base/check.h"
 #include "dataplane/base/rcu.h"
@@ -300,6 +303,46 @@ static void stopping_resets_every_connection(void **state)
     stack_destroy(b);
 }
 
+static bool always_busy(void *context, uint16_t queue)
+{
+    return true;
+}
+
+/* While frames come in all the time the kernel is asked less often, but it is asked. */
+static void sockets_are_served_beside_busy_ports(void **state)
+{
+    enum { ASKED_US = 10 };
+    struct stack_bench *b = stack_create();
+    struct core *core = b->server.core;
+    struct endpoint loopback = {.address = address_from_ipv4(0x7f000001)};
+    core->links[0].exchange = always_busy;
+    assert_int_equal(socket_listen(core->sockets, &loopback, LISTENER_RESP), 0);
+    struct sockaddr_in to = {.sin_family = AF_INET,
+                             .sin_port = htons(loopback.port),
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof(to)), 0);
+    assert_int_equal(send(fd, "PING\r\n", 6, 0), 6);
+
+    char reply[8] = "";
+    uint64_t asked_us = 0, asked = 0, passes = 0;
+    while (recv(fd, reply, 7, MSG_DONTWAIT) < 0) {
+        struct instant now = simulated_instant(b->now_us++);
+        assert_true(core_pass(core, &now));
+        asked += core->sockets_asked_us != asked_us;
+        asked_us = core->sockets_asked_us;
+        assert_true(b->now_us - asked_us <= ASKED_US);
+        assert_true(++passes < 20 * ASKED_US);
+    }
+    assert_string_equal(reply, "+PONG\r\n");
+    assert_true(asked <= 1 + (passes + ASKED_US - 1) / ASKED_US);
+    core->links[0].exchange = NULL;
+    close(fd);
+    run_for(b, 1000);
+    assert_int_equal(core->clients.count, 0);
+    stack_destroy(b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -308,6 +351,7 @@ int main(void)
         cmocka_unit_test(reset_in_the_middle_of_a_value),
         cmocka_unit_test(dry_pool_is_survived),
         cmocka_unit_test(stopping_resets_every_connection),
+        cmocka_unit_test(sockets_are_served_beside_busy_ports),
     };
     simulated_server_setup_process();
     int result = cmocka_run_group_tests(tests, NULL, NULL);
