@@ -199,6 +199,7 @@ struct socket_stream *socket_stream_acquire(struct socket_transport *transport)
     }
     transport->streams = stream;
     transport->stream_count++;
+    metric_add(transport->options.metrics, METRIC_CONNECTION_BYTES, sizeof(*stream));
     return stream;
 }
 
@@ -213,6 +214,7 @@ static void unlink_stream(struct socket_transport *transport, struct socket_stre
         stream->next->previous = stream->previous;
     }
     transport->stream_count--;
+    metric_subtract(transport->options.metrics, METRIC_CONNECTION_BYTES, sizeof(*stream));
 }
 
 void socket_stream_abandon(struct socket_transport *transport, struct socket_stream *stream)

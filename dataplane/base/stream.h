@@ -45,6 +45,12 @@ struct stream_list {
 struct stream {
     /* Set by the transport, read by the session. */
     struct endpoint local, peer;
+    /* Set by the session, read by the transport. */
+    bool input_paused;    /* session cannot take more: a socket stops reading */
+    bool close_requested; /* send what is queued, then close */
+    bool abort_requested; /* drop what is queued, reset */
+    /* Of the list below. */
+    bool dirty;
     struct stream_list *dirty_list;
     uint32_t listener; /* index of the listener it came in by: tells the protocol */
     int socket_fd;     /* kernel sockets: the descriptor, for CLIENT LIST; otherwise -1 */
@@ -55,13 +61,9 @@ struct stream {
     size_t unread_bytes;   /* delivered bytes the session still holds: closes the TCP window */
     size_t drain_below;    /* if not 0: emit STREAM_DRAINED once when out.size <= drain_below,
                               and set it back to 0 */
-    bool input_paused;     /* session cannot take more: a socket stops reading */
-    bool close_requested;  /* send what is queued, then close */
-    bool abort_requested;  /* drop what is queued, reset */
 
     /* Intrusive list of dirty streams; touched by stream_mark_dirty and the transport only. */
     struct stream *dirty_next;
-    bool dirty;
 };
 
 static inline void stream_mark_dirty(struct stream *stream)

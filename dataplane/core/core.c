@@ -319,6 +319,7 @@ void core_destroy(struct core *core)
     datagram_guard_deinit(&core->datagram_guard);
     datagram_parts_destroy(core->datagram_parts);
     core_free_conversations(core);
+    core_free_parsers(core);
     core_destroy_errands(core);
     core_peers_destroy(core);
     byte_queue_clear(&core->datagram_reply, &core->bytes);

@@ -43,29 +43,6 @@ static bool is_memcache(const struct conversation *conversation)
     return conversation->client.kind == CLIENT_MEMCACHE;
 }
 
-static void init_parser(struct conversation *conversation)
-{
-    if (conversation->speaks_binary) {
-        conversation->parser.memcache_binary = (struct memcache_binary_parser){0};
-    } else if (is_memcache(conversation)) {
-        memcache_parser_init(&conversation->parser.memcache);
-    } else {
-        resp_parser_init(&conversation->parser.resp);
-    }
-}
-
-static void deinit_parser(struct conversation *conversation)
-{
-    if (conversation->speaks_binary) {
-        return; /* it owns nothing */
-    }
-    if (is_memcache(conversation)) {
-        memcache_parser_deinit(&conversation->parser.memcache);
-    } else {
-        resp_parser_deinit(&conversation->parser.resp);
-    }
-}
-
 bool core_is_protected_from(const struct core *core, const struct endpoint *peer,
                             enum client_kind kind)
 {
@@ -150,13 +127,13 @@ static void open_conversation(struct core *core, struct stream *stream)
     client->protocol = 2;
     client->authenticated = core->config->requirepass[0] == '\0';
     client->created_mono_us = client->active_mono_us = core->now.mono_us;
-    init_parser(conversation);
 
     metric_add(core->metrics, METRIC_CONNECTIONS_RECEIVED, 1);
     metric_add(core->metrics, METRIC_CONNECTIONS_CURRENT, 1);
     if (UNLIKELY(core->context->observed != 0) && is_memcache(conversation)) {
         memcache_note_opened(core->context, client);
     }
+    metric_add(core->metrics, METRIC_CONNECTION_BYTES, sizeof(*conversation));
     const char *text = refusal(core, conversation);
     if (text != NULL) {
         refuse(core, conversation, text);
@@ -209,12 +186,13 @@ static void close_conversation(struct core *core, struct conversation *conversat
     }
     release_blobs(conversation);
     free(conversation->blobs);
-    deinit_parser(conversation);
+    core_forget_parser(core, conversation);
     session_detach(&conversation->session);
     client_close(&core->clients, &conversation->client);
     if (!conversation->refused) {
         metric_subtract(core->metrics, METRIC_CONNECTIONS_CURRENT, 1);
     }
+    metric_subtract(core->metrics, METRIC_CONNECTION_BYTES, sizeof(*conversation));
     conversation->free_next = core->free_conversations;
     core->free_conversations = conversation;
 }
@@ -268,11 +246,11 @@ static bool begin_bulk(struct conversation *conversation, const struct parsed *p
                        struct blob *blob)
 {
     if (blob == NULL && conversation->speaks_binary) {
-        memcache_binary_refuse_value(&conversation->parser.memcache_binary);
+        memcache_binary_refuse_value(&conversation->parser->memcache_binary);
         return true;
     }
     if (blob == NULL && is_memcache(conversation)) {
-        memcache_parser_refuse_value(&conversation->parser.memcache);
+        memcache_parser_refuse_value(&conversation->parser->memcache);
         return true;
     }
     conversation->blob_refused |= blob == NULL;
@@ -288,11 +266,11 @@ static void end_bulk(struct conversation *conversation)
     struct slice payload = slice_of(
         conversation->blob_refused ? (const uint8_t *)"" : session->bulk, session->bulk_bytes);
     if (conversation->speaks_binary) {
-        memcache_binary_supply_value(&conversation->parser.memcache_binary, payload);
+        memcache_binary_supply_value(&conversation->parser->memcache_binary, payload);
     } else if (is_memcache(conversation)) {
-        memcache_parser_supply_value(&conversation->parser.memcache, payload);
+        memcache_parser_supply_value(&conversation->parser->memcache, payload);
     } else {
-        resp_parser_supply_bulk(&conversation->parser.resp, payload);
+        resp_parser_supply_bulk(&conversation->parser->resp, payload);
     }
     session_finish_bulk(session);
 }
@@ -340,7 +318,7 @@ static void add_resp(struct core *core, struct conversation *conversation,
     entry->resp.arguments =
         fits ? core_batch_slices(core, request->arguments, request->argument_count)
              : request->arguments;
-    if (!fits || uses_parser_memory(&conversation->parser.resp, request)) {
+    if (!fits || uses_parser_memory(&conversation->parser->resp, request)) {
         core_run_batch(core);
     }
 }
@@ -369,7 +347,7 @@ static void add_memcache(struct core *core, struct conversation *conversation,
         entry->memcache.keys = &core->batch.keys[core->batch.key_count];
         core->batch.key_count += count;
         if (UNLIKELY(!conversation->speaks_binary &&
-                     memcache_uses_parser(&conversation->parser.memcache, request))) {
+                     memcache_uses_parser(&conversation->parser->memcache, request))) {
             core_run_batch(core);
         }
         if (UNLIKELY(count == 0 && request->verb == MEMCACHE_WATCH)) {
@@ -406,7 +384,7 @@ static void parse_resp(struct core *core, struct conversation *conversation, str
     };
     struct resp_parse_result *result = &parsed->result.resp;
     struct resp_request request;
-    resp_parse(&conversation->parser.resp, &limits, input, &request, result);
+    resp_parse(&conversation->parser->resp, &limits, input, &request, result);
     parsed->verdict = result->verdict;
     parsed->bulk_offset = result->bulk_offset;
     parsed->bulk_bytes = result->bulk_bytes;
@@ -418,13 +396,14 @@ static void parse_resp(struct core *core, struct conversation *conversation, str
 }
 
 /* As memcached's auto-negotiation: the first byte decides for the connection. */
-static void note_first_byte(struct conversation *conversation, struct slice input)
+static void note_first_byte(struct core *core, struct conversation *conversation,
+                            struct slice input)
 {
     conversation->has_spoken = true;
     if (input.data[0] == MEMCACHE_BINARY_REQUEST_MAGIC) {
-        deinit_parser(conversation);
+        core_forget_parser(core, conversation);
         conversation->speaks_binary = true;
-        init_parser(conversation);
+        core_take_parser(core, conversation);
     }
 }
 
@@ -436,13 +415,13 @@ static void parse_memcache_bytes(struct core *core, struct conversation *convers
     bool login_needed = !is_authenticated(core, conversation);
     if (UNLIKELY(conversation->speaks_binary)) {
         struct memcache_binary_limits limits = {item_bytes_max, login_needed};
-        memcache_binary_parse(&conversation->parser.memcache_binary, &limits, input, request,
+        memcache_binary_parse(&conversation->parser->memcache_binary, &limits, input, request,
                               result);
     } else if (UNLIKELY(login_needed)) {
         memcache_login_parse(input, request, result);
     } else {
         struct memcache_limits limits = {item_bytes_max};
-        memcache_parse(&conversation->parser.memcache, &limits, input, request, result);
+        memcache_parse(&conversation->parser->memcache, &limits, input, request, result);
     }
 }
 
@@ -452,7 +431,7 @@ static void parse_memcache(struct core *core, struct conversation *conversation,
     struct memcache_parse_result *result = &parsed->result.memcache;
     struct memcache_request request;
     if (UNLIKELY(!conversation->has_spoken)) {
-        note_first_byte(conversation, input);
+        note_first_byte(core, conversation, input);
     }
     parse_memcache_bytes(core, conversation, input, &request, result);
     parsed->verdict = result->verdict;
@@ -565,6 +544,7 @@ static void parse_view(struct core *core, struct conversation *conversation)
 {
     struct session *session = &conversation->session;
     core_touch(core, conversation);
+    core_take_parser(core, conversation);
     while (may_add(session) && session->parsed < session->view.size) {
         if (!parse_step(core, conversation)) {
             break;
@@ -589,24 +569,14 @@ void core_touch(struct core *core, struct conversation *conversation)
     }
 }
 
-/* The parser stands at the beginning of a request again. */
-static void restart_parser(struct conversation *conversation)
-{
-    deinit_parser(conversation);
-    init_parser(conversation);
-    if (is_memcache(conversation) && !conversation->speaks_binary) {
-        conversation->parser.memcache.has_spoken = true;
-    }
-}
-
 /* Ends the look at a view: what did not run stays in the session's buffer. */
-static void settle_view(struct conversation *conversation)
+static void settle_view(struct core *core, struct conversation *conversation)
 {
     struct session *session = &conversation->session;
     if (!conversation->rewind) {
         session->executed = session->parsed;
     } else {
-        restart_parser(conversation);
+        core_forget_parser(core, conversation); /* it is parsed again from its beginning */
         conversation->rewind = false;
     }
     if (session->closing) {
@@ -623,6 +593,7 @@ static void parse_all(struct core *core, struct conversation *conversation)
         end_bulk(conversation);
         parse_view(core, conversation);
     }
+    core_return_parser(core, conversation);
 }
 
 static void take_data(struct core *core, struct conversation *conversation, struct slice data)
@@ -639,7 +610,7 @@ static void take_data(struct core *core, struct conversation *conversation, stru
             core_run_batch(core);
         }
         if (session->view.size > 0) {
-            settle_view(conversation);
+            settle_view(core, conversation);
         }
         if (session->bulk_active) {
             data = session_fill_bulk(session, data);
@@ -708,7 +679,7 @@ void core_continue(struct core *core, struct conversation *conversation)
     }
     /* It may have been blocked in this very pass: its view is not settled then. */
     if (session->view.size > 0) {
-        settle_view(conversation);
+        settle_view(core, conversation);
     }
     session_resume(session);
     parse_all(core, conversation);
@@ -727,7 +698,7 @@ void core_take_events(struct core *core, const struct stream_event *events, uint
 static void settle_session(struct core *core, struct session *session)
 {
     struct conversation *conversation = conversation_of_session(session);
-    settle_view(conversation);
+    settle_view(core, conversation);
     close_if_finished(session);
     conversation->client.query_buffer_bytes = session->buffer_bytes;
     conversation->client.query_buffer_free_bytes = session->buffer_capacity - session->buffer_bytes;

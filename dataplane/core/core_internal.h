@@ -1,6 +1,7 @@
 /* What the files of dataplane/core share: the core, a conversation, the batch.
  *
  *   core_loop.c           the pass, in the order of the packet's way; sleeping
+ *   core_parser.c         parsers, lent to conversations while a request arrives
  *   core_conversation.c   stream events -> sessions -> parsers -> requests in the batch
  *   core_datagram.c       memcached over UDP: datagrams -> requests in the batch -> datagrams
  *   datagram_guard.c      who is answered over UDP, how often, how much
@@ -78,36 +79,60 @@ static inline bool shard_set_has(const struct shard_set *set, uint32_t number)
     return (set->words[number / 64] >> number % 64 & 1) != 0;
 }
 
-/* A conversation: one connection's session, its client, its parser. */
-struct conversation {
-    struct session session;
-    struct client client;
+enum core_protocol { PROTOCOL_RESP, PROTOCOL_MEMCACHE, PROTOCOL_MEMCACHE_BINARY, PROTOCOL_COUNT };
+
+struct conversation_parser {
+    struct conversation_parser *free_next;
     union {
         struct resp_parser resp;
         struct memcache_parser memcache;
         struct memcache_binary_parser memcache_binary;
-    } parser;
+    };
+};
+
+/* Of one protocol, lent to nobody. */
+struct core_parsers {
+    struct conversation_parser *first;
+    uint32_t count;
+};
+
+/* A conversation: one connection's session, its client, and, while a request arrives, a parser.
+ * What a request touches comes first; docs/tcp.md says what an idle connection takes. */
+struct conversation {
+    struct session session;
+    struct conversation_parser *parser; /* NULL between requests */
+
     bool has_spoken;    /* memcached: the first byte has said which of its protocols this is */
     bool speaks_binary; /* that one */
-
-    /* Large arguments of the request that is arriving, in order; the last one is handed to the
-     * command by reference. */
-    struct blob **blobs;
-    uint32_t blob_count, blob_capacity;
+    bool timed_out;     /* closed because it was idle */
+    bool refused;       /* too many clients, or protected mode: does not count among the clients */
+    bool rewind;        /* a request was parsed and then not run: session.executed says where it
+                           begins; from there all is parsed again when the session goes on */
     /* Over maxmemory: the payload is discarded, the request gets the OOM error. */
     bool blob_refused;
     /* The owner has answered about the one that comes next: it is the last blob, or there is none.
      */
-    enum blob_answer { BLOB_UNASKED, BLOB_GRANTED, BLOB_DENIED } blob_answer;
+    enum blob_answer { BLOB_UNASKED, BLOB_GRANTED, BLOB_DENIED } blob_answer : 8;
 
     size_t request_begin; /* offset in the session's view of the request that is being parsed */
-    bool rewind;          /* a request was parsed and then not run: session.executed says where it
-                             begins; from there all is parsed again when the session goes on */
+    uint64_t memory_wait_ends_us; /* while SESSION_AWAITS_MEMORY, and until the request has run */
+
+    /* Large arguments of the request that is arriving, in order; the last one is handed to the
+     * command by reference. */
+    uint32_t blob_count, blob_capacity;
+    struct blob **blobs;
+
+    struct client client;
+
+    struct errand *errand; /* whose reply it awaits, or NULL */
+    /* While session.blocked == SESSION_AWAITS_REPLY. */
+    struct deferral deferral;
+    struct conversation *deferred_next;
 
     struct dump {
-        bool is_active;
-        uint32_t shard;
         uint64_t cursor;
+        uint32_t shard;
+        bool is_active;
     } dump; /* of all keys: core_dump.c */
 
     /* memcached's watch: what it is told of (EVENT_BIT), 0: it is no watcher; lines that it has
@@ -116,14 +141,6 @@ struct conversation {
     uint64_t lines_skipped;
     struct conversation *watch_next;
 
-    /* While session.blocked == SESSION_AWAITS_REPLY. */
-    struct deferral deferral;
-    struct conversation *deferred_next;
-    struct errand *errand;        /* whose reply it awaits, or NULL */
-    uint64_t memory_wait_ends_us; /* while SESSION_AWAITS_MEMORY, and until the request has run */
-
-    bool timed_out; /* closed because it was idle */
-    bool refused;   /* too many clients, or protected mode: does not count among the clients */
     struct conversation *free_next;
 };
 
@@ -226,6 +243,7 @@ struct core {
     bool keeps_evicted; /* the shard keeps its victims for them */
     struct conversation *free_conversations;
     uint64_t missed_asked_us;    /* when ports were last asked for what they lost */
+    struct core_parsers parsers[PROTOCOL_COUNT];
     uint64_t clients_checked_us; /* when idle clients were last looked for */
 
     struct client datagram_client; /* who speaks in datagrams: nobody in particular */
@@ -290,6 +308,15 @@ static inline enum stage core_enter_stage(struct core *core, enum stage stage)
 {
     return core_stages_enter(&core->stages, core->did_work, stage);
 }
+
+/* core_parser.c */
+/* The conversation's parser is there afterwards. */
+void core_take_parser(struct core *core, struct conversation *conversation);
+/* Takes it back if it stands at the beginning of a request. */
+void core_return_parser(struct core *core, struct conversation *conversation);
+/* Takes it back wherever it stands. */
+void core_forget_parser(struct core *core, struct conversation *conversation);
+void core_free_parsers(struct core *core);
 
 /* core_conversation.c */
 void core_take_events(struct core *core, const struct stream_event *events, uint32_t count);

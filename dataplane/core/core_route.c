@@ -116,10 +116,10 @@ uint32_t core_owner_of_bulk(const struct core *core, const struct conversation *
         return core->options.number;
     }
     if (conversation->speaks_binary) {
-        bytes = memcache_binary_awaited_key(&conversation->parser.memcache_binary, input);
+        bytes = memcache_binary_awaited_key(&conversation->parser->memcache_binary, input);
     } else if (conversation->client.kind == CLIENT_MEMCACHE) {
-        bytes = memcache_parser_key(&conversation->parser.memcache, input);
-    } else if (!find_resp_key(&conversation->parser.resp, input, &bytes)) {
+        bytes = memcache_parser_key(&conversation->parser->memcache, input);
+    } else if (!find_resp_key(&conversation->parser->resp, input, &bytes)) {
         return core->options.number;
     }
     struct key key = key_hashed(bytes);

@@ -17,7 +17,7 @@
 void tcp_default_options(struct tcp_options *options)
 {
     *options = (struct tcp_options){
-        .connections_max = 65536,
+        .connections_max = 1U << 20,
         .half_open_max = 2048,
         .receive_buffer_bytes_max = 256U << 10,
         .send_unacknowledged_bytes_max = 4U << 20,
@@ -215,6 +215,27 @@ static bool choose_port(struct tcp *tcp, struct endpoint *local, const struct en
     return false;
 }
 
+/* The address that routing chose; when its ports are used up, another one of the same network. */
+static bool choose_local(struct tcp *tcp, const struct net_interface *interface,
+                         struct endpoint *local, const struct endpoint *peer)
+{
+    if (choose_port(tcp, local, peer)) {
+        return true;
+    }
+    for (uint32_t i = 0; i < interface->addresses.count; i++) {
+        const struct address_prefix *other = &interface->addresses.at[i];
+        if (address_is_within(&local->address, other) &&
+            !address_equal(&local->address, &other->address)) {
+            struct endpoint from = {.address = other->address};
+            if (choose_port(tcp, &from, peer)) {
+                *local = from;
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 struct stream *tcp_connect(struct tcp *tcp, const struct endpoint *peer, const struct instant *now)
 {
     struct endpoint local = {.port = 0};
@@ -222,7 +243,7 @@ struct stream *tcp_connect(struct tcp *tcp, const struct endpoint *peer, const s
     if (interface == NULL || tcp->connection_count >= tcp->options.connections_max) {
         return NULL;
     }
-    if (!choose_port(tcp, &local, peer)) {
+    if (!choose_local(tcp, interface, &local, peer)) {
         return NULL;
     }
     struct tcp_connection *c = tcp_connection_acquire(tcp, &local, peer, interface, now);

@@ -23,9 +23,10 @@ struct tcp_options {
     struct net *net;
     struct byte_pool *pool; /* for stream->out */
     struct metrics *metrics;
-    struct access *access;             /* shared by all workers; NULL: everybody is welcome */
-    uint32_t connections_max;          /* beyond it a SYN is dropped and counted */
-    uint32_t half_open_max;            /* beyond it SYNs are answered with cookies; 0: always */
+    struct access *access;    /* shared by all workers; NULL: everybody is welcome */
+    uint32_t connections_max; /* default 2^20; beyond it a SYN is dropped and counted (who may be
+                                 served is decided above) */
+    uint32_t half_open_max;   /* beyond it SYNs are answered with cookies; 0: always */
     uint32_t receive_buffer_bytes_max; /* what one connection may have unread or out of order */
     uint32_t send_unacknowledged_bytes_max;
     uint32_t keepalive_s;                     /* idle seconds before the first probe; 0: off */

@@ -44,6 +44,7 @@ struct tcp_connection *tcp_connection_acquire(struct tcp *tcp, const struct endp
     tcp_table_insert(&tcp->table, c);
     tcp->connection_count++;
     metric_add(tcp->metrics, METRIC_TCP_CONNECTIONS, 1);
+    metric_add(tcp->metrics, METRIC_CONNECTION_BYTES, tcp->connections.object_bytes);
     return c;
 }
 
@@ -140,7 +141,7 @@ void tcp_connection_end(struct tcp *tcp, struct tcp_connection *c, struct tcp_ev
         bury(tcp, c);
     } else if (!c->closed_pending) {
         c->closed_pending = true;
-        c->closed_pass = events == NULL ? tcp->pass : tcp->pass - 1;
+        c->closed_pass = (uint32_t)(events == NULL ? tcp->pass : tcp->pass - 1);
         tcp_queue_pending(tcp, c);
     }
 }
@@ -184,7 +185,7 @@ bool tcp_detach_session(struct tcp *tcp, struct tcp_connection *c, const struct 
     c->drained_pending = c->finished_pending = false;
     c->stream.unread_bytes = 0;
     c->closed_pending = true;
-    c->closed_pass = tcp->pass;
+    c->closed_pass = (uint32_t)tcp->pass;
     tcp_queue_pending(tcp, c);
     tcp_arm_idle(tcp, c, now);
     return true;
@@ -225,7 +226,7 @@ static bool emit_for_session(struct tcp *tcp, struct tcp_connection *c, struct t
         }
     }
     if (c->closed_pending) {
-        if (c->closed_pass == tcp->pass || !tcp_events_have_room(events)) {
+        if (c->closed_pass == (uint32_t)tcp->pass || !tcp_events_have_room(events)) {
             return false;
         }
         c->closed_pending = false;
@@ -264,6 +265,7 @@ void tcp_free_dead(struct tcp *tcp)
         } else {
             byte_queue_clear(&c->stream.out, tcp->options.pool);
             tcp_pool_release(&tcp->connections, c);
+            metric_subtract(tcp->metrics, METRIC_CONNECTION_BYTES, tcp->connections.object_bytes);
         }
         c = next;
     }

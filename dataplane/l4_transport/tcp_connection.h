@@ -1,7 +1,9 @@
 /* One connection. The names of RFC 9293 3.3.1 are used as they stand there.
  *
- *   stream    what the session sees; its first line has the four-tuple
- *   hot       two cache lines: everything that the fast path reads or writes for one segment
+ *   stream    what the session sees: a line with the four-tuple, a line with what is to be sent
+ *   hot       with those two, all that a segment in order, its ACK and the reply to it read or
+ *             write: sequence variables; time and sending; the way and its round trips
+ *   timer     read where a timer is armed: not written while it stands for an earlier time
  *   cold      handshake, loss recovery, closing, links
  *
  *   1         2          3          4              1          2          3
@@ -58,7 +60,7 @@ enum tcp_frto {
 };
 
 struct tcp_connection {
-    struct stream stream;
+    struct stream stream; /* two lines: the four-tuple; what is to be sent */
 
     /* hot line 1: sequence variables */
     _Alignas(TCP_LINE_BYTES) uint32_t snd_una;
@@ -95,40 +97,59 @@ struct tcp_connection {
     bool cwnd_limited;        /* the window was what stopped the sender: only then does it grow */
     bool fin_queued;          /* close requested: FIN follows the last byte */
     bool pending;             /* on the pending list */
+    bool peer_fin_seen;       /* FIN received at rcv_fin, possibly ahead of rcv_nxt */
+    uint8_t backoff, retries;
 
-    /* cold */
-    _Alignas(
-        TCP_LINE_BYTES) struct timer_node timer; /* armed for the earliest due time, or before */
-    uint64_t ack_due, idle_due;
-    uint64_t hash;
-    struct tcp_connection *table_next, *pending_next, *dead_next;
-    TAILQ_ENTRY(tcp_connection) time_wait_link;
-    uint64_t time_wait_due;
+    /* hot line 3: the way, round trips (RFC 6298, microseconds) */
+    _Alignas(TCP_LINE_BYTES) union {
+        struct tcp_connection *table_next;
+        struct tcp_connection *dead_next; /* out of the table */
+    };
     struct net_interface *interface;
     struct rte_ether_addr station;
     bool station_known;
+    uint8_t frto; /* enum tcp_frto */
+    uint32_t srtt_us, rttvar_us, rto_us;
+    uint32_t snd_wnd_max;
+    uint32_t rtt_min_us, rtt_min_second; /* the smallest round trip, and when it was seen */
+    uint64_t ack_due;
+    uint64_t last_send_us;
+
+    /* what a segment reads of timers, when it arms one */
+    _Alignas(
+        TCP_LINE_BYTES) struct timer_node timer; /* armed for the earliest due time, or before */
+    uint64_t idle_due;
+    uint64_t resent_us; /* when a timer last sent something again; 0: never */
+    uint64_t hash;
+    struct tcp_connection *pending_next;
+
+    /* cold */
+    union {
+        struct { /* before TIME-WAIT */
+            union tcp_congestion_state congestion;
+            struct tcp_slow_start slow_start;
+        };
+        struct { /* in it */
+            TAILQ_ENTRY(tcp_connection) time_wait_link;
+            uint64_t time_wait_due;
+        };
+    };
+    uint32_t iss, irs;
+    uint32_t rcv_fin;
+    uint32_t closed_pass; /* lower half of the pass in which the closing was queued */
+    uint16_t peer_mss, path_mtu;
+    uint16_t offered_mss;
     bool passive; /* came through a listener */
     bool entered; /* counted for its source */
     bool opened;  /* STREAM_OPENED was emitted */
     bool drained_pending, closed_pending;
     bool closed_emitted;
     bool buried;           /* on the dead list */
-    bool peer_fin_seen;    /* FIN received at rcv_fin, possibly ahead of rcv_nxt */
     bool finished_pending; /* STREAM_FINISHED still to be emitted */
     bool syn_had_scale;    /* the peer's SYN offered window scaling */
-    uint32_t rcv_fin;
-    uint32_t iss, irs;
-    uint32_t snd_wnd_max;
-    uint16_t peer_mss, path_mtu;
-    uint16_t offered_mss;
-    /* RFC 6298, microseconds */
-    uint32_t srtt_us, rttvar_us, rto_us;
-    uint64_t resent_us; /* when a timer last sent something again; 0: never */
-    uint8_t backoff, retries, keepalive_probes;
+    uint8_t keepalive_probes;
     /* loss recovery */
-    uint32_t rtt_min_us, rtt_min_second; /* the smallest round trip, and when it was seen */
     uint32_t recovery_point, probe_end;
-    uint8_t frto; /* enum tcp_frto */
     /* RACK's reordering window: a quarter of rtt_min_us and as much again for each step */
     uint8_t reorder_steps, reorder_recoveries;
     bool reordering_seen, dsack_round_open;
@@ -137,23 +158,24 @@ struct tcp_connection {
     uint16_t undo_resent; /* segments sent again that were not reported as duplicates */
     uint32_t undo_start, undo_cwnd, undo_ssthresh, undo_ts;
     uint32_t dsack_round; /* snd_nxt when a duplicate was last reported */
-    union tcp_congestion_state congestion;
-    struct tcp_slow_start slow_start;
     /* RFC 5961: challenge ACKs of this second */
-    uint64_t challenge_window_us;
-    uint32_t challenge_count, challenge_max;
-    uint64_t closed_pass; /* pass in which the closing was queued */
-    uint64_t last_send_us;
+    uint32_t challenge_window_ms;
+    uint8_t challenge_count, challenge_max;
 };
 
-static_assert(offsetof(struct tcp_connection, retransmit_due) -
-                      offsetof(struct tcp_connection, snd_una) ==
-                  TCP_LINE_BYTES,
+#define TCP_LINES_FROM(from, to)                                                                   \
+    (offsetof(struct tcp_connection, to) - offsetof(struct tcp_connection, from))
+
+static_assert(TCP_LINES_FROM(stream, snd_una) == 2 * TCP_LINE_BYTES,
+              "the stream is two cache lines");
+static_assert(TCP_LINES_FROM(snd_una, retransmit_due) == TCP_LINE_BYTES,
               "sequence variables are one cache line");
-static_assert(offsetof(struct tcp_connection, timer) -
-                      offsetof(struct tcp_connection, retransmit_due) ==
-                  TCP_LINE_BYTES,
+static_assert(TCP_LINES_FROM(retransmit_due, table_next) == TCP_LINE_BYTES,
               "time and sending are one cache line");
+static_assert(TCP_LINES_FROM(table_next, timer) == TCP_LINE_BYTES, "the way is one cache line");
+static_assert(TCP_LINES_FROM(timer, congestion) == TCP_LINE_BYTES, "timers are one cache line");
+static_assert(sizeof(struct tcp_connection) <= 8 * TCP_LINE_BYTES,
+              "docs/tcp.md says what a connection takes");
 
 static inline struct tcp_connection *tcp_connection_of_stream(struct stream *stream)
 {

@@ -197,6 +197,7 @@ static void input_stages(struct tcp *tcp, struct ip_datagram *datagrams, uint32_
             rte_prefetch0(&c->stream);
             rte_prefetch0(&c->snd_una);
             rte_prefetch0(&c->retransmit_due);
+            rte_prefetch0(&c->table_next);
         }
     }
     for (uint32_t i = 0; i < valid; i++) {

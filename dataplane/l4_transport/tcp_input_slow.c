@@ -11,12 +11,13 @@ enum step { STEP_GO_ON, STEP_DONE };
  * connection, the exact number drawn anew so that the limit tells an attacker nothing. */
 void tcp_challenge(struct tcp *tcp, struct tcp_connection *c, const struct instant *now)
 {
-    if (now->mono_us - c->challenge_window_us >= 1000000U || c->challenge_max == 0) {
-        c->challenge_window_us = now->mono_us;
+    uint32_t now_ms = (uint32_t)(now->mono_us / 1000U);
+    if (now_ms - c->challenge_window_ms >= 1000U || c->challenge_max == 0) {
+        c->challenge_window_ms = now_ms;
         c->challenge_count = 0;
-        c->challenge_max =
-            TCP_CHALLENGES_PER_SECOND / 2 + 1 +
+        uint32_t more =
             (uint32_t)(random_next(&tcp->random_state) >> 33) % (TCP_CHALLENGES_PER_SECOND / 2);
+        c->challenge_max = (uint8_t)(TCP_CHALLENGES_PER_SECOND / 2 + 1 + more);
     }
     if (c->challenge_count >= c->challenge_max) {
         metric_add(tcp->metrics, METRIC_TCP_CHALLENGES_SUPPRESSED, 1);

@@ -138,7 +138,7 @@ void session_settle(struct session *session)
     } else {
         append_to_buffer(session, rest);
     }
-    if (session->buffer_bytes == 0 && session->buffer_capacity > SESSION_BUFFER_KEEP_BYTES) {
+    if (session->buffer_bytes == 0 && session->buffer_capacity > 0) {
         session_detach(session);
     }
     session->view = slice_of(NULL, 0);

@@ -16,14 +16,12 @@
  *   session_settle       keeps the rest for the next pass
  *
  * Thread: the owning worker. Memory: the buffer grows by doubling up to what the layer above allows
- * and is freed when empty and larger than SESSION_BUFFER_KEEP_BYTES.
+ * and is freed when it is empty: an idle session holds none.
  */
 #ifndef NICACHED_L5_SESSION_SESSION_H
 #define NICACHED_L5_SESSION_SESSION_H
 
 #include "dataplane/base/stream.h"
-
-#define SESSION_BUFFER_KEEP_BYTES 4096U
 
 enum session_blocked {
     SESSION_RUNNING,
@@ -36,23 +34,21 @@ enum session_blocked {
 struct session {
     struct stream *stream;
 
-    uint8_t *buffer;
-    size_t buffer_bytes, buffer_capacity;
-
     struct slice view;
     size_t parsed, executed; /* offsets into view */
     uint32_t pending;        /* parsed requests of this session in the batch */
+    enum session_blocked blocked : 8;
+    bool finished; /* the peer sends nothing more */
+    bool closing;  /* nothing more is parsed or run */
+    bool touched;  /* on the list of touched_next */
+    struct session *touched_next;
+
+    uint8_t *buffer;
+    size_t buffer_bytes, buffer_capacity;
 
     uint8_t *bulk; /* where a large argument goes, or NULL; may be NULL while bulk_discard */
     size_t bulk_bytes, bulk_received;
     bool bulk_active;
-
-    enum session_blocked blocked;
-    bool finished; /* the peer sends nothing more */
-    bool closing;  /* nothing more is parsed or run */
-
-    struct session *touched_next;
-    bool touched;
 };
 
 void session_attach(struct session *session, struct stream *stream);

@@ -20,6 +20,7 @@
 #include "dataplane/base/check.h"
 
 enum binary_state { BINARY_HEADER, BINARY_VALUE, BINARY_SWALLOW, BINARY_ENDED };
+_Static_assert(BINARY_HEADER == 0, "zeroed is initialised, and what ..._is_at_rest asks for");
 
 #define COLD __attribute__((cold, noinline))
 

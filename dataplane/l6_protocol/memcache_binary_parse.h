@@ -41,6 +41,12 @@ struct memcache_binary_parser {
     struct slice key;   /* the one key that a request has */
 };
 
+/* Between two requests: what it knows is what it knew at first. */
+static inline bool memcache_binary_is_at_rest(const struct memcache_binary_parser *parser)
+{
+    return parser->state == 0;
+}
+
 /* PARSE_FATAL has an empty error: close. There is no PARSE_ERROR. */
 void memcache_binary_parse(struct memcache_binary_parser *parser,
                            const struct memcache_binary_limits *limits, struct slice input,

@@ -26,6 +26,7 @@
 #include "dataplane/l6_protocol/memcache_text.h"
 
 enum memcache_state { MEMCACHE_LINE, MEMCACHE_VALUE, MEMCACHE_SWALLOW };
+_Static_assert(MEMCACHE_LINE == 0, "zeroed is initialised, and what ..._is_at_rest asks for");
 
 #define COLD __attribute__((cold, noinline))
 

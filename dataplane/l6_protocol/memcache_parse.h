@@ -132,6 +132,13 @@ struct memcache_parse_result {
     char error[128]; /* without CRLF: "ERROR", "CLIENT_ERROR bad command line format" */
 };
 
+/* Between two requests: what it knows is what it knew at first, but that the first byte was seen.
+ */
+static inline bool memcache_parser_is_at_rest(const struct memcache_parser *parser)
+{
+    return parser->state == 0 && parser->scanned == 0;
+}
+
 void memcache_parser_init(struct memcache_parser *parser);
 void memcache_parser_deinit(struct memcache_parser *parser);
 /* An error that noreply suppresses is PARSE_NOTHING. PARSE_FATAL has an empty error: close. */

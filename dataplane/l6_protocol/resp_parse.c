@@ -35,6 +35,7 @@
 #include "dataplane/base/number.h"
 
 enum resp_state { RESP_START, RESP_COUNT, RESP_BULKS, RESP_INLINE };
+_Static_assert(RESP_START == 0, "zeroed is initialised, and what resp_parser_is_at_rest asks for");
 
 #define COLD __attribute__((cold, noinline))
 

@@ -56,6 +56,12 @@ struct resp_parse_result {
     char error[128]; /* with its prefix, without '-' and CRLF: "ERR Protocol error: ..." */
 };
 
+/* Between two requests: what it knows is what it knew at first. */
+static inline bool resp_parser_is_at_rest(const struct resp_parser *parser)
+{
+    return parser->state == 0;
+}
+
 void resp_parser_init(struct resp_parser *parser);
 void resp_parser_deinit(struct resp_parser *parser);
 void resp_parse(struct resp_parser *parser, const struct resp_limits *limits, struct slice input,

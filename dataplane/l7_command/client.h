@@ -20,28 +20,29 @@ enum client_reply_mode {
 #define CLIENT_NAME_BYTES_MAX 256 /* longer names get a clear error */
 
 struct client {
-    uint64_t id; /* unique and increasing; over workers: id % workers == worker */
-    enum client_kind kind;
-    struct endpoint local, peer;
-    int socket_fd;    /* -1 on our own TCP */
+    /* What every request reads or writes. */
     uint8_t protocol; /* RESP 2 or 3 */
     bool authenticated;
     bool login_begun; /* SASL: what proves who it is comes with the next request */
     bool no_evict, no_touch;
-    enum client_reply_mode reply_mode;
+    /* Requests to the layer that owns the connection, read after each command. */
+    bool close_after_reply; /* QUIT, fatal errors */
+    bool close_now;         /* CLIENT KILL of another client */
+    enum client_reply_mode reply_mode : 8;
+    enum client_kind kind;
     uint32_t database;
-    uint64_t created_mono_us, active_mono_us;
+    uint64_t active_mono_us;
     const char *last_command; /* full name in lower case, "client|list"; static storage */
     uint64_t command_count;
-    char *name, *library_name, *library_version; /* heap, or NULL */
-
-    /* Filled by the layer that owns the connection, for CLIENT LIST. */
+    /* Filled by that layer, for CLIENT LIST. */
     uint64_t input_bytes, output_bytes; /* totals */
     uint64_t query_buffer_bytes, query_buffer_free_bytes, argument_bytes, output_buffer_bytes;
 
-    /* Requests to that layer, read after each command. */
-    bool close_after_reply; /* QUIT, fatal errors */
-    bool close_now;         /* CLIENT KILL of another client */
+    uint64_t id; /* unique and increasing; over workers: id % workers == worker */
+    struct endpoint local, peer;
+    int socket_fd; /* -1 on our own TCP */
+    uint64_t created_mono_us;
+    char *name, *library_name, *library_version; /* heap, or NULL */
 
     /* List of all clients of the worker, kept by client_registry_*. */
     struct client *next, *previous;

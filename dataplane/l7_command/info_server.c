@@ -57,7 +57,7 @@ static void add_buffers(struct buffer_figures *figures, const struct client *cli
     uint64_t output = client->output_buffer_bytes;
     figures->input_max = input > figures->input_max ? input : figures->input_max;
     figures->output_max = output > figures->output_max ? output : figures->output_max;
-    figures->total += sizeof(*client) + input + client->argument_bytes + output;
+    figures->total += input + client->argument_bytes + output;
 }
 
 static struct buffer_figures measure_buffers(const struct call *call)
@@ -231,7 +231,8 @@ void info_print_memory(struct text *text, const struct call *call)
     const struct config *config = call->context->config;
     struct shard_memory memory = sum_memory(call);
     uint64_t resident = load(&status_of(call)->resident_bytes);
-    uint64_t buffers = measure_buffers(call).total;
+    uint64_t buffers =
+        measure_buffers(call).total + statistics_gauge(call->context, METRIC_CONNECTION_BYTES);
     print_used_memory(text, &memory, resident, buffers);
     print_allocator(text, &memory, resident);
     print_bytes(text, "total_system_memory", call->context->system_memory_bytes);

@@ -268,7 +268,11 @@ int load_connect(struct load *load, struct config_error *error)
     uint64_t deadline_ns = load->now_ns + CONNECT_TIMEOUT, probe_ns = 0;
     while (unused != NULL && !load->failed && !load_was_interrupted() &&
            !is_connected(load, started)) {
+        uint32_t open = load->open_count;
         connect_pass(load, &started);
+        if (load->open_count > open) {
+            deadline_ns = load->now_ns + CONNECT_TIMEOUT;
+        }
         if (load->options.datagrams && !load->failed) {
             probe_with_datagram(load, &probe_ns);
         }

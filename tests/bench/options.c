@@ -459,7 +459,7 @@ static bool take_load_option(struct options *options, int code, const char *text
     switch (code) {
     case 'c':
         options->connections_asked = true;
-        return parse_small("-c", text, 1, 60000, &options->connections);
+        return parse_small("-c", text, 1, 1000000, &options->connections);
     case 'P': return parse_small("-P", text, 1, 8192, &options->pipeline);
     case 'n': return parse_integer("-n", text, 1, UINT64_C(1) << 50, &options->requests);
     case OPTION_DURATION: return parse_real("--duration", text, 0.01, 1e6, &options->duration_s);

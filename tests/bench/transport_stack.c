@@ -22,6 +22,7 @@
 #define BURST          64U
 #define PAGES_KEPT     16384U
 #define UDP_PORT_FIRST 20000U
+#define ABORT_PAUSE_US 20000U
 #define LINK_WAIT_US   10000000U /* for the other side of a memif to appear */
 
 _Static_assert(TRANSPORT_EVENTS_MAX >= 4 * BURST + 4, "an input batch of TCP fits");
@@ -133,12 +134,25 @@ static void flush_output(struct transport *transport, const struct instant *now)
 
 /* ---- setup ----------------------------------------------------------------------------------- */
 
+/* A transmit array of resets at a time, and time for the peer to take it, which may be asleep: what
+ * finds the ring full, or is in it when the port goes, is lost, and its connection stays open
+ * there.
+ */
+static void abort_all(struct transport *transport, const struct instant *now)
+{
+    bool all;
+    do {
+        all = tcp_abort_all(side_of(transport)->tcp, now);
+        flush_output(transport, now);
+        rte_delay_us_sleep(ABORT_PAUSE_US);
+    } while (!all);
+}
+
 static void destroy(struct transport *transport, const struct instant *now)
 {
     struct stack_side *side = side_of(transport);
     if (side->tcp != NULL) {
-        tcp_abort_all(side->tcp, now);
-        flush_output(transport, now);
+        abort_all(transport, now);
         release_last_pass(side);
         tcp_destroy(side->tcp);
     }

@@ -343,6 +343,53 @@ static void sockets_are_served_beside_busy_ports(void **state)
     stack_destroy(b);
 }
 
+/* After requests that came in pieces and replies that were acknowledged, a connection holds its
+ * records and nothing else: less than 1 KiB, with its place in the table. */
+static void idle_connections_hold_their_records_only(void **state)
+{
+    enum { PEERS = 5000, TABLE_BYTES = 2 * sizeof(void *), HEAP_BYTES = 16, BYTES_MAX = 1024 };
+    static struct peer peers[PEERS];
+    struct stack_bench *b = stack_create();
+    for (int i = 0; i < PEERS; i++) {
+        peer_connect(b, &peers[i]);
+        run_for(b, 40);
+    }
+    run_for(b, 1500000); /* a SYN that met an unresolved address is repeated after a second */
+    for (int i = 0; i < PEERS; i++) {
+        peer_send(b, &peers[i], "*2\r\n$3\r\nGET\r\n$1");
+        run_for(b, 40);
+    }
+    run_for(b, 1500000);
+    assert_non_null(conversation_of_client(b->server.core->clients.first)->parser);
+    for (int i = 0; i < PEERS; i++) {
+        peer_send(b, &peers[i], "\r\nk\r\n");
+        run_for(b, 40);
+    }
+    run_for(b, 3000000);
+    const struct core *core = b->server.core;
+    assert_int_equal(core->clients.count, PEERS);
+    for (struct client *client = core->clients.first; client != NULL; client = client->next) {
+        const struct conversation *conversation = conversation_of_client(client);
+        assert_null(conversation->parser);
+        assert_int_equal(conversation->session.buffer_capacity, 0);
+    }
+    for (int i = 0; i < PEERS; i++) {
+        assert_memory_equal(peers[i].first, "$-1\r\n", 5);
+    }
+    uint64_t bytes = metric_read(core->metrics, METRIC_CONNECTION_BYTES);
+    assert_int_equal(core->bytes.used_count, 0);
+    assert_in_range(bytes / PEERS + TABLE_BYTES + HEAP_BYTES, 1, BYTES_MAX);
+    for (int i = 0; i < PEERS; i++) {
+        peers[i].stream->abort_requested = true;
+        stream_mark_dirty(peers[i].stream);
+        run_for(b, 40);
+    }
+    run_for(b, 50000);
+    assert_int_equal(core->clients.count, 0);
+    assert_int_equal(metric_read(core->metrics, METRIC_CONNECTION_BYTES), 0);
+    stack_destroy(b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -352,6 +399,7 @@ int main(void)
         cmocka_unit_test(dry_pool_is_survived),
         cmocka_unit_test(stopping_resets_every_connection),
         cmocka_unit_test(sockets_are_served_beside_busy_ports),
+        cmocka_unit_test(idle_connections_hold_their_records_only),
     };
     simulated_server_setup_process();
     int result = cmocka_run_group_tests(tests, NULL, NULL);
