@@ -23,6 +23,7 @@
 #include "dataplane/base/rcu.h"
 #include "dataplane/base/stages.h"
 #include "dataplane/core/core.h"
+#include "drivers/eal_memory.h"
 #include "tests/support/packet_builder.h"
 #include "tests/support/simulated_host.h"
 #include "tests/support/simulated_server.h"
@@ -682,6 +683,7 @@ static void start_dpdk(uint32_t key_count)
     }
     vector[COUNT] = memory;
     CHECK(rte_eal_init(COUNT + 1, vector) >= 0);
+    (void)eal_memory_enlarge_pages(); /* as the server does */
 }
 
 /* Those of the list that are wanted: all, or the one that is named. */
