@@ -8,7 +8,8 @@
  *
  * Memory: with hugepages, `-m` reserves at start what will be needed, so that there is no failure
  * later. Without, the same amount is mapped but a page costs memory only once it is touched (and 48
- * bytes of EAL's bookkeeping from the start, 1.2 %).
+ * bytes of EAL's bookkeeping for each 4 KiB from the start, 1.2 %); the kernel is asked for large
+ * pages there, too (eal_memory.h).
  *
  * DPDK's own log lines go to our debug log; the first one is kept as the reason in our errors.
  *
@@ -32,6 +33,7 @@
 
 #include "dataplane/base/check.h"
 #include "dataplane/base/log.h"
+#include "drivers/eal_memory.h"
 #include "drivers/port_internal.h"
 
 #define ARGUMENTS_MAX      24
@@ -240,6 +242,7 @@ static int start_eal(const struct eal_options *options, uint64_t memory_mib,
         (void)sched_setaffinity(0, sizeof(cpus), &cpus);
     }
     if (result >= 0) {
+        (void)eal_memory_enlarge_pages();
         return 0;
     }
     fflush(eal.log);

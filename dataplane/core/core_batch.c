@@ -2,7 +2,9 @@
  *
  * Path: core_conversation.c and core_datagram.c add parsed requests; core_run_batch takes all of
  * them through three stages: look up commands and hash keys; prefetch what the index and the items
- * will be asked for; run, in the order of arrival. Replies go straight into each stream's output.
+ * will be asked for; run, in the order of arrival. The last two go by groups of some tens of keys:
+ * one group is prefetched, then the group before it runs. Replies go straight into each stream's
+ * output.
  *
  * A request that must not run after all is skipped: its connection was closed by an earlier one in
  * the same batch, or it waits for a reply or for room. In the latter case the session is rewound to
@@ -79,6 +81,10 @@ static uint32_t entry_database(const struct core *core, const struct batch_entry
                                        : core->datagram_client.database;
 }
 
+/* So many keys at a time are on their way into the cache, while as many that are there already are
+ * looked up: few enough that nothing of them is gone again by then. */
+#define GROUP_KEYS SHARD_LOOKUP_BURST
+
 struct prefetch_burst {
     const struct key *keys[SHARD_LOOKUP_BURST];
     uint32_t count, database;
@@ -95,26 +101,45 @@ static void prefetch_key(struct core *core, struct prefetch_burst *burst, uint32
     burst->keys[burst->count++] = key;
 }
 
-static void prefetch_batch(struct core *core)
+static uint32_t prefetch_entry(struct core *core, struct prefetch_burst *burst,
+                               const struct batch_entry *entry)
 {
+    if (entry->route.kind != ROUTE_HERE && entry->route.kind != ROUTE_OWN) {
+        return 0;
+    }
+    if (entry->kind == ENTRY_RESP && entry->resp.has_key) {
+        prefetch_key(core, burst, entry_database(core, entry), &entry->resp.key);
+        return 1;
+    }
+    if (entry->kind != ENTRY_MEMCACHE) {
+        return 0;
+    }
+    uint32_t count = entry->memcache.request.key_count;
+    for (uint32_t i = 0; i < count; i++) {
+        prefetch_key(core, burst, 0, &entry->memcache.keys[i]);
+    }
+    return count;
+}
+
+/* The next entries, until there are keys enough; returns where the group ends. */
+static uint32_t prefetch_group(struct core *core, uint32_t first)
+{
+    /* It leaves hints in the index, which is another's while the shard is lent. */
+    if (core_shard_is_lent(core)) {
+        return core->batch.count;
+    }
+    core_enter_stage(core, STAGE_PREFETCH);
     struct prefetch_burst burst = {.count = 0};
-    for (uint32_t i = 0; i < core->batch.count; i++) {
-        struct batch_entry *entry = &core->batch.entries[i];
-        if (entry->route.kind != ROUTE_HERE && entry->route.kind != ROUTE_OWN) {
-            continue;
-        }
-        if (entry->kind == ENTRY_RESP && entry->resp.has_key) {
-            prefetch_key(core, &burst, entry_database(core, entry), &entry->resp.key);
-        } else if (entry->kind == ENTRY_MEMCACHE) {
-            for (uint32_t k = 0; k < entry->memcache.request.key_count; k++) {
-                prefetch_key(core, &burst, 0, &entry->memcache.keys[k]);
-            }
-        }
+    uint32_t end = first;
+    for (uint32_t keys = 0; end < core->batch.count && keys < GROUP_KEYS; end++) {
+        keys += prefetch_entry(core, &burst, &core->batch.entries[end]);
     }
     /* One key alone gains nothing: its look-up would only be done twice. */
     if (burst.count > 1) {
         shard_prefetch_bulk(core->shard, burst.database, burst.keys, burst.count);
     }
+    core_enter_stage(core, STAGE_RUN);
+    return end;
 }
 
 /* ---- stage 3: run ---------------------------------------------------------------------------- */
@@ -422,6 +447,18 @@ static void run_datagram_entry(struct core *core, struct batch_entry *entry)
     }
 }
 
+static void run_group(struct core *core, uint32_t first, uint32_t end)
+{
+    for (uint32_t i = first; i < end; i++) {
+        struct batch_entry *entry = &core->batch.entries[i];
+        if (entry->conversation != NULL) {
+            run_conversation_entry(core, entry);
+        } else {
+            run_datagram_entry(core, entry);
+        }
+    }
+}
+
 void core_run_batch(struct core *core)
 {
     struct batch *batch = &core->batch;
@@ -435,19 +472,12 @@ void core_run_batch(struct core *core)
     for (uint32_t i = 0; i < batch->count; i++) {
         look_up_entry(core, &batch->entries[i]);
     }
-    /* It leaves hints in the index, which is another's while the shard is lent. */
-    if (batch->count > 1 && !core_shard_is_lent(core)) {
-        core_enter_stage(core, STAGE_PREFETCH);
-        prefetch_batch(core);
-    }
-    core_enter_stage(core, STAGE_RUN);
-    for (uint32_t i = 0; i < batch->count; i++) {
-        struct batch_entry *entry = &batch->entries[i];
-        if (entry->conversation != NULL) {
-            run_conversation_entry(core, entry);
-            continue;
-        }
-        run_datagram_entry(core, entry);
+    uint32_t ready = prefetch_group(core, 0);
+    for (uint32_t done = 0; done < batch->count;) {
+        uint32_t next = ready < batch->count ? prefetch_group(core, ready) : ready;
+        run_group(core, done, ready);
+        done = ready;
+        ready = next;
     }
     batch->count = batch->slice_count = batch->key_count = 0;
     core_enter_stage(core, before);

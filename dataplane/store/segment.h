@@ -24,6 +24,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 #include <rte_hash.h>
 
@@ -138,6 +139,25 @@ static inline const struct bucket *segment_other_bucket(const struct segment *se
                                                         uint64_t hash)
 {
     return &segment->buckets[((uint32_t)hash ^ ((uint32_t)hash >> 16)) & segment->bucket_mask];
+}
+
+/* All signatures at once: of eight bytes the n-th is not 0 when entry n has the signature, whether
+ * or not it is in use. */
+static inline uint64_t bucket_match_signature(const struct bucket *bucket, uint16_t signature)
+{
+    typedef uint16_t lanes __attribute__((vector_size(16)));
+    typedef int8_t narrow __attribute__((vector_size(8)));
+    lanes signatures;
+    memcpy(&signatures, bucket->signatures, sizeof(signatures));
+    narrow equal = __builtin_convertvector(signatures == signature, narrow);
+    uint64_t matches;
+    memcpy(&matches, &equal, sizeof(matches));
+    return matches;
+}
+
+static inline uint32_t bucket_first_match(uint64_t matches)
+{
+    return (uint32_t)__builtin_ctzll(matches) / 8;
 }
 
 /* Below it are all positions that have an item, or had one. */
