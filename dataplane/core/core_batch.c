@@ -4,9 +4,10 @@
  * them through three stages: look up commands and hash keys; prefetch what the index and the items
  * will be asked for; run, in the order of arrival. Replies go straight into each stream's output.
  *
- * A request that must not run after all is skipped: its connection was closed by an earlier one in
- * the same batch, or it waits for a reply or for room. In the latter case the session is rewound to
- * the first request that was skipped, and everything from there on is parsed again later.
+ * A request of a connection whose errand has not left yet joins it (core_errand.h). One that must
+ * not run after all is skipped: its connection was closed by an earlier one in the same batch, or
+ * it waits for a reply or for room. In the latter case the session is rewound to the first request
+ * that was skipped, and everything from there on is parsed again later.
  */
 #include "dataplane/core/core_errand.h"
 
@@ -378,6 +379,24 @@ static void wait_for_shard(struct core *core, struct batch_entry *entry)
     }
 }
 
+/* The next requests of a connection whose errand has not left yet go with it. */
+static bool join_errand(struct core *core, const struct batch_entry *entry)
+{
+    if (!core_errand_takes(core, entry)) {
+        return false;
+    }
+    if (entry->kind == ENTRY_RESP) {
+        struct reply reply;
+        struct call call;
+        init_resp_call(core, entry, &reply, &call);
+        if (!command_admit_silently(&call)) {
+            return false;
+        }
+    }
+    core_join_errand(core, entry);
+    return true;
+}
+
 static void run_conversation_entry(struct core *core, struct batch_entry *entry)
 {
     struct conversation *conversation = entry->conversation;
@@ -394,7 +413,9 @@ static void run_conversation_entry(struct core *core, struct batch_entry *entry)
         wait_for_shard(core, entry);
     }
     if (session->blocked != SESSION_RUNNING) {
-        skip_entry(entry);
+        if (!join_errand(core, entry)) {
+            skip_entry(entry);
+        }
         return;
     }
     conversation->memory_wait_ends_us = 0;
@@ -447,5 +468,6 @@ void core_run_batch(struct core *core)
         run_datagram_entry(core, entry);
     }
     batch->count = batch->slice_count = batch->key_count = 0;
+    core_send_gathered(core);
     core_enter_stage(core, before);
 }

@@ -7,6 +7,7 @@
  *   datagram_parts.c      requests of several datagrams
  *   core_route.c          what a request needs of which shards
  *   core_errand.c         requests that need other workers' shards: there and back, leases
+ *   core_errand_request.c such a request: copied, run
  *   core_batch.c          look up, prefetch, run: the requests of many connections together
  *   core_memory.c         requests that wait for memory which is about to be freed
  *   core_stages.c         cycles per stage of the pass, for INFO stages
@@ -69,6 +70,15 @@ static inline bool shard_set_covers(const struct shard_set *set, const struct sh
         missing |= part->words[i] & ~set->words[i];
     }
     return missing == 0;
+}
+
+static inline uint32_t shard_set_count(const struct shard_set *set)
+{
+    uint32_t count = 0;
+    for (size_t i = 0; i < sizeof(set->words) / sizeof(set->words[0]); i++) {
+        count += (uint32_t)__builtin_popcountll(set->words[i]);
+    }
+    return count;
 }
 
 static inline bool shard_set_has(const struct shard_set *set, uint32_t number)
@@ -237,6 +247,7 @@ struct core {
     struct errand_list errands_waiting, leases_waiting; /* of any home: for our shard */
     struct errand *lease;                               /* to whom our shard is lent, or NULL */
     struct errand_list passengers;                      /* requests of ours that need leases */
+    struct errand_list gathering;                       /* trains that leave after this batch */
     bool is_leasing;                                    /* an errand of ours collects leases */
 
     struct command_context *contexts[CONFIG_WORKERS_MAX]; /* of all cores; kept by number 0 */
@@ -328,7 +339,11 @@ struct wanted_memory {
 };
 struct wanted_memory core_wanted_memory(const struct core *core, const struct batch_entry *entry);
 struct wanted_memory core_wanted_by_bulk(uint64_t bytes);
+/* That depends on what the key holds when it runs. */
+bool core_wants_by_old_value(const struct batch_entry *entry);
 bool core_errand_waits_for_memory(struct core *core, struct errand *errand);
+/* Any of its shards, for all of its requests. */
+bool core_train_is_short_of_memory(const struct core *core, const struct errand *train);
 bool core_bulk_waits_for_memory(struct core *core, struct conversation *conversation,
                                 uint64_t bytes);
 
@@ -339,8 +354,14 @@ void core_route_entry(const struct core *core, struct batch_entry *entry);
 uint32_t core_owner_of_bulk(const struct core *core, const struct conversation *conversation);
 
 /* core_errand.c */
-/* The request leaves; the conversation waits for its reply. */
+/* The request leaves, with this batch; the conversation waits for its reply. */
 void core_send_errand(struct core *core, const struct batch_entry *entry);
+/* The conversation's errand is still here, and this request may travel with it if it is admitted:
+ * then it is to join. */
+bool core_errand_takes(const struct core *core, const struct batch_entry *entry);
+void core_join_errand(struct core *core, const struct batch_entry *entry);
+/* The batch has run. */
+void core_send_gathered(struct core *core);
 /* Asks an owner for the memory of a large value; the conversation waits for the answer. */
 void core_ask_for_blob(struct core *core, struct conversation *conversation, uint32_t owner,
                        uint64_t bytes);

@@ -153,6 +153,17 @@ struct wanted_memory core_wanted_memory(const struct core *core, const struct ba
     return (struct wanted_memory){0};
 }
 
+bool core_wants_by_old_value(const struct batch_entry *entry)
+{
+    bool appends;
+    switch (entry->kind) {
+    case ENTRY_RESP: return entry->resp.command != NULL && entry->resp.command->value_bytes != NULL;
+    case ENTRY_MEMCACHE: return memcache_joins(&entry->memcache.request, &appends);
+    case ENTRY_ERROR: break;
+    }
+    return false;
+}
+
 struct wanted_memory core_wanted_by_bulk(uint64_t bytes)
 {
     return (struct wanted_memory){.bytes = bytes, .largest_bytes = bytes + ITEM_OVERHEAD_BYTES};
@@ -253,6 +264,15 @@ void core_wait_for_memory_of(struct core *core, const struct batch_entry *entry)
         wake_control(core);
         core_retry_later(core, conversation, core->now.mono_us + MEMORY_RETRY_US);
     }
+}
+
+bool core_train_is_short_of_memory(const struct core *core, const struct errand *train)
+{
+    uint64_t bytes = 0;
+    for (const struct errand *request = train; request != NULL; request = request->behind) {
+        bytes += request->wanted.bytes + request->wanted.bytes / 4;
+    }
+    return core->config->maxmemory != 0 && bytes > 0 && are_short_of(core, &train->shards, bytes);
 }
 
 bool core_errand_waits_for_memory(struct core *core, struct errand *errand)
