@@ -366,9 +366,6 @@ static bool output_is_full(const struct batch_entry *entry)
 /* Blocks the conversation when its request must wait for our shard, or for memory of it. */
 static void wait_for_shard(struct core *core, struct batch_entry *entry)
 {
-    if (entry->route.kind == ROUTE_LEASE) {
-        core_wait_for_memory_of(core, entry);
-    }
     if (entry->route.kind != ROUTE_HERE && entry->route.kind != ROUTE_OWN) {
         return;
     }
@@ -418,9 +415,14 @@ static void run_conversation_entry(struct core *core, struct batch_entry *entry)
         }
         return;
     }
-    conversation->memory_wait_ends_us = 0;
+    conversation->memory_wait_began_us = 0;
     size_t before = session->stream->out.size;
-    run_routed(core, entry);
+    if (UNLIKELY(entry->must_run && core_should_wait_as_errand(core, entry))) {
+        core_route_entry(core, entry);
+        send_errand(core, entry, false);
+    } else {
+        run_routed(core, entry);
+    }
     core_count_output(core, conversation, before);
     core_after_command(conversation);
 }
@@ -430,7 +432,7 @@ static void run_conversation_entry(struct core *core, struct batch_entry *entry)
 static void run_datagram_entry(struct core *core, struct batch_entry *entry)
 {
     uint64_t before = core->errand_count;
-    if (UNLIKELY(core_datagram_should_wait(core, entry))) {
+    if (UNLIKELY(core_should_wait_as_errand(core, entry))) {
         core_route_entry(core, entry);
         core_send_errand(core, entry);
     } else {

@@ -112,13 +112,27 @@ static void collect_leases(struct core *core)
     send_on(core, create_errand(core, ERRAND_LEASE, &shards));
 }
 
+static void board(struct core *core, struct errand *errand)
+{
+    errand->kind = ERRAND_LEASE;
+    push(&core->passengers, errand);
+    collect_leases(core);
+}
+
+/* It waits where memory is short: a train when the turn of each request comes. */
+static void seek_room(struct core *core, struct errand *errand)
+{
+    errand->kind = errand->one_shard ? ERRAND_RUN : ERRAND_ROOM;
+    errand->next_stop = 0;
+    send_on(core, errand);
+}
+
 static void set_out(struct core *core, struct errand *errand)
 {
     errand->is_gathering = false;
     if (errand->kind == ERRAND_LEASE) {
         metric_add(core->metrics, METRIC_ERRANDS_LEASE, errand->request_count);
-        push(&core->passengers, errand);
-        collect_leases(core);
+        (core_train_is_short_of_memory(core, errand) ? seek_room : board)(core, errand);
     } else {
         metric_add(core->metrics, METRIC_ERRANDS_SENT, errand->request_count);
         send_on(core, errand);
@@ -208,9 +222,9 @@ void core_send_errand(struct core *core, const struct batch_entry *entry)
 bool core_errand_takes(const struct core *core, const struct batch_entry *entry)
 {
     const struct conversation *conversation = entry->conversation;
-    return conversation->errand != NULL && conversation->errand->is_gathering &&
-           !conversation->rewind && !entry->must_run && entry->route.has_shard &&
-           !entry->route.several &&
+    return core->options.worker_count > 1 && conversation->errand != NULL &&
+           conversation->errand->is_gathering && !conversation->rewind && !entry->must_run &&
+           entry->route.has_shard && !entry->route.several &&
            !(core->config->maxmemory != 0 && core_wants_by_old_value(entry));
 }
 
@@ -237,7 +251,7 @@ static bool lease_is_quicker(const struct core *core, const struct errand *train
 void core_send_gathered(struct core *core)
 {
     for (struct errand *train; (train = pop(&core->gathering)) != NULL;) {
-        if (lease_is_quicker(core, train) && !core_train_is_short_of_memory(core, train)) {
+        if (lease_is_quicker(core, train)) {
             train->kind = ERRAND_LEASE;
         }
         set_out(core, train);
@@ -252,9 +266,8 @@ void core_ask_for_blob(struct core *core, struct conversation *conversation, uin
     struct errand *errand = create_errand(core, ERRAND_BLOB, &shards);
     core->errand_count++;
     errand->bulk_bytes = bytes;
-    errand->wanted =
-        conversation->blob_count == 0 ? core_wanted_by_bulk(bytes) : (struct wanted_memory){0};
-    errand->memory_wait_ends_us = 0;
+    errand->wanted = core_wanted_by_bulk(conversation, core->options.all_shards[owner], bytes);
+    errand->memory_wait_began_us = 0;
     block_conversation(errand, conversation);
     set_out(core, errand);
 }
@@ -268,7 +281,6 @@ static void grant_blob(struct core *core, struct errand *errand)
         errand_reserve_blobs(errand, 1);
         errand->blobs[errand->blob_count++] = blob;
     }
-    errand->next_stop = core->options.number + 1;
     metric_add(core->metrics, METRIC_ERRANDS_RUN, 1);
 }
 
@@ -306,11 +318,12 @@ static bool try_run(struct core *core, struct errand *errand)
         if (!run_train(core, errand)) {
             return false;
         }
-    } else if (is_ready(core, errand)) {
-        grant_blob(core, errand);
-    } else {
+    } else if (!is_ready(core, errand)) {
         return false;
+    } else if (errand->kind == ERRAND_BLOB) {
+        grant_blob(core, errand);
     }
+    errand->next_stop = core->options.number + 1;
     send_on(core, errand);
     return true;
 }
@@ -324,7 +337,9 @@ void core_run_waiting_errands(struct core *core)
             push(&core->errands_waiting, errand);
         }
     }
-    core->did_work |= core->errands_waiting.first != NULL && !core_shard_is_lent(core);
+    if (core->errands_waiting.first != NULL && !core_shard_is_lent(core)) {
+        core_note_memory_retry(core);
+    }
 }
 
 /* ---- leases ---------------------------------------------------------------------------------- */
@@ -402,20 +417,24 @@ static void run_with_leases(struct core *core, struct errand *train)
 }
 
 /* Runs the first passengers whose shards the vehicle has, in their order, and puts them into
- * `done`. Of one connection there is one passenger at most. */
+ * `done`, or into `lacking` where memory is short. Of one connection there is one passenger at
+ * most.
+ */
 static void run_passengers(struct core *core, const struct errand *vehicle,
-                           struct errand_list *done)
+                           struct errand_list *done, struct errand_list *lacking)
 {
     struct errand_list waiting = core->passengers;
     core->passengers = (struct errand_list){0};
     uint32_t count = 0;
     for (struct errand *errand; (errand = pop(&waiting)) != NULL;) {
-        if (count < LEASE_REQUESTS_MAX && shard_set_covers(&vehicle->shards, &errand->shards)) {
+        if (count >= LEASE_REQUESTS_MAX || !shard_set_covers(&vehicle->shards, &errand->shards)) {
+            push(&core->passengers, errand);
+        } else if (core_leases_lack_memory(core, errand)) {
+            push(lacking, errand);
+        } else {
             run_with_leases(core, errand);
             push(done, errand);
             count += errand->request_count;
-        } else {
-            push(&core->passengers, errand);
         }
     }
 }
@@ -445,6 +464,7 @@ void core_take_errand(struct core *core, struct errand *errand)
     switch (errand->kind) {
     case ERRAND_RUN:
     case ERRAND_BLOB:
+    case ERRAND_ROOM:
         if (core->errands_waiting.first != NULL || !try_run(core, errand)) {
             push(&core->errands_waiting, errand);
         }
@@ -530,13 +550,16 @@ static void deliver_blob(struct core *core, struct errand *errand)
 
 static void take_leases_home(struct core *core, struct errand *vehicle)
 {
-    struct errand_list done = {0};
-    run_passengers(core, vehicle, &done);
+    struct errand_list done = {0}, lacking = {0};
+    run_passengers(core, vehicle, &done, &lacking);
     core->is_leasing = false;
     give_leases_back(core, vehicle);
     errand_release(core, vehicle);
     for (struct errand *errand; (errand = pop(&done)) != NULL;) {
         deliver(core, errand);
+    }
+    for (struct errand *errand; (errand = pop(&lacking)) != NULL;) {
+        seek_room(core, errand);
     }
     collect_leases(core);
 }
@@ -546,6 +569,7 @@ void core_take_errand_home(struct core *core, struct errand *errand)
     switch (errand->kind) {
     case ERRAND_RUN: deliver(core, errand); break;
     case ERRAND_BLOB: deliver_blob(core, errand); break;
+    case ERRAND_ROOM: board(core, errand); break;
     case ERRAND_LEASE: take_leases_home(core, errand); break;
     case ERRAND_ROUND:
         (void)errand_run(core, errand, errand, NULL, false);

@@ -5,6 +5,8 @@
  *
  *   ERRAND_RUN     one other shard: the owner runs the request and sends the reply home
  *   ERRAND_BLOB    a large value is about to arrive for another shard: the owner allocates it
+ *   ERRAND_ROOM    several shards, and little memory: waits at each owner until there is room, then
+ *                  becomes the next kind
  *   ERRAND_LEASE   several shards: visits their owners in ascending order, each of which lends its
  *                  shard; comes home, where the requests that waited for it run on all of them, and
  *                  gives the leases back
@@ -32,17 +34,17 @@
 
 #include "dataplane/core/core_internal.h"
 
-enum errand_kind { ERRAND_RUN, ERRAND_BLOB, ERRAND_LEASE, ERRAND_ROUND };
+enum errand_kind { ERRAND_RUN, ERRAND_BLOB, ERRAND_ROOM, ERRAND_LEASE, ERRAND_ROUND };
 
 struct errand {
     struct errand *next;      /* in a list of whoever has it */
     struct errand *made_next; /* all that its home has made */
-    uint32_t home, next_stop; /* BLOB, LEASE, ROUND: workers below it were visited */
+    uint32_t home, next_stop; /* but for RUN: workers below it were visited */
     enum errand_kind kind;
     struct shard_set shards;     /* to be visited; of all requests of a train */
     struct wanted_memory wanted; /* see core_memory.c */
     uint64_t bulk_bytes;         /* BLOB; what is granted is in `blobs` */
-    uint64_t memory_wait_ends_us;
+    uint64_t memory_wait_began_us;
 
     /* The train, which may be one request alone. Of its head, but for `behind`. */
     struct errand *behind, *last;
@@ -90,6 +92,7 @@ struct errand *errand_acquire(struct core *core);
 void errand_release(struct core *core, struct errand *errand);
 /* Of the entry; who waits for it is not noted. */
 void errand_copy_request(struct core *core, struct errand *errand, const struct batch_entry *entry);
+bool errand_holds_in_blob(const struct errand *errand, struct slice bytes);
 void errand_reserve_blobs(struct errand *errand, uint32_t count);
 /* Of the train: on `shard`, or on all the shards that the train has leases of where it is NULL.
  * `shared`: the shard is another's to write. COMMAND_TORN: it must run on the owner's worker. */

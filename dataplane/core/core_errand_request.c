@@ -90,7 +90,7 @@ static void *grown(void *array, uint32_t *capacity, uint32_t count, size_t size)
 }
 
 /* The session keeps large arguments in blobs of their own: they are shared, not copied. */
-static bool is_in_blob(const struct errand *errand, struct slice bytes)
+bool errand_holds_in_blob(const struct errand *errand, struct slice bytes)
 {
     for (uint32_t i = 0; i < errand->blob_count; i++) {
         if (bytes.data == errand->blobs[i]->bytes) {
@@ -120,7 +120,7 @@ static size_t copied_bytes(const struct errand *errand, const struct slice *slic
 {
     size_t bytes = 0;
     for (uint32_t i = 0; i < count; i++) {
-        bytes += is_in_blob(errand, slices[i]) ? 0 : slices[i].size;
+        bytes += errand_holds_in_blob(errand, slices[i]) ? 0 : slices[i].size;
     }
     return bytes;
 }
@@ -137,7 +137,7 @@ static void reserve_bytes(struct errand *errand, size_t bytes)
 
 static struct slice copy_slice(const struct errand *errand, struct slice from, size_t *used)
 {
-    if (from.size == 0 || is_in_blob(errand, from)) {
+    if (from.size == 0 || errand_holds_in_blob(errand, from)) {
         return from;
     }
     uint8_t *to = errand->bytes + *used;
@@ -218,7 +218,7 @@ void errand_copy_request(struct core *core, struct errand *errand, const struct 
     errand->only_reads = entry->route.only_reads;
     errand->owner = entry->route.owner;
     errand->wanted = core_wanted_memory(core, entry);
-    errand->memory_wait_ends_us = 0;
+    errand->memory_wait_began_us = 0;
     errand->collected.count = 0;
     errand->collected.pool = &errand->pool;
 }

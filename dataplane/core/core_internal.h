@@ -121,8 +121,8 @@ struct conversation {
     /* While session.blocked == SESSION_AWAITS_REPLY. */
     struct deferral deferral;
     struct conversation *deferred_next;
-    struct errand *errand;        /* whose reply it awaits, or NULL */
-    uint64_t memory_wait_ends_us; /* while SESSION_AWAITS_MEMORY, and until the request has run */
+    struct errand *errand;         /* whose reply it awaits, or NULL */
+    uint64_t memory_wait_began_us; /* while SESSION_AWAITS_MEMORY, and until the request has run */
 
     bool refused; /* too many clients, or protected mode: does not count among the clients */
     struct conversation *free_next;
@@ -326,11 +326,9 @@ void core_send_datagram_reply(struct core *core, struct core_datagram *datagram)
 /* core_memory.c */
 /* Blocks the conversation when its request must wait. */
 void core_wait_for_memory(struct core *core, const struct batch_entry *entry);
-/* A datagram's request has nobody who could wait: true when it should become an errand, which can.
- */
-bool core_datagram_should_wait(const struct core *core, const struct batch_entry *entry);
-/* The same for one that needs several shards, before it takes their leases. */
-void core_wait_for_memory_of(struct core *core, const struct batch_entry *entry);
+/* The request of a datagram has nobody who could wait, and one with large arguments has left the
+ * input: true when it should become an errand, which can. */
+bool core_should_wait_as_errand(const struct core *core, const struct batch_entry *entry);
 /* What the request may add to the shard. */
 struct wanted_memory {
     uint64_t bytes;         /* in all; 0: nothing */
@@ -338,10 +336,15 @@ struct wanted_memory {
     uint64_t beside_bytes;  /* that must stay meanwhile: the value that is copied from */
 };
 struct wanted_memory core_wanted_memory(const struct core *core, const struct batch_entry *entry);
-struct wanted_memory core_wanted_by_bulk(uint64_t bytes);
+struct wanted_memory core_wanted_by_bulk(const struct conversation *conversation,
+                                         const struct shard *shard, uint64_t bytes);
 /* That depends on what the key holds when it runs. */
 bool core_wants_by_old_value(const struct batch_entry *entry);
 bool core_errand_waits_for_memory(struct core *core, struct errand *errand);
+/* With the leases of all its shards: one of them has no room, but will have some. */
+bool core_leases_lack_memory(struct core *core, struct errand *train);
+/* The next pass, at the latest, in which those who wait try again. */
+void core_note_memory_retry(struct core *core);
 /* Any of its shards, for all of its requests. */
 bool core_train_is_short_of_memory(const struct core *core, const struct errand *train);
 bool core_bulk_waits_for_memory(struct core *core, struct conversation *conversation,

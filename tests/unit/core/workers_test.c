@@ -551,6 +551,73 @@ static void large_values_count_where_their_key_is(void **state)
     bench_destroy(b);
 }
 
+/* Six large values on each shard, and no room for another one of 16000 bytes. */
+static void fill_shards(struct core_bench *b, int client)
+{
+    uint64_t most = 0;
+    for (uint32_t i = 0; i < 6 * WORKERS; i++) {
+        char head[128], stem[8];
+        snprintf(stem, sizeof(stem), "f%c", 'a' + (char)i);
+        const char *name = name_on(stem, i % WORKERS);
+        snprintf(head, sizeof(head), "*3\r\n$3\r\nSET\r\n$%zu\r\n%s\r\n$%u\r\n", strlen(name), name,
+                 LARGE);
+        bench_send_filled(client, head, 'v', LARGE, "\r\n");
+        bench_expect(b, client, "+OK\r\n");
+    }
+    for (uint32_t i = 0; i < WORKERS; i++) {
+        struct shard_memory memory;
+        shard_read_memory(b->shards[i], &memory);
+        most = memory.used_bytes > most ? memory.used_bytes : most;
+    }
+    b->config->maxmemory = (int64_t)(WORKERS * (most + 1000));
+    b->config->maxmemory_policy = MAXMEMORY_ALLKEYS_LRU;
+}
+
+static void send_medium_values(int client, const char *verb, const char *one, const char *other)
+{
+    enum { MEDIUM = 16000 };
+    char head[128];
+    bool joint = strcmp(verb, "MSET") == 0;
+    snprintf(head, sizeof(head), "*%d\r\n$%zu\r\n%s\r\n$%zu\r\n%s\r\n$%d\r\n", joint ? 5 : 3,
+             strlen(verb), verb, strlen(one), one, MEDIUM);
+    bench_send_filled(client, head, '1', MEDIUM, "\r\n");
+    if (joint) {
+        snprintf(head, sizeof(head), "$%zu\r\n%s\r\n$%d\r\n", strlen(other), other, MEDIUM);
+    } else {
+        snprintf(head, sizeof(head), "*3\r\n$3\r\n%s\r\n$%zu\r\n%s\r\n$%d\r\n", verb, strlen(other),
+                 other, MEDIUM);
+    }
+    bench_send_filled(client, head, '2', MEDIUM, "\r\n");
+}
+
+/* Each owner makes room in its own shard, by itself where nobody serves as the control thread; and
+ * only those that must. */
+static void requests_over_several_shards_wait_for_eviction(void **state)
+{
+    static const char *const verbs[] = {"MSET", "SET"};
+    for (int i = 0; i < 2; i++) {
+        struct core_bench *b = bench_create_workers(WORKERS);
+        int client = bench_connect_to(b, BENCH_REDIS, 0),
+            other = bench_connect_to(b, BENCH_REDIS, 1);
+        fill_shards(b, client);
+        const char *x = name_on("x", 1), *y = name_on("y", 2), *z = name_on("z", 1);
+        send_medium_values(client, verbs[i], x, y);
+        bench_pass(b, 10);
+        send_format(other, "GET %s\r\nDEL %s\r\n", x, z); /* nobody else waits */
+        bench_expect(b, other, "$-1\r\n:0\r\n");
+        for (int k = 0; k < 200; k++) {
+            bench_advance(b, 200);
+        }
+        bench_expect(b, client, i == 0 ? "+OK\r\n" : "+OK\r\n+OK\r\n");
+        assert_int_equal(metric_read(b->all_metrics[0], METRIC_STORE_EVICTED_KEYS), 0);
+        assert_in_range(metric_read(b->all_metrics[1], METRIC_STORE_EMERGENCY_EVICTIONS), 1, 3);
+        assert_in_range(metric_read(b->all_metrics[2], METRIC_STORE_EMERGENCY_EVICTIONS), 1, 3);
+        send_format(client, "EXISTS %s %s\r\n", x, y);
+        bench_expect(b, client, ":2\r\n");
+        bench_destroy(b);
+    }
+}
+
 /* A connection that ends while it waits for the owner's answer leaves nothing behind. */
 static void large_values_of_connections_that_end(void **state)
 {
@@ -894,6 +961,7 @@ int main(void)
         CASE(large_values_travel),
         CASE(large_values_that_arrive_while_the_shard_is_lent),
         CASE(large_values_count_where_their_key_is),
+        CASE(requests_over_several_shards_wait_for_eviction),
         CASE(large_values_of_connections_that_end),
         CASE(clients_of_all_workers_are_listed_and_killed),
         CASE(walks_see_all_shards),
