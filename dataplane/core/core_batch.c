@@ -6,9 +6,10 @@
  * one group is prefetched, then the group before it runs. Replies go straight into each stream's
  * output.
  *
- * A request that must not run after all is skipped: its connection was closed by an earlier one in
- * the same batch, or it waits for a reply or for room. In the latter case the session is rewound to
- * the first request that was skipped, and everything from there on is parsed again later.
+ * A request of a connection whose errand has not left yet joins it (core_errand.h). One that must
+ * not run after all is skipped: its connection was closed by an earlier one in the same batch, or
+ * it waits for a reply or for room. In the latter case the session is rewound to the first request
+ * that was skipped, and everything from there on is parsed again later.
  */
 #include "dataplane/core/core_errand.h"
 
@@ -392,9 +393,6 @@ static bool output_is_full(const struct batch_entry *entry)
 /* Blocks the conversation when its request must wait for our shard, or for memory of it. */
 static void wait_for_shard(struct core *core, struct batch_entry *entry)
 {
-    if (entry->route.kind == ROUTE_LEASE) {
-        core_wait_for_memory_of(core, entry);
-    }
     if (entry->route.kind != ROUTE_HERE && entry->route.kind != ROUTE_OWN) {
         return;
     }
@@ -403,6 +401,24 @@ static void wait_for_shard(struct core *core, struct batch_entry *entry)
     } else if (entry->route.kind == ROUTE_OWN && !entry->route.only_reads) {
         core_await_shard(core, entry->conversation);
     }
+}
+
+/* The next requests of a connection whose errand has not left yet go with it. */
+static bool join_errand(struct core *core, const struct batch_entry *entry)
+{
+    if (!core_errand_takes(core, entry)) {
+        return false;
+    }
+    if (entry->kind == ENTRY_RESP) {
+        struct reply reply;
+        struct call call;
+        init_resp_call(core, entry, &reply, &call);
+        if (!command_admit_silently(&call)) {
+            return false;
+        }
+    }
+    core_join_errand(core, entry);
+    return true;
 }
 
 static void run_conversation_entry(struct core *core, struct batch_entry *entry)
@@ -421,12 +437,19 @@ static void run_conversation_entry(struct core *core, struct batch_entry *entry)
         wait_for_shard(core, entry);
     }
     if (session->blocked != SESSION_RUNNING) {
-        skip_entry(entry);
+        if (!join_errand(core, entry)) {
+            skip_entry(entry);
+        }
         return;
     }
-    conversation->memory_wait_ends_us = 0;
+    conversation->memory_wait_began_us = 0;
     size_t before = session->stream->out.size;
-    run_routed(core, entry);
+    if (UNLIKELY(entry->must_run && core_should_wait_as_errand(core, entry))) {
+        core_route_entry(core, entry);
+        send_errand(core, entry, false);
+    } else {
+        run_routed(core, entry);
+    }
     core_count_output(core, conversation, before);
     core_after_command(conversation);
 }
@@ -436,7 +459,7 @@ static void run_conversation_entry(struct core *core, struct batch_entry *entry)
 static void run_datagram_entry(struct core *core, struct batch_entry *entry)
 {
     uint64_t before = core->errand_count;
-    if (UNLIKELY(core_datagram_should_wait(core, entry))) {
+    if (UNLIKELY(core_should_wait_as_errand(core, entry))) {
         core_route_entry(core, entry);
         core_send_errand(core, entry);
     } else {
@@ -480,5 +503,6 @@ void core_run_batch(struct core *core)
         ready = next;
     }
     batch->count = batch->slice_count = batch->key_count = 0;
+    core_send_gathered(core);
     core_enter_stage(core, before);
 }

@@ -462,8 +462,7 @@ static bool receive_own_bulk(struct core *core, struct conversation *conversatio
         core_await_shard(core, conversation);
         return false;
     }
-    if (conversation->blob_count == 0 &&
-        core_bulk_waits_for_memory(core, conversation, parsed->bulk_bytes)) {
+    if (core_bulk_waits_for_memory(core, conversation, parsed->bulk_bytes)) {
         return false;
     }
     return begin_bulk(conversation, parsed, create_blob(core, conversation, parsed->bulk_bytes));

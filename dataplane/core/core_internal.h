@@ -8,6 +8,7 @@
  *   datagram_parts.c      requests of several datagrams
  *   core_route.c          what a request needs of which shards
  *   core_errand.c         requests that need other workers' shards: there and back, leases
+ *   core_errand_request.c such a request: copied, run
  *   core_batch.c          look up, prefetch, run: the requests of many connections together
  *   core_memory.c         requests that wait for memory which is about to be freed
  *   core_stages.c         cycles per stage of the pass, for INFO stages
@@ -74,6 +75,15 @@ static inline bool shard_set_covers(const struct shard_set *set, const struct sh
     return missing == 0;
 }
 
+static inline uint32_t shard_set_count(const struct shard_set *set)
+{
+    uint32_t count = 0;
+    for (size_t i = 0; i < sizeof(set->words) / sizeof(set->words[0]); i++) {
+        count += (uint32_t)__builtin_popcountll(set->words[i]);
+    }
+    return count;
+}
+
 static inline bool shard_set_has(const struct shard_set *set, uint32_t number)
 {
     return (set->words[number / 64] >> number % 64 & 1) != 0;
@@ -115,7 +125,7 @@ struct conversation {
     enum blob_answer { BLOB_UNASKED, BLOB_GRANTED, BLOB_DENIED } blob_answer : 8;
 
     size_t request_begin; /* offset in the session's view of the request that is being parsed */
-    uint64_t memory_wait_ends_us; /* while SESSION_AWAITS_MEMORY, and until the request has run */
+    uint64_t memory_wait_began_us; /* while SESSION_AWAITS_MEMORY, and until the request has run */
 
     /* Large arguments of the request that is arriving, in order; the last one is handed to the
      * command by reference. */
@@ -269,6 +279,7 @@ struct core {
     struct errand_list errands_waiting, leases_waiting; /* of any home: for our shard */
     struct errand *lease;                               /* to whom our shard is lent, or NULL */
     struct errand_list passengers;                      /* requests of ours that need leases */
+    struct errand_list gathering;                       /* trains that leave after this batch */
     bool is_leasing;                                    /* an errand of ours collects leases */
 
     struct command_context *contexts[CONFIG_WORKERS_MAX]; /* of all cores; kept by number 0 */
@@ -356,11 +367,9 @@ void core_send_datagram_reply(struct core *core, struct core_datagram *datagram)
 /* core_memory.c */
 /* Blocks the conversation when its request must wait. */
 void core_wait_for_memory(struct core *core, const struct batch_entry *entry);
-/* A datagram's request has nobody who could wait: true when it should become an errand, which can.
- */
-bool core_datagram_should_wait(const struct core *core, const struct batch_entry *entry);
-/* The same for one that needs several shards, before it takes their leases. */
-void core_wait_for_memory_of(struct core *core, const struct batch_entry *entry);
+/* The request of a datagram has nobody who could wait, and one with large arguments has left the
+ * input: true when it should become an errand, which can. */
+bool core_should_wait_as_errand(const struct core *core, const struct batch_entry *entry);
 /* What the request may add to the shard. */
 struct wanted_memory {
     uint64_t bytes;         /* in all; 0: nothing */
@@ -368,8 +377,17 @@ struct wanted_memory {
     uint64_t beside_bytes;  /* that must stay meanwhile: the value that is copied from */
 };
 struct wanted_memory core_wanted_memory(const struct core *core, const struct batch_entry *entry);
-struct wanted_memory core_wanted_by_bulk(uint64_t bytes);
+struct wanted_memory core_wanted_by_bulk(const struct conversation *conversation,
+                                         const struct shard *shard, uint64_t bytes);
+/* That depends on what the key holds when it runs. */
+bool core_wants_by_old_value(const struct batch_entry *entry);
 bool core_errand_waits_for_memory(struct core *core, struct errand *errand);
+/* With the leases of all its shards: one of them has no room, but will have some. */
+bool core_leases_lack_memory(struct core *core, struct errand *train);
+/* The next pass, at the latest, in which those who wait try again. */
+void core_note_memory_retry(struct core *core);
+/* Any of its shards, for all of its requests. */
+bool core_train_is_short_of_memory(const struct core *core, const struct errand *train);
 bool core_bulk_waits_for_memory(struct core *core, struct conversation *conversation,
                                 uint64_t bytes);
 
@@ -380,8 +398,14 @@ void core_route_entry(const struct core *core, struct batch_entry *entry);
 uint32_t core_owner_of_bulk(const struct core *core, const struct conversation *conversation);
 
 /* core_errand.c */
-/* The request leaves; the conversation waits for its reply. */
+/* The request leaves, with this batch; the conversation waits for its reply. */
 void core_send_errand(struct core *core, const struct batch_entry *entry);
+/* The conversation's errand is still here, and this request may travel with it if it is admitted:
+ * then it is to join. */
+bool core_errand_takes(const struct core *core, const struct batch_entry *entry);
+void core_join_errand(struct core *core, const struct batch_entry *entry);
+/* The batch has run. */
+void core_send_gathered(struct core *core);
 /* Asks an owner for the memory of a large value; the conversation waits for the answer. */
 void core_ask_for_blob(struct core *core, struct conversation *conversation, uint32_t owner,
                        uint64_t bytes);

@@ -2,19 +2,28 @@
  *
  * What was overwritten, deleted, evicted or flushed is freed only after a grace period. Redis frees
  * at once, so a client that writes near maxmemory expects no OOM error in between. Here such a
- * request waits, with its connection, as long as the shard has something to free or to evict, and
- * for MEMORY_WAIT_US_MAX at most; then it runs and gets the error if it must. So maxmemory is never
- * exceeded, and the error means what it means in Redis. Everybody else is served meanwhile.
+ * request waits, with its connection, as long as the shard has something to free or to evict; then
+ * it runs and gets the error if it must. So maxmemory is never exceeded, and the error means what
+ * it means in Redis. Everybody else is served meanwhile.
+ *
+ * How long at most: where the policy has something to evict, or what it has evicted is enough,
+ * WAIT_US_EVICTING: it takes so long only on a host that gives neither the control thread nor the
+ * reclaimer any time. Where it is not known that what is being freed will be enough, WAIT_US_MAX.
  *
  * Eviction is the control thread's: it keeps enough free for nobody to wait, and is woken when
  * somebody does. When it has not helped in EMERGENCY_US, the worker evicts by itself, a few keys in
- * a pass. What would not fit into an empty shard, beside the value that it is made from, waits for
- * nothing and evicts nothing. Datagrams wait as errands do, DATAGRAMS_WAITING_MAX of a worker at
- * most: they hold packet buffers.
+ * a pass. What would not fit into an empty shard, beside the value that it is made from and the
+ * large arguments that its request has received already, waits for nothing and evicts nothing.
+ *
+ * Who waits: a connection tries its request again; one whose request has left the input already
+ * (large arguments), and a datagram, wait as errands to their own worker, DATAGRAMS_WAITING_MAX of
+ * them at most: they hold packet buffers. A request over several shards waits at each of them,
+ * before it takes their leases, and looks once more when it has them.
  */
 #include "dataplane/core/core_errand.h"
 
-#define MEMORY_WAIT_US_MAX    500000U
+#define WAIT_US_MAX           500000U
+#define WAIT_US_EVICTING      10000000U
 #define MEMORY_RETRY_US       200U
 #define EMERGENCY_US          5000U
 #define WAKE_EVERY_US         1000U
@@ -22,9 +31,10 @@
 #define ITEM_OVERHEAD_BYTES   128U /* header, allocator rounding */
 #define ITEM_HEADER_BYTES     32U  /* with an expiry, flags and a CAS value */
 
-/* Both false: there is room enough, or none will come. */
 struct room {
+    bool is_there;
     bool will_come;  /* it is worth waiting for */
+    bool is_enough;  /* what will come */
     bool must_evict; /* what is about to be freed is not enough */
 };
 
@@ -33,23 +43,26 @@ static uint64_t limit_of(const struct core *core)
     return (uint64_t)core->config->maxmemory / core->options.worker_count;
 }
 
-/* `bytes` as the allocator rounds them up, by less than a quarter. */
-static struct room look_for_room(const struct core *core, const struct wanted_memory *wanted)
+/* In a shard that we hold. `bytes` as the allocator rounds them up, by less than a quarter. */
+static struct room look_for_room(const struct core *core, struct shard *shard,
+                                 const struct wanted_memory *wanted)
 {
     uint64_t bytes = wanted->bytes + wanted->bytes / 4;
     uint64_t limit = limit_of(core);
     struct shard_memory memory;
-    shard_read_memory(core->shard, &memory);
-    bool starved = shard_is_starved(core->shard);
-    bool has_place = shard_has_room(core->shard, wanted->largest_bytes);
+    shard_read_memory(shard, &memory);
+    bool starved = shard_is_starved(shard);
+    bool has_place = shard_has_room(shard, wanted->largest_bytes);
     if (memory.used_bytes + bytes <= limit && !starved && has_place) {
-        return (struct room){0};
+        return (struct room){.is_there = true};
     }
     uint64_t lasting_bytes = memory.used_bytes - memory.retired_bytes;
     uint64_t whole_bytes = memory.index_bytes + bytes + wanted->beside_bytes;
-    bool can_evict = whole_bytes <= limit && shard_can_evict(core->shard);
+    bool can_evict = whole_bytes <= limit && shard_can_evict(shard);
+    bool evicts = shard_policy(shard)->kind != EVICT_NOTHING;
     return (struct room){
-        .will_come = can_evict || shard_will_free(core->shard),
+        .will_come = can_evict || shard_will_free(shard),
+        .is_enough = can_evict || (evicts && lasting_bytes + bytes <= limit),
         .must_evict = can_evict && (lasting_bytes + bytes > limit || starved || !has_place),
     };
 }
@@ -153,9 +166,73 @@ struct wanted_memory core_wanted_memory(const struct core *core, const struct ba
     return (struct wanted_memory){0};
 }
 
-struct wanted_memory core_wanted_by_bulk(uint64_t bytes)
+bool core_wants_by_old_value(const struct batch_entry *entry)
 {
-    return (struct wanted_memory){.bytes = bytes, .largest_bytes = bytes + ITEM_OVERHEAD_BYTES};
+    bool appends;
+    switch (entry->kind) {
+    case ENTRY_RESP: return entry->resp.command != NULL && entry->resp.command->value_bytes != NULL;
+    case ENTRY_MEMCACHE: return memcache_joins(&entry->memcache.request, &appends);
+    case ENTRY_ERROR: break;
+    }
+    return false;
+}
+
+/* What the request has received for the same shard must stay beside it. */
+struct wanted_memory core_wanted_by_bulk(const struct conversation *conversation,
+                                         const struct shard *shard, uint64_t bytes)
+{
+    struct wanted_memory wanted = {.bytes = bytes, .largest_bytes = bytes + ITEM_OVERHEAD_BYTES};
+    for (uint32_t i = 0; i < conversation->blob_count; i++) {
+        const struct blob *blob = conversation->blobs[i];
+        wanted.beside_bytes += blob->shard == shard ? blob->capacity_bytes : 0;
+    }
+    return wanted;
+}
+
+/* The part of a request over several shards that one of them must take: a key's arguments follow
+ * it. What has been received into blobs is there already. */
+static struct wanted_memory wanted_by_part(const struct core *core, const struct errand *request,
+                                           uint32_t number)
+{
+    struct wanted_memory wanted = {0};
+    uint32_t key_index;
+    for (uint32_t i = 1; request->command != NULL && i < request->argument_count; i++) {
+        bool is_value =
+            command_key_before(request->command, request->argument_count, i, &key_index);
+        const struct slice *key = &request->arguments[is_value ? key_index : i];
+        struct key hashed = key_hashed(*key);
+        if (key_owner(&hashed, core->options.worker_count) == number) {
+            uint64_t bytes = errand_holds_in_blob(request, request->arguments[i])
+                                 ? 0
+                                 : request->arguments[i].size;
+            wanted.bytes += bytes + ITEM_OVERHEAD_BYTES;
+            wanted.largest_bytes =
+                larger(wanted.largest_bytes, bytes + key->size + ITEM_HEADER_BYTES);
+        }
+    }
+    return wanted;
+}
+
+static void add_wanted(struct wanted_memory *sum, const struct wanted_memory *part)
+{
+    sum->bytes += part->bytes;
+    sum->largest_bytes = larger(sum->largest_bytes, part->largest_bytes);
+    sum->beside_bytes += part->beside_bytes;
+}
+
+static struct wanted_memory wanted_of_shard(const struct core *core, const struct errand *train,
+                                            uint32_t number)
+{
+    struct wanted_memory wanted = {0};
+    if (!train->one_shard) {
+        return train->wanted.bytes > 0 ? wanted_by_part(core, train, number) : wanted;
+    }
+    for (const struct errand *request = train; request != NULL; request = request->behind) {
+        if (request->owner == number) {
+            add_wanted(&wanted, &request->wanted);
+        }
+    }
+    return wanted;
 }
 
 /* Once in a pass at most, and not while victims of the control thread wait to be removed. */
@@ -175,45 +252,50 @@ static void wake_control(struct core *core)
     }
 }
 
-static void ask_for_room(struct core *core, uint64_t bytes, uint64_t waited_us)
+static void ask_for_room(struct core *core, uint64_t bytes, uint64_t since_us)
 {
     shard_want_bytes(core->shard, bytes, &core->now);
     wake_control(core);
-    if (waited_us >= EMERGENCY_US) {
+    if (since_us >= EMERGENCY_US) {
         evict_in_emergency(core);
     }
 }
 
 /* What was wanted is there, or given up: no more keys must go for it. Others who wait say so again.
  */
-static bool ends_wait(struct core *core, uint64_t ends_us)
+static bool ends_wait(struct core *core, uint64_t began_us)
 {
-    if (ends_us != 0) {
+    if (began_us != 0) {
         shard_want_nothing(core->shard);
     }
     return false;
 }
 
-/* False: the time is up. */
-static bool goes_on_waiting(struct core *core, uint64_t *ends_us)
+/* It may have begun on another worker, whose pass is a little later. */
+static uint64_t waited_us(const struct core *core, uint64_t began_us)
 {
-    if (*ends_us == 0) {
-        *ends_us = core->now.mono_us + MEMORY_WAIT_US_MAX;
-        metric_add(core->metrics, METRIC_MEMORY_WAITS, 1);
-    }
-    return core->now.mono_us < *ends_us;
+    return core->now.mono_us > began_us ? core->now.mono_us - began_us : 0;
 }
 
-/* True while who wants that of our shard should wait; *ends_us is 0 at first. */
-static bool must_wait(struct core *core, const struct wanted_memory *wanted, uint64_t *ends_us)
+/* False: the time is up. */
+static bool goes_on_waiting(struct core *core, uint64_t *began_us, bool is_enough)
 {
-    struct room room = look_for_room(core, wanted);
-    if (!room.will_come || !goes_on_waiting(core, ends_us)) {
-        return ends_wait(core, *ends_us);
+    if (*began_us == 0) {
+        *began_us = core->now.mono_us;
+        metric_add(core->metrics, METRIC_MEMORY_WAITS, 1);
+    }
+    return waited_us(core, *began_us) < (is_enough ? WAIT_US_EVICTING : WAIT_US_MAX);
+}
+
+/* True while who wants that of our shard should wait; *began_us is 0 at first. */
+static bool must_wait(struct core *core, const struct wanted_memory *wanted, uint64_t *began_us)
+{
+    struct room room = look_for_room(core, core->shard, wanted);
+    if (!room.will_come || !goes_on_waiting(core, began_us, room.is_enough)) {
+        return ends_wait(core, *began_us);
     }
     if (room.must_evict) {
-        uint64_t began_us = *ends_us - MEMORY_WAIT_US_MAX;
-        ask_for_room(core, wanted->bytes + wanted->bytes / 4, core->now.mono_us - began_us);
+        ask_for_room(core, wanted->bytes + wanted->bytes / 4, waited_us(core, *began_us));
     }
     return true;
 }
@@ -221,7 +303,7 @@ static bool must_wait(struct core *core, const struct wanted_memory *wanted, uin
 static bool wait_for(struct core *core, struct conversation *conversation,
                      const struct wanted_memory *wanted)
 {
-    if (!must_wait(core, wanted, &conversation->memory_wait_ends_us)) {
+    if (!must_wait(core, wanted, &conversation->memory_wait_began_us)) {
         return false;
     }
     core_retry_later(core, conversation, core->now.mono_us + MEMORY_RETRY_US);
@@ -243,22 +325,56 @@ static bool are_short_of(const struct core *core, const struct shard_set *shards
     return false;
 }
 
-void core_wait_for_memory_of(struct core *core, const struct batch_entry *entry)
+bool core_train_is_short_of_memory(const struct core *core, const struct errand *train)
 {
-    struct conversation *conversation = entry->conversation;
-    uint64_t bytes = core->config->maxmemory != 0 ? core_wanted_memory(core, entry).bytes : 0;
-    bool evicting = core->config->maxmemory_policy != MAXMEMORY_NOEVICTION;
-    if (bytes > 0 && evicting && are_short_of(core, &entry->route.shards, bytes + bytes / 4) &&
-        goes_on_waiting(core, &conversation->memory_wait_ends_us)) {
-        wake_control(core);
-        core_retry_later(core, conversation, core->now.mono_us + MEMORY_RETRY_US);
+    uint64_t bytes = 0;
+    for (const struct errand *request = train; request != NULL; request = request->behind) {
+        bytes += request->wanted.bytes + request->wanted.bytes / 4;
     }
+    return core->config->maxmemory != 0 && bytes > 0 && are_short_of(core, &train->shards, bytes);
 }
 
 bool core_errand_waits_for_memory(struct core *core, struct errand *errand)
 {
-    return core->config->maxmemory != 0 && errand->wanted.bytes > 0 &&
-           must_wait(core, &errand->wanted, &errand->memory_wait_ends_us);
+    if (core->config->maxmemory == 0 || errand->wanted.bytes == 0) {
+        return false;
+    }
+    if (errand->kind != ERRAND_ROOM) {
+        return must_wait(core, &errand->wanted, &errand->memory_wait_began_us);
+    }
+    struct wanted_memory wanted = wanted_of_shard(core, errand, core->options.number);
+    return must_wait(core, &wanted, &errand->memory_wait_began_us);
+}
+
+/* Of one of its shards, which we hold; `all` is what it wants of all of them. */
+static bool lacks_memory_of(struct core *core, struct errand *train, uint32_t number,
+                            const struct wanted_memory *all)
+{
+    struct shard *shard = core->options.all_shards[number];
+    if (LIKELY(look_for_room(core, shard, all).is_there)) {
+        return false;
+    }
+    struct wanted_memory wanted = wanted_of_shard(core, train, number);
+    if (wanted.bytes == 0) {
+        return false;
+    }
+    struct room room = look_for_room(core, shard, &wanted);
+    return room.will_come && goes_on_waiting(core, &train->memory_wait_began_us, room.is_enough);
+}
+
+bool core_leases_lack_memory(struct core *core, struct errand *train)
+{
+    struct wanted_memory all = {0};
+    for (const struct errand *request = train; request != NULL; request = request->behind) {
+        add_wanted(&all, &request->wanted);
+    }
+    for (uint32_t i = 0;
+         all.bytes > 0 && core->config->maxmemory != 0 && i < core->options.worker_count; i++) {
+        if (shard_set_has(&train->shards, i) && lacks_memory_of(core, train, i, &all)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 void core_wait_for_memory(struct core *core, const struct batch_entry *entry)
@@ -271,20 +387,26 @@ void core_wait_for_memory(struct core *core, const struct batch_entry *entry)
     }
 }
 
-bool core_datagram_should_wait(const struct core *core, const struct batch_entry *entry)
+bool core_should_wait_as_errand(const struct core *core, const struct batch_entry *entry)
 {
     bool here = entry->route.kind == ROUTE_HERE || entry->route.kind == ROUTE_OWN;
-    if (core->config->maxmemory == 0 || !here || core_shard_is_lent(core) ||
-        core->datagrams_away >= DATAGRAMS_WAITING_MAX) {
+    bool too_many = entry->conversation == NULL && core->datagrams_away >= DATAGRAMS_WAITING_MAX;
+    if (core->config->maxmemory == 0 || !here || core_shard_is_lent(core) || too_many) {
         return false;
     }
     struct wanted_memory wanted = core_wanted_memory(core, entry);
-    return wanted.bytes > 0 && look_for_room(core, &wanted).will_come;
+    return wanted.bytes > 0 && look_for_room(core, core->shard, &wanted).will_come;
 }
 
 bool core_bulk_waits_for_memory(struct core *core, struct conversation *conversation,
                                 uint64_t bytes)
 {
-    struct wanted_memory wanted = core_wanted_by_bulk(bytes);
+    struct wanted_memory wanted = core_wanted_by_bulk(conversation, core->shard, bytes);
     return core->config->maxmemory != 0 && wait_for(core, conversation, &wanted);
+}
+
+void core_note_memory_retry(struct core *core)
+{
+    uint64_t due_us = core->now.mono_us + MEMORY_RETRY_US;
+    core->next_timer_us = due_us < core->next_timer_us ? due_us : core->next_timer_us;
 }

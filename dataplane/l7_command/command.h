@@ -287,6 +287,8 @@ enum command_verdict command_run(struct call *call);
  * the first where its connection is, the second with the context of the worker that runs it. False:
  * refused, and answered. */
 bool command_admit(struct call *call);
+/* The same, but who is refused is not answered: command_admit will do so when his turn has come. */
+bool command_admit_silently(struct call *call);
 enum command_verdict command_run_admitted(struct call *call);
 /* The reply has come from elsewhere: what remains to be noted here. True when CLIENT REPLY says
  * that it is not to be sent. */

@@ -162,45 +162,75 @@ static bool memory_is_exhausted(const struct call *call)
     return false;
 }
 
-/* Slow path of `admit`: some check may fail. */
-static bool check_call(struct call *call)
+enum objection {
+    OBJECTION_NONE,
+    OBJECTION_ARITY,
+    OBJECTION_PROTECTED,
+    OBJECTION_LOGIN,
+    OBJECTION_MEMORY,
+};
+
+/* The slow path of the checks: some may fail. */
+static enum objection find_objection(const struct call *call)
 {
     const struct command *command = call->command;
     if (!command_arity_fits(command, call->argument_count)) {
-        return refuse_arity(call);
+        return OBJECTION_ARITY;
     }
     if (command->flags & COMMAND_PROTECTED && !protected_command_allowed(call)) {
+        return OBJECTION_PROTECTED;
+    }
+    if (!(command->flags & COMMAND_NO_AUTH) &&
+        !command_client_authenticated(call->context, call->client)) {
+        return OBJECTION_LOGIN;
+    }
+    if (command->flags & COMMAND_DENYOOM && memory_is_exhausted(call)) {
+        return OBJECTION_MEMORY;
+    }
+    return OBJECTION_NONE;
+}
+
+static bool refuse_for(struct call *call, enum objection objection)
+{
+    switch (objection) {
+    case OBJECTION_NONE: break;
+    case OBJECTION_ARITY: return refuse_arity(call);
+    case OBJECTION_PROTECTED:
         return refuse(call, "ERR DEBUG command not allowed. If the enable-debug-command option is "
                             "set to \"local\", you can run it from a local connection, otherwise "
                             "you need to set this option in the configuration file, and then "
                             "restart the server.");
-    }
-    if (!(command->flags & COMMAND_NO_AUTH) &&
-        !command_client_authenticated(call->context, call->client)) {
-        return refuse(call, "NOAUTH Authentication required.");
-    }
-    if (command->flags & COMMAND_DENYOOM && memory_is_exhausted(call)) {
-        return refuse(call, ERROR_OOM);
+    case OBJECTION_LOGIN: return refuse(call, "NOAUTH Authentication required.");
+    case OBJECTION_MEMORY: return refuse(call, ERROR_OOM);
     }
     return true;
 }
 
-/* False when the request was refused. The common case sums its reasons to look closer and takes one
- * branch. */
-static inline bool admit(struct call *call)
+/* The common case sums its reasons to look closer and takes one branch. */
+static inline enum objection objection_to(const struct call *call)
 {
     const struct command *command = call->command;
-    struct client *client = call->client;
-    client->active_mono_us = call->now->mono_us;
-    if (UNLIKELY(command == NULL)) {
-        client->last_command = NULL;
+    bool look_closer = !command_arity_fits(command, call->argument_count);
+    look_closer |= !call->client->authenticated;
+    look_closer |= (command->flags & (COMMAND_PROTECTED | COMMAND_DENYOOM)) != 0;
+    return LIKELY(!look_closer) ? OBJECTION_NONE : find_objection(call);
+}
+
+static void note_command(const struct call *call)
+{
+    call->client->active_mono_us = call->now->mono_us;
+    call->client->last_command = call->command != NULL ? call->command->name : NULL;
+}
+
+/* False when the request was refused. */
+static inline bool admit(struct call *call)
+{
+    note_command(call);
+    if (UNLIKELY(call->command == NULL)) {
         return refuse_unknown(call);
     }
-    client->last_command = command->name;
-    bool look_closer = !command_arity_fits(command, call->argument_count);
-    look_closer |= !client->authenticated;
-    look_closer |= (command->flags & (COMMAND_PROTECTED | COMMAND_DENYOOM)) != 0;
-    return LIKELY(!look_closer) || check_call(call);
+    enum objection objection = objection_to(call);
+    return LIKELY(objection == OBJECTION_NONE) || refuse_for(call, objection);
 }
 
 /* ---- execution ------------------------------------------------------------------------------ */
@@ -328,6 +358,15 @@ static enum command_verdict execute(struct call *call)
 bool command_admit(struct call *call)
 {
     return admit(call);
+}
+
+bool command_admit_silently(struct call *call)
+{
+    if (call->command == NULL || objection_to(call) != OBJECTION_NONE) {
+        return false;
+    }
+    note_command(call);
+    return true;
 }
 
 enum command_verdict command_run_admitted(struct call *call)

@@ -66,7 +66,7 @@ struct frames {
 };
 
 struct guard {
-    uint64_t now_us, random;
+    uint64_t now_us, random, turn;
     uint32_t key_count;
     bool counting;
     uint64_t cycles[ROUNDS_MAX]; /* of each round, while counting */
@@ -216,6 +216,12 @@ static void ask_foreign_set(struct guard *guard, struct text *request, struct te
     set_key(draw_key_of(guard, 1), request, reply);
 }
 
+/* Keys of both shards in turn, the other one's first. */
+static void ask_sets_in_turn(struct guard *guard, struct text *request, struct text *reply)
+{
+    set_key(draw_key_of(guard, guard->turn++ % 2 == 0 ? 1 : 0), request, reply);
+}
+
 static void set_two_keys(uint32_t first, uint32_t second, struct text *request, struct text *reply)
 {
     append_format(request, "*5\r\n$4\r\nMSET\r\n");
@@ -265,6 +271,8 @@ static const struct guard_case pair_cases[] = {
     {"pair_foreign_set", REDIS_PORT, false, 1, 64, ask_foreign_set},
     {"pair_own_mset_2", REDIS_PORT, false, 1, 64, ask_own_mset},
     {"pair_joint_mset_2", REDIS_PORT, false, 1, 64, ask_joint_mset},
+    {"pair_foreign_set_pipelined", REDIS_PORT, false, PIPELINE, 16, ask_foreign_set},
+    {"pair_sets_in_turn_pipelined", REDIS_PORT, false, PIPELINE, 16, ask_sets_in_turn},
 };
 
 /* ---- the link -------------------------------------------------------------------------------- */

@@ -4,7 +4,9 @@ fails but by the documented error, and reads are served all the while.
 OVERLOAD_SECONDS sets how long each policy is under load (default 2; ./test stress takes 60)."""
 
 import os
+import pathlib
 import subprocess
+import sys
 
 import pytest
 
@@ -44,6 +46,12 @@ print(memory['used_memory_peak'], stats['evicted_keys'], stats['total_error_repl
 """
 
 
+WAITS = """
+import sys, redis
+print(redis.Redis(host=sys.argv[1]).info('loop')['memory_waits'])
+"""
+
+
 def write(appliance, *words):
     return appliance.namespace.popen(
         BENCH, "-h", appliance.address, "-t", "set", "-r", "3000000", "-c", "20", "-P", "16",
@@ -67,6 +75,51 @@ def test_overload(fleet, policy):
     assert evicted > 1000
     assert emergency < evicted / 2
     assert keys > LIMIT // 2000  # it is a cache, not a sieve
+    assert float(p99) < 0.5 and float(longest) < 3
+
+
+def starve(appliance, cpu):
+    """The control thread and the reclaimer get what CPU `cpu` has left."""
+    pid, starved = appliance.process.pid, []
+    for path in pathlib.Path(f"/proc/{pid}/task").iterdir():
+        name = (path / "comm").read_text().strip()
+        if name == "reclaimer" or path.name == str(pid):
+            os.sched_setaffinity(int(path.name), {cpu})
+            os.sched_setscheduler(int(path.name), os.SCHED_IDLE, os.sched_param(0))
+            starved.append(name)
+    assert len(starved) == 2, starved
+
+
+@pytest.fixture
+def hog():
+    """Takes all of one CPU."""
+    cpu = max(os.sched_getaffinity(0))
+    process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    os.sched_setaffinity(process.pid, {cpu})
+    yield cpu
+    process.kill()
+    process.wait()
+
+
+@pytest.mark.parametrize("policy", ["allkeys-lru", "volatile-ttl"])
+def test_overload_without_cpu_for_eviction(fleet, hog, policy):
+    """Whoever chooses victims, and whoever waits for grace periods, comes last on a busy host: writes wait
+    longer, but none fails, and reads are served."""
+    appliance = fleet.start("socket", f"--maxmemory {LIMIT}", f"--maxmemory-policy {policy}")
+    full, _ = write(appliance, "-n", "150000").communicate(timeout=120)
+    starve(appliance, hog)
+    seconds = SECONDS + 4
+    writer = write(appliance, "--duration", str(seconds))
+    reads, p99, longest = appliance.client(PROBE, str(seconds)).split()
+    output, _ = writer.communicate(timeout=seconds + 120)
+    assert writer.returncode == 0, full + output
+    peak, evicted, errors, emergency, _ = (int(n) for n in appliance.client(FIGURES).split())
+    waits = appliance.client(WAITS).strip()
+    print(f"{policy}: {output.strip()}; {reads} reads, p99 {float(p99) * 1e3:.1f} ms, longest "
+          f"{float(longest) * 1e3:.0f} ms; {evicted} evicted, {emergency} in an emergency, {waits} waits")
+    assert peak <= LIMIT
+    assert errors == 0
+    assert int(waits) > 0
     assert float(p99) < 0.5 and float(longest) < 3
 
 

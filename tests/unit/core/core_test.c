@@ -427,6 +427,35 @@ static void pass_some_time(struct core_bench *b)
     }
 }
 
+/* Each of them, also while its request holds those before it. What cannot be there together gets
+ * the error. */
+static void several_large_values_wait_for_eviction(void **state)
+{
+    struct core_bench *b = bench_create();
+    int client = fill_up(b, 'f');
+    bench_send_filled(client, "*7\r\n$4\r\nMSET\r\n$1\r\nx\r\n$100000\r\n", 'x', LARGE,
+                      "\r\n$1\r\ny\r\n$100000\r\n");
+    pass_some_time(b);
+    bench_send_filled(client, "", 'y', LARGE, "\r\n$1\r\nz\r\n$100000\r\n");
+    pass_some_time(b);
+    bench_send_filled(client, "", 'z', LARGE, "\r\n");
+    pass_some_time(b);
+    bench_expect(b, client, "+OK\r\n");
+    bench_send(client, "GET z\r\n");
+    bench_expect_filled(b, client, "$100000\r\n", 'z', LARGE, "\r\n");
+    assert_in_range(metric_read(&b->metrics, METRIC_STORE_EVICTED_KEYS), 3, 6);
+    bench_send(client, "*15\r\n$4\r\nMSET\r\n");
+    for (int i = 0; i < 7; i++) {
+        bench_send_filled(client, "$1\r\nm\r\n$100000\r\n", 'm', LARGE, "\r\n");
+        pass_some_time(b);
+    }
+    bench_expect(b, client, "-OOM command not allowed when used memory > 'maxmemory'.\r\n");
+    struct shard_memory memory;
+    shard_read_memory(b->shard, &memory);
+    assert_true(memory.peak_bytes <= (uint64_t)b->config->maxmemory);
+    bench_destroy(b);
+}
+
 /* A value that is made of an old one needs room for all of it. */
 static void changes_of_large_values_wait_for_eviction(void **state)
 {
@@ -855,6 +884,7 @@ int main(void)
         CASE(large_values_without_memory),
         CASE(writes_wait_for_memory_that_comes_back),
         CASE(writes_wait_for_eviction),
+        CASE(several_large_values_wait_for_eviction),
         CASE(changes_of_large_values_wait_for_eviction),
         CASE(datagrams_wait_for_eviction),
         CASE(victims_of_the_control_thread_go),

@@ -105,10 +105,10 @@ static void every_worker_reads_and_writes_every_shard(void **state)
         }
         bench_close(b, client);
     }
-    /* SET, APPEND and GETDEL of two of three owners, by each of three workers. */
-    assert_int_equal(sum_of(b, METRIC_ERRANDS_SENT), 3 * 2 * 3);
-    assert_int_equal(sum_of(b, METRIC_ERRANDS_RUN), 3 * 2 * 3);
-    assert_int_equal(sum_of(b, METRIC_READS_SHARED), 2 * 2 * 3);
+    /* For two of three owners, by each of three workers: the reads travel with the SET. */
+    assert_int_equal(sum_of(b, METRIC_ERRANDS_SENT), 5 * 2 * 3);
+    assert_int_equal(sum_of(b, METRIC_ERRANDS_RUN), 5 * 2 * 3);
+    assert_int_equal(sum_of(b, METRIC_READS_SHARED), 0);
     assert_int_equal(sum_of(b, METRIC_ERRANDS_LEASE), 0);
     assert_int_equal(sum_of(b, METRIC_COMMANDS_PROCESSED), 5 * 3 * 3);
     bench_destroy(b);
@@ -193,7 +193,11 @@ static void connections_that_end_meanwhile_are_forgotten(void **state)
     for (int i = 0; i < 20; i++) {
         int client = bench_connect_to(b, BENCH_REDIS, 0);
         const char *far = name_on("n", 1), *last = name_on("n", 2);
-        send_format(client, i % 2 == 0 ? "INCR %s\r\n" : "MSET %s 5 %s 6\r\n", far, last);
+        send_format(client,
+                    i % 3 == 0   ? "INCR %s\r\n"
+                    : i % 3 == 1 ? "MSET %s 5 %s 6\r\n"
+                                 : "INCR %s\r\nINCR %s\r\n",
+                    far, last);
         bench_pass_one(b, 0); /* it has left */
         struct linger hard = {1, 0};
         setsockopt(client, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
@@ -204,6 +208,110 @@ static void connections_that_end_meanwhile_are_forgotten(void **state)
     int client = bench_connect_to(b, BENCH_REDIS, 1);
     bench_send(client, "PING\r\n");
     bench_expect(b, client, "+PONG\r\n");
+    bench_destroy(b);
+}
+
+/* ---- pipelines travel ------------------------------------------------------------------------ */
+
+/* Replies that are there now, without another pass. */
+static void assert_received(int client, const char *expected)
+{
+    char reply[4096];
+    ssize_t got = recv(client, reply, sizeof(reply) - 1, MSG_DONTWAIT);
+    reply[got > 0 ? got : 0] = 0;
+    assert_string_equal(reply, expected);
+}
+
+static void a_pipeline_for_one_owner_is_one_errand(void **state)
+{
+    struct core_bench *b = bench_create_workers(WORKERS);
+    int client = bench_connect_to(b, BENCH_REDIS, 0),
+        other = bench_connect_to(b, BENCH_MEMCACHE, 0);
+    const char *far = name_on("k", 1), *third = name_on("k", 2);
+    send_format(client,
+                "SET %s 1\r\nINCR %s\r\nGET %s\r\nGET %s\r\nAPPEND %s x\r\nPING\r\nGET %s\r\n", far,
+                far, far, third, far, far);
+    send_format(other, "set %s 0 0 1 noreply\r\n7\r\nincr %s 2\r\nget %s\r\n", third, third, third);
+    bench_pass_one(b, 0);
+    assert_int_equal(sum_of(b, METRIC_ERRANDS_SENT), 5 + 3);
+    bench_pass_one(b, 1);
+    bench_pass_one(b, 2);
+    assert_int_equal(sum_of(b, METRIC_ERRANDS_RUN), 5 + 3);
+    bench_pass_one(b, 0);
+    assert_received(client, "+OK\r\n:2\r\n$1\r\n2\r\n$-1\r\n:2\r\n+PONG\r\n$2\r\n2x\r\n");
+    char expected[64];
+    snprintf(expected, sizeof(expected), "9\r\nVALUE %s 0 1\r\n9\r\nEND\r\n", third);
+    assert_received(other, expected);
+    assert_int_equal(sum_of(b, METRIC_COMMANDS_PROCESSED), 7 + 3);
+    bench_destroy(b);
+}
+
+/* First the data, then the flag, whoever runs when. */
+static void a_pipeline_for_several_owners_keeps_its_order(void **state)
+{
+    struct core_bench *b = bench_create_workers(WORKERS);
+    int client = bench_connect_to(b, BENCH_REDIS, 0), reader = bench_connect_to(b, BENCH_REDIS, 2);
+    const char *data = name_on("d", 1), *flag = name_on("f", 2), *own = name_on("o", 0);
+    send_format(client, "SET %s 1\r\nSET %s 1\r\nSET %s 1\r\n", data, flag, own);
+    bench_pass_one(b, 0);
+    for (int i = 0; i < 5; i++) {
+        send_format(reader, "EXISTS %s %s\r\n", flag, own);
+        bench_pass_one(b, 2);
+        bench_pass_one(b, 0);
+    }
+    assert_received(reader, ":0\r\n:0\r\n:0\r\n:0\r\n:0\r\n");
+    bench_pass_one(b, 1);
+    send_format(reader, "EXISTS %s\r\n", own);
+    bench_pass_one(b, 2);
+    assert_received(reader, ":0\r\n");
+    bench_pass_one(b, 0);
+    assert_received(client, "+OK\r\n+OK\r\n+OK\r\n");
+    send_format(reader, "EXISTS %s %s %s\r\n", data, flag, own);
+    bench_expect(b, reader, ":3\r\n");
+    assert_int_equal(sum_of(b, METRIC_ERRANDS_LEASE), 0);
+    bench_destroy(b);
+}
+
+static void a_pipeline_that_changes_owners_often_takes_leases(void **state)
+{
+    enum { COUNT = 16 };
+    struct core_bench *b = bench_create_workers(WORKERS);
+    int client = bench_connect_to(b, BENCH_REDIS, 0);
+    const char *far = name_on("k", 1), *third = name_on("k", 2);
+    char expected[1024];
+    size_t used = 0;
+    for (int i = 0; i < COUNT; i++) {
+        send_format(client, "INCR %s\r\nGET %s\r\n", i % 2 == 0 ? far : third, far);
+        used += (size_t)snprintf(expected + used, sizeof(expected) - used, ":%d\r\n$1\r\n%d\r\n",
+                                 i / 2 + 1, i / 2 + 1);
+    }
+    bench_pass_one(b, 0);
+    bench_pass_one(b, 1);
+    bench_pass_one(b, 2);
+    bench_pass_one(b, 0);
+    assert_received(client, expected);
+    assert_int_equal(sum_of(b, METRIC_LEASES_TAKEN), 1);
+    assert_int_equal(sum_of(b, METRIC_ERRANDS_LEASE), 2 * COUNT);
+    /* Of requests of one shard each: readers elsewhere need not keep away. */
+    assert_int_equal(shard_observe(b->shards[1]).version, 0);
+    bench_destroy(b);
+}
+
+/* A read that meets a joint write on its way goes to the owner. */
+static void a_torn_read_of_a_pipeline_goes_to_its_owner(void **state)
+{
+    struct core_bench *b = bench_create_workers(WORKERS);
+    int client = bench_connect_to(b, BENCH_REDIS, 0);
+    const char *far = name_on("k", 1), *third = name_on("k", 2);
+    shard_begin_joint_write(b->shards[2]);
+    send_format(client, "SET %s 1\r\nGET %s\r\nGET %s\r\n", far, third, far);
+    bench_pass_one(b, 0);
+    bench_pass_one(b, 1);
+    assert_int_equal(sum_of(b, METRIC_ERRANDS_RUN), 1);
+    shard_end_joint_write(b->shards[2]);
+    bench_pass_one(b, 2);
+    bench_pass_one(b, 0);
+    assert_received(client, "+OK\r\n$-1\r\n$1\r\n1\r\n");
     bench_destroy(b);
 }
 
@@ -245,9 +353,10 @@ static void keys_of_one_tag_need_no_lease(void **state)
     struct core_bench *b = bench_create_workers(WORKERS);
     int client = bench_connect_to(b, BENCH_REDIS, 0);
     const char *tag = name_on("t", 2);
-    send_format(client, "MSET {%s}a 1 {%s}b 2\r\nMGET {%s}a {%s}b\r\nRENAME {%s}a {%s}c\r\n", tag,
-                tag, tag, tag, tag, tag);
-    bench_expect(b, client, "+OK\r\n*2\r\n$1\r\n1\r\n$1\r\n2\r\n+OK\r\n");
+    send_format(client, "MSET {%s}a 1 {%s}b 2\r\n", tag, tag);
+    bench_expect(b, client, "+OK\r\n");
+    send_format(client, "MGET {%s}a {%s}b\r\nRENAME {%s}a {%s}c\r\n", tag, tag, tag, tag);
+    bench_expect(b, client, "*2\r\n$1\r\n1\r\n$1\r\n2\r\n+OK\r\n");
     assert_int_equal(sum_of(b, METRIC_ERRANDS_LEASE), 0);
     assert_int_equal(sum_of(b, METRIC_ERRANDS_SENT), 2);
     assert_int_equal(sum_of(b, METRIC_READS_SHARED), 1);
@@ -440,6 +549,73 @@ static void large_values_count_where_their_key_is(void **state)
     bench_send_filled(client, "*2\r\n$4\r\nECHO\r\n$100000\r\n", 'e', LARGE, "\r\n");
     bench_expect_filled(b, client, "$100000\r\n", 'e', LARGE, "\r\n");
     bench_destroy(b);
+}
+
+/* Six large values on each shard, and no room for another one of 16000 bytes. */
+static void fill_shards(struct core_bench *b, int client)
+{
+    uint64_t most = 0;
+    for (uint32_t i = 0; i < 6 * WORKERS; i++) {
+        char head[128], stem[8];
+        snprintf(stem, sizeof(stem), "f%c", 'a' + (char)i);
+        const char *name = name_on(stem, i % WORKERS);
+        snprintf(head, sizeof(head), "*3\r\n$3\r\nSET\r\n$%zu\r\n%s\r\n$%u\r\n", strlen(name), name,
+                 LARGE);
+        bench_send_filled(client, head, 'v', LARGE, "\r\n");
+        bench_expect(b, client, "+OK\r\n");
+    }
+    for (uint32_t i = 0; i < WORKERS; i++) {
+        struct shard_memory memory;
+        shard_read_memory(b->shards[i], &memory);
+        most = memory.used_bytes > most ? memory.used_bytes : most;
+    }
+    b->config->maxmemory = (int64_t)(WORKERS * (most + 1000));
+    b->config->maxmemory_policy = MAXMEMORY_ALLKEYS_LRU;
+}
+
+static void send_medium_values(int client, const char *verb, const char *one, const char *other)
+{
+    enum { MEDIUM = 16000 };
+    char head[128];
+    bool joint = strcmp(verb, "MSET") == 0;
+    snprintf(head, sizeof(head), "*%d\r\n$%zu\r\n%s\r\n$%zu\r\n%s\r\n$%d\r\n", joint ? 5 : 3,
+             strlen(verb), verb, strlen(one), one, MEDIUM);
+    bench_send_filled(client, head, '1', MEDIUM, "\r\n");
+    if (joint) {
+        snprintf(head, sizeof(head), "$%zu\r\n%s\r\n$%d\r\n", strlen(other), other, MEDIUM);
+    } else {
+        snprintf(head, sizeof(head), "*3\r\n$3\r\n%s\r\n$%zu\r\n%s\r\n$%d\r\n", verb, strlen(other),
+                 other, MEDIUM);
+    }
+    bench_send_filled(client, head, '2', MEDIUM, "\r\n");
+}
+
+/* Each owner makes room in its own shard, by itself where nobody serves as the control thread; and
+ * only those that must. */
+static void requests_over_several_shards_wait_for_eviction(void **state)
+{
+    static const char *const verbs[] = {"MSET", "SET"};
+    for (int i = 0; i < 2; i++) {
+        struct core_bench *b = bench_create_workers(WORKERS);
+        int client = bench_connect_to(b, BENCH_REDIS, 0),
+            other = bench_connect_to(b, BENCH_REDIS, 1);
+        fill_shards(b, client);
+        const char *x = name_on("x", 1), *y = name_on("y", 2), *z = name_on("z", 1);
+        send_medium_values(client, verbs[i], x, y);
+        bench_pass(b, 10);
+        send_format(other, "GET %s\r\nDEL %s\r\n", x, z); /* nobody else waits */
+        bench_expect(b, other, "$-1\r\n:0\r\n");
+        for (int k = 0; k < 200; k++) {
+            bench_advance(b, 200);
+        }
+        bench_expect(b, client, i == 0 ? "+OK\r\n" : "+OK\r\n+OK\r\n");
+        assert_int_equal(metric_read(b->all_metrics[0], METRIC_STORE_EVICTED_KEYS), 0);
+        assert_in_range(metric_read(b->all_metrics[1], METRIC_STORE_EMERGENCY_EVICTIONS), 1, 3);
+        assert_in_range(metric_read(b->all_metrics[2], METRIC_STORE_EMERGENCY_EVICTIONS), 1, 3);
+        send_format(client, "EXISTS %s %s\r\n", x, y);
+        bench_expect(b, client, ":2\r\n");
+        bench_destroy(b);
+    }
 }
 
 /* A connection that ends while it waits for the owner's answer leaves nothing behind. */
@@ -772,6 +948,10 @@ int main(void)
         CASE(replies_obey_client_reply),
         CASE(errors_are_those_of_one_worker),
         CASE(connections_that_end_meanwhile_are_forgotten),
+        CASE(a_pipeline_for_one_owner_is_one_errand),
+        CASE(a_pipeline_for_several_owners_keeps_its_order),
+        CASE(a_pipeline_that_changes_owners_often_takes_leases),
+        CASE(a_torn_read_of_a_pipeline_goes_to_its_owner),
         CASE(commands_over_several_shards),
         CASE(keys_of_one_tag_need_no_lease),
         CASE(a_lent_shard_is_left_alone),
@@ -781,6 +961,7 @@ int main(void)
         CASE(large_values_travel),
         CASE(large_values_that_arrive_while_the_shard_is_lent),
         CASE(large_values_count_where_their_key_is),
+        CASE(requests_over_several_shards_wait_for_eviction),
         CASE(large_values_of_connections_that_end),
         CASE(clients_of_all_workers_are_listed_and_killed),
         CASE(walks_see_all_shards),
