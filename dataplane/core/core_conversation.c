@@ -12,7 +12,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include <rte_prefetch.h>
+
 #include "dataplane/base/check.h"
+
+#define EVENTS_AHEAD 4U /* whose conversations are on their way from memory */
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
@@ -681,12 +685,39 @@ void core_continue(struct core *core, struct conversation *conversation)
     parse_all(core, conversation);
 }
 
+/* A request reads or writes something on each line of its conversation but those of the parser's
+ * tables; with many connections all of them are cold. */
+static void prefetch_conversation(const struct stream_event *event)
+{
+    struct session *session = event->stream->session;
+    if (session == NULL) {
+        return;
+    }
+    const uint8_t *first = (const uint8_t *)conversation_of_session(session);
+    const size_t tables = offsetof(struct conversation, parser) + 2 * RTE_CACHE_LINE_SIZE;
+#pragma GCC unroll 16
+    for (size_t at = 0; at < tables; at += RTE_CACHE_LINE_SIZE) {
+        rte_prefetch0(first + at);
+    }
+#pragma GCC unroll 16
+    for (size_t at = offsetof(struct conversation, has_spoken); at < sizeof(struct conversation);
+         at += RTE_CACHE_LINE_SIZE) {
+        rte_prefetch0(first + at);
+    }
+}
+
 void core_take_events(struct core *core, const struct stream_event *events, uint32_t count)
 {
     if (count > 0) {
         core_enter_stage(core, STAGE_SESSIONS);
     }
+    for (uint32_t i = 0; i < EVENTS_AHEAD && i < count; i++) {
+        prefetch_conversation(&events[i]);
+    }
     for (uint32_t i = 0; i < count; i++) {
+        if (i + EVENTS_AHEAD < count) {
+            prefetch_conversation(&events[i + EVENTS_AHEAD]);
+        }
         take_event(core, &events[i]);
     }
 }
