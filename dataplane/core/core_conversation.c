@@ -12,7 +12,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include <rte_prefetch.h>
+
 #include "dataplane/base/check.h"
+
+#define EVENTS_AHEAD 4U /* whose conversations are on their way from memory */
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
@@ -684,12 +688,33 @@ void core_continue(struct core *core, struct conversation *conversation)
     parse_all(core, conversation);
 }
 
+/* Up to the client, all of a conversation is read or written with a request; with many connections
+ * it is not in the cache. */
+static void prefetch_conversation(const struct stream_event *event)
+{
+    struct session *session = event->stream->session;
+    if (session == NULL) {
+        return;
+    }
+    const uint8_t *first = (const uint8_t *)conversation_of_session(session);
+#pragma GCC unroll 16
+    for (size_t at = 0; at < offsetof(struct conversation, errand); at += RTE_CACHE_LINE_SIZE) {
+        rte_prefetch0(first + at);
+    }
+}
+
 void core_take_events(struct core *core, const struct stream_event *events, uint32_t count)
 {
     if (count > 0) {
         core_enter_stage(core, STAGE_SESSIONS);
     }
+    for (uint32_t i = 0; i < EVENTS_AHEAD && i < count; i++) {
+        prefetch_conversation(&events[i]);
+    }
     for (uint32_t i = 0; i < count; i++) {
+        if (i + EVENTS_AHEAD < count) {
+            prefetch_conversation(&events[i + EVENTS_AHEAD]);
+        }
         take_event(core, &events[i]);
     }
 }
