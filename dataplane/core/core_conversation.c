@@ -327,6 +327,13 @@ static void add_resp(struct core *core, struct conversation *conversation,
     }
 }
 
+/* How the next bytes are read depends on what becomes of it. */
+static bool changes_parsing(enum memcache_verb verb)
+{
+    return verb == MEMCACHE_WATCH || verb == MEMCACHE_SASL_LIST || verb == MEMCACHE_SASL_AUTH ||
+           verb == MEMCACHE_SASL_STEP;
+}
+
 /* What is behind a watch that has run is not looked at. */
 static void drop_input_of_watcher(struct conversation *conversation)
 {
@@ -354,7 +361,7 @@ static void add_memcache(struct core *core, struct conversation *conversation,
                      memcache_uses_parser(&conversation->parser->memcache, request))) {
             core_run_batch(core);
         }
-        if (UNLIKELY(count == 0 && request->verb == MEMCACHE_WATCH)) {
+        if (UNLIKELY(count == 0 && changes_parsing(request->verb))) {
             core_run_batch(core);
             drop_input_of_watcher(conversation);
         }

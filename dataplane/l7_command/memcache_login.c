@@ -2,9 +2,10 @@
  * one. Who may is said in login.c.
  *
  * PLAIN is one message: [authorize as] NUL user NUL password. It comes with the auth request, or
- * with a step that follows an auth without it. Where no password is set there is no SASL, as in a
- * memcached that was started without -S: clients that were given a password take "Unknown command"
- * for an answer and go on.
+ * with a step that follows an auth without it. Whatever is asked of SASL, who was logged in is so
+ * no more until the login succeeds, as in the reference. Where no password is set there is no SASL,
+ * as in a memcached that was started without -S: clients that were given a password take "Unknown
+ * command" for an answer and go on.
  */
 #include "config/config.h"
 #include "dataplane/l6_protocol/memcache_binary_compose.h"
@@ -55,10 +56,11 @@ static bool log_in_by_plain(struct memcache_call *call, struct slice message)
     return log_in(call, same ? user : slice_of(NULL, 0), message);
 }
 
+/* A step that fails may be tried again. */
 static void authenticate(struct memcache_call *call, struct slice message)
 {
-    call->client->login_begun = false;
     if (log_in_by_plain(call, message)) {
+        call->client->login_begun = false;
         reply(call, MEMCACHE_BINARY_OK, "Authenticated");
     } else {
         refuse(call, MEMCACHE_BINARY_AUTH_ERROR);
@@ -68,9 +70,10 @@ static void authenticate(struct memcache_call *call, struct slice message)
 static void execute_auth(struct memcache_call *call)
 {
     const struct memcache_request *request = call->request;
+    call->client->login_begun = false;
     if (request->arguments.size > MEMCACHE_MECHANISM_BYTES_MAX) {
         refuse(call, MEMCACHE_BINARY_INVALID);
-    } else if (!slice_equal(request->arguments, SLICE_LITERAL(MECHANISM))) {
+    } else if (!slice_equal_ignoring_case(request->arguments, SLICE_LITERAL(MECHANISM))) {
         refuse(call, MEMCACHE_BINARY_AUTH_ERROR);
     } else if (request->value.size == 0) {
         call->client->login_begun = true;
@@ -93,7 +96,10 @@ void memcache_execute_sasl(struct memcache_call *call)
 {
     if (call->context->config->requirepass[0] == '\0') {
         refuse(call, MEMCACHE_BINARY_UNKNOWN);
-    } else if (call->request->verb == MEMCACHE_SASL_LIST) {
+        return;
+    }
+    call->client->authenticated = false;
+    if (call->request->verb == MEMCACHE_SASL_LIST) {
         reply(call, MEMCACHE_BINARY_OK, MECHANISM);
     } else if (call->request->verb == MEMCACHE_SASL_AUTH) {
         execute_auth(call);

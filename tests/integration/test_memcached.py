@@ -1,6 +1,10 @@
 """Clients of memcached's binary protocol, and memccapable, which asks for every command of both
 protocols; logging in; Unix sockets; connections that end in the middle of a request."""
 
+import os
+import socket
+import time
+
 import pytest
 
 from conftest import BINARY, ROOT, run
@@ -93,13 +97,147 @@ def test_a_password_nobody_asked_for(fleet):
     assert appliance.client(BMEMCACHED, "default", "secret").strip() == "ok"
 
 
-def test_libmemcached_programs(fleet, tmp_path):
+# What a PHP framework asks of its cache: sessions of Debian's php-memcached, which libmemcached carries.
+PHP = r"""
+[, $host, $protocol, $user, $password] = array_pad($argv, 5, '');
+$cache = new Memcached();
+$binary = $protocol === 'binary';
+$cache->setOption(Memcached::OPT_BINARY_PROTOCOL, $binary);
+$cache->setOption(Memcached::OPT_TCP_NODELAY, true);
+if ($user !== '') {
+    $cache->setSaslAuthData($user, $password);
+}
+$cache->addServer($host, 11211);
+function check($condition, $what) {
+    global $cache;
+    if (!$condition) {
+        echo $what, ': ', $cache->getResultCode(), ' ', $cache->getResultMessage(), "\n";
+        exit(1);
+    }
+}
+check($cache->set('text', 'a text', 100), 'set');
+check($cache->get('text') === 'a text', 'get');
+foreach ([7, 1.5, true, null, ['a' => [1, 2]], "\0\r\n bytes", ''] as $number => $value) {
+    check($cache->set("value$number", $value) && $cache->get("value$number") === $value, "value $number");
+}
+$many = [];
+for ($i = 0; $i < 500; $i++) {
+    $many["many$i"] = "v$i";
+}
+check($cache->setMulti($many) && $cache->getMulti(array_keys($many)) === $many, 'multi');
+check($cache->getMulti(['many1', 'none', 'many2'], Memcached::GET_PRESERVE_ORDER) ===
+      ['many1' => 'v1', 'none' => null, 'many2' => 'v2'], 'order');
+$found = $cache->get('text', null, Memcached::GET_EXTENDED);
+check($cache->cas($found['cas'], 'text', 'newer') && !$cache->cas($found['cas'], 'text', 'newest'), 'cas');
+check($cache->getResultCode() === Memcached::RES_DATA_EXISTS, 'cas of an old value');
+check(!$cache->add('text', 'x') && $cache->getResultCode() === ($binary ? Memcached::RES_DATA_EXISTS : Memcached::RES_NOTSTORED), 'add');
+check($cache->replace('text', 'y') && !$cache->replace('none', 'y'), 'replace');
+$cache->set('number', 10);
+check($cache->increment('number', 5) === 15 && $cache->decrement('number', 20) === 0, 'count');
+check($binary ? $cache->increment('made', 1, 41) === 41 : $cache->increment('made') === false, 'count from');
+$cache->setOption(Memcached::OPT_COMPRESSION, false);
+check($cache->set('joined', 'b') && $cache->append('joined', 'c') && $cache->prepend('joined', 'a') &&
+      $cache->get('joined') === 'abc', 'append');
+check($cache->touch('joined', 100) && !$cache->touch('none', 100), 'touch');
+$large = str_repeat('0123456789', 90000);
+check($cache->set('large', $large) && $cache->get('large') === $large, 'large');
+$cache->setOption(Memcached::OPT_COMPRESSION, true);
+check($cache->set('packed', $large . $large) && $cache->get('packed') === $large . $large, 'compressed');
+check(!$cache->set('too large', random_bytes(2000000)), 'too large');
+check($cache->get('large') === $large, 'after too large');
+check($cache->deleteMulti(['many1', 'many2']) === ['many1' => true, 'many2' => true], 'delete');
+check($cache->get('many1') === false && $cache->getResultCode() === Memcached::RES_NOTFOUND, 'deleted');
+$cache->setOption(Memcached::OPT_BUFFER_WRITES, true);
+for ($i = 0; $i < 1000; $i++) {
+    $cache->set('buffered', $i);
+}
+check($cache->get('buffered') === 999, 'buffered');
+// Turning it off closes the connection, and with it goes what the server has not read yet: also with memcached.
+$cache->setOption(Memcached::OPT_BUFFER_WRITES, false);
+if (!$binary) {
+    $cache->setOption(Memcached::OPT_NOREPLY, true);
+    $cache->set('quiet', 'q');
+    $cache->setOption(Memcached::OPT_NOREPLY, false);
+    check($cache->get('quiet') === 'q', 'noreply');
+}
+check(current($cache->getVersion()) === '1.6.18', 'version');
+check(current($cache->getStats())['curr_items'] > 0, 'stats');
+check($cache->flush() && $cache->get('text') === false, 'flush');
+echo "ok";
+"""
+
+
+def php(appliance, *words, check=True):
+    done = appliance.namespace.run("php", "-d", "display_errors=stderr", "-r", PHP, "--", appliance.address, *words, check=False)
+    assert done.returncode == 0 or not check, done.stdout
+    return done.stdout
+
+
+@pytest.mark.parametrize("protocol", ["text", "binary"])
+@pytest.mark.parametrize("driver, workers", [("socket", 1), ("socket", 3), ("tap", 1)])
+def test_php(fleet, protocol, driver, workers):
+    assert php(fleet.start(driver, f"--workers {workers}"), protocol) == "ok"
+
+
+def test_php_logs_in(fleet):
+    appliance = fleet.start("socket", "--requirepass secret")
+    assert php(appliance, "binary", "default", "secret") == "ok"
+    assert php(appliance, "binary", "default", "wrong", check=False) != "ok"
+    assert php(appliance, "binary", check=False) != "ok"
+
+
+# pylibmc in text, with compression, and over UDP: libmemcached sends what changes there and expects no reply.
+PYLIBMC_MORE = r"""
+import pylibmc, sys, time
+text = pylibmc.Client([sys.argv[1]], behaviors={'cas': True, 'tcp_nodelay': True, 'ketama': True})
+assert text.set('a', {'of': ['any', 1]}) and text.get('a') == {'of': ['any', 1]}
+assert text.set_multi({f'k{i}': i for i in range(500)}) == []
+assert text.get_multi([f'k{i}' for i in range(500)]) == {f'k{i}': i for i in range(500)}
+value, cas = text.gets('a')
+assert text.cas('a', 'new', cas) is True and text.cas('a', 'newer', cas) is False
+text.set('s', b'b')
+assert text.append('s', b'c') and text.prepend('s', b'a') and text.get('s') == b'abc' and text.touch('s', 100)
+text.set('n', 1)
+assert text.incr('n', 41) == 42 and text.decr('n', 2) == 40 and text.incr_multi(['n'], delta=2) is None and text.get('n') == 42
+assert text.delete('n') and text.get('n') is None
+for binary in (False, True):
+    packed = pylibmc.Client([sys.argv[1]], binary=binary)
+    value = b'compress me ' * 200000
+    assert packed.set('packed', value, min_compress_len=1000, compress_level=6) and packed.get('packed') == value
+    assert packed.set('large', b'x' * 1000000) and packed.get('large') == b'x' * 1000000
+    try:
+        packed.set('large', b'x' * 1200000)
+        raise AssertionError
+    except pylibmc.TooBig:
+        pass
+    except pylibmc.Error as problem:
+        assert 'large' in str(problem).lower() or 'big' in str(problem).lower() or 'SERVER' in str(problem), problem
+    assert packed.get('s') == b'abc'
+udp = pylibmc.Client(['udp:' + sys.argv[1]])
+for i in range(100):
+    udp.set('by-udp', str(i).encode())
+deadline = time.monotonic() + 5
+while text.get('by-udp') != b'99':
+    assert time.monotonic() < deadline, text.get('by-udp')
+print('ok')
+"""
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_pylibmc_in_text_compressed_and_over_udp(fleet, workers):
+    appliance = fleet.start("socket", f"--workers {workers}", "--memcache-udp-port 11211")
+    assert appliance.client(PYLIBMC_MORE).strip() == "ok"
+
+
+@pytest.mark.parametrize("protocol", ["binary", "text"])
+def test_libmemcached_programs(fleet, tmp_path, protocol):
     appliance = fleet.start("tap")
+    flags = ["--binary"] if protocol == "binary" else []
     (tmp_path / "key1").write_bytes(b"one\n" * 30000)
     (tmp_path / "key2").write_bytes(b"two\n")
 
     def program(name, *words, check=True):
-        return appliance.namespace.run(name, f"--servers={appliance.address}", "--binary", *words,
+        return appliance.namespace.run(name, f"--servers={appliance.address}", *flags, *words,
                                        cwd=tmp_path, check=check)
 
     program("memccp", "key1", "key2")
@@ -109,6 +247,8 @@ def test_libmemcached_programs(fleet, tmp_path):
     assert program("memctouch", "--expire=100", "key2").returncode == 0
     assert "curr_items: 2" in program("memcstat").stdout
     assert appliance.namespace.run("memcping", f"--servers={appliance.address}").returncode == 0
+    for test in ("set", "get", "mget"):
+        program("memcslap", f"--test={test}", "--concurrency=4", "--execute-number=200")
     program("memcrm", "key1")
     assert program("memcexist", "key1", check=False).returncode != 0
     program("memcflush")
@@ -171,6 +311,96 @@ def test_who_is_not_logged_in_gets_little_memory(fleet):
     assert appliance.client(FLOOD).strip() == "ok"
 
 
+# The same conversations with a memcached that knows the user, started with -S: answer for answer.
+SASL = r"""
+import socket, sys
+sys.path.insert(0, sys.argv[2])
+from memcached_binary_differential import (packet, flags_and_expiry, count, GET, GETQ, SET, SETQ, DELETE, INCR, QUIT, QUITQ, FLUSH,
+                                           NOOP, VERSION, STAT, TOUCH, VERBOSITY, SASL_LIST, SASL_AUTH, SASL_STEP)
+LIST, READ = packet(SASL_LIST), packet(GET, b"k")
+def conversations(user):
+    good, bad = (b"\0" + user + b"\0" + password for password in (b"secret", b"wrong"))
+    def auth(data, mechanism=b"PLAIN"):
+        return packet(SASL_AUTH, mechanism, value=data)
+    def step(data, mechanism=b"PLAIN"):
+        return packet(SASL_STEP, mechanism, value=data)
+    store = packet(SET, b"k", flags_and_expiry(), b"v")
+    return [
+        [LIST], [LIST + LIST, READ], [auth(good), store, READ], [auth(good) + packet(NOOP)], [auth(bad), READ],
+        [auth(bad), auth(good), READ], [auth(b"\0nobody\0secret"), READ], [auth(user + good), READ], [auth(b"root" + good), READ],
+        [auth(b"x", b"CRAM-MD5"), READ], [auth(b"", b"NONE"), auth(good), READ], [auth(good, b"plain"), READ],
+        [auth(good, b"P" * 100), READ], [auth(good, b""), packet(NOOP)], [auth(b""), step(good), READ],
+        [auth(b""), step(bad), step(good), READ], [auth(b""), step(bad), READ], [auth(b""), step(good, b"NONE"), READ],
+        [auth(b""), READ], [auth(b""), auth(good), READ], [auth(bad), step(good), READ], [step(good), READ],
+        [step(good), auth(good), READ], [auth(b"no nul"), READ], [auth(b"\0" + user), READ], [auth(b"\0\0secret"), READ],
+        [auth(b"\0" + user + b"\0"), READ], [auth(good + b"\0"), READ], [auth(b"x" * 2000), READ],
+        [packet(GETQ, b"k"), READ], [packet(SETQ, b"k", flags_and_expiry(), b"v") + packet(NOOP)], [packet(NOOP)],
+        [packet(VERSION)], [packet(QUIT)], [packet(QUITQ)], [packet(STAT)], [packet(FLUSH)], [packet(0x77)], [packet(DELETE, b"k")],
+        [packet(INCR, b"k", count())], [packet(VERBOSITY, extras=b"\0\0\0\\1")], [packet(TOUCH, b"k", b"\0\0\0\\1")],
+        [READ, auth(good), READ], [auth(good), auth(bad), READ], [auth(good), auth(b""), READ], [auth(good), LIST, READ],
+        [auth(good), auth(good, b"NONE"), READ], [auth(good), step(good), READ], [auth(good) + READ + packet(NOOP)],
+        [auth(bad) + READ + packet(NOOP)],
+    ]
+def whole_packets(data):
+    at = 0
+    sizes = []
+    while len(data) - at >= 24 and len(data) - at >= 24 + int.from_bytes(data[at + 8:at + 12], "big"):
+        sizes.append(24 + int.from_bytes(data[at + 8:at + 12], "big"))
+        at += sizes[-1]
+    return sizes, at == len(data)
+def receive(connection, count):
+    # So many replies, or all up to the end of the connection; without their CAS values.
+    reply = b""
+    while not (whole_packets(reply)[1] and len(whole_packets(reply)[0]) >= count):
+        try:
+            part = connection.recv(1 << 16)
+        except ConnectionResetError:
+            part = b""
+        if not part:
+            return reply + b"<closed>"
+        reply += part
+    at = 0
+    for size in whole_packets(reply)[0]:
+        reply = reply[:at + 16] + bytes(8) + reply[at + 24:]
+        at += size
+    return reply
+def answers(port, user):
+    found = []
+    for requests in conversations(user):
+        connection = socket.create_connection((sys.argv[1], port), 10)
+        for request in requests:
+            try:
+                connection.sendall(request)
+            except OSError:
+                pass
+            found.append((request, receive(connection, len(whole_packets(request)[0]))))
+        connection.close()
+    return found
+wrong = 0
+for (request, reference), (_, subject) in zip(answers(11300, sys.argv[3].encode()), answers(11211, b"default")):
+    if reference != subject:
+        print(request, reference, subject, sep="\n  ")
+        wrong += 1
+print("ok" if wrong == 0 else "%d differ" % wrong)
+"""
+
+
+def test_sasl_as_memcached(fleet, tmp_path):
+    appliance = fleet.start("socket", "--requirepass secret")
+    (tmp_path / "memcached.conf").write_text(f"mech_list: plain\nsasldb_path: {tmp_path}/users\n")
+    realm = socket.gethostname()
+    run("saslpasswd2", "-p", "-c", "-a", "memcached", "-u", realm, "-f", tmp_path / "users", "default", input="secret")
+    memcached = appliance.namespace.popen("memcached", "-u", "root", "-l", "127.0.0.1", "-p", "11300", "-U", "0", "-S",
+                                          env={**os.environ, "SASL_CONF_PATH": str(tmp_path)})
+    try:
+        time.sleep(1)
+        found = appliance.client(SASL, ROOT / "tests/differential", f"default@{realm}")
+        assert found.strip() == "ok", found
+    finally:
+        memcached.kill()
+        memcached.wait()
+
+
 UNIX = r"""
 import socket, sys
 path, name = sys.argv[2:]
@@ -206,35 +436,45 @@ def test_unix_socket(fleet, tmp_path, workers):
 ABORTS = r"""
 import socket, struct, sys
 sys.path.insert(0, sys.argv[2])
-from memcached_binary_differential import packet, flags_and_expiry, count, SET, APPEND, DELETE, INCR, REPLACE
+from memcached_binary_differential import (packet, flags_and_expiry, count, SET, SETQ, APPEND, PREPENDQ, DELETE, DELETEQ, INCR, INCRQ,
+                                           REPLACE, TOUCH, GAT, FLUSH)
 host = sys.argv[1]
 packets = [packet(SET, b'a', flags_and_expiry(9), b'torn'), packet(APPEND, b'a', value=b'torn'), packet(DELETE, b'a'),
            packet(INCR, b'n', count()), packet(REPLACE, b'a', flags_and_expiry(9), b'torn'),
-           b'set a 9 0 4\r\ntorn\r\n', b'append a 0 0 4\r\ntorn\r\n', b'incr n 1\r\n', b'delete a\r\n']
+           packet(SETQ, b'a', flags_and_expiry(9), b'torn'), packet(PREPENDQ, b'a', value=b'torn'), packet(DELETEQ, b'a'),
+           packet(INCRQ, b'n', count()), packet(TOUCH, b'a', b'\xff\xff\xff\xff'), packet(GAT, b'a', b'\xff\xff\xff\xff'), packet(FLUSH),
+           b'set a 9 0 4\r\ntorn\r\n', b'append a 0 0 4\r\ntorn\r\n', b'incr n 1\r\n', b'delete a\r\n', b'touch a -1\r\n',
+           b'gat -1 a n\r\n', b'cas a 9 0 4 1\r\ntorn\r\n', b'set a 9 0 4 noreply\r\ntorn\r\n', b'flush_all\r\n',
+           b'ms a 4 F9 T100 c k\r\ntorn\r\n', b'ms YQ== 4 b q\r\ntorn\r\n', b'ms a 4 MA\r\ntorn\r\n', b'ms a 4 MP I C1\r\ntorn\r\n',
+           b'md a q\r\n', b'md a x I T0\r\n', b'ma n D7 MD q\r\n', b'mg a v T-1 q\r\n', b'mg a t N30 R100000 k\r\n']
 from pymemcache.client.base import Client
 witness = Client((host, 11211))
+keys = {'key%d' % i: b'value %d' % i for i in range(60)} | {'a': b'whole', 'n': b'10'}
+witness.set_many(keys, noreply=False)
+def is_over():
+    # The connection that was aborted is gone: whatever was to become of its request has.
+    while int(witness.stats()[b'curr_connections']) > 1: pass
 large = b'L' * 300000
 for number, data in enumerate(packets):
     for size in range(1, len(data)):
-        witness.set('a', b'whole', noreply=False)
-        witness.set('n', b'1', noreply=False)
         s = socket.create_connection((host, 11211))
         if size % 2:
             s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
         s.sendall(data[:size])
         s.close()
-        if not data[:size].endswith(b'\n') or data[:1] == b'\x80':
-            assert witness.get_many(['a', 'n']) == {'a': b'whole', 'n': b'1'}, (number, size)
+        is_over()
+        assert witness.get_many(keys) == keys, (number, size)
 # Large values, cut off while they arrive.
 witness.set('big', large, noreply=False)
 for part in (1, 1000, 16384, 16385, 100000, 299999):
     for head in (packet(SET, b'big', flags_and_expiry(), body_bytes=8 + 3 + 300000)[:24] + flags_and_expiry() + b'big',
-                 b'set big 0 0 300000\r\n', b'append big 0 0 300000\r\n'):
+                 b'set big 0 0 300000\r\n', b'append big 0 0 300000\r\n', b'ms big 300000 c\r\n', b'ms big 300000 MA\r\n'):
         s = socket.create_connection((host, 11211))
         s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
         s.sendall(head + b'x' * part)
         s.close()
-        assert witness.get('big') == large, (part, head)
+        is_over()
+        assert witness.get('big') == large and witness.get_many(keys) == keys, (part, head)
 print('ok')
 """
 

@@ -347,7 +347,8 @@ static void test_options_of_memcached_refused(void **state)
     expect_refusal(LOAD("-S"),
                    "command line: '-S' of memcached: set --requirepass, and clients log "
                    "in by SASL or by text");
-    assert_int_equal(LOAD("-W", "-D|"), 0);
+    assert_int_equal(LOAD("-W", "-D|", "-A"), 0);
+    assert_true(config->memcache_shutdown);
     assert_false(config->memcache_watch);
     assert_true(config->memcache_detail);
     assert_string_equal(config->memcache_prefix_delimiter, "|");
