@@ -329,6 +329,7 @@ static void choose_capabilities(struct port *port, const struct rte_eth_dev_info
     can->tx_tcp_checksum = (tx & RTE_ETH_TX_OFFLOAD_TCP_CKSUM) != 0;
     can->tx_udp_checksum = (tx & RTE_ETH_TX_OFFLOAD_UDP_CKSUM) != 0;
     can->tx_multi_segment = (tx & RTE_ETH_TX_OFFLOAD_MULTI_SEGS) != 0;
+    can->tx_external = can->tx_multi_segment && has_quirk(port, PORT_QUIRK_COPIES_ON_TRANSMIT);
     can->rx_checksum = rx != 0 || port->unfinished_checksums;
     conf->txmode.offloads = tx;
     conf->rxmode.offloads = rx;

@@ -41,6 +41,7 @@ struct port_capabilities {
     bool rx_checksum; /* mbuf flags tell good/bad; "unknown" is always verified */
     bool rss;         /* spreads flows over queues as port_rss.h says: queue = worker */
     bool tx_multi_segment;
+    bool tx_external;  /* parts of a chain may be in memory that is no packet buffer */
     bool rx_interrupt; /* rx_fd below works */
     uint16_t queue_count;
     uint16_t mtu_max;

@@ -19,6 +19,8 @@
 #define PORT_QUIRK_VLAN_STRIPPED (1U << 3)
 /* Spreads flows over queues by itself, and can be told how. */
 #define PORT_QUIRK_HARDWARE_RSS (1U << 4)
+/* What is sent was copied when the burst returns: it may lie in memory that no device knows. */
+#define PORT_QUIRK_COPIES_ON_TRANSMIT (1U << 5)
 
 #define PORT_DEVICE_TEXT_BYTES_MAX 512
 

@@ -54,6 +54,7 @@ const struct port_driver port_driver_memif = {
     .driver = INTERFACE_MEMIF,
     .bus = "vdev",
     .pmd = "net_memif",
+    .quirks = PORT_QUIRK_COPIES_ON_TRANSMIT,
     .rx_descriptors = 1024,
     .tx_descriptors = 1024,
     .queue_count_max = 1,

@@ -29,6 +29,7 @@ const struct port_driver port_driver_pcap = {
     .driver = INTERFACE_PCAP,
     .bus = "vdev",
     .pmd = "net_pcap",
+    .quirks = PORT_QUIRK_COPIES_ON_TRANSMIT,
     .rx_descriptors = 1024,
     .tx_descriptors = 1024,
     .queue_count_max = 1,

@@ -126,7 +126,8 @@ const struct port_driver port_driver_tap = {
     .driver = INTERFACE_TAP,
     .bus = "vdev",
     .pmd = "net_tap",
-    .quirks = PORT_QUIRK_EMULATED_OFFLOADS | PORT_QUIRK_INTERRUPT_FD,
+    .quirks =
+        PORT_QUIRK_EMULATED_OFFLOADS | PORT_QUIRK_INTERRUPT_FD | PORT_QUIRK_COPIES_ON_TRANSMIT,
     .rx_descriptors = 1,
     .tx_descriptors = 1024,
     .queue_count_max = PORT_QUEUES_MAX,

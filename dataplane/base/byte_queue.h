@@ -22,8 +22,10 @@
 
 #define BYTE_PAGE_BYTES 4096 /* a page with its header */
 
-/* What a reference keeps alive. `release` is called once for each reference that was queued. */
+/* What a reference keeps alive. `release` is called once for each reference that was queued, and
+ * for each `acquire` of who lets the bytes outlive that; both by any thread. */
 struct byte_owner {
+    void (*acquire)(struct byte_owner *owner);
     void (*release)(struct byte_owner *owner);
 };
 

@@ -39,6 +39,7 @@ void core_link_to_port(struct core_link *link, struct port *port, uint32_t numbe
                       .tx_ipv4_checksum = capabilities->tx_ipv4_checksum,
                       .tx_tcp_checksum = capabilities->tx_tcp_checksum,
                       .tx_udp_checksum = capabilities->tx_udp_checksum,
+                      .tx_external = capabilities->tx_external,
                       .rx_checksum = capabilities->rx_checksum,
                       .any_station = config->driver == INTERFACE_PCAP},
     };

@@ -36,6 +36,8 @@ struct net_interface {
     uint16_t mtu;  /* of the IP packet */
     /* What the port does in hardware; the rest is done in software. */
     bool tx_ipv4_checksum, tx_tcp_checksum, tx_udp_checksum, rx_checksum;
+    /* Frames may be chains, the parts behind the first in memory that is no packet buffer. */
+    bool tx_external;
     /* A replayed capture was taken at some other station: any unicast destination is ours. */
     bool any_station;
     bool quiet; /* another worker announces our address */

@@ -1,10 +1,18 @@
-/* A segment as bytes: header, options, text copied from the send queue, checksum. What it says
- * about the receiving side (ACK, window, SACK blocks) is noted as said, so every segment that
- * leaves also settles the ACKs that were due. */
+/* A segment as bytes: header, options, text from the send queue, checksum. What it says about the
+ * receiving side (ACK, window, SACK blocks) is noted as said, so every segment that leaves also
+ * settles the ACKs that were due.
+ *
+ * Text is copied behind the header, but for a segment in the middle of a large value on a port that
+ * can send it from where it is: there a second buffer of the chain shows the value's own bytes, and
+ * holds a count on it until the port is through with the frame. (Until the peer has acknowledged
+ * them the queue's reference holds another.)
+ */
 #include <netinet/in.h>
 
 #include "dataplane/base/checksum.h"
 #include "dataplane/l4_transport/tcp_internal.h"
+
+#define EXTERNAL_BYTES_MIN 512U /* a second buffer costs about what it takes to copy as much */
 
 struct header {
     const struct address *source, *destination;
@@ -141,11 +149,10 @@ static uint64_t copy_part(uint8_t *to, const uint8_t *from, uint32_t size, uint3
     return LIKELY(offset % 2 == 0) ? sum : __builtin_bswap16(checksum_fold(sum));
 }
 
-/* The same bytes may be asked for again and again; walking a long queue from its front each time
- * would cost the square of its length, so the chunk found last is remembered. Returns the sum of
- * the text if it is wanted, and the header in front of it has an even length. */
-static uint64_t copy_text(struct tcp_connection *c, uint32_t seq, uint8_t *to, uint32_t size,
-                          bool summed)
+/* The chunk of the send queue with the byte at `seq`, and how far into it that is. The same bytes
+ * may be asked for again and again; walking a long queue from its front each time would cost the
+ * square of its length, so the chunk found last is remembered. */
+static const struct byte_chunk *find_text(struct tcp_connection *c, uint32_t seq, uint32_t *offset)
 {
     const struct byte_chunk *chunk = c->send_chunk;
     uint32_t chunk_seq = c->send_chunk_seq;
@@ -153,12 +160,23 @@ static uint64_t copy_text(struct tcp_connection *c, uint32_t seq, uint8_t *to, u
         chunk = c->stream.out.head;
         chunk_seq = c->snd_una - (uint32_t)c->stream.out.head_offset;
     }
-    uint32_t offset = seq - chunk_seq;
-    while (offset >= chunk->size) {
-        offset -= (uint32_t)chunk->size;
+    while (seq - chunk_seq >= chunk->size) {
         chunk_seq += (uint32_t)chunk->size;
         chunk = chunk->next;
     }
+    c->send_chunk = chunk;
+    c->send_chunk_seq = chunk_seq;
+    *offset = seq - chunk_seq;
+    return chunk;
+}
+
+/* Returns the sum of the text if it is wanted; the header in front of it has an even length. */
+static uint64_t copy_text(struct tcp_connection *c, uint32_t seq, uint8_t *to, uint32_t size,
+                          bool summed)
+{
+    uint32_t offset;
+    const struct byte_chunk *chunk = find_text(c, seq, &offset);
+    uint32_t chunk_seq = c->send_chunk_seq;
     uint64_t sum = 0;
     for (uint32_t done = 0;;) {
         uint32_t part = (uint32_t)chunk->size - offset, left = size - done;
@@ -202,6 +220,57 @@ static struct header connection_header(const struct tcp_connection *c, uint32_t 
                            .flags = flags};
 }
 
+/* The large value that all the text lies in, and where; NULL: it is to be copied. */
+static struct byte_owner *find_external(struct tcp_connection *c, uint32_t seq, uint32_t text_bytes,
+                                        struct slice *text)
+{
+    uint32_t offset;
+    if (!c->interface->tx_external || text_bytes < EXTERNAL_BYTES_MIN) {
+        return NULL;
+    }
+    const struct byte_chunk *chunk = find_text(c, seq, &offset);
+    if (chunk->owner == NULL || chunk->size - offset < text_bytes) {
+        return NULL;
+    }
+    *text = slice_of(chunk->data + offset, text_bytes);
+    return chunk->owner;
+}
+
+static void release_external(void *address, void *owner)
+{
+    (void)address;
+    struct byte_owner *of_text = owner;
+    of_text->release(of_text);
+}
+
+/* Appends a buffer that shows `text`. DPDK's count of who uses the bytes lies in that buffer's own
+ * room, which nobody uses meanwhile: nothing here or in the ports that take such frames makes a
+ * second buffer of one, which could outlive it. */
+static bool append_external(struct tcp *tcp, struct rte_mbuf *head, struct slice text,
+                            struct byte_owner *owner)
+{
+    struct rte_mbuf *mbuf = net_allocate(tcp->net);
+    if (mbuf == NULL) {
+        return false;
+    }
+    struct rte_mbuf_ext_shared_info *info =
+        rte_pktmbuf_mtod(mbuf, struct rte_mbuf_ext_shared_info *);
+    info->free_cb = release_external;
+    info->fcb_opaque = owner;
+    rte_mbuf_ext_refcnt_set(info, 1);
+    owner->acquire(owner);
+    /* The parameter is not const; nobody writes to what is to be sent. */
+    rte_pktmbuf_attach_extbuf(mbuf, (void *)(uintptr_t)text.data, RTE_BAD_IOVA, (uint16_t)text.size,
+                              info);
+    mbuf->data_len = (uint16_t)text.size;
+    mbuf->pkt_len = (uint32_t)text.size;
+    head->next = mbuf;
+    head->nb_segs = 2;
+    head->pkt_len += (uint32_t)text.size;
+    metric_add(tcp->metrics, METRIC_TCP_SEGMENTS_EXTERNAL, 1);
+    return true;
+}
+
 bool tcp_send_segment(struct tcp *tcp, struct tcp_connection *c, uint32_t seq, uint32_t text_bytes,
                       uint8_t flags, const struct instant *now)
 {
@@ -210,15 +279,25 @@ bool tcp_send_segment(struct tcp *tcp, struct tcp_connection *c, uint32_t seq, u
     h.options = option_bytes;
     h.option_bytes = compose_options(c, option_bytes, text_bytes, now);
     uint32_t header_bytes = TCP_HEADER_BYTES + h.option_bytes;
-    struct rte_mbuf *mbuf = allocate(tcp, header_bytes + text_bytes, &l4);
+    struct slice external = {0};
+    struct byte_owner *owner = find_external(c, seq, text_bytes, &external);
+    uint32_t copied = owner != NULL ? 0 : text_bytes;
+    struct rte_mbuf *mbuf = allocate(tcp, header_bytes + copied, &l4);
     if (mbuf == NULL) {
+        return false;
+    }
+    if (owner != NULL && !append_external(tcp, mbuf, external, owner)) {
+        rte_pktmbuf_free(mbuf);
         return false;
     }
     h.window = advertise_window(tcp, c);
     write_header(l4, &h);
     uint64_t text_sum = 0;
-    if (text_bytes > 0) {
-        text_sum = copy_text(c, seq, l4 + header_bytes, text_bytes, !c->interface->tx_tcp_checksum);
+    bool summed = !c->interface->tx_tcp_checksum;
+    if (copied > 0) {
+        text_sum = copy_text(c, seq, l4 + header_bytes, copied, summed);
+    } else if (owner != NULL && summed) {
+        text_sum = checksum_add(0, external.data, external.size);
     }
     write_checksum(c->interface, l4, text_bytes, text_sum, &h);
     hand_down(tcp, c, mbuf, now);

@@ -38,6 +38,11 @@ bool item_value_int64(const struct item *item, int64_t *value)
 /* ---- blobs ------------------------------------------------------------------------------------
  */
 
+static void acquire_owner(struct byte_owner *owner)
+{
+    blob_acquire((struct blob *)owner);
+}
+
 static void release_owner(struct byte_owner *owner)
 {
     blob_release((struct blob *)owner);
@@ -51,7 +56,7 @@ static struct blob *create_blob(struct shard *shard, uint32_t capacity_bytes,
     bytes = bytes > MEMORY_SMALL_BYTES_MAX ? bytes : MEMORY_SMALL_BYTES_MAX + 1;
     struct blob *blob = memory_allocate(&shard->memory, bytes, limit);
     if (blob != NULL) {
-        *blob = (struct blob){.owner = {release_owner},
+        *blob = (struct blob){.owner = {acquire_owner, release_owner},
                               .shard = shard,
                               .reference_count = 1,
                               .capacity_bytes = capacity_bytes};

@@ -73,7 +73,9 @@ enum item_encoding { ENCODING_RAW, ENCODING_INT };
 #define ITEM_ACCESS_SHIFT        8
 #define ITEM_ACCESS_MAX          0xFFFFFFU
 
-#define ITEM_INLINE_BYTES_MAX 16384U
+/* An inline value of 16 KiB takes a run of pages as a blob does, since header and key come on top:
+ * it may as well be one. */
+#define ITEM_INLINE_BYTES_MAX 16383U
 #define ITEM_FETCHED          0x8000U
 #define ITEM_VALUE_BYTES_MAX  (512U << 20)
 #define ITEM_KEY_BYTES_MAX    (512U << 20)

@@ -99,13 +99,14 @@ class Load:
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
     def __enter__(self):
-        limit = time.monotonic() + 120
-        while self.server.connected() < self.connections:
-            if time.monotonic() > limit or self.process.poll() is not None:
+        open_before, since = 0, time.monotonic()
+        while (now_open := self.server.connected()) < self.connections:
+            if now_open > open_before:
+                open_before, since = now_open, time.monotonic()
+            if time.monotonic() - since > 30 or self.process.poll() is not None:
                 self.process.kill()
-                sys.exit(f"error: {self.server.connected()} of {self.connections} connections:\n" +
-                         self.process.communicate()[0])
-            time.sleep(0.05)
+                sys.exit(f"error: {now_open} of {self.connections} connections:\n" + self.process.communicate()[0])
+            time.sleep(0.2)
         return self
 
     def __exit__(self, *_):

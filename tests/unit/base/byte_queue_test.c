@@ -70,7 +70,7 @@ static void behaves_like_an_array(void **state)
     static struct model model;
     for (uint64_t seed = 1; seed <= 30; seed++) {
         uint64_t random = seed;
-        struct counted_owner owner = {{release_counted}, 0};
+        struct counted_owner owner = {{.release = release_counted}, 0};
         struct byte_pool pool;
         struct byte_queue queue;
         byte_pool_init(&pool, 8);

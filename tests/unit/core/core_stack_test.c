@@ -26,6 +26,10 @@ struct peer {
     bool opened, finished, closed;
     bool holds; /* reads nothing: its window closes */
     size_t received;
+    /* Of replies with a value of one letter each: */
+    size_t value_bytes;
+    char letter;
+    uint64_t mixed; /* bytes that are not their reply's letter */
     char first[64]; /* the first bytes of what was received */
 };
 
@@ -59,8 +63,25 @@ static uint16_t link_transmit(void *context, uint16_t queue, struct rte_mbuf **p
     return 0;
 }
 
+#define VALUE_HEAD_BYTES (sizeof("$200000\r\n") - 1)
+
+static void check_letters(struct peer *peer, struct slice data)
+{
+    for (size_t i = 0; i < data.size; i++) {
+        size_t at = (peer->received + i) % (VALUE_HEAD_BYTES + peer->value_bytes + 2);
+        if (at == VALUE_HEAD_BYTES) {
+            peer->letter = (char)data.data[i];
+        }
+        bool in_value = at >= VALUE_HEAD_BYTES && at < VALUE_HEAD_BYTES + peer->value_bytes;
+        peer->mixed += in_value && (char)data.data[i] != peer->letter;
+    }
+}
+
 static void take_data(struct peer *peer, struct slice data)
 {
+    if (peer->value_bytes > 0) {
+        check_letters(peer, data);
+    }
     if (peer->received < sizeof(peer->first)) {
         size_t room = sizeof(peer->first) - peer->received;
         memcpy(peer->first + peer->received, data.data, data.size < room ? data.size : room);
@@ -97,27 +118,33 @@ static void create_server(struct stack_bench *b)
     struct core_link link = simulated_server_link(SERVER, b);
     link.receive = link_receive;
     link.transmit = link_transmit;
+    link.interface.tx_external = true;
     struct core_options options = {
         .links = &link, .link_count = 1, .pool = b->pool, .seed = 3, .now = &now};
     simulated_server_start(&b->server, &options);
 }
 
-static struct stack_bench *stack_create(void)
+static struct stack_bench *stack_create_over(const struct simulated_link *link)
 {
     struct stack_bench *b = calloc(1, sizeof(*b));
     CHECK(b != NULL);
     b->now_us = 1000000;
     struct instant now = simulated_instant(b->now_us);
-    struct simulated_link link = {.delay_us = 50};
     struct rte_ether_addr server = simulated_host_mac(SERVER), client = simulated_host_mac(CLIENT);
     b->pool = simulated_pool_create("stack", BUFFERS, 2048 + RTE_PKTMBUF_HEADROOM);
     b->network = simulated_network_create(3);
-    CHECK(simulated_network_add_station(b->network, &server, &link) == 0);
-    CHECK(simulated_network_add_station(b->network, &client, &link) == 1);
+    CHECK(simulated_network_add_station(b->network, &server, link) == 0);
+    CHECK(simulated_network_add_station(b->network, &client, link) == 1);
     create_server(b);
     simulated_host_init(&b->host, CLIENT, 1500, b->pool, NULL, &now);
     b->host.on_events = on_events;
     return b;
+}
+
+static struct stack_bench *stack_create(void)
+{
+    struct simulated_link link = {.delay_us = 50};
+    return stack_create_over(&link);
 }
 
 /* Nobody is left on the server's side, no buffer is lost. */
@@ -390,6 +417,79 @@ static void idle_connections_hold_their_records_only(void **state)
     stack_destroy(b);
 }
 
+static void send_value(struct stack_bench *b, struct peer *peer, char letter, size_t size)
+{
+    char *value = malloc(size + 1);
+    CHECK(value != NULL);
+    memset(value, letter, size);
+    value[size] = '\0';
+    peer_send(b, peer, "*3\r\n$3\r\nSET\r\n$1\r\na\r\n$200000\r\n");
+    peer_send(b, peer, value);
+    peer_send(b, peer, "\r\n");
+    free(value);
+}
+
+static uint64_t blob_bytes(const struct stack_bench *b)
+{
+    struct shard_memory memory;
+    shard_read_memory(b->server.shard, &memory);
+    return memory.blob_bytes;
+}
+
+/* R53: replies of large values wait for slow readers across a bad link, sent from where the value
+ * lies, while it is overwritten and deleted. */
+static void overwritten_values_stay_whole_in_replies(void **state)
+{
+    enum { VALUE = 200000, READERS = 4, VERSIONS = 12 };
+    struct simulated_link link = {
+        .delay_us = 50, .loss = 20000, .reorder = 50000, .reorder_delay_us = 500};
+    struct stack_bench *b = stack_create_over(&link);
+    struct peer writer, readers[READERS];
+    peer_connect(b, &writer);
+    for (int i = 0; i < READERS; i++) {
+        peer_connect(b, &readers[i]);
+        readers[i].value_bytes = VALUE;
+    }
+    run_for(b, 2500000);
+    uint64_t expected = 0;
+    for (int version = 0; version < VERSIONS; version++) {
+        send_value(b, &writer, (char)('A' + version), VALUE);
+        run_for(b, 700000);
+        for (int i = 0; i < READERS; i++) {
+            struct peer *reader = &readers[i];
+            reader->holds = (version + i) % 3 != 0;
+            if (!reader->holds) {
+                peer_reads_again(reader);
+            }
+            peer_send(b, reader, "GET a\r\n");
+        }
+        expected++;
+        run_for(b, 10000);
+    }
+    peer_send(b, &writer, "DEL a\r\n");
+    run_for(b, 1000000);
+    assert_int_equal(writer.received, VERSIONS * 5 + 4);
+    assert_true(blob_bytes(b) > 0); /* those whose readers are slow */
+    for (int i = 0; i < READERS; i++) {
+        peer_reads_again(&readers[i]);
+    }
+    const size_t wanted = expected * (VALUE_HEAD_BYTES + VALUE + 2);
+    for (int i = 0; i < READERS; i++) {
+        for (int second = 0; second < 60 && readers[i].received < wanted; second++) {
+            run_for(b, 1000000);
+        }
+    }
+    run_for(b, 100000); /* the last ACKs */
+    for (int i = 0; i < READERS; i++) {
+        assert_int_equal(readers[i].received, wanted);
+        assert_int_equal(readers[i].mixed, 0);
+    }
+    assert_int_equal(blob_bytes(b), 0);
+    assert_true(metric_read(b->server.core->metrics, METRIC_TCP_SEGMENTS_EXTERNAL) > 1000);
+    assert_true(metric_read(b->server.core->metrics, METRIC_TCP_RETRANSMITS) > 0);
+    stack_destroy(b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -400,6 +500,7 @@ int main(void)
         cmocka_unit_test(stopping_resets_every_connection),
         cmocka_unit_test(sockets_are_served_beside_busy_ports),
         cmocka_unit_test(idle_connections_hold_their_records_only),
+        cmocka_unit_test(overwritten_values_stay_whole_in_replies),
     };
     simulated_server_setup_process();
     int result = cmocka_run_group_tests(tests, NULL, NULL);

@@ -211,7 +211,7 @@ static void release_counted(struct byte_owner *owner)
 
 static void test_references(void **state)
 {
-    struct counted counted = {{release_counted}, 0};
+    struct counted counted = {{.release = release_counted}, 0};
     reply_bulk_reference(&reply, SLICE_LITERAL("large"), &counted.owner);
     assert_int_equal(counted.released, 0);
     expect("$5\r\nlarge\r\n");
