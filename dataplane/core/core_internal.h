@@ -28,7 +28,7 @@
 #include "dataplane/l6_protocol/resp_parse.h"
 #include "drivers/socket_transport.h"
 
-#define CORE_RX_BURST       64U
+#define CORE_RX_BURST       32U
 #define CORE_EVENTS_MAX     1024U
 #define CORE_BATCH_REQUESTS 64U
 #define CORE_BATCH_SLICES   1024U
