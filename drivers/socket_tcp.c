@@ -379,15 +379,24 @@ enum write_result {
     WRITE_FAILED,
 };
 
+/* Most replies are one piece: for them send() spares the kernel the look at two structures. */
+static ssize_t send_vectors(int fd, struct iovec *vectors, size_t count)
+{
+    if (LIKELY(count == 1)) {
+        return send(fd, vectors[0].iov_base, vectors[0].iov_len, MSG_NOSIGNAL | MSG_DONTWAIT);
+    }
+    struct msghdr message = {.msg_iov = vectors, .msg_iovlen = count};
+    return sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
 static enum write_result write_out(struct socket_transport *transport, struct socket_stream *stream)
 {
     struct stream *face = &stream->stream;
     size_t budget = SOCKET_WRITE_BYTES_MAX;
     while (face->out.size > 0) {
         struct iovec vectors[VECTORS_MAX];
-        struct msghdr message = {.msg_iov = vectors};
-        message.msg_iovlen = byte_queue_vectors(&face->out, vectors, VECTORS_MAX);
-        ssize_t size = sendmsg(stream->handle.fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+        size_t count = byte_queue_vectors(&face->out, vectors, VECTORS_MAX);
+        ssize_t size = send_vectors(stream->handle.fd, vectors, count);
         if (size < 0) {
             if (errno == EINTR) {
                 continue;

@@ -32,7 +32,7 @@
 #include "dataplane/l7_command/memcache_observers.h"
 #include "drivers/socket_transport.h"
 
-#define CORE_RX_BURST       64U
+#define CORE_RX_BURST       32U
 #define CORE_EVENTS_MAX     1024U
 #define CORE_BATCH_REQUESTS 64U
 #define CORE_BATCH_SLICES   1024U
