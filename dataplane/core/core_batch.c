@@ -130,7 +130,8 @@ static uint32_t prefetch_group(struct core *core, uint32_t first)
         return core->batch.count;
     }
     core_enter_stage(core, STAGE_PREFETCH);
-    struct prefetch_burst burst = {.count = 0};
+    struct prefetch_burst burst;
+    burst.count = burst.database = 0;
     uint32_t end = first;
     for (uint32_t keys = 0; end < core->batch.count && keys < GROUP_KEYS; end++) {
         keys += prefetch_entry(core, &burst, &core->batch.entries[end]);

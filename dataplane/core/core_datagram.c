@@ -50,7 +50,7 @@ void core_send_datagram_reply(struct core *core, struct core_datagram *datagram)
 {
     size_t bytes = core->datagram_reply.size;
     size_t part = part_bytes_max(datagram);
-    size_t count = (bytes + part - 1) / part;
+    size_t count = LIKELY(bytes <= part) ? bytes > 0 : (bytes + part - 1) / part;
     size_t sent_bytes = bytes + count * MEMCACHE_FRAME_BYTES;
     if (!datagram->trusted &&
         (sent_bytes > datagram->request_bytes || count > datagram->frame.datagram_count)) {
@@ -91,7 +91,7 @@ static bool parse_text(struct core *core, struct slice text, struct memcache_req
 {
     struct memcache_limits limits = {.item_bytes_max =
                                          (uint64_t)core->config->memcache_item_size_max};
-    memcache_parser_deinit(&core->datagram_parser); /* zeroed is initialised */
+    memcache_parser_restart(&core->datagram_parser);
     memcache_parse(&core->datagram_parser, &limits, text, request, result);
     return result->verdict != PARSE_PARTIAL && result->verdict != PARSE_NOTHING;
 }
@@ -122,43 +122,58 @@ static bool must_run_now(const struct core *core, const struct core_datagram *da
            memcache_uses_parser(&core->datagram_parser, request);
 }
 
-static void take_datagram(struct core *core, struct core_datagram *datagram)
+/* Into the batch. `request` is where the batch's next entry has it, when nothing has run since. */
+static void add_request(struct core *core, struct core_datagram *datagram,
+                        const struct memcache_request *request)
 {
-    metric_add(core->metrics, METRIC_SESSION_INPUT_BYTES, datagram->payload.size);
-    struct memcache_request request;
-    struct memcache_parse_result result;
-    struct slice text;
-    if (!admit(core, datagram) || !take_request(core, datagram, &text)) {
-        return;
-    }
-    if (!parse_text(core, text, &request, &result)) {
-        drop(core, METRIC_MEMCACHE_DATAGRAMS_DROPPED);
-        return;
-    }
-    uint32_t keys = result.verdict == PARSE_COMPLETE ? request.key_count : 0;
+    uint32_t keys = request->key_count;
     if (keys > CORE_BATCH_KEYS) {
         drop(core, METRIC_MEMCACHE_DATAGRAMS_DROPPED);
         return;
     }
-    if (!core_batch_has_room(core, keys, keys)) {
+    if (UNLIKELY(!core_batch_has_room(core, keys, keys))) {
+        core_run_batch(core); /* which leaves the places behind its entries alone */
+    }
+    struct batch_entry *entry = core_batch_add(core, ENTRY_MEMCACHE, NULL);
+    if (UNLIKELY(&entry->memcache.request != request)) {
+        entry->memcache.request = *request;
+    }
+    entry->datagram = datagram;
+    entry->memcache.request.keys = core_batch_slices(core, request->keys, keys);
+    entry->memcache.keys = &core->batch.keys[core->batch.key_count];
+    core->batch.key_count += keys;
+    if (UNLIKELY(must_run_now(core, datagram, &entry->memcache.request))) {
         core_run_batch(core);
     }
-    if (result.verdict == PARSE_COMPLETE) {
-        struct batch_entry *entry = core_batch_add(core, ENTRY_MEMCACHE, NULL);
-        entry->datagram = datagram;
-        entry->memcache.request = request;
-        entry->memcache.request.keys = core_batch_slices(core, request.keys, keys);
-        entry->memcache.keys = &core->batch.keys[core->batch.key_count];
-        core->batch.key_count += keys;
-        if (UNLIKELY(must_run_now(core, datagram, &request))) {
-            core_run_batch(core);
-        }
+}
+
+static void add_error(struct core *core, struct core_datagram *datagram, const char *error)
+{
+    struct batch_entry *entry = core_batch_add(core, ENTRY_ERROR, NULL);
+    entry->datagram = datagram;
+    entry->error.memcache = true;
+    entry->error.fatal = false;
+    snprintf(entry->error.text, sizeof(entry->error.text), "%s", error);
+}
+
+static void take_datagram(struct core *core, struct core_datagram *datagram)
+{
+    metric_add(core->metrics, METRIC_SESSION_INPUT_BYTES, datagram->payload.size);
+    struct slice text;
+    if (!admit(core, datagram) || !take_request(core, datagram, &text)) {
+        return;
+    }
+    if (UNLIKELY(!core_batch_has_room(core, 0, 0))) {
+        core_run_batch(core);
+    }
+    struct memcache_request *request = &core->batch.entries[core->batch.count].memcache.request;
+    struct memcache_parse_result result;
+    if (UNLIKELY(!parse_text(core, text, request, &result))) {
+        drop(core, METRIC_MEMCACHE_DATAGRAMS_DROPPED);
+    } else if (LIKELY(result.verdict == PARSE_COMPLETE)) {
+        add_request(core, datagram, request);
     } else {
-        struct batch_entry *entry = core_batch_add(core, ENTRY_ERROR, NULL);
-        entry->datagram = datagram;
-        entry->error.memcache = true;
-        entry->error.fatal = false;
-        snprintf(entry->error.text, sizeof(entry->error.text), "%s", result.error);
+        add_error(core, datagram, result.error);
     }
 }
 

@@ -162,9 +162,14 @@ uint32_t udp_input_batch(struct udp *udp, struct ip_datagram *datagrams, uint32_
 /* ---- output ------------------------------------------------------------------------------------
  */
 
+static inline uint32_t ip_header_bytes(const struct address *address)
+{
+    return LIKELY(address_is_ipv4(address)) ? IPV4_HEADER_BYTES : IPV6_HEADER_BYTES;
+}
+
 uint32_t udp_payload_bytes_max(const struct udp_datagram *datagram)
 {
-    uint32_t headers = net_header_bytes(&datagram->source.address) + UDP_HEADER_BYTES;
+    uint32_t headers = ip_header_bytes(&datagram->source.address) + UDP_HEADER_BYTES;
     uint32_t mtu = datagram->ip.interface->mtu;
     uint32_t room = mtu > headers ? mtu - headers : 0;
     return address_is_ipv4(&datagram->source.address) || room < UDP_IPV6_PAYLOAD_BYTES_MAX
@@ -189,14 +194,14 @@ static struct rte_mbuf *udp_take_packet(struct udp *udp, struct udp_datagram *da
                                         uint32_t size)
 {
     struct rte_mbuf *mbuf = udp_reuse_request(datagram, size);
-    if (mbuf == NULL) {
+    if (UNLIKELY(mbuf == NULL)) {
         mbuf = net_allocate(udp->net);
         if (mbuf != NULL && (uint32_t)mbuf->buf_len - mbuf->data_off < size) {
             rte_pktmbuf_free(mbuf);
             mbuf = net_allocate_large(udp->net);
         }
+        udp_release(datagram);
     }
-    udp_release(datagram);
     if (mbuf != NULL) {
         mbuf->data_len = (uint16_t)size;
         mbuf->pkt_len = size;
@@ -212,7 +217,7 @@ static void udp_seal(const struct udp_datagram *datagram, struct rte_mbuf *mbuf)
     wire_udp_compose(header, datagram->local.port, datagram->source.port, mbuf->data_len);
     uint64_t sum = checksum_pseudo(&datagram->local.address, &datagram->source.address, IPPROTO_UDP,
                                    mbuf->data_len);
-    bool fragmented = mbuf->pkt_len + net_header_bytes(&datagram->source.address) > interface->mtu;
+    bool fragmented = mbuf->pkt_len + ip_header_bytes(&datagram->source.address) > interface->mtu;
     if (interface->tx_udp_checksum && !fragmented) {
         checksum_store(header + 6, checksum_fold(sum));
     } else {
@@ -225,7 +230,7 @@ void udp_reply(struct udp *udp, struct udp_datagram *datagram, struct slice head
 {
     /* As much as an IP packet of 64 KiB holds, whose length counts its header. */
     size_t size_max =
-        IPV4_PACKET_BYTES_MAX - UDP_HEADER_BYTES - net_header_bytes(&datagram->source.address);
+        IPV4_PACKET_BYTES_MAX - UDP_HEADER_BYTES - ip_header_bytes(&datagram->source.address);
     if (size > size_max || header.size > size_max - size) {
         metric_add(udp->metrics, METRIC_NET_DROP_UDP_TOO_BIG, 1);
         return;
@@ -272,6 +277,8 @@ bool udp_send(struct udp *udp, uint16_t local_port, const struct endpoint *peer,
 
 void udp_release(struct udp_datagram *datagram)
 {
-    rte_pktmbuf_free(datagram->ip.mbuf);
-    datagram->ip.mbuf = NULL;
+    if (datagram->ip.mbuf != NULL) { /* most have gone out again, as the reply */
+        rte_pktmbuf_free(datagram->ip.mbuf);
+        datagram->ip.mbuf = NULL;
+    }
 }

@@ -810,6 +810,15 @@ void memcache_parser_deinit(struct memcache_parser *parser)
     memcache_parser_init(parser);
 }
 
+void memcache_parser_restart(struct memcache_parser *parser)
+{
+    if (LIKELY(parser->state == MEMCACHE_LINE && parser->scanned == 0)) {
+        parser->has_spoken = false;
+    } else {
+        memcache_parser_deinit(parser);
+    }
+}
+
 void memcache_parse(struct memcache_parser *parser, const struct memcache_limits *limits,
                     struct slice input, struct memcache_request *request,
                     struct memcache_parse_result *result)

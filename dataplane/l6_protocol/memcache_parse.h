@@ -141,6 +141,9 @@ static inline bool memcache_parser_is_at_rest(const struct memcache_parser *pars
 
 void memcache_parser_init(struct memcache_parser *parser);
 void memcache_parser_deinit(struct memcache_parser *parser);
+/* For input that does not go on where the last one ended: a datagram. Cheap when that was a whole
+ * request. */
+void memcache_parser_restart(struct memcache_parser *parser);
 /* An error that noreply suppresses is PARSE_NOTHING. PARSE_FATAL has an empty error: close. */
 void memcache_parse(struct memcache_parser *parser, const struct memcache_limits *limits,
                     struct slice input, struct memcache_request *request,

@@ -3,6 +3,7 @@
 
 #include "dataplane/base/check.h"
 #include "dataplane/store/index_buckets.h"
+#include "dataplane/store/item_key.h"
 #include "dataplane/store/retire.h"
 
 /* Where a key is. */
@@ -12,18 +13,13 @@ struct place {
     bool has_doubles; /* another key has the tag */
 };
 
-static inline bool has_key(const struct item *item, const struct key *key)
-{
-    return slice_equal(item_key(item), key->bytes);
-}
-
 static inline bool find_in_bucket(struct leaf_bucket *bucket, uint64_t tag, const struct key *key,
                                   struct place *place)
 {
     for (uint32_t matches = bucket_match(bucket, tag); matches != 0; matches &= matches - 1) {
         uint64_t *entry = &bucket->entries[__builtin_ctz(matches)];
         struct item *item = entry_item(RCU_READ(entry)); /* by now perhaps another: see C */
-        if (LIKELY(item != NULL && has_key(item, key))) {
+        if (LIKELY(item != NULL && item_has_key(item, key))) {
             place->entry = entry;
             place->item = item;
             return true;
@@ -47,9 +43,22 @@ static inline struct place find_in_leaf(const struct buckets_index *index, const
     return place;
 }
 
-static inline struct item *find(const struct index *common, const struct key *key)
+/* The owner's way: the hint of the prefetch stage first. */
+static inline struct place find_hinted(struct buckets_index *index, const struct key *key)
 {
-    struct place place = find_in_leaf(buckets_index_of_const(common), key);
+    const struct bucket_hint *hint = buckets_hint(index, key->hash);
+    if (hint->hash == key->hash && hint->epoch == index->epoch) {
+        struct item *item = entry_item(RCU_READ(hint->entry));
+        if (LIKELY(item != NULL && item_has_key(item, key))) {
+            return (struct place){.entry = hint->entry, .item = item};
+        }
+    }
+    return find_in_leaf(index, key);
+}
+
+static inline struct item *find(const struct index *common, const struct key *key,
+                                struct place place)
+{
     if (place.item == NULL && UNLIKELY(!overflow_is_empty(common))) {
         const struct overflow *node = overflow_find(common, key);
         return node != NULL ? RCU_READ(&node->item) : NULL;
@@ -59,12 +68,12 @@ static inline struct item *find(const struct index *common, const struct key *ke
 
 struct item *index_buckets_read(const struct index *common, const struct key *key)
 {
-    return find(common, key);
+    return find(common, key, find_in_leaf(buckets_index_of_const(common), key));
 }
 
 struct item *index_buckets_find(struct index *common, const struct key *key)
 {
-    return find(common, key);
+    return find(common, key, find_hinted(buckets_index_of(common), key));
 }
 
 /* ---- by fingerprint alone: for the eviction, which knows no keys ------------------------------
@@ -145,7 +154,7 @@ static void insert(struct buckets_index *index, const struct key *key, struct it
 struct item *index_buckets_store(struct index *common, const struct key *key, struct item *item)
 {
     struct buckets_index *index = buckets_index_of(common);
-    struct place place = find_in_leaf(index, key);
+    struct place place = find_hinted(index, key);
     if (place.item != NULL) {
         RCU_PUBLISH(place.entry, (*place.entry & ~ENTRY_ITEM) | (uint64_t)(uintptr_t)item);
         return place.item;
@@ -163,7 +172,7 @@ struct item *index_buckets_store(struct index *common, const struct key *key, st
 struct item *index_buckets_remove(struct index *common, const struct key *key)
 {
     struct buckets_index *index = buckets_index_of(common);
-    struct place place = find_in_leaf(index, key);
+    struct place place = find_hinted(index, key);
     if (place.item != NULL) {
         RCU_PUBLISH(place.entry, *place.entry & ENTRY_SPILLED);
         index->entry_count--;

@@ -78,10 +78,20 @@ struct root {
     uint64_t tables[];      /* published; a table stands in all words of its range */
 };
 
+/* Where the prefetch stage found a key, so that the look-up that follows need not compare tags
+ * again. Never trusted: the item there must still have the full key. Void once any leaf has been
+ * replaced: what is found in a leaf that is no longer published may be out of date. */
+struct bucket_hint {
+    uint64_t hash, epoch;
+    uint64_t *entry;
+};
+#define BUCKET_HINTS 512U
+
 struct buckets_index {
     struct index common;
     struct root *root; /* published */
     uint64_t entry_count;
+    uint64_t epoch; /* owner: leaves published; from 1 on */
     /* index_buckets_upkeep.c */
     uint64_t removals;            /* since the last round began */
     uint64_t round_position;      /* where to look next */
@@ -90,6 +100,7 @@ struct buckets_index {
     uint32_t evacuations; /* as in the services when the last relocation began */
     /* index_dismantle has come to here. */
     uint64_t dismantled_position;
+    struct bucket_hint hints[BUCKET_HINTS];
 };
 
 static inline struct buckets_index *buckets_index_of(struct index *common)
@@ -100,6 +111,11 @@ static inline struct buckets_index *buckets_index_of(struct index *common)
 static inline const struct buckets_index *buckets_index_of_const(const struct index *common)
 {
     return (const struct buckets_index *)common;
+}
+
+static inline struct bucket_hint *buckets_hint(struct buckets_index *index, uint64_t hash)
+{
+    return &index->hints[(hash >> 32) % BUCKET_HINTS];
 }
 
 /* ---- the way to a leaf ------------------------------------------------------------------------

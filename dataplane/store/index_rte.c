@@ -14,6 +14,7 @@
 
 #include "dataplane/base/check.h"
 #include "dataplane/store/index_rte.h"
+#include "dataplane/store/item_key.h"
 
 struct place {
     struct segment *segment; /* NULL: in the overflow list, or nowhere */
@@ -23,11 +24,6 @@ struct place {
     bool collided;     /* another key has the fingerprint */
 };
 
-static bool has_key(const struct item *item, const struct key *key)
-{
-    return slice_equal(item_key(item), key->bytes);
-}
-
 static void locate_in_segments(const struct rte_index *index, const struct key *key,
                                struct place *place)
 {
@@ -36,7 +32,7 @@ static void locate_in_segments(const struct rte_index *index, const struct key *
         int32_t position = segment_find(segment, &key->hash);
         struct item *item = position >= 0 ? segment_item(segment, (uint32_t)position) : NULL;
         if (item != NULL) {
-            if (has_key(item, key)) {
+            if (item_has_key(item, key)) {
                 place->segment = segment;
                 place->position = (uint32_t)position;
                 place->item = item;
@@ -65,7 +61,7 @@ static void locate_hinted(struct rte_index *index, const struct key *key, struct
     const struct hint *hint = index_rte_hint(index, key->hash);
     if (hint->hash == key->hash && hint->pass == index->common.services->pass) {
         struct item *item = segment_item(hint->segment, hint->position);
-        if (item != NULL && has_key(item, key)) {
+        if (item != NULL && item_has_key(item, key)) {
             *place =
                 (struct place){.segment = hint->segment, .position = hint->position, .item = item};
             return;

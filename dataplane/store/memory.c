@@ -327,6 +327,25 @@ static uint8_t *take_block(struct memory *memory, uint32_t number)
     return block;
 }
 
+/* The block that the next one of the class will be, on its way into the cache: what is free has not
+ * been touched for long, and taking it begins with reading the link that lies in it. */
+static void prefetch_next_block(const struct memory *memory, const struct size_class *class)
+{
+    enum { LINE_BYTES = 64, FOR_WRITING = 1 };
+    uint32_t number = find_span(class);
+    if (UNLIKELY(number == REGION_NONE)) {
+        return;
+    }
+    const struct span *span = region_span(&memory->region, number);
+    uint64_t offset = span->free_first != NO_BLOCK ? (uint64_t)span->free_first * BLOCK_STEP
+                                                   : (uint64_t)span->fresh * class->block_bytes;
+    const uint8_t *block = span_address(memory, number) + offset;
+    __builtin_prefetch(block, FOR_WRITING);
+    if (class->block_bytes > LINE_BYTES) {
+        __builtin_prefetch(block + LINE_BYTES, FOR_WRITING);
+    }
+}
+
 static void give_block(struct memory *memory, uint32_t number, uint8_t *block)
 {
     struct span *span = region_span(&memory->region, number);
@@ -463,7 +482,9 @@ static inline void *allocate(struct memory *memory, size_t bytes, enum memory_li
     }
     uint64_t given = memory->classes[region_span(&memory->region, number)->class].block_bytes;
     note_allocated(memory, given);
-    return take_block(memory, number);
+    void *block = take_block(memory, number);
+    prefetch_next_block(memory, &memory->classes[class]);
+    return block;
 }
 
 void *memory_allocate(struct memory *memory, size_t bytes, enum memory_limit limit)

@@ -25,6 +25,7 @@
 #include "dataplane/base/rcu.h"
 #include "dataplane/channel/channel.h"
 #include "dataplane/store/reclaimer.h"
+#include "drivers/eal_memory.h"
 #include "tests/bench/key_batch.h"
 #include "tests/unit/store/store_test.h"
 
@@ -500,6 +501,7 @@ static void start_eal(uint64_t keys)
     cpu_set_t before;
     CHECK(sched_getaffinity(0, sizeof(before), &before) == 0);
     CHECK(rte_eal_init(10, arguments) >= 0);
+    (void)eal_memory_enlarge_pages(); /* as the server does */
     CHECK(sched_setaffinity(0, sizeof(before), &before) == 0);
 }
 

@@ -16,6 +16,7 @@
 #include <rte_hash.h>
 #include <rte_prefetch.h>
 
+#include "drivers/eal_memory.h"
 #include "tests/bench/key_batch.h"
 #include "tests/unit/store/store_test.h"
 
@@ -230,6 +231,7 @@ int main(int argument_count, char **arguments)
         bench.key_count = strtoull(arguments[1], NULL, 10);
     }
     setup_eal(NULL);
+    (void)eal_memory_enlarge_pages(); /* as the server does, for rte_hash's tables here and there */
     bench.fixture = create_fixture(0, NULL);
     insert_all(&bench);
     settle(bench.fixture);
