@@ -64,8 +64,7 @@ typedef void index_visitor(void *argument, struct item *item, uint64_t hash);
 
 struct index_operations {
     struct index *(*create)(struct index_services *services);
-    bool (*dismantle)(struct index *index, uint32_t budget, index_visitor *free_item,
-                      void *argument);
+    bool (*dismantle)(struct index *index, uint32_t work, index_visitor *free_item, void *argument);
     struct item *(*find)(struct index *index, const struct key *key);
     struct item *(*read)(const struct index *index, const struct key *key);
     struct item *(*read_hash)(const struct index *index, uint64_t hash);
@@ -90,12 +89,24 @@ struct index {
 /* Of the kind that the services name. */
 struct index *index_create(struct index_services *services);
 
-/* No reader is left. Frees `budget` items at most with `free_item`; true when all is gone, the
- * index itself included. */
-static inline bool index_dismantle(struct index *index, uint32_t budget, index_visitor *free_item,
+/* What dismantling costs, beside looking at a few places that may be empty (1). */
+#define INDEX_WORK_ITEM 8U  /* an item that is freed */
+#define INDEX_WORK_PART 64U /* a leaf, a segment that is given back */
+
+/* False when that was the last of it. */
+static inline bool index_work_is_left(uint32_t *work, uint32_t done)
+{
+    *work -= done < *work ? done : *work;
+    return *work > 0;
+}
+
+/* No reader is left. Frees items with `free_item`, and the parts that held them, until `work` is
+ * done: 256 at least, or it might not get ahead. True when all is gone, the index itself included.
+ */
+static inline bool index_dismantle(struct index *index, uint32_t work, index_visitor *free_item,
                                    void *argument)
 {
-    return index->operations->dismantle(index, budget, free_item, argument);
+    return index->operations->dismantle(index, work, free_item, argument);
 }
 
 static inline struct item *index_find(struct index *index, const struct key *key)

@@ -216,28 +216,38 @@ struct index *index_buckets_create(struct index_services *services)
     return &index->common;
 }
 
-/* True: the leaf is empty now. */
-static bool free_items_of_leaf(const struct leaf *leaf, uint32_t *budget, index_visitor *free_item,
+/* False: that was all the work that may be done now. A leaf that was begun is looked through again.
+ */
+static bool free_items_of_leaf(const struct leaf *leaf, uint32_t *work, index_visitor *free_item,
                                void *argument)
 {
     uint64_t *entries = leaf->buckets[0].entries;
-    for (uint32_t i = 0; i < leaf->bucket_count * BUCKET_ENTRIES; i++) {
+    bool goes_on = index_work_is_left(work, leaf->bucket_count);
+    for (uint32_t i = 0; goes_on && i < leaf->bucket_count * BUCKET_ENTRIES; i++) {
         if (!entry_is_empty(entries[i])) {
-            if (*budget == 0) {
-                return false;
-            }
-            --*budget;
             free_item(argument, entry_item(entries[i]), 0);
             entries[i] = 0;
+            goes_on = index_work_is_left(work, INDEX_WORK_ITEM);
         }
     }
-    return true;
+    return goes_on;
 }
 
-static void free_rest(struct buckets_index *index, index_visitor *free_item, void *argument)
+static void give_leaf_back(struct buckets_index *index, const struct leaf *leaf)
 {
     struct index_services *services = index->common.services;
-    overflow_dismantle(&index->common, free_item, argument);
+    uint64_t table = *root_slot(index->root, index->dismantled_position);
+    memory_free(services->memory, leaf->buckets);
+    metric_subtract(services->metrics, METRIC_STORE_SEGMENTS, 1);
+    index->dismantled_position += range_size(leaf->depth);
+    if (range_start(index->dismantled_position, table_depth(table)) == index->dismantled_position) {
+        memory_free(services->memory, table_unpack(table));
+    }
+}
+
+static void free_rest(struct buckets_index *index)
+{
+    struct index_services *services = index->common.services;
     root_destroy(index);
     if (--services->index_count == 0) {
         index_buckets_free_spares(services);
@@ -246,26 +256,24 @@ static void free_rest(struct buckets_index *index, index_visitor *free_item, voi
     free(index);
 }
 
-bool index_buckets_dismantle(struct index *common, uint32_t budget, index_visitor *free_item,
+bool index_buckets_dismantle(struct index *common, uint32_t work, index_visitor *free_item,
                              void *argument)
 {
     struct buckets_index *index = buckets_index_of(common);
-    struct index_services *services = common->services;
-    do {
-        uint64_t position = index->dismantled_position;
-        uint64_t table = *root_slot(index->root, position);
-        struct leaf leaf = leaf_at(index, position);
-        if (!free_items_of_leaf(&leaf, &budget, free_item, argument)) {
+    while (!index->leaves_are_gone) {
+        struct leaf leaf = leaf_at(index, index->dismantled_position);
+        if (!free_items_of_leaf(&leaf, &work, free_item, argument)) {
             return false;
         }
-        memory_free(services->memory, leaf.buckets);
-        metric_subtract(services->metrics, METRIC_STORE_SEGMENTS, 1);
-        index->dismantled_position = position + range_size(leaf.depth);
-        if (range_start(index->dismantled_position, table_depth(table)) ==
-            index->dismantled_position) {
-            memory_free(services->memory, table_unpack(table));
+        give_leaf_back(index, &leaf);
+        index->leaves_are_gone = index->dismantled_position == 0;
+        if (!index_work_is_left(&work, INDEX_WORK_PART)) {
+            return false;
         }
-    } while (index->dismantled_position != 0);
-    free_rest(index, free_item, argument);
+    }
+    if (!overflow_dismantle(&index->common, &work, free_item, argument)) {
+        return false;
+    }
+    free_rest(index);
     return true;
 }

@@ -98,8 +98,9 @@ struct buckets_index {
     uint64_t relocation_position; /* likewise, for parts whose pages are to become empty */
     bool is_in_round, is_relocating;
     uint32_t evacuations; /* as in the services when the last relocation began */
-    /* index_dismantle has come to here. */
+    /* index_dismantle has come to here, or through. */
     uint64_t dismantled_position;
+    bool leaves_are_gone;
     struct bucket_hint hints[BUCKET_HINTS];
 };
 
@@ -281,7 +282,7 @@ void index_buckets_free_spares(struct index_services *services);
 
 /* The operations: see index.h. */
 struct index *index_buckets_create(struct index_services *services);
-bool index_buckets_dismantle(struct index *common, uint32_t budget, index_visitor *free_item,
+bool index_buckets_dismantle(struct index *common, uint32_t work, index_visitor *free_item,
                              void *argument);
 struct item *index_buckets_find(struct index *common, const struct key *key);
 struct item *index_buckets_read(const struct index *common, const struct key *key);

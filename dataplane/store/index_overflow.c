@@ -76,14 +76,18 @@ struct item *overflow_remove(struct index *index, struct overflow *node)
     return node->item;
 }
 
-void overflow_dismantle(struct index *index, index_visitor *free_item, void *argument)
+bool overflow_dismantle(struct index *index, uint32_t *work, index_visitor *free_item,
+                        void *argument)
 {
-    while (index->overflow != NULL) {
+    bool goes_on = *work > 0;
+    while (goes_on && index->overflow != NULL) {
         struct overflow *node = index->overflow;
         index->overflow = node->next;
         free_item(argument, node->item, node->hash);
         memory_release_index(index->services->memory, sizeof(*node));
         metric_subtract(index->services->metrics, METRIC_STORE_OVERFLOW_ITEMS, 1);
         free(node);
+        goes_on = index_work_is_left(work, INDEX_WORK_ITEM);
     }
+    return index->overflow == NULL;
 }

@@ -40,6 +40,8 @@ struct item *overflow_replace(struct overflow *node, struct item *item);
 /* Returns the item. */
 struct item *overflow_remove(struct index *index, struct overflow *node);
 /* No reader is left. */
-void overflow_dismantle(struct index *index, index_visitor *free_item, void *argument);
+/* As index_dismantle: false when `work` was not enough. */
+bool overflow_dismantle(struct index *index, uint32_t *work, index_visitor *free_item,
+                        void *argument);
 
 #endif

@@ -161,34 +161,39 @@ struct index *index_rte_create(struct index_services *services)
     return &index->common;
 }
 
-static uint32_t free_items_of_segment(struct segment *segment, uint32_t budget,
-                                      index_visitor *free_item, void *argument)
+/* False: that was all the work that may be done now. */
+static bool free_items_of_segment(struct segment *segment, uint32_t *work, index_visitor *free_item,
+                                  void *argument)
 {
-    while (budget > 0 && segment->move_position < segment->capacity) {
-        uint32_t position = segment->move_position++;
-        struct item *item = segment->slots[position].item;
+    bool goes_on = *work > 0;
+    while (goes_on && segment->move_position < segment->capacity) {
+        struct item *item = segment->slots[segment->move_position++].item;
         if (item != NULL) {
             free_item(argument, item, 0);
-            budget--;
         }
+        goes_on = index_work_is_left(work, item != NULL ? INDEX_WORK_ITEM : 1);
     }
-    return budget;
+    return goes_on;
 }
 
-bool index_rte_dismantle(struct index *common, uint32_t budget, index_visitor *free_item,
+bool index_rte_dismantle(struct index *common, uint32_t work, index_visitor *free_item,
                          void *argument)
 {
     struct rte_index *index = rte_index_of(common);
     while (index->segments != NULL) {
         struct segment *segment = index->segments;
-        budget = free_items_of_segment(segment, budget, free_item, argument);
-        if (segment->move_position < segment->capacity) {
+        if (!free_items_of_segment(segment, &work, free_item, argument)) {
             return false;
         }
         index_rte_unlink_segment(index, segment);
         segments_dispose(index->common.services, segment);
+        if (!index_work_is_left(&work, INDEX_WORK_PART)) {
+            return false;
+        }
     }
-    overflow_dismantle(&index->common, free_item, argument);
+    if (!overflow_dismantle(&index->common, &work, free_item, argument)) {
+        return false;
+    }
     memory_release_index(index->common.services->memory, fixed_bytes(index->directory->depth));
     free(index->directory);
     free(index);

@@ -106,7 +106,7 @@ bool index_rte_add_to_segment(struct rte_index *index, uint64_t hash, struct ite
 
 /* The operations: see index.h. */
 struct index *index_rte_create(struct index_services *services);
-bool index_rte_dismantle(struct index *common, uint32_t budget, index_visitor *free_item,
+bool index_rte_dismantle(struct index *common, uint32_t work, index_visitor *free_item,
                          void *argument);
 struct item *index_rte_find(struct index *common, const struct key *key);
 struct item *index_rte_read(const struct index *common, const struct key *key);

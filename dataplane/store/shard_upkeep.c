@@ -10,8 +10,8 @@
 #include "dataplane/store/segment.h"
 #include "dataplane/store/store_internal.h"
 
-#define FREES_AT_ONCE      16 /* between two looks at the clock */
-#define DISMANTLED_AT_ONCE 32
+#define FREES_AT_ONCE      16  /* between two looks at the clock */
+#define DISMANTLED_AT_ONCE 256 /* in the index's units of work: about as long */
 #define FIGURES_PERIOD_US  1000
 
 static void queue_dismantling(struct shard *shard, struct index *index)
@@ -66,10 +66,10 @@ static void free_dismantled_item(void *argument, struct item *item, uint64_t has
     shard_free_item(shard, item);
 }
 
-static void dismantle_some(struct shard *shard, uint32_t budget)
+static void dismantle_some(struct shard *shard, uint32_t work)
 {
     struct dismantling *entry = shard->dismantling_first;
-    if (index_dismantle(entry->index, budget, free_dismantled_item, shard)) {
+    if (index_dismantle(entry->index, work, free_dismantled_item, shard)) {
         shard->dismantling_first = entry->next;
         if (entry->next == NULL) {
             shard->dismantling_last = NULL;
@@ -78,7 +78,7 @@ static void dismantle_some(struct shard *shard, uint32_t budget)
     }
 }
 
-/* A few items in any case, more until `end`. */
+/* A little in any case, more until `end`. */
 static void dismantle(struct shard *shard, uint64_t end)
 {
     bool goes_on = shard->dismantling_first != NULL;

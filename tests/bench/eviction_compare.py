@@ -25,6 +25,9 @@ VALUE = b"v" * 3500
 # What such an object takes in each of the three, to a few percent: the memory for a number of them.
 OBJECT_BYTES = 3650
 BATCH = 64
+# Fewer, and a cache of 1 % has no room for what a server needs beside the objects: all of them answer OOM then,
+# Redis because a batch in its query buffer counts, too.
+OBJECTS_MIN = 5000
 TTL_SECONDS = 100000
 PORT = 24741
 ALLKEYS = ["allkeys-lru", "allkeys-lfu", "allkeys-random"]
@@ -282,6 +285,8 @@ def main():
     parser.add_argument("--requests", type=int, default=1000000)
     parser.add_argument("--server-requests", type=int, default=400000)
     arguments = parser.parse_args()
+    if arguments.objects < OBJECTS_MIN:
+        parser.error(f"--objects: {OBJECTS_MIN} at least, else the servers have no room for a batch of requests")
     build = arguments.build.resolve()
     bench = build / "tests/unit/store/eviction_bench"
     simulated = run_ours(bench, arguments.objects, arguments.requests)

@@ -2,6 +2,7 @@
  *
  *   store_growth_bench growth [keys] [--json FILE]    10,000,000 by default
  *   store_growth_bench expiry [keys]                  10,000,000 by default
+ *   store_growth_bench flush [keys]                   10,000,000 by default
  *
  * STORE_INDEX=buckets in the environment: with that index instead of the one over rte_hash.
  *
@@ -10,7 +11,9 @@
  * rte_hash's own bulk look-up of the same keys in one table made for that number. Keys are drawn
  * and hashed before the clock starts. In the end all keys are deleted, 32 with each pass. Batches
  * of over 100 us were interrupted and do not count. A pass during which the kernel took the
- * processor away is not one of the long ones. */
+ * processor away is not one of the long ones. What a hypervisor takes cannot be told apart: after
+ * each stretch an empty loop runs for as long as growing took, and its long turns are counted in
+ * the same way. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,13 +42,21 @@ struct point {
 };
 #define POINTS_MAX 1024
 
+/* An empty loop: what growing takes none of. */
+struct machine {
+    double seconds, longest_us;
+    uint64_t over_200us;
+};
+
 /* Of one stretch between two stops. */
 struct row {
     uint64_t keys;
     double inserts_per_s, lookups_per_s, plain_lookups_per_s;
     double bytes_per_key_average, bytes_per_key_least, bytes_per_key_most;
     double growth_longest_us, growth_percentile_us; /* 99.99 % */
+    double growth_seconds;
     uint64_t growth_over_200us, segments, moves, emergencies;
+    struct machine machine;
 };
 
 /* How long something took, in each pass. */
@@ -271,10 +282,33 @@ static bool note_growth(struct bench *bench, struct row *row)
     if (was_interrupted(bench)) {
         return false;
     }
+    row->growth_seconds += us / 1e6;
     row->growth_over_200us += us > 200;
     row->growth_longest_us = better(row->growth_longest_us, us);
     note_duration(&bench->passes, us);
     return true;
+}
+
+#define EMPTY_TURN_US 10.0
+
+/* Turns of an empty loop, for as long as growing took. */
+static void watch_machine(struct bench *bench, struct row *row)
+{
+    struct machine *machine = &row->machine;
+    uint64_t turn = rte_get_tsc_hz() / 1000000 * (uint64_t)EMPTY_TURN_US;
+    (void)was_interrupted(bench);
+    while (machine->seconds < row->growth_seconds) {
+        uint64_t begin = rte_rdtsc(), now = begin;
+        while (now - begin < turn) {
+            now = rte_rdtsc();
+        }
+        double us = microseconds(now - begin) - EMPTY_TURN_US;
+        if (!was_interrupted(bench)) {
+            machine->longest_us = better(machine->longest_us, us);
+            machine->over_200us += us > 200;
+        }
+        machine->seconds += EMPTY_TURN_US / 1e6;
+    }
 }
 
 static void note_point(struct bench *bench, double bytes_per_key)
@@ -315,15 +349,17 @@ static void insert_until(struct bench *bench, uint64_t keys, struct row *row)
     row->moves = metric_read(metrics, METRIC_STORE_SEGMENT_MOVES) - moves;
     row->emergencies = metric_read(metrics, METRIC_STORE_SEGMENT_EMERGENCIES);
     row->segments = metric_read(metrics, METRIC_STORE_SEGMENTS);
+    watch_machine(bench, row);
 }
 
 static void print_row(const struct row *row)
 {
-    printf("%10lu %10.2f %10.2f %10.2f %6.2f %7.1f %7.1f %7.1f %9.1f %9.1f %6lu %5lu\n",
+    printf("%10lu %10.2f %10.2f %10.2f %6.2f %7.1f %7.1f %7.1f %9.1f %9.1f %6lu %9.1f %6lu %5lu\n",
            (unsigned long)row->keys, row->inserts_per_s / 1e6, row->lookups_per_s / 1e6,
            row->plain_lookups_per_s / 1e6, row->lookups_per_s / row->plain_lookups_per_s,
            row->bytes_per_key_average, row->bytes_per_key_least, row->bytes_per_key_most,
            row->growth_percentile_us, row->growth_longest_us, (unsigned long)row->growth_over_200us,
+           row->machine.longest_us, (unsigned long)row->machine.over_200us,
            (unsigned long)row->segments);
     fflush(stdout);
 }
@@ -334,12 +370,14 @@ static void write_json_row(FILE *to, const struct row *row, bool is_first)
             "%s\n  {\"keys\": %lu, \"inserts_per_s\": %.0f, \"lookups_per_s\": %.0f, "
             "\"plain_lookups_per_s\": %.0f, \"index_bytes_per_key\": {\"average\": %.2f, "
             "\"least\": %.2f, \"most\": %.2f}, \"growth_us\": {\"p9999\": %.1f, \"longest\": %.1f, "
-            "\"over_200us\": %lu}, \"segments\": %lu, \"emergencies\": %lu, "
+            "\"over_200us\": %lu, \"seconds\": %.3f, \"empty_longest\": %.1f, "
+            "\"empty_over_200us\": %lu}, \"segments\": %lu, \"emergencies\": %lu, "
             "\"moves_per_insert\": %.2f}",
             is_first ? "" : ",", (unsigned long)row->keys, row->inserts_per_s, row->lookups_per_s,
             row->plain_lookups_per_s, row->bytes_per_key_average, row->bytes_per_key_least,
             row->bytes_per_key_most, row->growth_percentile_us, row->growth_longest_us,
-            (unsigned long)row->growth_over_200us, (unsigned long)row->segments,
+            (unsigned long)row->growth_over_200us, row->growth_seconds, row->machine.longest_us,
+            (unsigned long)row->machine.over_200us, (unsigned long)row->segments,
             (unsigned long)row->emergencies, (double)row->moves / (double)row->keys);
 }
 
@@ -362,6 +400,7 @@ static void delete_all(struct bench *bench, struct row *row)
     }
     row->growth_percentile_us = percentile_us(&bench->passes, 0.9999);
     row->segments = metric_read(&bench->fixture->metrics, METRIC_STORE_SEGMENTS);
+    watch_machine(bench, row);
 }
 
 static void report_shrinking(struct bench *bench, FILE *to)
@@ -369,16 +408,19 @@ static void report_shrinking(struct bench *bench, FILE *to)
     struct row row = {0};
     delete_all(bench, &row);
     uint64_t left = memory_of(bench->fixture).index_bytes;
-    printf("all deleted: shrinking in a pass p99.99 %.1f us, longest %.1f, over 200 us %lu; index "
-           "%lu bytes, %lu segments\n",
+    printf("all deleted: shrinking in a pass p99.99 %.1f us, longest %.1f, over 200 us %lu; empty "
+           "loop %.1f, %lu; index %lu bytes, %lu segments\n",
            row.growth_percentile_us, row.growth_longest_us, (unsigned long)row.growth_over_200us,
-           (unsigned long)left, (unsigned long)row.segments);
+           row.machine.longest_us, (unsigned long)row.machine.over_200us, (unsigned long)left,
+           (unsigned long)row.segments);
     if (to != NULL) {
         fprintf(to,
                 "\n],\n\"shrinking\": {\"p9999\": %.1f, \"longest\": %.1f, \"over_200us\": %lu, "
+                "\"seconds\": %.3f, \"empty_longest\": %.1f, \"empty_over_200us\": %lu, "
                 "\"bytes_left\": %lu},\n\"curve\": [",
                 row.growth_percentile_us, row.growth_longest_us,
-                (unsigned long)row.growth_over_200us, (unsigned long)left);
+                (unsigned long)row.growth_over_200us, row.growth_seconds, row.machine.longest_us,
+                (unsigned long)row.machine.over_200us, (unsigned long)left);
     }
 }
 
@@ -391,8 +433,8 @@ static void run_growth(struct bench *bench, uint64_t keys, const char *json)
     }
     printf(
         "      keys  inserts/s  look-ups/s  rte_hash  ratio   index bytes per key     growth in a "
-        "pass, us     segments\n                  (M)        (M)        (M)      average   least"
-        "    most   p99.99   longest  >200\n");
+        "pass, us     empty loop     segments\n                  (M)        (M)        (M)      "
+        "average   least    most   p99.99   longest  >200   longest   >200\n");
     bool is_first = true;
     for (uint64_t stop = 10000; bench->key_count < keys; stop *= 10) {
         struct row row = {0};
@@ -486,6 +528,33 @@ static void run_expiry(struct bench *bench, uint64_t keys)
            (double)full / 1e6, seconds);
 }
 
+/* ---- FLUSHALL ---------------------------------------------------------------------------------
+ */
+
+/* Upkeep alone: nobody is served. */
+static void run_flush(struct bench *bench, uint64_t keys)
+{
+    for (uint64_t i = 0; i < keys; i += BURST) {
+        insert_batch(bench, i, 0);
+    }
+    shard_flush(bench->fixture->shard, 0);
+    uint64_t start = rte_rdtsc();
+    (void)was_interrupted(bench);
+    while (memory_of(bench->fixture).item_bytes > 0) {
+        shard_reset_longest_upkeep(bench->fixture->shard);
+        double us = microseconds(pass(bench));
+        if (!was_interrupted(bench) || us <= 50) {
+            note_duration(&bench->passes, us);
+            note_causes(bench);
+        }
+    }
+    double seconds = microseconds(rte_rdtsc() - start) / 1e6;
+    printf("%lu keys flushed within %.1f s, passes without requests:\n", (unsigned long)keys,
+           seconds);
+    print_series(&bench->passes, "  all of it");
+    print_series(&bench->causes[UPKEEP_RECLAIM], "  freeing");
+}
+
 /* ---- the program ------------------------------------------------------------------------------
  */
 
@@ -544,15 +613,17 @@ int main(int argument_count, char **arguments)
             keys = strtoull(arguments[i], NULL, 10);
         }
     }
-    bool expiry = strcmp(mode, "expiry") == 0;
-    if (keys == 0 || (!expiry && strcmp(mode, "growth") != 0)) {
-        fprintf(stderr, "usage: store_growth_bench growth|expiry [keys] [--json FILE]\n");
+    bool expiry = strcmp(mode, "expiry") == 0, flush = strcmp(mode, "flush") == 0;
+    if (keys == 0 || (!expiry && !flush && strcmp(mode, "growth") != 0)) {
+        fprintf(stderr, "usage: store_growth_bench growth|expiry|flush [keys] [--json FILE]\n");
         return 2;
     }
     start_eal(keys);
     start(&bench);
     if (expiry) {
         run_expiry(&bench, keys);
+    } else if (flush) {
+        run_flush(&bench, keys);
     } else {
         run_growth(&bench, keys, json);
     }

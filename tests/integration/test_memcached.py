@@ -487,6 +487,65 @@ def test_aborts_lose_and_mix_up_nothing(fleet, driver, workers):
     assert appliance.client(ABORTS, differential).strip() == "ok"
 
 
+# A large value counts in the shard of its key, whoever receives it: keys of one hash tag, by many connections.
+BOOKS = r"""
+import socket, sys, time, redis
+sys.path.insert(0, sys.argv[2])
+from memcached_binary_differential import packet, flags_and_expiry, SET, SETQ, APPEND, DELETE, NOOP
+host, workers, size = sys.argv[1], int(sys.argv[3]), 100000
+figures = redis.Redis(host=host)
+connections = [socket.create_connection((host, 11211), timeout=30) for _ in range(16)]
+
+def ask(number, *packets):
+    s = connections[number % len(connections)]
+    s.sendall(b''.join(packets) + packet(NOOP, opaque=b'last'))
+    reply = b''
+    while b'last' not in reply[-24:] or len(reply) < 24:
+        part = s.recv(65536)
+        assert part
+        reply += part
+    while reply:
+        assert reply[6:8] == b'\0\0', reply[:200]          # the status of every reply
+        reply = reply[24 + int.from_bytes(reply[8:12], 'big'):]
+
+def apart():
+    memory = figures.info('memory')
+    return [memory[f'shard{i}']['values_apart'] for i in range(workers)]
+
+def settled(wanted):
+    deadline = time.monotonic() + 20
+    while not wanted(apart()):
+        assert time.monotonic() < deadline, apart()
+        time.sleep(0.05)
+
+owners = set()
+for tag in range(3 * workers):
+    keys = [b'{%d}%d' % (tag, i) for i in range(8)]
+    for number, key in enumerate(keys):
+        ask(number, packet(SETQ if number % 2 else SET, key, flags_and_expiry(), b'v' * size))
+    now = apart()
+    owner = max(range(workers), key=lambda i: now[i])
+    owners.add(owner)
+    assert len(keys) * size <= now[owner] < len(keys) * (size + 8192), now
+    assert all(bytes == 0 for i, bytes in enumerate(now) if i != owner), now
+    for number, key in enumerate(keys):
+        ask(number + 5, packet(APPEND, key, value=b'w' * size))
+    settled(lambda now: 2 * len(keys) * size <= now[owner] and sum(now) == now[owner])
+    assert figures.strlen(keys[0]) == 2 * size
+    for number, key in enumerate(keys):
+        ask(number + 9, packet(DELETE, key))
+    settled(lambda now: sum(now) == 0)
+assert len(owners) == workers, owners
+print('ok')
+"""
+
+
+@pytest.mark.parametrize("workers", [2, 4])
+def test_large_binary_values_count_where_their_key_is(fleet, workers):
+    appliance = fleet.start("socket", f"--workers {workers}")
+    assert appliance.client(BOOKS, ROOT / "tests/differential", workers).strip() == "ok"
+
+
 def test_options_of_memcached(fleet):
     appliance = fleet.start("socket", "-m 64", "-c 100", "-t 2", "-I 2m", "-p 11311", "-U 0", "-v")
     source = """

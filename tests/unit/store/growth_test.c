@@ -23,6 +23,36 @@ static void maintain(struct fixture *f)
     shard_maintain(f->shard, &f->now);
 }
 
+static void free_item(void *argument, struct item *item, uint64_t hash)
+{
+    struct shard *shard = argument;
+    shard_note_unpublished(shard, item, memory_block_bytes(&shard->memory, item));
+    shard_free_item(shard, item);
+}
+
+/* What a flushed database costs one pass is bounded by the work, not by the number of items alone.
+ */
+static void taking_an_index_apart_is_bounded_by_work(void **state)
+{
+    enum { KEYS = 20000, WORK = 256 };
+    struct fixture *f = create_fixture(0, NULL);
+    for (uint64_t i = 0; i < KEYS; i++) {
+        assert_true(put_number(f, i, i + 1));
+    }
+    settle(f);
+    struct index *index = f->shard->databases[0].index;
+    uint32_t calls = 1;
+    f->shard->databases[0].index = NULL;
+    f->shard->databases[0].key_count = 0;
+    while (!index_dismantle(index, WORK, free_item, f->shard)) {
+        calls++;
+    }
+    assert_in_range(calls, KEYS * INDEX_WORK_ITEM / WORK, 2 * KEYS * INDEX_WORK_ITEM / WORK);
+    settle(f);
+    assert_int_equal(memory_of(f).used_bytes, 0);
+    destroy_fixture(f);
+}
+
 static void grows_to_millions_and_gives_all_back(void **state)
 {
     struct fixture *f = create_fixture(0, NULL);
@@ -492,6 +522,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(grows_to_millions_and_gives_all_back),
+        cmocka_unit_test(taking_an_index_apart_is_bounded_by_work),
         cmocka_unit_test(a_shard_is_destroyed_while_it_grows),
         cmocka_unit_test(scan_misses_nothing_during_growth),
         cmocka_unit_test(maxmemory_is_never_exceeded),
