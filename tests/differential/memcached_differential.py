@@ -71,6 +71,7 @@ ANSWER_WAIT_S = 0.05  # without a complete answer for so long: the end of input 
 SILENCE_MAX_S = 30
 
 EVERY_BYTE = "every byte"  # in place of the chance that a step is cut
+SWALLOWED_BYTES = 120      # at most, behind a value whose size is wrong
 EVERY_BYTE_MAX = 500       # bytes of a request that is also sent byte by byte
 
 SYNC = b"version\r\n"
@@ -282,6 +283,7 @@ class Generator:
 
     def __init__(self, seed):
         self.random = random.Random(seed)
+        self.swallowed_bytes = 0
 
     def pick(self, *choices):
         return self.random.choice(choices)
@@ -306,10 +308,18 @@ class Generator:
     def noreply(self):
         return self.pick(b"", b"", b"", b" noreply", b" x")
 
+    def size_of(self, value):
+        """Now and then a wrong one: what follows is swallowed, and no CAS value may become part of a value then, because
+        each server has its own."""
+        if self.random.random() < 0.97:
+            return b"%d" % len(value)
+        self.swallowed_bytes = SWALLOWED_BYTES
+        return self.number()
+
     def storage(self):
         value = self.value()
         verb = self.pick(b"set", b"set", b"add", b"replace", b"append", b"prepend")
-        size = b"%d" % len(value) if self.random.random() < 0.97 else self.number()
+        size = self.size_of(value)
         return b"%s %s %s %s %s%s\r\n%s\r\n" % (verb, self.key(K251), self.pick(b"0", b"1", b"4294967295"),
                                               self.exptime(), size, self.noreply(), value)
 
@@ -345,7 +355,7 @@ class Generator:
     def meta_set(self):
         value = self.value()
         key, base = self.meta_key()
-        size = b"%d" % len(value) if self.random.random() < 0.97 else self.number()
+        size = self.size_of(value)
         flags = self.meta_flags("CFkcOqTPIL" if base else "CFkcMOqTPIL")  # EXCEPTIONS: k
         if b"I" in flags:  # EXCEPTIONS: which is older
             flags = flags.replace(b"@CAS@", self.pick(b"1", b"18446744073709551615"))
@@ -381,7 +391,11 @@ class Generator:
         for _ in range(self.random.randrange(1, 20)):
             steps.append([])
             for _ in range(self.pick(1, 2, 3, 3, 10, 40)):
+                swallowed = self.swallowed_bytes
                 command = self.command()
+                if swallowed > 0:
+                    command = command.replace(b"@CAS@", b"1")
+                    self.swallowed_bytes = max(self.swallowed_bytes - len(command), 0)
                 counts = command[:4] in (b"incr", b"decr") or command[:2] == b"ma"
                 if counts and any(b[:1] == b"g" or b[:2] == b"mg" for b in steps[-1]):
                     steps.append([])

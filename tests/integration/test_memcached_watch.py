@@ -143,7 +143,7 @@ EVICTIONS = r"""
 import re, socket, sys, time
 LINE = re.compile(r"ts=\d+\.\d{6} gid=\d+ type=eviction key=key%3A\d+ fetch=(yes|no) ttl=(-1|\d+) la=\d+ clsid=1 size=1000")
 def connect(request=b"", until=b""):
-    connection = socket.create_connection((sys.argv[1], 11211), 10)
+    connection = socket.create_connection((sys.argv[1], 11211), 60)  # writes wait for room
     connection.sendall(request)
     return connection, receive(connection, until)
 def receive(connection, until):
@@ -153,9 +153,9 @@ def receive(connection, until):
     return reply
 watcher = connect(b"watch evictions\r\n", b"OK\r\n")[0]
 client = connect()[0]
-for start in range(0, 60000, 500):
+for start in range(0, 28000, 200):
     client.sendall(b"".join(b"set key:%d 0 %d 1000 noreply\r\n%s\r\n" % (i, i % 2 * 1000, b"x" * 1000)
-                            for i in range(start, start + 500)) + b"mn\r\n")
+                            for i in range(start, start + 200)) + b"mn\r\n")
     receive(client, b"MN\r\n")
 watcher.settimeout(0.5)
 got = b""
@@ -180,7 +180,7 @@ print("ok")
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_evictions(fleet, workers):
-    appliance = fleet.start("socket", f"--workers {workers}", "-m 32")
+    appliance = fleet.start("socket", f"--workers {workers}", "-m 24")
     assert appliance.client(EVICTIONS).strip() == "ok"
 
 
