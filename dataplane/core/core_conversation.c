@@ -158,6 +158,7 @@ static void open_conversation(struct core *core, struct stream *stream)
     if (text != NULL) {
         refuse(core, conversation, text);
     }
+    core_note_owing(core, conversation);
 }
 
 static void release_blobs(struct conversation *conversation)
@@ -186,6 +187,7 @@ static void close_conversation(struct core *core, struct conversation *conversat
         untouch(core, &conversation->session);
     }
     core_forget_deferred(core, conversation);
+    core_forget_limits(core, conversation);
     if (conversation->errand != NULL) {
         conversation->errand->conversation = NULL;
     }
@@ -696,6 +698,8 @@ static void settle_session(struct core *core, struct session *session)
     struct conversation *conversation = conversation_of_session(session);
     settle_view(conversation);
     close_if_finished(session);
+    core_note_owing(core, conversation);
+    core_note_request_memory(core, conversation, session->buffer_capacity);
     conversation->client.query_buffer_bytes = session->buffer_bytes;
     conversation->client.query_buffer_free_bytes = session->buffer_capacity - session->buffer_bytes;
     conversation->client.output_buffer_bytes = session->stream->out.size;
@@ -725,7 +729,7 @@ void core_settle(struct core *core)
 /* ---- closing others -------------------------------------------------------------------------- */
 
 /* A client with nothing to receive sees an ordinary end; what is queued for others is dropped. */
-static void end_client(struct client *client)
+void core_end_client(struct client *client)
 {
     struct session *session = &conversation_of_client(client)->session;
     session->closing = true;
@@ -741,7 +745,7 @@ void core_close_killed(struct core *core)
 {
     for (struct client *client = core->clients.first; client != NULL; client = client->next) {
         if (client->close_now) {
-            end_client(client);
+            core_end_client(client);
         }
     }
 }
@@ -757,7 +761,7 @@ void core_close_idle(struct core *core)
         struct conversation *conversation = conversation_of_client(client);
         if (conversation->session.blocked != SESSION_AWAITS_REPLY &&
             core->now.mono_us - client->active_mono_us > timeout_us) {
-            end_client(client);
+            core_end_client(client);
         }
     }
 }
