@@ -142,6 +142,7 @@ static void open_conversation(struct core *core, struct stream *stream)
     if (text != NULL) {
         refuse(core, conversation, text);
     }
+    core_note_owing(core, conversation);
 }
 
 static enum memcache_close_reason reason_of(const struct conversation *conversation)
@@ -185,6 +186,7 @@ static void close_conversation(struct core *core, struct conversation *conversat
     if (UNLIKELY(conversation->watched != 0)) {
         core_end_watch(core, conversation);
     }
+    core_forget_limits(core, conversation);
     if (conversation->errand != NULL) {
         conversation->errand->conversation = NULL;
     }
@@ -731,6 +733,8 @@ static void settle_session(struct core *core, struct session *session)
     struct conversation *conversation = conversation_of_session(session);
     settle_view(core, conversation);
     close_if_finished(session);
+    core_note_owing(core, conversation);
+    core_note_request_memory(core, conversation, session->buffer_capacity);
     conversation->client.query_buffer_bytes = session->buffer_bytes;
     conversation->client.query_buffer_free_bytes = session->buffer_capacity - session->buffer_bytes;
     conversation->client.output_buffer_bytes = session->stream->out.size;
@@ -760,7 +764,7 @@ void core_settle(struct core *core)
 /* ---- closing others -------------------------------------------------------------------------- */
 
 /* A client with nothing to receive sees an ordinary end; what is queued for others is dropped. */
-static void end_client(struct client *client)
+void core_end_client(struct client *client)
 {
     struct session *session = &conversation_of_client(client)->session;
     session->closing = true;
@@ -776,7 +780,7 @@ void core_close_killed(struct core *core)
 {
     for (struct client *client = core->clients.first; client != NULL; client = client->next) {
         if (client->close_now) {
-            end_client(client);
+            core_end_client(client);
         }
     }
 }
@@ -793,7 +797,7 @@ void core_close_idle(struct core *core)
         if (conversation->session.blocked != SESSION_AWAITS_REPLY && conversation->watched == 0 &&
             core->now.mono_us - client->active_mono_us > timeout_us) {
             conversation->timed_out = true;
-            end_client(client);
+            core_end_client(client);
         }
     }
 }

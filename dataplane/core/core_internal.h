@@ -134,6 +134,14 @@ struct conversation {
 
     struct client client;
 
+    /* core_limits.c */
+    struct owing {
+        struct conversation *next, *previous;
+        uint64_t since_us, input_bytes, command_count; /* when it was put there */
+        bool is_listed;
+    } owing;
+    size_t request_bytes; /* of the session's buffer, as last counted */
+
     struct errand *errand; /* whose reply it awaits, or NULL */
     /* While session.blocked == SESSION_AWAITS_REPLY. */
     struct deferral deferral;
@@ -252,6 +260,9 @@ struct core {
     bool events_away;   /* an errand with lines for watchers is under way */
     bool keeps_evicted; /* the shard keeps its victims for them */
     struct conversation *free_conversations;
+    struct conversation *owing_first, *owing_last; /* core_limits.c */
+    uint64_t request_bytes;                        /* of all sessions' buffers */
+    struct conversation *evicting;                 /* is not gone yet, or NULL */
     uint64_t missed_asked_us;    /* when ports were last asked for what they lost */
     struct core_parsers parsers[PROTOCOL_COUNT];
     uint64_t clients_checked_us; /* when idle clients were last looked for */
@@ -339,6 +350,19 @@ void core_add_blob(struct conversation *conversation, struct blob *blob);
 void core_note_sizes(struct core *core); /* for commands that show other clients */
 void core_close_killed(struct core *core);
 void core_close_idle(struct core *core);
+/* Disconnects: what is queued for the client is dropped. */
+void core_end_client(struct client *client);
+
+/* ---- limits on clients (core_limits.c) ------------------------------------------------------- */
+
+/* When a session has settled or was opened, and before it goes. */
+void core_note_owing(struct core *core, struct conversation *conversation);
+void core_forget_limits(struct core *core, struct conversation *conversation);
+/* Once a pass. */
+void core_end_owing(struct core *core);
+void core_limit_memory(struct core *core);
+/* The session's buffer has now this capacity; 0: it is gone. */
+void core_note_request_memory(struct core *core, struct conversation *conversation, size_t bytes);
 void core_free_conversations(struct core *core);
 void core_forget_all(struct core *core);
 /* Protected mode: who is asked for no password is served on this host only, as in Redis. memcached

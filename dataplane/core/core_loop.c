@@ -284,6 +284,8 @@ static void maintain(struct core *core)
     core_enter_stage(core, STAGE_UPKEEP);
     count_missed(core);
     core_close_idle(core);
+    core_end_owing(core);
+    core_limit_memory(core);
     maintain_shard(core);
     core->did_work |= core_flush_events(core);
     rcu_quiescent();

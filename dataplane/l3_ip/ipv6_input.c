@@ -15,7 +15,8 @@
 #include "dataplane/l2_link/wire_nd.h"
 #include "dataplane/l3_ip/ip_internal.h"
 
-#define L3_BYTES_MAX 511U /* what mbuf->l3_len can say */
+#define TCP_HEADER_BYTES 20U
+#define L3_BYTES_MAX     511U /* what mbuf->l3_len can say */
 _Static_assert(IPV6_HEADER_BYTES + 2 * IPV6_CHAIN_BYTES_MAX <= L3_BYTES_MAX,
                "the header and two walks fit");
 
@@ -125,8 +126,14 @@ static bool ipv6_walk(struct net *net, const struct ip_datagram *datagram, struc
 /* ---- fragments ---------------------------------------------------------------------------------
  */
 
-/* How much of the datagram its first fragment must hold: all headers, ports and flags among them
- * (RFC 7112). 0 when its extension headers alone do not fit. */
+/* The upper layer's header is part of the chain (RFC 7112), TCP's without its options. */
+static uint32_t ipv6_upper_bytes(uint8_t protocol)
+{
+    return protocol == IPPROTO_TCP ? TCP_HEADER_BYTES : fragment_first_bytes(protocol);
+}
+
+/* How much of the datagram its first fragment must hold: all headers (RFC 7112). 0 when its
+ * extension headers alone do not fit. */
 static uint32_t ipv6_first_bytes(const struct ip_datagram *datagram, const struct ipv6_chain *chain)
 {
     const struct rte_mbuf *mbuf = datagram->mbuf;
@@ -137,7 +144,7 @@ static uint32_t ipv6_first_bytes(const struct ip_datagram *datagram, const struc
     enum wire_ipv6_chain_fault fault =
         wire_ipv6_walk(slice_of(rte_pktmbuf_mtod(mbuf, uint8_t *), mbuf->data_len), &rest);
     return fault == WIRE_IPV6_CHAIN_TRUNCATED ? UINT32_MAX
-                                              : rest.bytes + fragment_first_bytes(rest.next);
+                                              : rest.bytes + ipv6_upper_bytes(rest.next);
 }
 
 /* True when the fragment completed its datagram; `next` is then the first header of it. */

@@ -52,9 +52,9 @@ void info_print_stats(struct text *text, const struct call *call)
     text_print(text, "sync_full:0\r\nsync_partial_ok:0\r\nsync_partial_err:0\r\n");
     print_metric(text, call, "expired_keys", METRIC_STORE_EXPIRED_KEYS);
     print_metric(text, call, "evicted_keys", METRIC_STORE_EVICTED_KEYS);
+    print_metric(text, call, "evicted_clients", METRIC_EVICTED_CLIENTS);
     /* Memory is made before it is used: it is never exceeded. */
-    text_print(text, "evicted_clients:0\r\n"
-                     "total_eviction_exceeded_time:0\r\ncurrent_eviction_exceeded_time:0\r\n");
+    text_print(text, "total_eviction_exceeded_time:0\r\ncurrent_eviction_exceeded_time:0\r\n");
     print_metric(text, call, "keyspace_hits", METRIC_KEYSPACE_HITS);
     print_metric(text, call, "keyspace_misses", METRIC_KEYSPACE_MISSES);
     text_print(text, "pubsub_channels:0\r\npubsub_patterns:0\r\npubsubshard_channels:0\r\n"

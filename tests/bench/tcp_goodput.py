@@ -9,7 +9,8 @@
 A client in one network namespace reads a value with GET from a server in another; between them is
 tests/bench/link_relay.c, with its rate, delay, queue and, by the seed, loss both ways. The client is
 the same kernel each time. `linux` is redis-server over the kernel's TCP with CUBIC, `ours` nicached
-over AF_PACKET on the same TAP interface, `newreno` the same with tcp-congestion-control newreno.
+over AF_PACKET on the same TAP interface, `newreno` the same with tcp-congestion-control newreno;
+`reno` is redis-server with the kernel's NewReno: what is left of a difference when the window's law is the same.
 Needs root. The servers take turns with each seed, `--jobs` transfers run at a time, and the rate is
 one that a busy machine can keep up with, so that the figures are the protocol's, not the machine's.
 """
@@ -61,6 +62,7 @@ for at in range(0, size, len(block)):
 connection.sendall(b"\\r\\n")
 assert connection.recv(100) == b"+OK\\r\\n"
 """
+KERNELS = {"linux": "cubic", "reno": "reno"}  # server -> the kernel's congestion control
 numbers = itertools.count(1)
 number_lock = threading.Lock()
 
@@ -120,11 +122,11 @@ class Bench:
             time.sleep(0.05)
         return log
 
-    def start_linux(self):
-        """CUBIC by the route: the kernel's default may be another, and may not be changed here."""
+    def start_linux(self, control):
+        """Named by the route: the kernel's default may be another, and may not be changed here."""
         self.inside(self.names[1], "ip", "addr", "add", f"{SERVER}/32", "dev", "tap0")
         self.inside(self.names[1], "ip", "route", "add", "198.18.0.0/24", "dev", "tap0", "src", SERVER,
-                    "congctl", "cubic")
+                    "congctl", control)
         self.start("redis-server", "--port", PORT, "--protected-mode", "no", "--save", "", "--bind",
                    SERVER, "127.0.0.1")
 
@@ -136,8 +138,8 @@ class Bench:
         self.start(*words)
 
     def start_server(self, server):
-        if server == "linux":
-            self.start_linux()
+        if server in KERNELS:
+            self.start_linux(KERNELS[server])
         else:
             self.start_ours("cubic" if server == "ours" else server)
 
@@ -151,9 +153,9 @@ class Bench:
 
     def resent(self, server):
         """Segments that the server sent again."""
-        if server == "linux":
+        if server in KERNELS:
             if self.arguments.verbose:
-                print(self.inside(self.names[1], "ss", "-tin"), flush=True)
+                print(self.inside(self.names[1], "ss", "-tin"), self.inside(self.names[1], "nstat", "-s", "-a"), flush=True)
             rows = [line.split() for line in
                     self.inside(self.names[1], "cat", "/proc/net/snmp").splitlines()
                     if line.startswith("Tcp:")]
@@ -222,7 +224,7 @@ def main():
     parser.add_argument("--loss", nargs="+", type=float, default=[0, 0.1, 1, 3], help="percent")
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     parser.add_argument("--servers", nargs="+", default=["ours", "linux"],
-                        choices=["ours", "newreno", "linux"])
+                        choices=["ours", "newreno", *KERNELS])
     parser.add_argument("--bytes", type=int, default=100000000)
     parser.add_argument("--rate", type=float, default=50, help="Mbit/s")
     parser.add_argument("--delay", type=float, default=10, help="ms, each way")

@@ -137,6 +137,12 @@ def stack_mac(appliance):
     return neighbours[neighbours.index("lladdr") + 1]
 
 
+def processor_seconds(process):
+    """CPU time of all its threads."""
+    fields = open(f"/proc/{process.pid}/stat").read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 class Fleet:
     """Starts appliances over any driver, and ends all of them with the test."""
 

@@ -1,6 +1,7 @@
 """Attacks on our own stack, in short form; ATTACK_SECONDS and ATTACK_FACTOR make them long (tests/stress/run.sh)."""
 import json
 import os
+import time
 
 import conftest
 import pytest
@@ -46,6 +47,16 @@ def test_random_numbers(fleet):  # R04
     result = attack(fleet.start("tap"), "random_numbers", 10000 * FACTOR)
     assert result["fate"] == "lives"
     assert 1 <= result["challenges"] <= result["challenges_allowed"]
+
+
+def test_sack_abuse(fleet):  # R11
+    appliance = fleet.start("tap", "--maxclients 60000")
+    before, began = conftest.processor_seconds(appliance.process), time.monotonic()
+    result = attack(appliance, "sack_abuse", SECONDS)
+    used = (conftest.processor_seconds(appliance.process) - before) / (time.monotonic() - began)
+    assert_unharmed(result)
+    assert result["whole"] == result["peers"]
+    assert used < 0.3, used
 
 
 def test_churn(fleet):  # R32

@@ -14,14 +14,18 @@ ORACLE = conftest.ROOT / "tests/oracle"
 sys.path.insert(0, str(ORACLE))
 from differences import DIFFERENCES  # noqa: E402  (beside the probes)
 
-def names():
+ADDRESSES = {"ipv4": conftest.STACK_ADDRESS, "ipv6": conftest.STACK_ADDRESS_IPV6}
+
+
+def names(family):
     listing = conftest.run(conftest.PYTHON, "-c", "import sys; sys.path.insert(0, sys.argv[1]); import probes\n"
-                           "print('\\n'.join(name for name, _ in probes.PROBES))", ORACLE)
+                           "print('\\n'.join(name for name, _ in probes.PROBES\n"
+                           "    if sys.argv[2] == 'ipv4' or name not in probes.IPV4_ONLY))", ORACLE, family)
     return listing.stdout.splitlines()
 
 
-def start_probes(namespace, interface, target_mac):
-    return namespace.popen(conftest.PYTHON, ORACLE / "probes.py", interface, conftest.STACK_ADDRESS, target_mac,
+def start_probes(namespace, interface, address, target_mac):
+    return namespace.popen(conftest.PYTHON, ORACLE / "probes.py", interface, address, target_mac,
                            stdout=subprocess.PIPE, text=True)
 
 
@@ -30,7 +34,7 @@ def mac_of(namespace, interface):
 
 
 class Reference:
-    """redis-server on the kernel's stack, across a veth; the probes' address is known to it beforehand."""
+    """redis-server on the kernel's stack, across a veth; the probes' addresses are known to it beforehand."""
 
     def __init__(self, near, far):
         conftest.make_veth(near)
@@ -38,7 +42,10 @@ class Reference:
         far.run("ip", "addr", "add", f"{conftest.STACK_ADDRESS}/24", "dev", "veth1")
         far.run("ip", "link", "set", "veth1", "up")
         far.run("ethtool", "-K", "veth1", "tx", "off", "gso", "off", "tso", "off", "gro", "off", check=False)
-        far.run("ip", "neigh", "add", "198.18.0.77", "lladdr", mac_of(near, "veth0"), "dev", "veth1")
+        far.run("sysctl", "-qw", "net.ipv6.conf.veth1.disable_ipv6=0")
+        far.run("ip", "addr", "add", f"{conftest.STACK_ADDRESS_IPV6}/64", "dev", "veth1", "nodad")
+        for own in ("198.18.0.77", "fd00::77"):
+            far.run("ip", "neigh", "add", own, "lladdr", mac_of(near, "veth0"), "dev", "veth1")
         self.mac = mac_of(far, "veth1")
         self.server = far.popen("redis-server", "--port", "6379", "--save", "", "--protected-mode", "no",
                                 "--daemonize", "no", stdout=subprocess.DEVNULL)
@@ -55,27 +62,31 @@ class Reference:
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory):
+    """By family: ours and Linux's."""
     if not conftest.IS_ROOT:
         pytest.skip("needs root")
     fleet = conftest.Fleet(tmp_path_factory.mktemp("oracle"))
     near, far = fleet.namespace(), fleet.namespace()
-    reference = None
+    reference, found = None, {}
     try:
-        appliance = fleet.start("tap")  # AF_PACKET hides fragments
+        appliance = fleet.start("tap", ipv6=True)  # AF_PACKET hides fragments
+        appliance.address = conftest.STACK_ADDRESS
+        mac = conftest.stack_mac(appliance)
         reference = Reference(near, far)
-        runs = [start_probes(appliance.namespace, "tap0", conftest.stack_mac(appliance)),
-                start_probes(near, "veth0", reference.mac)]
-        ours, theirs = (json.loads(run.communicate(timeout=120)[0]) for run in runs)
-        yield ours, theirs
+        for family, address in ADDRESSES.items():
+            runs = [start_probes(appliance.namespace, "tap0", address, mac),
+                    start_probes(near, "veth0", address, reference.mac)]
+            found[family] = [json.loads(run.communicate(timeout=180)[0]) for run in runs]
+        yield found
     finally:
         if reference is not None:
             reference.close()
         fleet.close()
 
 
-@pytest.mark.parametrize("name", names())
-def test_probe(outcomes, name):
-    ours, theirs = outcomes
+@pytest.mark.parametrize("family, name", [(family, name) for family in ADDRESSES for name in names(family)])
+def test_probe(outcomes, family, name):
+    ours, theirs = outcomes[family]
     if name in DIFFERENCES:
         assert (ours[name], theirs[name]) == DIFFERENCES[name][:2]
     else:
@@ -83,4 +94,4 @@ def test_probe(outcomes, name):
 
 
 def test_differences_name_probes():
-    assert set(DIFFERENCES) <= set(names())
+    assert set(DIFFERENCES) <= set(names("ipv4"))

@@ -87,11 +87,6 @@ def start_load():
         load.close()
 
 
-def processor_seconds(process):
-    fields = open(f"/proc/{process.pid}/stat").read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 def info(namespace, address):
     text = namespace.run("redis-cli", "-h", address, "info", "net").stdout
     return {name: int(value) for name, value in
@@ -109,9 +104,9 @@ def test_link_goes_and_comes_back(fleet, start_load, driver, end):
     load = start_load(client, appliance.address)
     owner.run("ip", "link", "set", end, "down")
     time.sleep(0.5)
-    before, used = load.ask(), processor_seconds(appliance.process)
+    before, used = load.ask(), conftest.processor_seconds(appliance.process)
     time.sleep(SECONDS)
-    away, used = load.ask(), (processor_seconds(appliance.process) - used) / SECONDS
+    away, used = load.ask(), (conftest.processor_seconds(appliance.process) - used) / SECONDS
     assert away["done"] == before["done"] and away["opened"] == before["opened"]
     owner.run("ip", "link", "set", end, "up")
     # The client's kernel looks at its link once a second at most.

@@ -138,6 +138,60 @@ def forged_cookies(wire, count):
             "accepted": after["tcp_cookies_accepted"] - before["tcp_cookies_accepted"], "own": 2}
 
 
+class Collector:
+    """A peer that keeps what it hears in pieces and reports them by SACK as it likes."""
+
+    def __init__(self, wire, mss, size):
+        self.peer = wire.peer(options=(("MSS", mss), ("SAckOK", b"")), window=65535)
+        self.peer.open()
+        self.base, self.size, self.got = self.peer.ack, size, {}
+
+    def hear(self):
+        for segment in self.peer.hear(0.001):
+            at = (segment.seq - self.base) % 2**32
+            self.got.update((at + i, byte) for i, byte in enumerate(segment.data) if at + i < self.size)
+
+    def split(self, rng):
+        """Nothing is acknowledged but three lone pieces."""
+        known = [at for at in self.got if at > 0]
+        if known:
+            starts = rng.sample(known, min(3, len(known)))
+            blocks = [edge % 2**32 for at in starts for edge in (self.base + at, self.base + at + 1)]
+            self.peer.send("A", ack=self.base, options=[("SAck", tuple(blocks)), ("NOP", None), ("NOP", None)])
+
+    def acknowledge(self):
+        while (self.peer.ack - self.base) % 2**32 in self.got:
+            self.peer.ack = (self.peer.ack + 1) % 2**32
+        self.peer.send("A")
+        return (self.peer.ack - self.base) % 2**32 == self.size
+
+
+def sack_abuse(wire, seconds):
+    """Peers with an MSS of next to nothing ask for a large value and cut what is under way into pieces."""
+    rng, value = random.Random(5), bytes(random.Random(6).choices(b"abcdefgh", k=12000))
+    with socket.create_connection((wire.target, 6379), timeout=10) as client:
+        client.sendall(b"*3\r\n$3\r\nSET\r\n$3\r\nbig\r\n$%d\r\n%s\r\n" % (len(value), value))
+        assert client.recv(100) == b"+OK\r\n"
+    reply = b"$%d\r\n%s\r\n" % (len(value), value)
+    peers = [Collector(wire, mss, len(reply)) for mss in (1, 8, 47, 48, 100, 536) for _ in range(4)]
+    client = Client(wire)
+    for each in peers:
+        each.peer.say(b"GET big\r\n")
+    end = time.monotonic() + float(seconds)
+    while time.monotonic() < end:
+        for each in peers:
+            each.hear()
+            each.split(rng)
+    result, end, waiting = client.stop(), time.monotonic() + 60, list(peers)
+    while waiting and time.monotonic() < end:
+        for each in waiting:
+            each.hear()
+        waiting = [each for each in waiting if not each.acknowledge()]
+    whole = sum(bytes(each.got[i] for i in range(len(reply))) == reply for each in peers if each not in waiting)
+    result.update(peers=len(peers), whole=whole, sent=1)
+    return result
+
+
 def random_numbers(wire, count):
     """RST, SYN, ACK and text with any sequence number but the exact one, on a connection that goes on."""
     rng = random.Random(3)

@@ -1,6 +1,6 @@
 """A TCP peer made of explicit segments, on an Ethernet interface, with an address that no kernel owns.
 
-`Wire` reads the interface and sorts what arrives by port; a `Peer` is one port of it. Sequence numbers are kept
+The target's address says which family it is. `Wire` reads the interface and sorts what arrives by port; a `Peer` is one port of it. Sequence numbers are kept
 as a true peer would keep them, unless a probe says otherwise.
 """
 import collections
@@ -12,9 +12,9 @@ import struct
 import threading
 import time
 
-from scapy.all import IP, TCP, Ether, Raw
+from scapy.all import IP, IPv6, IPv6ExtHdrFragment, TCP, Ether, Raw
 
-OWN = "198.18.0.77"
+OWN, OWN_IPV6 = "198.18.0.77", "fd00::77"
 FLAGS = ((0x02, "SYN"), (0x01, "FIN"), (0x04, "RST"), (0x10, "ACK"))
 
 Segment = collections.namedtuple("Segment", "time flags seq ack window options data ip_id dont_fragment")
@@ -39,7 +39,11 @@ def parse_options(raw):
 class Wire:
     def __init__(self, interface, target, target_mac):
         self.interface, self.target, self.target_mac = interface, target, target_mac
-        self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0800))
+        self.ipv6 = ":" in target
+        self.own = OWN_IPV6 if self.ipv6 else OWN
+        self.group = "ff02::9" if self.ipv6 else "224.0.0.9"
+        self.l4_at = 14 + (40 if self.ipv6 else 20)  # in a frame of ours
+        self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x86DD if self.ipv6 else 0x0800))
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
         self.socket.bind((interface, 0))
         self.mac = ":".join("%02x" % byte for byte in self.socket.getsockname()[4])
@@ -47,24 +51,47 @@ class Wire:
         self.next_port = itertools.count(random.randrange(20000, 40000))
         threading.Thread(target=self.read, daemon=True).start()
 
+    def packed(self, address):
+        return socket.inet_pton(socket.AF_INET6 if self.ipv6 else socket.AF_INET, address)
+
+    def segment_in(self, frame):
+        """The TCP segment to us, the packet's identification, and whether it may be fragmented on its way; or None."""
+        own = self.packed(self.own)
+        if self.ipv6:
+            for_us = frame[38:54] == own and frame[20] == 6
+            return (frame[54:54 + struct.unpack("!H", frame[18:20])[0]], 0, False) if for_us else None
+        if frame[30:34] != own or frame[23] != 6:
+            return None
+        ip = frame[14:14 + struct.unpack("!H", frame[16:18])[0]]
+        return ip[(ip[0] & 15) * 4:], struct.unpack("!H", ip[4:6])[0], not ip[6] & 0x40
+
     def read(self):
-        own = socket.inet_aton(OWN)
         while True:
             frame, origin = self.socket.recvfrom(65535)
             now = time.monotonic()
-            if origin[2] == socket.PACKET_OUTGOING or frame[30:34] != own or frame[23] != 6:
+            found = None if origin[2] == socket.PACKET_OUTGOING else self.segment_in(frame)
+            if found is None:
                 continue
-            ip = frame[14:14 + struct.unpack("!H", frame[16:18])[0]]
-            tcp = ip[(ip[0] & 15) * 4:]
+            tcp, identification, fragmentable = found
             _, port, seq, ack, offset, flags, window = struct.unpack("!HHIIBBH", tcp[:16])
             size = (offset >> 4) * 4
             segment = Segment(now, flags & 0x17, seq, ack, window, parse_options(tcp[20:size]), tcp[size:],
-                              struct.unpack("!H", ip[4:6])[0], bool(ip[6] & 0x40))
+                              identification, not fragmentable)
             if port in self.ports:
                 self.ports[port].put(segment)
 
-    def frame(self, payload, source=OWN, **ip):
-        return bytes(Ether(src=self.mac, dst=self.target_mac) / IP(src=source, dst=self.target, **ip) / payload)
+    def frame(self, payload, source=None, **ip):
+        """`ip`: fields of IPv4; of these `proto`, `id`, `frag` and `flags` mean the same over IPv6."""
+        ethernet, source = Ether(src=self.mac, dst=self.target_mac), source or self.own
+        if not self.ipv6:
+            return bytes(ethernet / IP(src=source, dst=self.target, **ip) / payload)
+        header = IPv6(src=source, dst=self.target)
+        if "frag" in ip:
+            return bytes(ethernet / header / IPv6ExtHdrFragment(nh=ip["proto"], id=ip["id"], offset=ip["frag"],
+                                                                m=ip["flags"]) / payload)
+        if "proto" in ip:
+            header.nh = ip["proto"]
+        return bytes(ethernet / header / payload)
 
     def send(self, frame):
         self.socket.send(frame)

@@ -16,6 +16,9 @@ SEED=1 COUNT=200 "$build/tests/model/tcp_request_test"
 # Attacks on our own stack: a SYN flood of 60,000 a second for 10 s, and ten times what `./test` sends of the others.
 ATTACK_SECONDS=10 ATTACK_FACTOR=10 NICACHED_BINARY=$PWD/$build/control/nicached /usr/bin/python3 -m pytest -q -s \
     -p no:cacheprovider tests/integration/test_attacks.py
+# Half requests for 30 s by 5,000 clients, unread replies, values that change for 30 s while replies wait.
+SLOW_FACTOR=10 SLOW_SECONDS=30 NICACHED_BINARY=$PWD/$build/control/nicached /usr/bin/python3 -m pytest -q -s \
+    -p no:cacheprovider tests/integration/test_slow_clients.py
 # All 64 choices of TCP options that a Linux client has.
 COMBINATIONS=all NICACHED_BINARY=$PWD/$build/control/nicached /usr/bin/python3 -m pytest -q -s \
     -p no:cacheprovider tests/integration/test_interworking.py

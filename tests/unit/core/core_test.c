@@ -203,6 +203,94 @@ static void idle_clients_are_ended(void **state)
     bench_destroy(b);
 }
 
+/* A byte now and then is no progress; a large value that comes steadily is, and so are whole
+ * requests. */
+static void unfinished_requests_are_ended(void **state)
+{
+    struct core_bench *b = bench_create();
+    int slow = bench_connect(b, BENCH_REDIS), steady = bench_connect(b, BENCH_REDIS);
+    int busy = bench_connect(b, BENCH_REDIS), idle = bench_connect(b, BENCH_REDIS);
+    int memcache = bench_connect(b, BENCH_MEMCACHE);
+    char piece[1201];
+    memset(piece, 'v', 1200);
+    piece[1200] = '\0';
+    b->config->request_timeout = 10;
+    bench_send(slow, "*2\r\n$4\r\nECHO\r\n$200\r\n");
+    bench_send(memcache, "set key 0 0 100\r\n");
+    bench_send(steady, "*3\r\n$3\r\nSET\r\n$1\r\na\r\n$60000\r\n");
+    bench_send(busy, "PI");
+    for (int i = 0; i < 50; i++) {
+        bench_send(steady, piece);
+        bench_send(busy, "NG\r\nPI"); /* there is always a begun one */
+        bench_expect(b, busy, "+PONG\r\n");
+        if (i < 8) {
+            bench_send(slow, "x");
+        }
+        bench_advance(b, 1000000);
+        bench_pass(b, 2);
+        if (i == 15) {
+            bench_expect_end(b, slow);
+            bench_expect_end(b, memcache);
+        }
+    }
+    bench_send(steady, "\r\n");
+    bench_expect(b, steady, "+OK\r\n");
+    bench_send(idle, "PING\r\n"); /* who owes nothing may be silent */
+    bench_expect(b, idle, "+PONG\r\n");
+    assert_int_equal(metric_read(&b->metrics, METRIC_REQUEST_TIMEOUTS), 2);
+    bench_destroy(b);
+}
+
+static void logins_are_not_waited_for_long(void **state)
+{
+    struct core_bench *b = bench_create();
+    free(b->config->requirepass);
+    b->config->requirepass = strdup("secret");
+    assert_non_null(b->config->requirepass);
+    b->config->request_timeout = 10;
+    int member = bench_connect(b, BENCH_REDIS), stranger = bench_connect(b, BENCH_REDIS);
+    bench_send(member, "AUTH secret\r\n");
+    bench_expect(b, member, "+OK\r\n");
+    for (int i = 0; i < 9; i++) {
+        bench_send(stranger, "PING\r\n");
+        bench_expect(b, stranger, "-NOAUTH Authentication required.\r\n");
+        bench_advance(b, 1000000);
+    }
+    bench_advance(b, 2000000);
+    bench_pass(b, 2);
+    bench_expect_end(b, stranger);
+    bench_send(member, "PING\r\n");
+    bench_expect(b, member, "+PONG\r\n");
+    assert_int_equal(metric_read(&b->metrics, METRIC_REQUEST_TIMEOUTS), 1);
+    bench_destroy(b);
+}
+
+/* Of those who begin large requests and never end them, the largest goes; who said NO-EVICT stays.
+ */
+static void clients_beyond_their_memory_are_evicted(void **state)
+{
+    struct core_bench *b = bench_create();
+    int kept = bench_connect(b, BENCH_REDIS), large = bench_connect(b, BENCH_REDIS);
+    int small = bench_connect(b, BENCH_REDIS);
+    bench_send(kept, "CLIENT NO-EVICT ON\r\n");
+    bench_expect(b, kept, "+OK\r\n");
+    bench_send_filled(kept, "*3\r\n$4\r\nMSET\r\n$16000\r\n", 'k', 15999, "");
+    bench_send_filled(large, "*3\r\n$4\r\nMSET\r\n$12000\r\n", 'k', 11999, "");
+    bench_send_filled(small, "*3\r\n$4\r\nMSET\r\n$6000\r\n", 'k', 5999, "");
+    bench_pass(b, 5);
+    b->config->maxmemory_clients = (int64_t)b->core->request_bytes - 1;
+    bench_pass(b, 5);
+    bench_expect_end(b, large);
+    assert_int_equal(metric_read(&b->metrics, METRIC_EVICTED_CLIENTS), 1);
+    b->config->maxmemory_clients = 1;
+    bench_pass(b, 5);
+    bench_expect_end(b, small);
+    bench_expect_nothing(b, kept);
+    assert_int_equal(metric_read(&b->metrics, METRIC_EVICTED_CLIENTS), 2);
+    bench_close(b, kept);
+    bench_destroy(b);
+}
+
 static void clients_beyond_the_limit_are_told(void **state)
 {
     struct core_bench *b = bench_create();
@@ -876,6 +964,9 @@ int main(void)
         CASE(clients_that_vanish_leave_nothing),
         CASE(kill_takes_effect_at_once),
         CASE(idle_clients_are_ended),
+        CASE(unfinished_requests_are_ended),
+        CASE(logins_are_not_waited_for_long),
+        CASE(clients_beyond_their_memory_are_evicted),
         CASE(clients_beyond_the_limit_are_told),
         CASE(endless_requests_are_ended),
         CASE(stopping_ends_everybody),
