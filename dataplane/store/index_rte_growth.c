@@ -419,7 +419,9 @@ bool index_rte_maintain(struct index *common)
     } else if (index->moving_first == NULL) {
         inspect_next(index);
     }
-    if (index->moving_first != NULL) {
+    /* Writes that have used the pass's time up have moved enough. */
+    const struct index_services *services = common->services;
+    if (index->moving_first != NULL && services->growth_cycles < services->growth_budget) {
         index_rte_move_entries(index, MOVES_PER_PASS);
     }
     return index->moving_first != NULL;

@@ -137,7 +137,7 @@ static void close_core(struct core_bench *b, uint32_t worker)
     struct instant now = instant_of(b);
     CHECK(core->batch.count == 0 && !core_shard_is_lent(core));
     CHECK(core->errands_waiting.first == NULL && core->leases_waiting.first == NULL);
-    CHECK(core->passengers.first == NULL && !core->is_leasing);
+    CHECK(core->passengers.first == NULL && core->gathering.first == NULL && !core->is_leasing);
     core_close_all(core, &now);
     CHECK(core->clients.count == 0 && core->bytes.used_count == 0);
     CHECK(metric_read(metrics_of(b, worker), METRIC_CONNECTIONS_CURRENT) == 0);
