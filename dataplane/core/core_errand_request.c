@@ -178,7 +178,8 @@ static void copy_memcache(struct errand *errand, const struct batch_entry *entry
     size_t used = 0;
     uint32_t count = request->key_count;
     errand_reserve_bytes(errand, copied_bytes(errand, request->keys, count) +
-                              copied_bytes(errand, &request->value, 1) + request->arguments.size);
+                                     copied_bytes(errand, &request->value, 1) +
+                                     request->arguments.size);
     copy_arguments(errand, request->keys, count, &used);
     errand->keys = grown(errand->keys, &errand->key_capacity, count, sizeof(struct key));
     for (uint32_t i = 0; i < count; i++) {

@@ -263,7 +263,7 @@ struct core {
     struct conversation *owing_first, *owing_last; /* core_limits.c */
     uint64_t request_bytes;                        /* of all sessions' buffers */
     struct conversation *evicting;                 /* is not gone yet, or NULL */
-    uint64_t missed_asked_us;    /* when ports were last asked for what they lost */
+    uint64_t missed_asked_us; /* when ports were last asked for what they lost */
     struct core_parsers parsers[PROTOCOL_COUNT];
     uint64_t clients_checked_us; /* when idle clients were last looked for */
 
