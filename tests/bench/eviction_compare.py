@@ -25,9 +25,9 @@ VALUE = b"v" * 3500
 # What such an object takes in each of the three, to a few percent: the memory for a number of them.
 OBJECT_BYTES = 3650
 BATCH = 64
-# Fewer, and a cache of 1 % has no room for what a server needs beside the objects: all of them answer OOM then,
-# Redis because a batch in its query buffer counts, too.
-OBJECTS_MIN = 5000
+# memcached takes no less than 2 MiB. (Far below that all servers answer OOM: there is no room for a batch of requests beside
+# the cache, and Redis counts its query buffer.)
+CACHE_BYTES_MIN = 2 << 20
 TTL_SECONDS = 100000
 PORT = 24741
 ALLKEYS = ["allkeys-lru", "allkeys-lfu", "allkeys-random"]
@@ -285,8 +285,9 @@ def main():
     parser.add_argument("--requests", type=int, default=1000000)
     parser.add_argument("--server-requests", type=int, default=400000)
     arguments = parser.parse_args()
-    if arguments.objects < OBJECTS_MIN:
-        parser.error(f"--objects: {OBJECTS_MIN} at least, else the servers have no room for a batch of requests")
+    if arguments.objects * CACHES[0] * OBJECT_BYTES < CACHE_BYTES_MIN:
+        parser.error(f"--objects: a cache of {CACHES[0]:.0%} of them must have {CACHE_BYTES_MIN >> 20} MiB: "
+                     f"{CACHE_BYTES_MIN / CACHES[0] / OBJECT_BYTES:.0f} of {OBJECT_BYTES} bytes")
     build = arguments.build.resolve()
     bench = build / "tests/unit/store/eviction_bench"
     simulated = run_ours(bench, arguments.objects, arguments.requests)
