@@ -120,6 +120,7 @@ struct conversation {
                            begins; from there all is parsed again when the session goes on */
     /* Over maxmemory: the payload is discarded, the request gets the OOM error. */
     bool blob_refused;
+    bool owes; /* is in the list of those that do: core_limits.c */
     /* The owner has answered about the one that comes next: it is the last blob, or there is none.
      */
     enum blob_answer { BLOB_UNASKED, BLOB_GRANTED, BLOB_DENIED } blob_answer : 8;
@@ -137,8 +138,9 @@ struct conversation {
     /* core_limits.c */
     struct owing {
         struct conversation *next, *previous;
-        uint64_t since_us, input_bytes, command_count; /* when it was put there */
-        bool is_listed;
+        /* When it was put there; of the time and the commands the lower half. */
+        uint64_t input_bytes;
+        uint32_t since_ms, command_count;
     } owing;
     size_t request_bytes; /* of the session's buffer, as last counted */
 
@@ -155,8 +157,7 @@ struct conversation {
 
     /* memcached's watch: what it is told of (EVENT_BIT), 0: it is no watcher; lines that it has
      * missed since the last one. */
-    uint32_t watched;
-    uint64_t lines_skipped;
+    uint32_t watched, lines_skipped;
     struct conversation *watch_next;
 
     struct conversation *free_next;

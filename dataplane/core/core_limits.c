@@ -34,13 +34,18 @@ static bool owes(const struct core *core, const struct conversation *conversatio
     return !session->closing && (unfinished || owes_login(core, &conversation->client));
 }
 
+static uint32_t mono_ms(const struct core *core)
+{
+    return (uint32_t)(core->now.mono_us / 1000U);
+}
+
 static void append_owing(struct core *core, struct conversation *conversation)
 {
     struct owing *owing = &conversation->owing;
-    owing->since_us = core->now.mono_us;
     owing->input_bytes = conversation->client.input_bytes;
-    owing->command_count = conversation->client.command_count;
-    owing->is_listed = true;
+    owing->since_ms = mono_ms(core);
+    owing->command_count = (uint32_t)conversation->client.command_count;
+    conversation->owes = true;
     owing->next = NULL;
     owing->previous = core->owing_last;
     *(core->owing_last != NULL ? &core->owing_last->owing.next : &core->owing_first) = conversation;
@@ -52,13 +57,13 @@ static void remove_owing(struct core *core, struct conversation *conversation)
     struct owing *owing = &conversation->owing;
     *(owing->previous != NULL ? &owing->previous->owing.next : &core->owing_first) = owing->next;
     *(owing->next != NULL ? &owing->next->owing.previous : &core->owing_last) = owing->previous;
-    owing->is_listed = false;
+    conversation->owes = false;
 }
 
 void core_note_owing(struct core *core, struct conversation *conversation)
 {
     bool now_owes = owes(core, conversation);
-    if (LIKELY(now_owes == conversation->owing.is_listed)) {
+    if (LIKELY(now_owes == conversation->owes)) {
         return;
     }
     if (now_owes) {
@@ -70,7 +75,7 @@ void core_note_owing(struct core *core, struct conversation *conversation)
 
 void core_forget_limits(struct core *core, struct conversation *conversation)
 {
-    if (conversation->owing.is_listed) {
+    if (conversation->owes) {
         remove_owing(core, conversation);
     }
     if (core->evicting == conversation) {
@@ -87,7 +92,7 @@ static bool is_excused(const struct core *core, const struct conversation *conve
         return core->now.mono_us - client->created_mono_us < timeout_us;
     }
     uint64_t brought = client->input_bytes - conversation->owing.input_bytes;
-    return client->command_count != conversation->owing.command_count ||
+    return (uint32_t)client->command_count != conversation->owing.command_count ||
            brought >= timeout_us / 1000000U * PROGRESS_BYTES_PER_SECOND;
 }
 
@@ -95,7 +100,7 @@ void core_end_owing(struct core *core)
 {
     uint64_t timeout_us = (uint64_t)core->config->request_timeout * 1000000U;
     while (timeout_us != 0 && core->owing_first != NULL &&
-           core->now.mono_us - core->owing_first->owing.since_us >= timeout_us) {
+           mono_ms(core) - core->owing_first->owing.since_ms >= timeout_us / 1000U) {
         struct conversation *conversation = core->owing_first;
         remove_owing(core, conversation);
         if (!owes(core, conversation)) {

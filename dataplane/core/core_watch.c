@@ -53,7 +53,7 @@ static void append(struct core *core, struct stream *stream, const void *bytes, 
 static void tell_skipped(struct core *core, struct conversation *conversation)
 {
     char text[SKIP_LINE_BYTES_MAX];
-    int size = snprintf(text, sizeof(text), "skipped=%" PRIu64 "\n", conversation->lines_skipped);
+    int size = snprintf(text, sizeof(text), "skipped=%" PRIu32 "\n", conversation->lines_skipped);
     append(core, conversation->session.stream, text, (size_t)size);
     conversation->lines_skipped = 0;
 }

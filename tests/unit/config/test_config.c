@@ -242,15 +242,17 @@ static void test_copy(void **state)
 
 /* ---- CONFIG GET ---------------------------------------------------------------------------- */
 
+enum { VISITED_MAX = 256 };
+
 struct visited {
     uint32_t count;
-    char names[64][64], values[64][256];
+    char names[VISITED_MAX][64], values[VISITED_MAX][256];
 };
 
 static void visit(void *argument, const char *name, const char *value)
 {
     struct visited *visited = argument;
-    assert_true(visited->count < 64);
+    assert_true(visited->count < VISITED_MAX);
     snprintf(visited->names[visited->count], 64, "%s", name);
     snprintf(visited->values[visited->count++], 256, "%s", value);
 }
