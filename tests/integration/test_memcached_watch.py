@@ -210,6 +210,13 @@ def work(number):
                 pass
     except Exception as problem:
         failures.append((number, repr(problem)))
+def receive(watcher, until):
+    watcher.settimeout(max(0.001, until - time.monotonic()))
+    try:
+        return watcher.recv(1 << 16)
+    except TimeoutError:
+        return None  # those who made the events have come to their end
+seen = [0] * 6
 def watch(number):
     try:
         chance = random.Random(number)
@@ -217,7 +224,9 @@ def watch(number):
             watcher = connect(b"watch fetchers mutations connevents evictions\r\n")
             until = time.monotonic() + chance.random() / 5
             while number % 2 and time.monotonic() < until:
-                assert watcher.recv(1 << 16)
+                lines = receive(watcher, until)
+                assert lines is None or lines
+                seen[number] += (lines or b"").count(b"\n")
             time.sleep(max(0, until - time.monotonic()))
             watcher.close()
     except Exception as problem:
@@ -235,6 +244,7 @@ for thread in threads:
 for thread in threads:
     thread.join()
 assert not failures, failures
+assert min(seen[1::2]) > 1000, seen
 print("ok")
 """
 
