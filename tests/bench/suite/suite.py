@@ -28,7 +28,7 @@ from processes import Process, Trouble, Wrong, complain, end_all, raise_descript
 from rows import EXPERIMENTS, Laboratory
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
-HUGEPAGES_WANTED = 4 << 30   # two nicached with maxmemory 2gb take 2.3 GiB
+HUGEPAGES_WANTED = 6 << 30   # two nicached with maxmemory 2gb take 2.7 GiB, testpmd and the generators 1.8
 ATTEMPTS_MORE = 3        # rounds that may fail or be disturbed, for each row, beyond those that count
 
 
@@ -67,7 +67,7 @@ def arguments():
                         "have (default 0.5 CPUs)")
     parser.add_argument("--time-limit", default=40, type=float, metavar="MINUTES", help="after it no round begins")
     parser.add_argument("--hugepages", choices=("auto", "no"), default="auto", help="auto: as root it reserves what is "
-                        "missing of 4 GiB, and gives it back (not with --quick)")
+                        "missing of 6 GiB, and gives it back (not with --quick)")
     parser.add_argument("--server-cpu", default=0, type=int)
     parser.add_argument("--client-cpu", default=1, type=int)
     parser.add_argument("--nice", default=0, type=int, help="of servers and generators alike: -20 on a machine that "
