@@ -33,7 +33,8 @@ static uint8_t *reserve_like(const void *like, size_t bytes)
     return address + before;
 }
 
-/* Those pages that have been used: the others are empty in both. */
+/* Those pages that have been used: the others are empty in both. EAL has just begun, and nothing of
+ * its memory has been swapped out, which mincore does not tell from unused. */
 static bool copy_used_pages(uint8_t *to, uint8_t *from, size_t bytes)
 {
     size_t count = bytes / SMALL_PAGE_BYTES;
