@@ -50,8 +50,7 @@ def test_right_server_passes(server_port):
 
 @pytest.mark.parametrize("server_port", sorted(FAULTS), indirect=True)
 def test_wrong_server_is_found(server_port):
-    """Each fault happens often; by chance one run may still see none of it (a third do of what expires
-    late, for a run takes less than a second), ten do not."""
+    """Each fault happens often; by chance one run may still see none of it, ten do not."""
     fault, port = server_port
     for seed in range(1, 11):
         done = run_history(port, seed)
