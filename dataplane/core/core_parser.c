@@ -46,6 +46,17 @@ static void reset_parser(struct conversation_parser *parser, enum core_protocol 
     }
 }
 
+/* What others borrow next, or nobody for long, keeps no table of a large request. */
+static void release_large(struct conversation_parser *parser, enum core_protocol protocol)
+{
+    switch (protocol) {
+    case PROTOCOL_RESP: resp_parser_release_large(&parser->resp); break;
+    case PROTOCOL_MEMCACHE: memcache_parser_release_large(&parser->memcache); break;
+    case PROTOCOL_MEMCACHE_BINARY: break; /* it has none */
+    case PROTOCOL_COUNT: CHECK(false);
+    }
+}
+
 static bool is_at_rest(const struct conversation_parser *parser, enum core_protocol protocol)
 {
     switch (protocol) {
@@ -87,6 +98,7 @@ static void keep_parser(struct core *core, struct conversation *conversation)
         free(parser);
         return;
     }
+    release_large(parser, protocol);
     parser->free_next = kept->first;
     kept->first = parser;
     kept->count++;

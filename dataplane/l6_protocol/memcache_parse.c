@@ -157,11 +157,13 @@ static COLD bool grow_keys(struct memcache_parser *parser)
     return true;
 }
 
-static COLD void release_large_table(struct memcache_parser *parser)
+COLD void memcache_parser_release_large(struct memcache_parser *parser)
 {
-    free(parser->keys);
-    parser->keys = NULL;
-    parser->key_capacity = 0;
+    if (parser->key_capacity > KEYS_KEPT_MAX) {
+        free(parser->keys);
+        parser->keys = NULL;
+        parser->key_capacity = 0;
+    }
 }
 
 static void set_key(struct memcache_parser *parser, struct memcache_request *request,
@@ -846,7 +848,7 @@ void memcache_parse(struct memcache_parser *parser, const struct memcache_limits
         }
     }
     if (UNLIKELY(parser->key_capacity > KEYS_KEPT_MAX)) {
-        release_large_table(parser);
+        memcache_parser_release_large(parser);
     }
     ssize_t line_feed = find_line(parser, input, result);
     if (line_feed >= 0) {

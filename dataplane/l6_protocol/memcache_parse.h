@@ -141,6 +141,8 @@ static inline bool memcache_parser_is_at_rest(const struct memcache_parser *pars
 
 void memcache_parser_init(struct memcache_parser *parser);
 void memcache_parser_deinit(struct memcache_parser *parser);
+/* At rest: gives back what is only worth having for a large request. */
+void memcache_parser_release_large(struct memcache_parser *parser);
 /* For input that does not go on where the last one ended: a datagram. Cheap when that was a whole
  * request. */
 void memcache_parser_restart(struct memcache_parser *parser);

@@ -84,7 +84,7 @@ static COLD bool grow_arguments(struct resp_parser *parser, uint32_t count)
     return true;
 }
 
-static COLD void release_large_tables(struct resp_parser *parser)
+COLD void resp_parser_release_large(struct resp_parser *parser)
 {
     if (parser->argument_capacity > ARGUMENTS_KEPT_MAX) {
         free(parser->arguments);
@@ -676,7 +676,7 @@ void resp_parse(struct resp_parser *parser, const struct resp_limits *limits, st
     }
     if (UNLIKELY(parser->argument_capacity > ARGUMENTS_KEPT_MAX ||
                  parser->unquoted_capacity > UNQUOTED_KEPT_BYTES_MAX)) {
-        release_large_tables(parser);
+        resp_parser_release_large(parser);
     }
     if (UNLIKELY(*input.data != '*')) {
         struct cursor c = {input.data, input.data, input.data + input.size};

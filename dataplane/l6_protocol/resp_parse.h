@@ -64,6 +64,8 @@ static inline bool resp_parser_is_at_rest(const struct resp_parser *parser)
 
 void resp_parser_init(struct resp_parser *parser);
 void resp_parser_deinit(struct resp_parser *parser);
+/* At rest: gives back what is only worth having for a large request. */
+void resp_parser_release_large(struct resp_parser *parser);
 void resp_parse(struct resp_parser *parser, const struct resp_limits *limits, struct slice input,
                 struct resp_request *request, struct resp_parse_result *result);
 

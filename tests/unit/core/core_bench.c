@@ -356,3 +356,12 @@ void bench_close(struct core_bench *b, int client)
     close(client);
     bench_pass(b, 3);
 }
+
+uint64_t bench_sum(const struct core_bench *b, enum metric metric)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < b->worker_count; i++) {
+        sum += metric_read(b->all_metrics[i], metric);
+    }
+    return sum;
+}

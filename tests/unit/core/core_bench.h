@@ -71,6 +71,9 @@ void bench_expect_nothing(struct core_bench *b, int client);
 void bench_expect_end(struct core_bench *b, int client);
 void bench_close(struct core_bench *b, int client);
 
+/* Of all workers. */
+uint64_t bench_sum(const struct core_bench *b, enum metric metric);
+
 /* Bytes of items and blobs, after what was retired has been freed. */
 uint64_t bench_item_bytes(struct core_bench *b);
 

@@ -310,17 +310,22 @@ static void dry_pool_is_survived(void **state)
     stack_destroy(b);
 }
 
+static void connect_all(struct stack_bench *b, struct peer *peers, int count)
+{
+    for (int i = 0; i < count; i++) {
+        peer_connect(b, &peers[i]);
+        run_for(b, 40);
+    }
+    run_for(b, 1500000); /* a SYN that met an unresolved address is repeated after a second */
+}
+
 /* More resets than the transmit array holds frames. */
 static void stopping_resets_every_connection(void **state)
 {
     enum { PEERS = 3000 };
     static struct peer peers[PEERS];
     struct stack_bench *b = stack_create();
-    for (int i = 0; i < PEERS; i++) {
-        peer_connect(b, &peers[i]);
-        run_for(b, 40);
-    }
-    run_for(b, 1500000); /* a SYN that met an unresolved address is repeated after a second */
+    connect_all(b, peers, PEERS);
     assert_int_equal(b->server.core->clients.count, PEERS);
     struct instant now = simulated_instant(b->now_us);
     b->resets = 0;
@@ -377,11 +382,7 @@ static void idle_connections_hold_their_records_only(void **state)
     enum { PEERS = 5000, TABLE_BYTES = 2 * sizeof(void *), HEAP_BYTES = 16, BYTES_MAX = 1024 };
     static struct peer peers[PEERS];
     struct stack_bench *b = stack_create();
-    for (int i = 0; i < PEERS; i++) {
-        peer_connect(b, &peers[i]);
-        run_for(b, 40);
-    }
-    run_for(b, 1500000); /* a SYN that met an unresolved address is repeated after a second */
+    connect_all(b, peers, PEERS);
     for (int i = 0; i < PEERS; i++) {
         peer_send(b, &peers[i], "*2\r\n$3\r\nGET\r\n$1");
         run_for(b, 40);

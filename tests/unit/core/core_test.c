@@ -931,6 +931,40 @@ static void bursts_of_datagrams_fit(void **state)
     bench_destroy(b);
 }
 
+/* A parser that is lent to nobody has no table of the large request that it has read. */
+static void large_requests_leave_no_table(void **state)
+{
+    enum { WORDS = 3000 };
+    static char request[16 * WORDS];
+    struct core_bench *b = bench_create();
+    int client = bench_connect(b, BENCH_REDIS);
+    int size = snprintf(request, sizeof(request), "*%d\r\n$3\r\nDEL\r\n", WORDS + 1);
+    for (int i = 0; i < WORDS; i++) {
+        size += snprintf(request + size, sizeof(request) - (size_t)size, "$1\r\nk\r\n");
+    }
+    bench_send_bytes(client, request, (size_t)size / 2);
+    bench_pass(b, 3);
+    assert_null(b->core->parsers[PROTOCOL_RESP].first);
+    bench_send(client, request + size / 2);
+    bench_expect(b, client, ":0\r\n");
+    assert_non_null(b->core->parsers[PROTOCOL_RESP].first);
+    assert_in_range(b->core->parsers[PROTOCOL_RESP].first->resp.argument_capacity, 0, WORDS / 2);
+    bench_close(b, client);
+
+    client = bench_connect(b, BENCH_MEMCACHE);
+    size = snprintf(request, sizeof(request), "get");
+    for (int i = 0; i < WORDS; i++) {
+        size += snprintf(request + size, sizeof(request) - (size_t)size, " k");
+    }
+    snprintf(request + size, sizeof(request) - (size_t)size, "\r\n");
+    bench_send(client, request);
+    bench_expect(b, client, "END\r\n");
+    assert_non_null(b->core->parsers[PROTOCOL_MEMCACHE].first);
+    assert_in_range(b->core->parsers[PROTOCOL_MEMCACHE].first->memcache.key_capacity, 0, WORDS / 2);
+    bench_close(b, client);
+    bench_destroy(b);
+}
+
 static void strangers_are_kept_out(void **state)
 {
     struct core_bench *b = bench_create();
@@ -991,6 +1025,7 @@ int main(void)
         CASE(datagrams_are_answered_one_by_one),
         CASE(requests_of_several_datagrams),
         CASE(bursts_of_datagrams_fit),
+        CASE(large_requests_leave_no_table),
         CASE(strangers_are_kept_out),
     };
     simulated_memory_setup();

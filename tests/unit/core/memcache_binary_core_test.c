@@ -325,15 +325,6 @@ static const char *name_on(const char *stem, uint32_t worker)
     return name;
 }
 
-static uint64_t sum_of(const struct core_bench *b, enum metric metric)
-{
-    uint64_t sum = 0;
-    for (uint32_t i = 0; i < b->worker_count; i++) {
-        sum += metric_read(b->all_metrics[i], metric);
-    }
-    return sum;
-}
-
 /* The first get gives the item its CAS value, which only the owner may; those behind it read. */
 static void gets_of_other_shards(void **state)
 {
@@ -343,16 +334,16 @@ static void gets_of_other_shards(void **state)
     struct packet set = setq(name, "value"), ask = getkq(name), answer = hit(name, "value");
     send_packet(client, &set);
     expect_noop(b, client);
-    uint64_t errands = sum_of(b, METRIC_ERRANDS_RUN);
+    uint64_t errands = bench_sum(b, METRIC_ERRANDS_RUN);
     send_packet(client, &ask);
     expect_packet(b, client, &answer);
-    assert_int_equal(sum_of(b, METRIC_ERRANDS_RUN), errands + 1);
+    assert_int_equal(bench_sum(b, METRIC_ERRANDS_RUN), errands + 1);
     send_packet(client, &ask);
     send_packet(client, &ask);
     expect_packet(b, client, &answer);
     expect_packet(b, client, &answer);
-    assert_int_equal(sum_of(b, METRIC_ERRANDS_RUN), errands + 1);
-    assert_int_equal(sum_of(b, METRIC_MEMCACHE_GET_HITS), 3);
+    assert_int_equal(bench_sum(b, METRIC_ERRANDS_RUN), errands + 1);
+    assert_int_equal(bench_sum(b, METRIC_MEMCACHE_GET_HITS), 3);
     bench_destroy(b);
 }
 

@@ -44,15 +44,6 @@ static uint32_t count_of(const char *part)
     return count;
 }
 
-static uint64_t sum_of(const struct core_bench *b, enum metric metric)
-{
-    uint64_t sum = 0;
-    for (uint32_t i = 0; i < b->worker_count; i++) {
-        sum += metric_read(b->all_metrics[i], metric);
-    }
-    return sum;
-}
-
 static int watch(struct core_bench *b, uint32_t worker, const char *kinds)
 {
     char request[64];
@@ -89,9 +80,9 @@ static void watchers_see_what_happens_on_any_worker(void **state)
     receive(b, all);
     assert_int_equal(count_of("\n"), WORKERS * 20 * 3);
     uint64_t sent = WORKERS * 20 * (2 + 1 + 3);
-    assert_int_equal(sum_of(b, METRIC_MEMCACHE_LOG_WATCHER_SENT), sent);
-    assert_int_equal(sum_of(b, METRIC_MEMCACHE_LOG_WORKER_WRITTEN), WORKERS * 20 * 3);
-    assert_int_equal(sum_of(b, METRIC_MEMCACHE_LOG_WORKER_DROPPED), 0);
+    assert_int_equal(bench_sum(b, METRIC_MEMCACHE_LOG_WATCHER_SENT), sent);
+    assert_int_equal(bench_sum(b, METRIC_MEMCACHE_LOG_WORKER_WRITTEN), WORKERS * 20 * 3);
+    assert_int_equal(bench_sum(b, METRIC_MEMCACHE_LOG_WORKER_DROPPED), 0);
     bench_close(b, fetches);
     bench_close(b, stores);
     bench_close(b, all);
@@ -99,7 +90,7 @@ static void watchers_see_what_happens_on_any_worker(void **state)
     int client = bench_connect_to(b, BENCH_MEMCACHE, 1);
     bench_send(client, "get a\r\n");
     bench_expect(b, client, "END\r\n");
-    assert_int_equal(sum_of(b, METRIC_MEMCACHE_LOG_WORKER_WRITTEN), WORKERS * 20 * 3);
+    assert_int_equal(bench_sum(b, METRIC_MEMCACHE_LOG_WORKER_WRITTEN), WORKERS * 20 * 3);
     bench_close(b, client);
     bench_destroy(b);
 }
@@ -190,7 +181,7 @@ static void a_slow_watcher_holds_up_nobody(void **state)
             (size_t)snprintf(keys + size, sizeof(keys) - size, " a-key-that-is-not-there-%d", i);
     }
     snprintf(keys + size, sizeof(keys) - size, "\r\n");
-    while (sum_of(b, METRIC_MEMCACHE_LOG_WATCHER_SKIPPED) < 1000) {
+    while (bench_sum(b, METRIC_MEMCACHE_LOG_WATCHER_SKIPPED) < 1000) {
         bench_send(client, keys);
         bench_expect(b, client, "END\r\n");
     }
@@ -205,7 +196,7 @@ static void a_slow_watcher_holds_up_nobody(void **state)
     receive(b, slow);
     assert_non_null(strstr(text, " key=last status=not_found "));
     told += told_skipped();
-    assert_int_equal(told, sum_of(b, METRIC_MEMCACHE_LOG_WATCHER_SKIPPED));
+    assert_int_equal(told, bench_sum(b, METRIC_MEMCACHE_LOG_WATCHER_SKIPPED));
     bench_close(b, slow);
     bench_close(b, client);
     bench_destroy(b);

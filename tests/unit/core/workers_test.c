@@ -44,15 +44,6 @@ static const char *name_on(const char *stem, uint32_t worker)
     return names[0];
 }
 
-static uint64_t sum_of(const struct core_bench *b, enum metric metric)
-{
-    uint64_t sum = 0;
-    for (uint32_t i = 0; i < b->worker_count; i++) {
-        sum += metric_read(b->all_metrics[i], metric);
-    }
-    return sum;
-}
-
 static void send_format(int client, const char *format, ...) __attribute__((format(printf, 2, 3)));
 static void send_format(int client, const char *format, ...)
 {
@@ -106,11 +97,11 @@ static void every_worker_reads_and_writes_every_shard(void **state)
         bench_close(b, client);
     }
     /* For two of three owners, by each of three workers: the reads travel with the SET. */
-    assert_int_equal(sum_of(b, METRIC_ERRANDS_SENT), 5 * 2 * 3);
-    assert_int_equal(sum_of(b, METRIC_ERRANDS_RUN), 5 * 2 * 3);
-    assert_int_equal(sum_of(b, METRIC_READS_SHARED), 0);
-    assert_int_equal(sum_of(b, METRIC_ERRANDS_LEASE), 0);
-    assert_int_equal(sum_of(b, METRIC_COMMANDS_PROCESSED), 5 * 3 * 3);
+    assert_int_equal(bench_sum(b, METRIC_ERRANDS_SENT), 5 * 2 * 3);
+    assert_int_equal(bench_sum(b, METRIC_ERRANDS_RUN), 5 * 2 * 3);
+    assert_int_equal(bench_sum(b, METRIC_READS_SHARED), 0);
+    assert_int_equal(bench_sum(b, METRIC_ERRANDS_LEASE), 0);
+    assert_int_equal(bench_sum(b, METRIC_COMMANDS_PROCESSED), 5 * 3 * 3);
     bench_destroy(b);
 }
 
@@ -183,7 +174,7 @@ static void errors_are_those_of_one_worker(void **state)
                  "-ERR wrong number of arguments for 'set' command\r\n"
                  "-ERR wrong number of arguments for 'mset' command\r\n"
                  "-ERR wrong number of arguments for 'get' command\r\n-ERR no such key\r\n");
-    assert_int_equal(sum_of(b, METRIC_ERROR_REPLIES), 5);
+    assert_int_equal(bench_sum(b, METRIC_ERROR_REPLIES), 5);
     bench_destroy(b);
 }
 
@@ -233,16 +224,16 @@ static void a_pipeline_for_one_owner_is_one_errand(void **state)
                 far, far, third, far, far);
     send_format(other, "set %s 0 0 1 noreply\r\n7\r\nincr %s 2\r\nget %s\r\n", third, third, third);
     bench_pass_one(b, 0);
-    assert_int_equal(sum_of(b, METRIC_ERRANDS_SENT), 5 + 3);
+    assert_int_equal(bench_sum(b, METRIC_ERRANDS_SENT), 5 + 3);
     bench_pass_one(b, 1);
     bench_pass_one(b, 2);
-    assert_int_equal(sum_of(b, METRIC_ERRANDS_RUN), 5 + 3);
+    assert_int_equal(bench_sum(b, METRIC_ERRANDS_RUN), 5 + 3);
     bench_pass_one(b, 0);
     assert_received(client, "+OK\r\n:2\r\n$1\r\n2\r\n$-1\r\n:2\r\n+PONG\r\n$2\r\n2x\r\n");
     char expected[64];
     snprintf(expected, sizeof(expected), "9\r\nVALUE %s 0 1\r\n9\r\nEND\r\n", third);
     assert_received(other, expected);
-    assert_int_equal(sum_of(b, METRIC_COMMANDS_PROCESSED), 7 + 3);
+    assert_int_equal(bench_sum(b, METRIC_COMMANDS_PROCESSED), 7 + 3);
     bench_destroy(b);
 }
 
@@ -268,7 +259,7 @@ static void a_pipeline_for_several_owners_keeps_its_order(void **state)
     assert_received(client, "+OK\r\n+OK\r\n+OK\r\n");
     send_format(reader, "EXISTS %s %s %s\r\n", data, flag, own);
     bench_expect(b, reader, ":3\r\n");
-    assert_int_equal(sum_of(b, METRIC_ERRANDS_LEASE), 0);
+    assert_int_equal(bench_sum(b, METRIC_ERRANDS_LEASE), 0);
     bench_destroy(b);
 }
 
@@ -290,8 +281,8 @@ static void a_pipeline_that_changes_owners_often_takes_leases(void **state)
     bench_pass_one(b, 2);
     bench_pass_one(b, 0);
     assert_received(client, expected);
-    assert_int_equal(sum_of(b, METRIC_LEASES_TAKEN), 1);
-    assert_int_equal(sum_of(b, METRIC_ERRANDS_LEASE), 2 * COUNT);
+    assert_int_equal(bench_sum(b, METRIC_LEASES_TAKEN), 1);
+    assert_int_equal(bench_sum(b, METRIC_ERRANDS_LEASE), 2 * COUNT);
     /* Of requests of one shard each: readers elsewhere need not keep away. */
     assert_int_equal(shard_observe(b->shards[1]).version, 0);
     bench_destroy(b);
@@ -307,7 +298,7 @@ static void a_torn_read_of_a_pipeline_goes_to_its_owner(void **state)
     send_format(client, "SET %s 1\r\nGET %s\r\nGET %s\r\n", far, third, far);
     bench_pass_one(b, 0);
     bench_pass_one(b, 1);
-    assert_int_equal(sum_of(b, METRIC_ERRANDS_RUN), 1);
+    assert_int_equal(bench_sum(b, METRIC_ERRANDS_RUN), 1);
     shard_end_joint_write(b->shards[2]);
     bench_pass_one(b, 2);
     bench_pass_one(b, 0);
@@ -344,7 +335,7 @@ static void commands_over_several_shards(void **state)
         bench_expect(b, client, ":2\r\n:0\r\n:0\r\n$-1\r\n");
         bench_close(b, client);
     }
-    assert_true(sum_of(b, METRIC_ERRANDS_LEASE) > 0);
+    assert_true(bench_sum(b, METRIC_ERRANDS_LEASE) > 0);
     bench_destroy(b);
 }
 
@@ -357,9 +348,9 @@ static void keys_of_one_tag_need_no_lease(void **state)
     bench_expect(b, client, "+OK\r\n");
     send_format(client, "MGET {%s}a {%s}b\r\nRENAME {%s}a {%s}c\r\n", tag, tag, tag, tag);
     bench_expect(b, client, "*2\r\n$1\r\n1\r\n$1\r\n2\r\n+OK\r\n");
-    assert_int_equal(sum_of(b, METRIC_ERRANDS_LEASE), 0);
-    assert_int_equal(sum_of(b, METRIC_ERRANDS_SENT), 2);
-    assert_int_equal(sum_of(b, METRIC_READS_SHARED), 1);
+    assert_int_equal(bench_sum(b, METRIC_ERRANDS_LEASE), 0);
+    assert_int_equal(bench_sum(b, METRIC_ERRANDS_SENT), 2);
+    assert_int_equal(bench_sum(b, METRIC_READS_SHARED), 1);
     bench_destroy(b);
 }
 
@@ -406,11 +397,11 @@ static void readers_keep_away_from_joint_writes(void **state)
     send_format(client, "GET %s\r\n", x);
     send_format(mget, "get %s %s\r\n", x, y);
     bench_pass_one(b, 0);
-    assert_int_equal(sum_of(b, METRIC_READS_TORN), 2);
+    assert_int_equal(bench_sum(b, METRIC_READS_TORN), 2);
     shard_end_joint_write(b->shards[1]);
     bench_expect(b, client, "$-1\r\n");
     bench_expect(b, mget, "END\r\n");
-    assert_int_equal(sum_of(b, METRIC_ERRANDS_LEASE), 1);
+    assert_int_equal(bench_sum(b, METRIC_ERRANDS_LEASE), 1);
     bench_destroy(b);
 }
 
@@ -631,13 +622,13 @@ static void large_values_of_connections_that_end(void **state)
     for (int i = 0; i < 3; i++) {
         bench_pass_one(b, 0);
     }
-    assert_int_equal(sum_of(b, METRIC_ERRANDS_SENT), 1);
+    assert_int_equal(bench_sum(b, METRIC_ERRANDS_SENT), 1);
     close(client);
     for (int i = 0; i < 3; i++) {
         bench_pass_one(b, 0);
     }
     bench_pass(b, 20);
-    assert_int_equal(sum_of(b, METRIC_ERRANDS_RUN), 1);
+    assert_int_equal(bench_sum(b, METRIC_ERRANDS_RUN), 1);
     struct shard_memory far;
     shard_read_memory(b->shards[1], &far);
     assert_int_equal(far.blob_bytes, 0);
@@ -768,7 +759,7 @@ static void datagrams_travel_too(void **state)
         assert_true(recv(fd, reply, sizeof(reply), MSG_DONTWAIT) > 30);
         close(fd);
     }
-    assert_true(sum_of(b, METRIC_ERRANDS_SENT) > 0);
+    assert_true(bench_sum(b, METRIC_ERRANDS_SENT) > 0);
     bench_destroy(b);
 }
 
@@ -895,7 +886,7 @@ static void one_client_wins(void **state)
         }
         assert_int_equal(winners, 1);
     }
-    assert_true(sum_of(b, METRIC_READS_SHARED) > 0);
+    assert_true(bench_sum(b, METRIC_READS_SHARED) > 0);
     bench_destroy(b);
 }
 
@@ -932,7 +923,7 @@ static void storms_pass(void **state)
             assert_memory_equal(reply + size - (size_t)end_size, end, (size_t)end_size);
         }
     }
-    assert_true(sum_of(b, METRIC_LEASES_TAKEN) < sum_of(b, METRIC_ERRANDS_LEASE));
+    assert_true(bench_sum(b, METRIC_LEASES_TAKEN) < bench_sum(b, METRIC_ERRANDS_LEASE));
     bench_destroy(b);
 }
 
