@@ -42,7 +42,6 @@ GOALS = {
 WAITS = {
     "G8": "MICA2, which Debian does not have; G7 has our side at 1 M items",
     "G11": "a machine with more than two cores: the generator needs one",
-    "G15": "nothing: tests/bench/eviction_compare.py measures it, see eviction.md",
     "G17": "persistence and replication",
 }
 

@@ -41,10 +41,12 @@ class Settings:
         self.bench_path = options.build / "tests/bench/nicached-bench"
         self.frames_path = options.build / "tests/bench/frame_load"
         self.store_path = options.build / "tests/unit/store/store_bench"
+        self.eviction_path = options.build / "tests/unit/store/eviction_bench"
         self.server_cpu, self.client_cpu = options.server_cpu, options.client_cpu
         self.rounds = 1 if options.quick else options.rounds
         self.seconds = 0.6 if options.quick else 2.0
         self.keys = 20000 if options.quick else 1000000
+        self.objects = 10000 if options.quick else 100000
         self.large_keys = 200 if options.quick else 8000
         self.many = 100 if options.quick else 1000
         self.idle_samples, self.idle_seconds = (1, 1.0) if options.quick else (3, 10.0)
@@ -179,7 +181,8 @@ def run_experiments(options, settings, clock):
 
 
 def check_programs(settings):
-    for path in (settings.server_path, settings.bench_path, settings.frames_path, settings.store_path):
+    for path in (settings.server_path, settings.bench_path, settings.frames_path, settings.store_path,
+                 settings.eviction_path):
         if not path.exists():
             raise SystemExit(f"{path} is not there: ninja -C {settings.bench_path.parents[2]}")
     for name in ("redis-server", "memcached"):
