@@ -125,3 +125,26 @@ def latency(panels):
                   _text(place + 28, bottom + 42, name)]
     parts.append(_text(x - MARGIN, bottom + 42, "latency in us by percentile", "end"))
     return _document(x, bottom + 56, parts)
+
+
+def sizes(curves):
+    """curves: {name: [(bytes of a value, bytes a second)]}; both axes logarithmic."""
+    points = [point for curve in curves.values() for point in curve]
+    bottom = MARGIN + PANEL_HEIGHT - 25
+    axis = _Decades([rate for _, rate in points], bottom, 30 - bottom)
+    wide = _Decades([size for size, _ in points], MARGIN, 2 * PANEL_WIDTH)
+    parts = []
+    for tick in axis.ticks():
+        parts += [_line(MARGIN, axis.at(tick), MARGIN + 2 * PANEL_WIDTH, axis.at(tick)),
+                  _text(MARGIN - 5, axis.at(tick) + 4, _short(tick), "end", 'font-size="10"')]
+    for size in sorted({size for size, _ in points}):
+        parts += [_line(wide.at(size), 30, wide.at(size), bottom),
+                  _text(wide.at(size), bottom + 16, _short(size), "middle", 'font-size="10"')]
+    for index, (name, curve) in enumerate(curves.items()):
+        path = " ".join(f"{wide.at(size):.1f},{axis.at(rate):.1f}" for size, rate in curve)
+        place = MARGIN + index * 190
+        parts += [f'<polyline points="{path}" fill="none" stroke="{_colour(name)}" stroke-width="1.8"/>',
+                  _line(place, bottom + 38, place + 22, bottom + 38, _colour(name), 2),
+                  _text(place + 28, bottom + 42, name)]
+    parts.append(_text(MARGIN, 18, "bytes of values a second, of a busy core or of CPU, by the size of a value"))
+    return _document(2 * (MARGIN + PANEL_WIDTH), bottom + 56, parts)

@@ -36,6 +36,14 @@ GOALS = {
     "sockets": Goal("kernel sockets: GET -P 1 and -P 16, RESP and memcached text", "redis-server, memcached -t 1"),
     "latency": Goal("latency unloaded and at 50 % and 80 % of what each carries", "redis-server, memcached -t 1",
                     at_most=True),
+    "same load": Goal("99.9th percentile over memif at 50 % and 80 % of what the best peer carries",
+                      "redis-server, memcached -t 1 at the same load over the loopback", 0.2, 0.2, at_most=True),
+    "af_xdp": Goal("99.9th percentile over af_xdp on a veth, the client in the kernel at its other end",
+                   "redis-server at the same load over a veth", 0.2, 0.2, at_most=True),
+    "values": Goal("GET of values from 16 B to 1 MB over memif, RESP", "redis-server over the loopback"),
+    "index": Goal("`store-index buckets`", "`store-index rte_hash`, the default"),
+    "eviction": Goal("99.9th percentile at half of capacity while every write evicts", "the same with memory half full",
+                     1.5, 1.5, at_most=True),
 }
 
 # What cannot run yet, and what it waits for.

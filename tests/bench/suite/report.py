@@ -336,15 +336,24 @@ def merged_curve(curves):
 def write_plots(folder, results):
     plots = []
     bars = [(f"{row.name} {each.name}", each) for row in results for each in row.groups
-            if "second" in each.first.unit or each.first.unit.endswith("/s")]
+            if row.name != "values" and ("second" in each.first.unit or each.first.unit.endswith("/s"))]
     if bars:
         (folder / "throughput.svg").write_text(charts.throughput(bars))
         plots.append(("throughput.svg", "throughput"))
     curves = {each.name: {name: merged_curve([line.curves[name] for line in each.lines]) for name in each.first.curves}
-              for row in results for each in row.groups if each.first.curves}
+              for row in results if row.name != "values" for each in row.groups if each.first.curves}
     if curves:
         (folder / "latency.svg").write_text(charts.latency(curves))
         plots.append(("latency.svg", "latency by percentile"))
+    sizes = {}
+    for row in results:
+        for each in row.groups if row.name == "values" else []:
+            for name in each.first.curves:
+                points = [line.curves[name][0] for line in each.lines]
+                sizes.setdefault(name, []).append((points[0][0], statistics.median(value for _, value in points)))
+    if sizes:
+        (folder / "values.svg").write_text(charts.sizes(sizes))
+        plots.append(("values.svg", "bytes a second by size of value"))
     return plots
 
 

@@ -19,6 +19,9 @@ KEY_BYTES, VALUE_BYTES = 16, 64
 WINDOW = 512              # frames under way: enough for full bursts, less than a ring
 LARGE_BYTES = 16384
 ECHO_LARGE_BYTES = 1400
+VALUES_BYTES = 256 << 20  # that many bytes of values, whatever the size of one
+HELD = 0.97               # of the rate that it was asked at: then a server holds the load
+EVICTION_ITEM_BYTES = 150 # key, value and what an item takes besides, roughly: it only says what is half and what is full
 GET_FRAME_BYTES = 72      # a UDP GET of a 16 byte key: what testpmd echoes for G1
 TESTPMD_DRIFT_MAX = 0.25
 PRELOAD_S = 180
@@ -76,7 +79,7 @@ class Laboratory:
 
     # ---- generators' command lines --------------------------------------------------------------
 
-    def _common(self):
+    def common(self):
         return ["--cpu", self.settings.client_cpu, "-r", self.settings.keys, "--key-size", KEY_BYTES, "-d",
                 VALUE_BYTES]
 
@@ -91,10 +94,10 @@ class Laboratory:
 
     def bench(self, server, *words, memif=False, text=False, seconds=None):
         prefix = self._memif(server, text) if memif else self.sockets_of(server, text)
-        return [*prefix, *self._common(), "--duration", seconds or self.settings.seconds, *words]
+        return [*prefix, *self.common(), "--duration", seconds or self.settings.seconds, *words]
 
     def frames(self, server, *words, port=None):
-        return [self.settings.frames_path, *server.interface_words(), *self._common(), "-p", port or 11211,
+        return [self.settings.frames_path, *server.interface_words(), *self.common(), "-p", port or 11211,
                 "--duration", self.settings.seconds, "-P", WINDOW, *words]
 
     # ---- servers ---------------------------------------------------------------------------------
@@ -104,10 +107,15 @@ class Laboratory:
         run(self.settings, [*prefix, "--cpu", self.settings.client_cpu, "-r", 2000, "-d", "20-200", "--verify",
                             "--mix", "50:50", "-n", 20000, *words], 60)
 
-    def _fill(self, server, *words, memif=False, text=False):
+    def preload(self, server, *words, memif=False, text=False):
+        """Writes every key, and reads some: the generator's document."""
         prefix = self._memif(server, text) if memif else self.sockets_of(server, text)
-        document = run(self.settings, [*prefix, *self._common(), "--preload", "-t", "get", "-n", 100, "-c", 32, "-P",
-                                       16, *words], PRELOAD_S)
+        return run(self.settings, [*prefix, *self.common(), "--preload", "-t", "get", "-n", 100, "-c", 32, "-P", 16,
+                                   *words], PRELOAD_S)
+
+    def fill(self, server, *words, memif=False, text=False):
+        """The same, and every key has to be there."""
+        document = self.preload(server, *words, memif=memif, text=text)
         if document["misses"] or document["errors"]:
             raise Trouble(f"{server.name}: {document['misses']} misses, {document['errors']} errors after the preload")
 
@@ -118,7 +126,7 @@ class Laboratory:
         run(self.settings, [self.settings.bench_path, "--json", *server.interface_words(), "-p", server.udp_port, "-u",
                             "-c", 4, "-P", 8, "-r", 2000, "-d", "20-200", "--verify", "--mix", "50:50", "-n", 20000],
             60)
-        self._fill(server, memif=True)
+        self.fill(server, memif=True)
 
     @property
     def nicached(self):
@@ -128,34 +136,40 @@ class Laboratory:
     def nicached_large(self):
         def prepare(server):
             self._verify(server, "-d", LARGE_BYTES, "-r", 200, "-n", 1000, "-c", 8, memif=True)
-            self._fill(server, "-d", LARGE_BYTES, "-r", self.settings.large_keys, memif=True)
+            self.fill(server, "-d", LARGE_BYTES, "-r", self.settings.large_keys, memif=True)
         return self._get("nicached, 16 KB", lambda: servers.Nicached(self.settings), prepare)
+
+    @property
+    def nicached_buckets(self):
+        return self._get("nicached, buckets", lambda: servers.Nicached(self.settings, ["--store-index", "buckets"]),
+                         self._prepare_nicached)
 
     @property
     def redis(self):
         def prepare(server):
             self._verify(server, "-c", 20, "-P", 4)
-            self._fill(server)
+            self.fill(server)
         return self._get("redis", lambda: servers.Redis(self.settings), prepare)
 
     @property
     def memcached(self):
         def prepare(server):
             self._verify(server, "-c", 20, "-P", 4, text=True)
-            self._fill(server, text=True)
+            self.fill(server, text=True)
         return self._get("memcached", lambda: servers.Memcached(self.settings), prepare)
 
     # ---- one measurement each --------------------------------------------------------------------
 
-    def over_memif(self, *words, text=False, server=None, keys_a_get=1):
+    def over_memif(self, *words, text=False, server=None, keys_a_get=1, may_miss=False):
         server = server or self.nicached
-        return measure(self.settings, server, self.bench(server, *words, memif=True, text=text), False, keys_a_get)
+        return measure(self.settings, server, self.bench(server, *words, memif=True, text=text), False, keys_a_get,
+                       may_miss)
 
     def over_sockets(self, server, *words, keys_a_get=1, text=False):
         return measure(self.settings, server, self.bench(server, *words, text=text), True, keys_a_get)
 
-    def of_frames(self, *words):
-        server = self.nicached
+    def of_frames(self, *words, server=None):
+        server = server or self.nicached
         return measure(self.settings, server, self.frames(server, *words, port=server.udp_port), False)
 
     def echo(self, frame_bytes, *words):
@@ -232,8 +246,8 @@ def g12(lab):
         raise Trouble("INFO stages counted no residence")
     return [Line("UDP GET at half load", "us, 99th percentile", high, {"median": median}, high / median, sample=half,
                  spread={"requests/s": half.rate, "core busy": half.busy}),
-            Line("the round trip meanwhile", "us, 99th percentile", half.p99_us, {"testpmd 5tswap": echo.p99_us},
-                 half.p99_us / echo.p99_us, counted=False, spread={"us, median": half.p50_us})]
+            Line("the round trip meanwhile", "us, 99th percentile", half.at("p99"), {"testpmd 5tswap": echo.at("p99")},
+                 half.at("p99") / echo.at("p99"), counted=False, spread={"us, median": half.at("p50")})]
 
 
 # ---- over TCP ------------------------------------------------------------------------------------
@@ -270,9 +284,9 @@ def g6(lab):
 def g13(lab):
     words = ["-t", "get", "-c", 1, "-P", 1]
     ours = lab.over_memif(*words)
-    peers = {"redis-server": lab.over_sockets(lab.redis, *words, "--busy").p50_us,
-             "memcached": lab.over_sockets(lab.memcached, *words, "--busy", text=True).p50_us}
-    return [Line("GET, one connection", "us, median", ours.p50_us, peers, ours.p50_us / min(peers.values()),
+    peers = {"redis-server": lab.over_sockets(lab.redis, *words, "--busy").at("p50"),
+             "memcached": lab.over_sockets(lab.memcached, *words, "--busy", text=True).at("p50")}
+    return [Line("GET, one connection", "us, median", ours.at("p50"), peers, ours.at("p50") / min(peers.values()),
                  sample=ours)]
 
 
@@ -290,6 +304,91 @@ def g18(lab):
              {"testpmd 5tswap": echo.bytes_a_second}, ours.bytes_a_second / echo.bytes_a_second, counted=False,
              spread={"core busy": ours.busy}),
     ]
+
+
+# ---- growth and fullness -------------------------------------------------------------------------
+
+
+def values(lab):
+    """From small values to large ones, beside redis-server."""
+    ours, redis = servers.Nicached(lab.settings), servers.Redis(lab.settings)
+    lines = []
+    try:
+        for size in lab.settings.value_sizes:
+            words = ["-d", size, "-r", min(lab.settings.keys, VALUES_BYTES // size)]
+            asking = ["-t", "get", "-c", 16, "-P", 4, *words]
+            found = []
+            for server, memif in ((ours, True), (redis, False)):
+                server.resume()
+                server.ask(b"FLUSHALL\r\n", b"\r\n")
+                server.asked += 1
+                lab.fill(server, *words, memif=memif)
+                server.pause()
+                found.append(lab.over_memif(*asking, server=ours) if memif else lab.over_sockets(redis, *asking))
+            line = _rates(f"GET of {size} B", found[0], found[1:], f"requests {BUSY_CORE}")
+            line.curves = {"nicached": [(size, line.ours * size)],
+                           "redis-server": [(size, line.peers["redis-server"] * size)]}
+            lines.append(line)
+    finally:
+        ours.close()
+        redis.close()
+    return lines
+
+
+def index(lab):
+    """`store-index buckets` beside rte_hash, which is the default: the same server otherwise."""
+    peer = "store-index rte_hash"
+
+    def rates(name, ask):
+        buckets, rte_hash = ask(lab.nicached_buckets), ask(lab.nicached)
+        return Line(name, f"requests {BUSY_CORE}", buckets.per_core_second, {peer: rte_hash.per_core_second},
+                    buckets.per_core_second / rte_hash.per_core_second, sample=buckets)
+    lines = [rates("G1, UDP GET", lambda server: lab.of_frames("-t", "get", server=server)),
+             rates("G3, TCP GET -P 1", lambda server: lab.over_memif("-t", "get", "-c", lab.settings.many, "-P", 1,
+                                                                     server=server))]
+    buckets, rte_hash = (_store_ns(lab, kind) for kind in ("buckets", "rte_hash"))
+    for name in ("look-up + item, bulk of 32", "overwrite, bulk of 32"):
+        lines.append(Line(f"G7 and G9, {name}", "ns", buckets[name], {peer: rte_hash[name]},
+                          rte_hash[name] / buckets[name]))
+    size = 64
+    weights = [_memory_of(lab, lambda settings, kind=kind: _create_nicached_to_weigh(settings, kind), False, size)
+               for kind in ("buckets", "rte_hash")]
+    lines.append(Line(f"G14, values of {size} B", "bytes per item", weights[0][0], {peer: weights[1][0]},
+                      weights[1][0] / weights[0][0], note=weights[0][1]))
+    return lines
+
+
+def eviction(lab):
+    """The same mix at the same pace: while half of the memory is used, and while every new key takes another's place."""
+    fitting = lab.settings.evicting_bytes // EVICTION_ITEM_BYTES
+    words = ["--mix", "50:50", "-c", 50, "-P", 4]
+    server = servers.Nicached(lab.settings, ["--maxmemory", lab.settings.evicting_bytes, "--maxmemory-policy",
+                                             "allkeys-lru"])
+    try:
+        half, full = ["-r", fitting // 2], ["-r", fitting * 2]
+        lab.fill(server, *half, memif=True)
+        server.pause()
+        pace = ["--rate", int(lab.over_memif(*words, *half, server=server).rate / 2)]
+        calm = lab.over_memif(*words, *half, *pace, server=server)
+        server.resume()
+        lab.preload(server, *full, memif=True)
+        server.pause()
+        lab.over_memif(*words, *full, *pace, server=server, may_miss=True)  # takes what was kept free for faster writers
+        server.resume()
+        before = int(server.info("stats")["evicted_keys"])
+        server.pause()
+        evicting = lab.over_memif(*words, *full, *pace, server=server, may_miss=True)
+        server.resume()
+        evicted = int(server.info("stats")["evicted_keys"]) - before
+    finally:
+        server.close()
+    if evicted < evicting.rate * lab.settings.seconds / 20:
+        raise Trouble(f"only {evicted} keys were evicted: the memory was not full")
+    return [Line("p99.9 while evicting", "us", evicting.at("p99.9"), {"memory half full": calm.at("p99.9")},
+                 evicting.at("p99.9") / calm.at("p99.9"), sample=evicting,
+                 spread={"requests/s": evicting.rate, "keys evicted/s": evicted / lab.settings.seconds}),
+            Line("median while evicting", "us", evicting.at("p50"), {"memory half full": calm.at("p50")},
+                 evicting.at("p50") / calm.at("p50"), counted=False)]
 
 
 # ---- kernel sockets ------------------------------------------------------------------------------
@@ -327,26 +426,79 @@ def latency(lab):
              "memcached": _latencies(lambda *words: lab.over_sockets(lab.memcached, *words, "--busy", text=True))}
     lines = []
     for load, sample in ours.items():
-        medians = {name: found[load].p50_us for name, found in peers.items()}
+        medians = {name: found[load].at("p50") for name, found in peers.items()}
         curves = {"nicached": sample.curve, "nicached, poll-mode busy": polling[load].curve,
                   **{name: found[load].curve for name, found in peers.items()}}
-        lines.append(Line(load, "us, median", sample.p50_us, medians, sample.p50_us / min(medians.values()),
+        lines.append(Line(load, "us, median", sample.at("p50"), medians, sample.at("p50") / min(medians.values()),
                           sample=sample, curves=curves, spread={
-                              "requests/s": sample.rate, "us with `poll-mode busy`": polling[load].p50_us}))
+                              "requests/s": sample.rate, "us with `poll-mode busy`": polling[load].at("p50")}))
     return lines
+
+
+def _at_the_same_load(ask_ours, peers):
+    """At a half and four fifths of what the best of the peers carries. `peers`: how to ask each, by name."""
+    capacity = max(ask("-t", "get", "-c", 50, "-P", 1).rate for ask in peers.values())
+    lines = []
+    for text, share in (("50 %", 0.5), ("80 %", 0.8)):
+        words = ["-t", "get", "-c", 50, "-P", 4, "--rate", int(capacity * share)]
+        ours, theirs = ask_ours(*words), {}
+        for name, ask in peers.items():
+            found = ask(*words)
+            if found.rate >= HELD * capacity * share:
+                theirs[name] = found
+        if not theirs:
+            raise Trouble("no peer held the load")
+        for figure, counted in (("p50", False), ("p99", False), ("p99.9", True)):
+            value, others = ours.at(figure), {name: found.at(figure) for name, found in theirs.items()}
+            lines.append(Line(f"{figure} at {text} of the best peer's", "us", value, others, value / min(others.values()),
+                              counted=counted, spread={"requests/s": ours.rate} if counted else {}))
+    return lines
+
+
+def same_load(lab):
+    return _at_the_same_load(lab.over_memif, {
+        "redis-server": lambda *words: lab.over_sockets(lab.redis, *words, "--busy"),
+        "memcached": lambda *words: lab.over_sockets(lab.memcached, *words, "--busy", text=True)})
+
+
+def af_xdp(lab):
+    """The same over a veth pair, whose other end is the kernel's: redis-server has both ends of another one."""
+    namespaces, opened = servers.Namespaces(), []
+
+    def opening(create):
+        server = create(lab.settings, namespaces)
+        opened.append(server)
+        words = [lab.settings.bench_path, "--json", "-h", server.address, "-p", server.port, *lab.common()]
+        run(lab.settings, namespaces.in_client([*words, "--preload", "-t", "get", "-n", 100, "-c", 32, "-P", 16]),
+            PRELOAD_S)
+        server.pause()
+        return lambda *more: measure(lab.settings, server, namespaces.in_client(
+            [*words, "--duration", lab.settings.seconds, "--busy", *more]), True)
+    try:
+        ours, redis = opening(servers.XdpNicached), opening(servers.KernelRedis)
+        return _at_the_same_load(ours, {"redis-server": redis})
+    finally:
+        for server in opened:
+            server.close()
+        namespaces.close()
 
 
 # ---- without a load over the network -------------------------------------------------------------
 
 
-def store(lab):
+def _store_ns(lab, kind="rte_hash"):
     """Nanoseconds by name, from store_bench."""
-    process = Process("store_bench", [lab.settings.store_path, lab.settings.keys], {lab.settings.server_cpu},
-                      lab.settings.directory, stdout=subprocess.PIPE)
+    process = Process("store_bench", ["env", f"STORE_INDEX={kind}", lab.settings.store_path, lab.settings.keys],
+                      {lab.settings.server_cpu}, lab.settings.directory, stdout=subprocess.PIPE)
     code, text = process.finish(240)
     ns = {name.strip(): float(value) for name, value in re.findall(r"^(.{32}) +([\d.]+) ns", text, re.M)}
     if code != 0 or "look-up + item, bulk of 32" not in ns:
         raise Trouble(f"store_bench: exit code {code}; {process.last_words()}")
+    return ns
+
+
+def store(lab):
+    ns = _store_ns(lab)
     reads, writes = ns["look-up + item, bulk of 32"], ns["overwrite, bulk of 32"]
     misses, lone = ns["miss, bulk of 32"], ns["look-up + item, single"]
     where = (f"A miss in bulk takes {misses:.0f} ns: so much is the index; the item, its comparison and its value are "
@@ -393,8 +545,8 @@ def _memory_of(lab, create, text, value_bytes):
                            f"and rounding, {pages - item:.1f} what its pages have besides (INFO memory).")
 
 
-def _create_nicached_to_weigh(settings):
-    return servers.Nicached(settings, ["--hugepages", "no"])
+def _create_nicached_to_weigh(settings, index_kind="rte_hash"):
+    return servers.Nicached(settings, ["--hugepages", "no", "--store-index", index_kind])
 
 
 def g14(lab):
@@ -505,4 +657,6 @@ EXPERIMENTS = [
     Experiment(("G6",), g6), Experiment(("G7", "G9"), store), Experiment(("G10",), g10), Experiment(("G12",), g12),
     Experiment(("G13",), g13), Experiment(("G14",), g14, 1), Experiment(("G15",), g15, 1), Experiment(("G16",), g16, 1),
     Experiment(("G18",), g18), Experiment(("sockets",), sockets), Experiment(("latency",), latency, 3),
+    Experiment(("same load",), same_load), Experiment(("af_xdp",), af_xdp, 3),
+    Experiment(("values",), values, 2), Experiment(("index",), index, 3), Experiment(("eviction",), eviction),
 ]

@@ -63,9 +63,12 @@ class Server:
         if not self.process.is_running():
             raise Trouble(f"{self.name} ended at its start; {self.process.last_words()}")
         with contextlib.suppress(OSError):
-            socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+            self._connect(1).close()
             return True
         return False
+
+    def _connect(self, timeout_s):
+        return socket.create_connection(("127.0.0.1", self.port), timeout=timeout_s)
 
     def close(self):
         self._hang_up()
@@ -86,7 +89,7 @@ class Server:
         connection: an answer that comes late must not be taken for the next one's."""
         try:
             if self.control is None:
-                self.control = socket.create_connection(("127.0.0.1", self.port), timeout=20)
+                self.control = self._connect(20)
             self.control.sendall(request)
             yield self.control
         except (OSError, ValueError) as problem:
@@ -213,6 +216,86 @@ class Memcached(Server):
     def requests(self, counters, keys_a_get):
         # memcached counts keys; `stats` itself is in neither.
         return counters["cmd_get"] // keys_a_get + counters["cmd_set"] + self.asked
+
+
+# ---- at one end of a veth pair --------------------------------------------------------------------
+
+
+class Namespaces:
+    """Two network namespaces, the servers' and the generator's. Two veth pairs join them: one end of the first is left to
+    nicached, the second is the kernel's on both sides."""
+
+    OURS, KERNEL, CLIENT = "198.18.3.2", "198.18.4.2", "198.18.{}.1"
+
+    def __init__(self):
+        self.server, self.client = (f"nicached-suite-{os.getpid()}-{end}" for end in ("s", "c"))
+        try:
+            for name in (self.server, self.client):
+                self._ip("netns", "add", name)
+                self._ip("-n", name, "link", "set", "lo", "up")
+            for number, pair in ((3, "xdp"), (4, "sock")):
+                self._ip("link", "add", f"{pair}0", "netns", self.server, "type", "veth", "peer", "name", f"{pair}1",
+                         "netns", self.client)
+                self._ip("-n", self.client, "addr", "add", f"{self.CLIENT.format(number)}/24", "dev", f"{pair}1")
+                self._ip("-n", self.server, "link", "set", f"{pair}0", "up")
+                self._ip("-n", self.client, "link", "set", f"{pair}1", "up")
+            self._ip("-n", self.server, "addr", "add", f"{self.KERNEL}/24", "dev", "sock0")
+        except BaseException:
+            self.close()
+            raise
+
+    @staticmethod
+    def _ip(*words):
+        done = subprocess.run(["ip", *words], capture_output=True, text=True, timeout=20, check=False)
+        if done.returncode != 0:
+            raise Trouble(f"ip {' '.join(words)} (it takes root): {done.stderr.strip()}")
+
+    def in_server(self, words):
+        return ["ip", "netns", "exec", self.server, *words]
+
+    def in_client(self, words):
+        return ["ip", "netns", "exec", self.client, *words]
+
+    def close(self):
+        for name in (self.server, self.client):
+            subprocess.run(["ip", "netns", "del", name], capture_output=True, timeout=20, check=False)
+
+
+class _Namespaced:
+    """In the servers' namespace; the suite asks it through a Unix socket."""
+
+    def __init__(self, settings, namespaces):
+        self.namespaces = namespaces
+        self.socket_path = settings.directory / f"u{free_port()}.sock"
+        super().__init__(settings)
+
+    def _connect(self, timeout_s):
+        connection = socket.socket(socket.AF_UNIX)
+        try:
+            connection.settimeout(timeout_s)
+            connection.connect(str(self.socket_path))
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+class XdpNicached(_Namespaced, Nicached):
+    address = Namespaces.OURS
+
+    def words(self):
+        return self.namespaces.in_server([
+            self.settings.server_path, "--interface", "xdp0", "af_xdp", f"{self.address}/24", "--unixsocket",
+            self.socket_path, "--port", self.port, "--memcache-port", self.memcache_port, "--protected-mode", "no",
+            "--hugepages", self.settings.hugepages, "--worker-cpus", self.settings.server_cpu, "--maxmemory", MAXMEMORY])
+
+
+class KernelRedis(_Namespaced, Redis):
+    address = Namespaces.KERNEL
+
+    def words(self):
+        return self.namespaces.in_server([*super().words(), "--bind", self.address, "--protected-mode", "no",
+                                          "--unixsocket", self.socket_path])
 
 
 class Testpmd:

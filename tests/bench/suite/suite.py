@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 """The benchmark suite: nicached beside what a user would pick instead, one row for each goal, one report.
 
-  tests/bench/suite/suite.py [ROW ...]        rows by their id: G1 ... G18, sockets, latency (default: all)
+  tests/bench/suite/suite.py [ROW ...]        rows by their id: G1 ... G18, sockets, latency, 'same load', af_xdp, values, index, eviction
+                                              (default: all)
 
 Each row is run in rounds; within a round ours and the peers' figures are taken in turn, within seconds, on pinned
 cores: the server on one, the generator on the other. What counts is the median of the rounds' ratios, with the
@@ -46,6 +47,8 @@ class Settings:
         self.rounds = 1 if options.quick else options.rounds
         self.seconds = 0.6 if options.quick else 2.0
         self.keys = 20000 if options.quick else 1000000
+        self.value_sizes = (64, 16384) if options.quick else tuple(1 << bits for bits in range(4, 21, 2))
+        self.evicting_bytes = (16 if options.quick else 64) << 20
         self.objects = 10000 if options.quick else 100000
         self.large_keys = 200 if options.quick else 8000
         self.many = 100 if options.quick else 1000
@@ -59,7 +62,7 @@ class Settings:
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("rows", nargs="*", metavar="ROW")
-    parser.add_argument("--build", default=ROOT / "build-test", type=pathlib.Path)
+    parser.add_argument("--build", default=ROOT / "build-bench", type=pathlib.Path)
     parser.add_argument("--output", type=pathlib.Path, help="folder of the report (default docs/benchmarks for a full "
                         "run of all rows,\nelse bench-report in the build folder)")
     parser.add_argument("--rounds", default=5, type=int)
