@@ -21,13 +21,16 @@
 #include <inttypes.h>
 #include <pthread.h>
 #include <sched.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include <rte_eal.h>
 #include <rte_errno.h>
+#include <rte_interrupts.h>
 #include <rte_lcore.h>
 #include <rte_log.h>
 
@@ -56,7 +59,11 @@ static struct {
     FILE *log;
     pthread_mutex_t reason_lock;
     char reason[256];
-} eal = {.reason_lock = PTHREAD_MUTEX_INITIALIZER};
+    int errand_fd;
+    struct rte_intr_handle *errand_handle;
+    pthread_mutex_t errand_lock;
+    struct eal_errand *errands, **errands_tail;
+} eal = {.reason_lock = PTHREAD_MUTEX_INITIALIZER, .errand_lock = PTHREAD_MUTEX_INITIALIZER};
 
 /* ---- DPDK's log ------------------------------------------------------------------------------ */
 
@@ -226,6 +233,94 @@ static void compose_arguments(struct eal_arguments *arguments, const struct eal_
     arguments->pointers[arguments->count] = NULL;
 }
 
+/* ---- the interrupt thread -------------------------------------------------------------------- */
+
+static void run_errands(void *argument)
+{
+    (void)argument;
+    uint64_t count;
+    (void)!read(eal.errand_fd, &count, sizeof(count));
+    pthread_mutex_lock(&eal.errand_lock);
+    struct eal_errand *errand = eal.errands;
+    eal.errands = NULL;
+    eal.errands_tail = &eal.errands;
+    pthread_mutex_unlock(&eal.errand_lock);
+    while (errand != NULL) {
+        struct eal_errand *next = errand->next; /* it may be gone when it has run */
+        errand->run(errand);
+        errand = next;
+    }
+}
+
+void eal_post_errand(struct eal_errand *errand)
+{
+    errand->next = NULL;
+    pthread_mutex_lock(&eal.errand_lock);
+    *eal.errands_tail = errand;
+    eal.errands_tail = &errand->next;
+    pthread_mutex_unlock(&eal.errand_lock);
+    const uint64_t one = 1;
+    CHECK(write(eal.errand_fd, &one, sizeof(one)) == sizeof(one));
+}
+
+struct awaited_errand {
+    struct eal_errand errand;
+    int (*run)(void *argument);
+    void *argument;
+    int result;
+    sem_t done;
+};
+
+static void run_awaited(struct eal_errand *errand)
+{
+    struct awaited_errand *awaited = (struct awaited_errand *)errand;
+    awaited->result = awaited->run(awaited->argument);
+    CHECK(sem_post(&awaited->done) == 0);
+}
+
+int eal_run_errand(int (*run)(void *argument), void *argument)
+{
+    struct awaited_errand awaited = {
+        .errand = {.run = run_awaited}, .run = run, .argument = argument};
+    CHECK(sem_init(&awaited.done, 0, 0) == 0);
+    eal_post_errand(&awaited.errand);
+    while (sem_wait(&awaited.done) < 0) {
+        CHECK(errno == EINTR);
+    }
+    (void)sem_destroy(&awaited.done);
+    return awaited.result;
+}
+
+/* It stays as long as the process. */
+static int register_errands(void)
+{
+    eal.errands_tail = &eal.errands;
+    eal.errand_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    eal.errand_handle = rte_intr_instance_alloc(RTE_INTR_INSTANCE_F_PRIVATE);
+    if (eal.errand_fd < 0 || eal.errand_handle == NULL) {
+        return eal.errand_fd < 0 ? -errno : -ENOMEM;
+    }
+    (void)rte_intr_fd_set(eal.errand_handle, eal.errand_fd);
+    (void)rte_intr_type_set(eal.errand_handle, RTE_INTR_HANDLE_EXT);
+    return rte_intr_callback_register(eal.errand_handle, run_errands, NULL);
+}
+
+static int do_nothing(void *argument)
+{
+    (void)argument;
+    return 0;
+}
+
+/* rte_eal_cleanup takes the memory away that net_memif's listener is described in, which stays
+ * among the thread's sources for ever. They are read when it has been told that there is another or
+ * one less: the first errand may run in that very round, the second runs behind it. For the same
+ * reason nobody may use EAL's alarms: the clean-up removes their source. */
+static void settle_interrupt_thread(void)
+{
+    (void)eal_run_errand(do_nothing, NULL);
+    (void)eal_run_errand(do_nothing, NULL);
+}
+
 /* ---- start and end --------------------------------------------------------------------------- */
 
 static int start_eal(const struct eal_options *options, uint64_t memory_mib,
@@ -243,7 +338,12 @@ static int start_eal(const struct eal_options *options, uint64_t memory_mib,
     }
     if (result >= 0) {
         (void)eal_memory_enlarge_pages();
-        return 0;
+        result = register_errands();
+        if (result < 0) {
+            snprintf(error->text, sizeof(error->text),
+                     "cannot start DPDK: its interrupt thread: %s", rte_strerror(-result));
+        }
+        return result;
     }
     fflush(eal.log);
     snprintf(error->text, sizeof(error->text),
@@ -281,6 +381,7 @@ void eal_teardown(void)
     if (!eal.started) {
         return;
     }
+    settle_interrupt_thread();
     char directory[256];
     snprintf(directory, sizeof(directory), "%s", rte_eal_get_runtime_dir());
     (void)rte_eal_cleanup();

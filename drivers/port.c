@@ -24,6 +24,7 @@
 
 #include "dataplane/base/check.h"
 #include "drivers/kernel_interface.h"
+#include "drivers/port_gate.h"
 #include "drivers/port_internal.h"
 #include "drivers/port_rss.h"
 
@@ -615,10 +616,23 @@ static void restore_vlan_tags(struct rte_mbuf **packets, uint16_t count)
     }
 }
 
+static uint16_t receive_through(struct port_gate *gate, uint16_t dpdk_port, uint16_t queue,
+                                struct rte_mbuf **packets, uint16_t count_max)
+{
+    if (!port_gate_enter(gate)) {
+        return 0;
+    }
+    uint16_t count = rte_eth_rx_burst(dpdk_port, queue, packets, count_max);
+    port_gate_leave(gate);
+    return count;
+}
+
 uint16_t port_receive_burst(struct port *port, uint16_t queue, struct rte_mbuf **packets,
                             uint16_t count_max)
 {
-    uint16_t count = rte_eth_rx_burst(port->dpdk_port, queue, packets, count_max);
+    uint16_t count = port->gate != NULL
+                         ? receive_through(port->gate, port->dpdk_port, queue, packets, count_max)
+                         : rte_eth_rx_burst(port->dpdk_port, queue, packets, count_max);
     if (count > 0 && has_quirk(port, PORT_QUIRK_VLAN_STRIPPED)) {
         restore_vlan_tags(packets, count);
     }
@@ -678,15 +692,35 @@ static uint16_t flatten_all(struct rte_mbuf **packets, uint16_t count)
     return kept;
 }
 
+static uint16_t offer_all(uint16_t dpdk_port, uint16_t queue, struct rte_mbuf **packets,
+                          uint16_t count)
+{
+    uint16_t sent = 0, now = 0;
+    do {
+        now = rte_eth_tx_burst(dpdk_port, queue, packets + sent, (uint16_t)(count - sent));
+        sent = (uint16_t)(sent + now);
+    } while (now > 0 && sent < count);
+    return sent;
+}
+
+static uint16_t offer_through(struct port_gate *gate, uint16_t dpdk_port, uint16_t queue,
+                              struct rte_mbuf **packets, uint16_t count)
+{
+    if (!port_gate_enter(gate)) {
+        return 0;
+    }
+    uint16_t sent = offer_all(dpdk_port, queue, packets, count);
+    port_gate_leave(gate);
+    return sent;
+}
+
 uint16_t port_transmit_burst(struct port *port, uint16_t queue, struct rte_mbuf **packets,
                              uint16_t count)
 {
     uint16_t usable = port->capabilities.tx_multi_segment ? count : flatten_all(packets, count);
-    uint16_t sent = 0, now = 0;
-    do {
-        now = rte_eth_tx_burst(port->dpdk_port, queue, packets + sent, (uint16_t)(usable - sent));
-        sent = (uint16_t)(sent + now);
-    } while (now > 0 && sent < usable);
+    uint16_t sent = port->gate != NULL
+                        ? offer_through(port->gate, port->dpdk_port, queue, packets, usable)
+                        : offer_all(port->dpdk_port, queue, packets, usable);
     if (UNLIKELY(sent < usable)) {
         rte_pktmbuf_free_bulk(packets + sent, (unsigned)(usable - sent));
     }

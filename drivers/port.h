@@ -14,6 +14,8 @@
 
 struct config_error;
 struct port_rss;
+struct port_gate;
+struct memif_relay;
 struct port_driver; /* one row of the table of drivers, port_internal.h */
 
 /* ---- EAL (eal.c) ---------------------------------------------------------------------------- */
@@ -60,6 +62,8 @@ struct port {
     /* Private to the port files. */
     const struct port_driver *driver;
     char device[64]; /* DPDK's name of it */
+    struct port_gate *gate;    /* every burst enters it; NULL: none */
+    struct memif_relay *memif; /* of a memif port */
     int queue_fds[PORT_QUEUES_MAX];
     int queue_fd_count;
     uint64_t missed[PORT_QUEUES_MAX]; /* by queue, as last told */

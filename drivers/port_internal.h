@@ -61,6 +61,15 @@ int port_refuse(struct config_error *error, const char *name, int code, const ch
 const char *eal_reason(void);
 void eal_forget_reason(void);
 
+/* What is to be done on EAL's interrupt thread, in order, while no other callback is under way. */
+struct eal_errand {
+    void (*run)(struct eal_errand *errand);
+    struct eal_errand *next;
+};
+void eal_post_errand(struct eal_errand *errand); /* any thread */
+/* Waits for its result; not on that thread. */
+int eal_run_errand(int (*run)(void *argument), void *argument);
+
 /* The address the host side of a tap gets: the first host address of the network that is not ours.
  * False where there is none (/32, /128). */
 bool port_tap_host_address(const struct address *ours, uint8_t prefix_length, struct address *host);

@@ -10,15 +10,16 @@
  * agreed anew with each peer, net_memif does not tell, and a queue that the peer has not got reads
  * and writes the first one's ring.
  *
- * Known fault of DPDK 22.11: when a peer connects and goes within the same millisecond, net_memif
- * closes the descriptor before it has taken it out of EAL's interrupt thread, which then aborts the
- * process. (A peer that goes later, even killed, does no harm.) Whoever may connect shares memory
- * with us and has to be trusted anyway: the socket is open to its owner only, by the usual umask.
+ * Peers come and go by way of memif_relay.h: net_memif takes its memory away from under a burst.
+ *
+ * Whoever may connect shares memory with us and has to be trusted: the socket is open to its owner
+ * only, by the usual umask.
  */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "drivers/memif_relay.h"
 #include "drivers/port_internal.h"
 #include "drivers/unix_socket.h"
 
@@ -26,27 +27,54 @@ static int compose_memif_arguments(const struct interface_config *config, uint32
                                    char *text, size_t size, struct config_error *error)
 {
     (void)queue_count;
-    /* sun_path is 108 bytes; a comma would end the value. */
+    /* A comma would end the value. */
     size_t length = strlen(config->argument);
-    if (config->argument[0] != '/' || length > 107 || strchr(config->argument, ',') != NULL) {
+    if (config->argument[0] != '/' || length > MEMIF_PATH_BYTES_MAX ||
+        strchr(config->argument, ',') != NULL) {
         return port_refuse(error, config->name, -EINVAL,
-                           "memif:PATH needs an absolute path of at most 107 bytes without comma");
+                           "memif:PATH needs an absolute path of at most %d bytes without comma",
+                           MEMIF_PATH_BYTES_MAX);
     }
-    int result = config->client ? 0 : unix_socket_remove_stale(config->argument);
+    char path[MEMIF_PATH_BYTES_MAX + MEMIF_SUFFIX_BYTES_MAX + 1];
+    memif_relay_pmd_path(config->argument, config->client, path, sizeof(path));
+    int result = unix_socket_remove_stale(path);
     if (result < 0) {
-        return port_refuse(error, config->name, result, "cannot listen on %s: %s", config->argument,
+        return port_refuse(error, config->name, result, "cannot listen on %s: %s", path,
                            strerror(-result));
     }
     snprintf(text, size, "role=%s,socket=%s,socket-abstract=no,rsize=10,bsize=2048",
-             config->client ? "client" : "server", config->argument);
+             config->client ? "client" : "server", path);
     return 0;
 }
 
-/* The PMD leaves its file. */
-static void remove_memif_socket(struct port *port)
+static int create_relay(struct port *port, struct config_error *error)
 {
-    if (!port->config.client) {
-        (void)unix_socket_remove_stale(port->config.argument);
+    const struct interface_config *config = &port->config;
+    int code = 0;
+    port->memif = memif_relay_create(config->argument, config->client, &code);
+    if (port->memif == NULL) {
+        return port_refuse(error, config->name, code, "cannot %s %s: %s",
+                           config->client ? "connect to" : "listen on", config->argument,
+                           strerror(-code));
+    }
+    port->gate = memif_relay_gate(port->memif);
+    return 0;
+}
+
+static int start_relay(struct port *port, struct config_error *error)
+{
+    int code = memif_relay_start(port->memif);
+    return code < 0 ? port_refuse(error, port->name, code, "cannot serve %s: %s",
+                                  port->config.argument, strerror(-code))
+                    : 0;
+}
+
+static void destroy_relay(struct port *port)
+{
+    if (port->memif != NULL) {
+        memif_relay_destroy(port->memif);
+        port->memif = NULL;
+        port->gate = NULL;
     }
 }
 
@@ -59,5 +87,7 @@ const struct port_driver port_driver_memif = {
     .tx_descriptors = 1024,
     .queue_count_max = 1,
     .compose_arguments = compose_memif_arguments,
-    .after_teardown = remove_memif_socket,
+    .before_start = create_relay,
+    .after_start = start_relay,
+    .after_teardown = destroy_relay,
 };

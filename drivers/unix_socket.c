@@ -23,7 +23,7 @@ int unix_socket_remove_stale(const char *path)
         return -EEXIST;
     }
     /* Deliberately of another type: a living listener answers EPROTOTYPE and notices nothing. (A
-     * connection that goes at once makes a memif listener of DPDK 22.11 panic.) */
+     * connection that goes at once makes the memif listener of another DPDK 22.11 panic.) */
     int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0) {
         return -errno;

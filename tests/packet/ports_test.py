@@ -417,6 +417,102 @@ def test_memif():
         assert not os.path.exists(path), 'socket is left'
 
 
+class Crowd:
+    """Busy loops on the CPU of a process, which then loses it in the middle of a burst."""
+
+    def __init__(self, pid, count=3):
+        cpu = min(os.sched_getaffinity(pid))
+        os.sched_setaffinity(pid, {cpu})
+        self.loops = [subprocess.Popen([sys.executable, '-c', 'while True: pass'],
+                                       preexec_fn=lambda: os.sched_setaffinity(0, {cpu})) for _ in range(count)]
+
+    def end(self):
+        for loop in self.loops:
+            loop.kill()
+            loop.wait()
+
+
+def test_memif_peers_that_go():
+    """In full flow, killed, while the port is in a burst: net_memif takes the memory away at once."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = folder + '/m0.sock'
+        echo = Echo('m0', 'memif:' + path, OURS + '/24')
+        crowd = Crowd(echo.process.pid)
+        try:
+            for _ in range(8):
+                client = subprocess.Popen([os.path.join(FOLDER, 'memif_ping'), path, OURS, '100000000'],
+                                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                time.sleep(0.7)
+                client.kill()
+                client.wait()
+                assert echo.process.poll() is None, echo.process.returncode
+        finally:
+            crowd.end()
+        memif_ping(path, 5000)
+        assert echo.finish()['udp'] > 5000
+
+
+def memif_visit(path, *messages):
+    """A peer by hand; returns what was said to it until it, or we, hung up."""
+    heard = []
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as visitor:
+        visitor.connect(path)
+        visitor.settimeout(2)
+        for message in messages:
+            if not heard:
+                heard.append(visitor.recv(1024))
+            try:
+                visitor.send(message)
+                heard.append(visitor.recv(1024))
+            except (ConnectionError, socket.timeout):
+                break
+    return heard
+
+
+def test_memif_visitors():
+    """Who goes as soon as he has come makes net_memif abort; who talks nonsense is hung up on."""
+    hello, init = b'\x02\x00', struct.pack('<HHIB', 3, 2, 0, 0).ljust(128, b'\0')
+    with tempfile.TemporaryDirectory() as folder:
+        path = folder + '/m0.sock'
+        echo = Echo('m0', 'memif:' + path, OURS + '/24')
+        for _ in range(200):
+            memif_visit(path)
+        assert oct(os.stat(path + '.pmd').st_mode & 0o777) == '0o600'
+        for message in (b'', b'x', b'\xff' * 128, b'\0' * 128, b'\x07\0'.ljust(128, b'\0'), b'y' * 129, init[:127]):
+            heard = memif_visit(path, message)
+            assert heard[0].startswith(hello), heard
+        heard = memif_visit(path, init, b'\x06\0'.ljust(128, b'\0'))  # connect, without rings
+        assert heard[0].startswith(hello), heard
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as first:
+            first.connect(path)
+            first.settimeout(2)
+            assert first.recv(1024).startswith(hello)
+            assert memif_visit(path, init) == [b''], 'a second peer was not hung up on'
+        memif_ping(path, 5000)
+        assert echo.finish()['udp'] == 5000
+        assert os.listdir(folder) == [], os.listdir(folder)
+
+
+def test_memif_server_that_goes():
+    """Our client's end of it, and a path that nobody listens on."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = folder + '/m0.sock'
+        memif_ping(path, 1, status=1)
+        echo = Echo('m0', 'memif:' + path, OURS + '/24')
+        client = subprocess.Popen([os.path.join(FOLDER, 'memif_ping'), path, OURS, '100000000'],
+                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        crowd = Crowd(client.pid)
+        try:
+            time.sleep(1)
+            echo.kill()
+            time.sleep(1)
+            assert client.poll() is None or client.returncode > 0, client.returncode
+        finally:
+            client.kill()
+            client.wait()
+            crowd.end()
+
+
 def read_pcap(path):
     data = open(path, 'rb').read()
     frames, offset = [], 24
