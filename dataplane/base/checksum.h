@@ -87,15 +87,14 @@ static inline uint64_t checksum_copy(uint64_t sum, uint8_t *to, const uint8_t *f
     return sum + checksum_rest(from + whole, size - whole);
 }
 
-/* The sum in 16 bits, memory order, not complemented. */
+/* The sum in 16 bits, memory order, not complemented. Each half is added to the other in the upper
+ * half, which the carry of the lower one enters. */
 static inline uint16_t checksum_fold(uint64_t sum)
 {
-    sum = (sum & UINT32_MAX) + (sum >> 32);
-    sum = (sum & UINT32_MAX) + (sum >> 32);
-    sum = (sum & 0xffff) + (sum >> 16);
-    sum = (sum & 0xffff) + (sum >> 16);
-    sum = (sum & 0xffff) + (sum >> 16);
-    return (uint16_t)sum;
+    sum += sum << 32 | sum >> 32;
+    uint32_t half = (uint32_t)(sum >> 32);
+    half += half << 16 | half >> 16;
+    return (uint16_t)(half >> 16);
 }
 
 /* The value of a checksum field over `sum`, in memory order: store it with checksum_store. */

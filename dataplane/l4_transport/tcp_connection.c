@@ -20,6 +20,8 @@ void tcp_connection_init(struct tcp *tcp, struct tcp_connection *c, const struct
     memset(c, 0, sizeof(*c));
     c->stream.local = *local;
     c->stream.peer = *peer;
+    c->ipv4 = address_is_ipv4(&local->address) && address_is_ipv4(&peer->address);
+    c->pseudo_sum = tcp_pseudo_sum(&local->address, &peer->address);
     c->stream.dirty_list = &tcp->dirty;
     c->stream.socket_fd = -1;
     c->interface = interface;

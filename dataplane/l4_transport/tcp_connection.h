@@ -99,6 +99,8 @@ struct tcp_connection {
     bool pending;             /* on the pending list */
     bool peer_fin_seen;       /* FIN received at rcv_fin, possibly ahead of rcv_nxt */
     uint8_t backoff, retries;
+    bool ipv4;
+    uint16_t pseudo_sum; /* tcp_pseudo_sum */
 
     /* hot line 3: the way, round trips (RFC 6298, microseconds) */
     _Alignas(TCP_LINE_BYTES) union {

@@ -18,7 +18,10 @@
 #ifndef NICACHED_L4_TRANSPORT_TCP_INTERNAL_H
 #define NICACHED_L4_TRANSPORT_TCP_INTERNAL_H
 
+#include <netinet/in.h>
+
 #include "dataplane/base/check.h"
+#include "dataplane/base/checksum.h"
 #include "dataplane/base/hash.h"
 #include "dataplane/l4_transport/tcp.h"
 #include "dataplane/l4_transport/tcp_connection.h"
@@ -150,6 +153,12 @@ static inline bool tcp_events_have_room(const struct tcp_events *events)
 static inline uint32_t tcp_timestamp(const struct tcp_connection *c, const struct instant *now)
 {
     return (uint32_t)(now->mono_us / 1000U) + c->ts_offset;
+}
+
+/* The pseudo-header without the length, which is the same for all segments of a connection. */
+static inline uint16_t tcp_pseudo_sum(const struct address *one, const struct address *other)
+{
+    return checksum_fold(checksum_pseudo(one, other, IPPROTO_TCP, 0));
 }
 
 /* Answers go to the station that the last good segment came from. */
