@@ -16,7 +16,7 @@
 #define EXTERNAL_BYTES_MIN 512U /* a second buffer costs about what it takes to copy as much */
 
 struct header {
-    uint16_t pseudo_sum; /* of the pseudo-header without the length */
+    uint64_t pseudo_sum; /* of the pseudo-header without the length */
     uint16_t source_port, destination_port;
     uint32_t seq, ack;
     uint8_t flags;
@@ -67,7 +67,7 @@ static __rte_always_inline uint64_t write_header(uint8_t *to, const struct heade
 static inline void write_checksum(const struct net_interface *interface, uint8_t *l4,
                                   const struct header *h, uint32_t text_bytes, uint64_t sum)
 {
-    uint64_t pseudo = (uint64_t)h->pseudo_sum + rte_cpu_to_be_32(header_bytes_of(h) + text_bytes);
+    uint64_t pseudo = h->pseudo_sum + rte_cpu_to_be_32(header_bytes_of(h) + text_bytes);
     if (UNLIKELY(interface->tx_tcp_checksum)) {
         checksum_store(l4 + 16, checksum_fold(pseudo));
     } else {
@@ -79,7 +79,7 @@ static inline void hand_down(struct tcp *tcp, struct tcp_connection *c, struct r
                              const struct instant *now)
 {
     metric_add(tcp->metrics, METRIC_TCP_SEGMENTS_OUT, 1);
-    c->last_send_us = now->mono_us;
+    c->last_send = tcp_send_tick(now);
     /* Answers go back to the station that segments come from: no look-up. After timeouts the way
      * may have changed, and the neighbour table is asked. */
     if (UNLIKELY(!c->station_known || c->retries >= 2)) {
@@ -95,7 +95,7 @@ static inline void hand_down(struct tcp *tcp, struct tcp_connection *c, struct r
 }
 
 /* The window to advertise; notes the edge it stands for. */
-static uint16_t advertise_window(const struct tcp *tcp, struct tcp_connection *c)
+static inline uint16_t advertise_window(const struct tcp *tcp, struct tcp_connection *c)
 {
     uint32_t window = (tcp_receive_edge(tcp, c) - c->rcv_nxt) >> c->rcv_shift;
     window = window > UINT16_MAX ? UINT16_MAX : window;
@@ -103,7 +103,7 @@ static uint16_t advertise_window(const struct tcp *tcp, struct tcp_connection *c
     return (uint16_t)window;
 }
 
-static void acknowledgement_left(struct tcp_connection *c)
+static inline void acknowledgement_left(struct tcp_connection *c)
 {
     c->last_ack_sent = c->rcv_nxt;
     c->rcv_unacknowledged = 0;
@@ -114,7 +114,7 @@ static void acknowledgement_left(struct tcp_connection *c)
 /* SACK blocks: the range that grew last comes first (RFC 2018 section 4). */
 static void describe_stored(const struct tcp_connection *c, struct tcp_header_options *options)
 {
-    if (!c->sack_enabled || c->reassembly == NULL) {
+    if (!c->sack_enabled) {
         return;
     }
     const struct tcp_ranges *ranges = &c->reassembly->ranges;
@@ -166,33 +166,46 @@ static inline uint64_t copy_part(uint8_t *to, const uint8_t *from, uint32_t size
     return LIKELY(offset % 2 == 0) ? sum : __builtin_bswap16(checksum_fold(sum));
 }
 
-/* The chunk of the send queue with the byte at `seq`, and how far into it that is. The same bytes
- * may be asked for again and again; walking a long queue from its front each time would cost the
- * square of its length, so the chunk found last is remembered. */
-static inline const struct byte_chunk *find_text(struct tcp_connection *c, uint32_t seq,
-                                                 uint32_t *offset)
+static void move_cursor(struct tcp_connection *c, const struct byte_chunk *chunk, uint32_t seq)
 {
-    const struct byte_chunk *chunk = c->send_chunk;
-    uint32_t chunk_seq = c->send_chunk_seq;
-    if (chunk == NULL || seq_before(seq, chunk_seq)) {
-        chunk = c->stream.out.head;
-        chunk_seq = c->snd_una - (uint32_t)c->stream.out.head_offset;
+    c->send_chunk = chunk;
+    c->send_chunk_seq = seq;
+    c->has_cursor = true;
+}
+
+/* Behind the first chunk. Walking a long queue from its front each time would cost the square of
+ * its length, so the chunk found last is remembered; and the same bytes may be asked for again. */
+static const struct byte_chunk *seek_text(struct tcp_connection *c, uint32_t seq, uint32_t *offset)
+{
+    const struct byte_chunk *chunk = c->stream.out.head;
+    uint32_t chunk_seq = c->snd_una - (uint32_t)c->stream.out.head_offset;
+    if (c->has_cursor && seq_at_or_before(c->send_chunk_seq, seq)) {
+        chunk = c->send_chunk;
+        chunk_seq = c->send_chunk_seq;
     }
     while (seq - chunk_seq >= chunk->size) {
         chunk_seq += (uint32_t)chunk->size;
         chunk = chunk->next;
     }
-    c->send_chunk = chunk;
-    c->send_chunk_seq = chunk_seq;
+    move_cursor(c, chunk, chunk_seq);
     *offset = seq - chunk_seq;
     return chunk;
 }
 
+/* The chunk of the send queue with the byte at `seq`, and how far into it that is. */
+static inline const struct byte_chunk *find_text(struct tcp_connection *c, uint32_t seq,
+                                                 uint32_t *offset)
+{
+    const struct byte_chunk *chunk = c->stream.out.head;
+    *offset = seq - c->snd_una + (uint32_t)c->stream.out.head_offset;
+    return LIKELY(*offset < chunk->size) ? chunk : seek_text(c, seq, offset);
+}
+
 /* The text of [seq, seq + size) that lies in more than one chunk. */
-static uint64_t copy_chunks(struct tcp_connection *c, const struct byte_chunk *chunk,
+static uint64_t copy_chunks(struct tcp_connection *c, uint32_t seq, const struct byte_chunk *chunk,
                             uint32_t offset, uint8_t *to, uint32_t size, bool summed)
 {
-    uint32_t chunk_seq = c->send_chunk_seq;
+    uint32_t chunk_seq = seq - offset;
     uint64_t sum = 0;
     for (uint32_t done = 0;;) {
         uint32_t part = (uint32_t)chunk->size - offset, left = size - done;
@@ -206,8 +219,7 @@ static uint64_t copy_chunks(struct tcp_connection *c, const struct byte_chunk *c
         chunk = chunk->next;
         offset = 0;
     }
-    c->send_chunk = chunk;
-    c->send_chunk_seq = chunk_seq;
+    move_cursor(c, chunk, chunk_seq);
     return sum;
 }
 
@@ -220,7 +232,7 @@ static inline uint64_t copy_text(struct tcp_connection *c, uint32_t seq, uint8_t
     if (LIKELY(chunk->size - offset >= size)) {
         return copy_part(to, chunk->data + offset, size, 0, summed);
     }
-    return copy_chunks(c, chunk, offset, to, size, summed);
+    return copy_chunks(c, seq, chunk, offset, to, size, summed);
 }
 
 static inline struct rte_mbuf *allocate(struct tcp *tcp, uint32_t bytes, uint8_t **l4)
@@ -243,12 +255,13 @@ static inline struct rte_mbuf *allocate(struct tcp *tcp, uint32_t bytes, uint8_t
 static inline struct header connection_header(const struct tcp_connection *c, uint32_t seq,
                                               uint8_t flags)
 {
-    return (struct header){.pseudo_sum = c->pseudo_sum,
-                           .source_port = c->stream.local.port,
-                           .destination_port = c->stream.peer.port,
-                           .seq = seq,
-                           .ack = flags & TCP_ACK ? c->rcv_nxt : 0,
-                           .flags = flags};
+    return (struct header){
+        .pseudo_sum = tcp_pseudo_sum(c->ipv4, &c->stream.local.address, &c->stream.peer.address),
+        .source_port = c->stream.local.port,
+        .destination_port = c->stream.peer.port,
+        .seq = seq,
+        .ack = flags & TCP_ACK ? c->rcv_nxt : 0,
+        .flags = flags};
 }
 
 /* The large value that all the text lies in, and where; NULL: it is to be copied. */
@@ -344,7 +357,7 @@ bool tcp_send_segment(struct tcp *tcp, struct tcp_connection *c, uint32_t seq, u
     h.has_timestamps = c->ts_enabled;
     h.ts_value = tcp_timestamp(c, now);
     h.ts_echo = c->ts_recent;
-    if (UNLIKELY(c->reassembly != NULL)) {
+    if (UNLIKELY(c->has_reassembly)) {
         h.options = blocks;
         h.option_bytes = compose_blocks(c, blocks, text_bytes);
     }
@@ -416,7 +429,8 @@ void tcp_send_reset_reply(struct tcp *tcp, const struct tcp_segment *segment)
     if (segment->flags & TCP_RST) {
         return;
     }
-    struct header h = {.pseudo_sum = tcp_pseudo_sum(&datagram->destination, &datagram->source),
+    struct header h = {.pseudo_sum = tcp_pseudo_sum(address_is_ipv4(&datagram->source),
+                                                    &datagram->destination, &datagram->source),
                        .source_port = segment->local_port,
                        .destination_port = segment->peer_port};
     if (segment->flags & TCP_ACK) {

@@ -33,7 +33,7 @@ static bool send_new(struct tcp *tcp, struct tcp_connection *c, uint32_t text_by
                      const struct instant *now)
 {
     bool last = text_bytes == unsent_bytes(c);
-    bool fin = last && c->fin_queued;
+    bool fin = last && c->detached;
     uint8_t flags = (uint8_t)((last && text_bytes > 0 ? TCP_PSH : 0) | (fin ? TCP_FIN : 0));
     if (!tcp_recovery_has_room(tcp, c)) {
         return false; /* the next ACK makes some */
@@ -120,7 +120,7 @@ static uint32_t send_lost_text(struct tcp *tcp, struct tcp_connection *c, uint32
                                const struct instant *now)
 {
     uint32_t start = c->snd_una, end, total = 0;
-    while (c->flight != NULL && tcp_flight_next_lost(c->flight, start, &start, &end)) {
+    while (c->has_flight && tcp_flight_next_lost(c->flight, start, &start, &end)) {
         uint32_t size = end - start < c->snd_mss ? end - start : c->snd_mss;
         if (pipe > 0 && pipe + size > c->cwnd) {
             break;
@@ -140,7 +140,7 @@ static uint32_t send_lost_text(struct tcp *tcp, struct tcp_connection *c, uint32
 void tcp_resend_first(struct tcp *tcp, struct tcp_connection *c, const struct instant *now)
 {
     uint32_t start = c->snd_una, end = c->snd_nxt;
-    if (c->flight != NULL && !tcp_flight_next_lost(c->flight, start, &start, &end)) {
+    if (c->has_flight && !tcp_flight_next_lost(c->flight, start, &start, &end)) {
         return;
     }
     if (transmit_array_is_full(c) || send_again(tcp, c, start, end, now) == 0) {
@@ -174,48 +174,20 @@ static void send_text(struct tcp *tcp, struct tcp_connection *c, const struct in
     }
 }
 
-/* What most replies are: all there is, in one segment, and nothing else under way. The windows say
- * nothing else about it than send_new_text would find: with nothing under way cwnd lets one segment
- * through. */
-static bool is_one_plain_segment(const struct tcp_connection *c)
+/* RFC 5681 4.1. */
+static bool was_silent(const struct tcp_connection *c, const struct instant *now)
 {
-    uint32_t size = (uint32_t)c->stream.out.size, reasons = 0;
-    reasons |= c->state != TCP_ESTABLISHED;
-    reasons |= c->snd_nxt != c->snd_una;
-    reasons |= c->flight != NULL;
-    reasons |= c->recovery != TCP_RECOVERY_NONE;
-    reasons |= c->frto != TCP_FRTO_NONE;
-    reasons |= c->fin_queued;
-    reasons |= c->stream.out.size > c->snd_mss;
-    reasons |= size == 0 || size > c->snd_wnd;
-    return reasons == 0 && !transmit_array_is_full(c);
-}
-
-static void send_plain_segment(struct tcp *tcp, struct tcp_connection *c, const struct instant *now)
-{
-    uint32_t size = (uint32_t)c->stream.out.size;
-    c->cwnd_limited = false;
-    if (!tcp_send_segment(tcp, c, c->snd_nxt, size, TCP_PSH, now)) {
-        stream_mark_dirty(&c->stream);
-        return;
-    }
-    tcp_recovery_on_sent(tcp, c, c->snd_nxt + size, now);
-    c->snd_nxt += size;
-    tcp_arm_retransmit(tcp, c, now);
+    return tcp_send_tick(now) - c->last_send > tcp_rto_us(c) >> 10;
 }
 
 void tcp_transmit(struct tcp *tcp, struct tcp_connection *c, const struct instant *now)
 {
     uint32_t flight_before = tcp_flight_bytes(c), nxt_before = c->snd_nxt;
-    if (flight_before == 0 && c->last_send_us + tcp_rto_us(c) < now->mono_us) {
+    if (flight_before == 0 && was_silent(c, now)) {
         tcp_congestion_restart_idle(tcp, c);
     }
-    if (LIKELY(is_one_plain_segment(c))) {
-        send_plain_segment(tcp, c, now);
-        return;
-    }
     send_text(tcp, c, now);
-    if (c->fin_queued && tcp_state_sends((enum tcp_state)c->state) && unsent_bytes(c) == 0) {
+    if (c->detached && tcp_state_sends((enum tcp_state)c->state) && unsent_bytes(c) == 0) {
         send_new(tcp, c, 0, now);
     }
     if (must_persist(c)) {
@@ -299,8 +271,45 @@ static bool follow_requests(struct tcp *tcp, struct tcp_connection *c, const str
     return true;
 }
 
+/* What most replies are: all there is, in one segment, and nothing else under way or asked for. The
+ * windows say nothing else about it than send_new_text would find: with nothing under way cwnd lets
+ * one segment through. */
+static inline bool is_plain_reply(const struct tcp_connection *c, const struct instant *now)
+{
+    const struct stream *stream = &c->stream;
+    uint32_t reasons = !tcp_is_plain(c);
+    reasons |= c->snd_nxt != c->snd_una;
+    reasons |= stream->out.size - 1 >= c->snd_mss; /* and when there is nothing */
+    reasons |= stream->out.size > c->snd_wnd;
+    reasons |= stream->close_requested | stream->abort_requested;
+    reasons |= stream->drain_below != 0;
+    reasons |= was_silent(c, now);
+    reasons |= transmit_array_is_full(c);
+    return reasons == 0;
+}
+
+/* The segment acknowledges what there is to be, and says all there is about the window. */
+static inline void send_plain_reply(struct tcp *tcp, struct tcp_connection *c,
+                                    const struct instant *now)
+{
+    uint32_t size = (uint32_t)c->stream.out.size;
+    c->cwnd_limited = false;
+    if (UNLIKELY(!tcp_send_segment(tcp, c, c->snd_nxt, size, TCP_PSH, now))) {
+        stream_mark_dirty(&c->stream);
+        acknowledge(tcp, c, now);
+        return;
+    }
+    c->flight_sent_us = (uint32_t)now->mono_us;
+    c->snd_nxt += size;
+    tcp_arm_retransmit(tcp, c, now);
+}
+
 void tcp_output_connection(struct tcp *tcp, struct tcp_connection *c, const struct instant *now)
 {
+    if (LIKELY(is_plain_reply(c, now))) {
+        send_plain_reply(tcp, c, now);
+        return;
+    }
     if (c->state == TCP_CLOSED || !follow_requests(tcp, c, now)) {
         return;
     }

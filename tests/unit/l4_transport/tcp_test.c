@@ -1617,6 +1617,38 @@ static void path_mtu_is_believed_within_reason(void **state) /* T31 */
     bench_destroy(b);
 }
 
+/* What a request in order, its ACK and the reply to it read or write: the lines of the stream and
+ * the two hot ones. All behind them but the timer, which the wheel links, is nonsense meanwhile. */
+static void plain_cycle_stays_in_its_lines(void **state)
+{
+    static const uint8_t offer[] = {2, 4, 5, 180, 1, 1, 4, 2}; /* MSS 1460, SACK */
+    static const size_t begin = offsetof(struct tcp_connection, reassembly);
+    static const size_t size = sizeof(struct tcp_connection) - begin;
+    uint8_t before[sizeof(struct tcp_connection)], poison[sizeof(struct tcp_connection)];
+    struct tcp_bench *b = bench_established_with(NULL, slice_of(offer, sizeof(offer)));
+    bench_say(b, "PING");
+    bench_write(b, "PONG", 4); /* arms the timer */
+    struct tcp_connection *c = bench_connection(b);
+    struct timer_node timer = c->timer;
+    memcpy(before, &c->reassembly, size);
+    memset(&c->reassembly, 0x5a, size);
+    c->timer = timer;
+    memcpy(poison, &c->reassembly, size);
+    for (int i = 0; i < 20; i++) {
+        bench_say(b, "GET key");
+        bench_write(b, pattern, 1460);
+        assert_int_equal(b->sent_count, 1);
+        assert_int_equal(b->sent[0].flags, TCP_PSH | TCP_ACK);
+        assert_int_equal(b->sent[0].ack, b->peer_nxt);
+        assert_memory_equal(b->sent[0].text, pattern, 1460);
+        assert_true(b->sent[0].checksum_right);
+        assert_memory_equal(&c->reassembly, poison, size);
+    }
+    assert_int_equal(counter(b, METRIC_TCP_SEGMENTS_IN_FAST), 21);
+    memcpy(&c->reassembly, before, size);
+    bench_destroy(b);
+}
+
 #define CASE(name) cmocka_unit_test(name)
 
 int main(void)
@@ -1651,6 +1683,7 @@ int main(void)
         CASE(text_is_delivered_across_the_wrap),
         CASE(lone_text_is_acknowledged_late_pairs_at_once),
         CASE(reply_carries_the_ack),
+        CASE(plain_cycle_stays_in_its_lines),
         CASE(hole_is_reported_and_filled),
         CASE(first_copy_wins),
         CASE(text_outside_the_window_is_answered_not_taken),
