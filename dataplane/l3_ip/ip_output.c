@@ -61,7 +61,7 @@ static void ip_send_unfit(struct net *net, struct net_interface *interface,
                           struct rte_mbuf *mbuf)
 {
     uint32_t total = mbuf->pkt_len + IPV4_HEADER_BYTES;
-    bool large = total > interface->mtu;
+    bool large = total > interface->mtu && !ip_is_cut(mbuf);
     if (large && !ip_may_fragment(mbuf, protocol)) {
         net_drop(net, mbuf, METRIC_NET_DROP_IP_TOO_BIG);
         return;

@@ -24,11 +24,17 @@ static inline uint64_t ip_l4_offload_flags(const struct net_interface *interface
     return 0;
 }
 
+/* The port cuts it: then the MTU is not its limit. */
+static inline bool ip_is_cut(const struct rte_mbuf *mbuf)
+{
+    return (mbuf->ol_flags & RTE_MBUF_F_TX_TCP_SEG) != 0;
+}
+
 /* The packet needs no fragments, and its buffer has room for `front` bytes of headers. */
 static inline bool ip_is_whole(const struct net_interface *interface, const struct rte_mbuf *mbuf,
                                uint32_t front)
 {
-    return mbuf->pkt_len + IPV4_HEADER_BYTES <= interface->mtu &&
+    return (mbuf->pkt_len + IPV4_HEADER_BYTES <= interface->mtu || ip_is_cut(mbuf)) &&
            rte_pktmbuf_headroom(mbuf) >= front;
 }
 

@@ -148,7 +148,7 @@ static uint32_t compose_blocks(const struct tcp_connection *c, uint8_t *to, uint
 {
     struct tcp_header_options options = {.sack_count = 0};
     describe_stored(c, &options);
-    uint32_t room = c->snd_mss - text_bytes;
+    uint32_t room = text_bytes < c->snd_mss ? c->snd_mss - text_bytes : 0;
     uint32_t most = TCP_OPTION_BYTES_MAX - (c->ts_enabled ? TCP_TIMESTAMPS_BYTES : 0);
     return tcp_options_compose(&options, to, room < most ? room : most);
 }
@@ -264,20 +264,20 @@ static inline struct header connection_header(const struct tcp_connection *c, ui
         .flags = flags};
 }
 
-/* The large value that all the text lies in, and where; NULL: it is to be copied. */
-static struct byte_owner *find_external(struct tcp_connection *c, uint32_t seq, uint32_t text_bytes,
-                                        struct slice *text)
+/* ---- text ------------------------------------------------------------------------------------ */
+
+/* The text of a segment: behind the header, or in buffers of its own, or both. */
+struct text {
+    uint32_t seq, bytes;
+    bool placed;  /* in buffers: nothing is to be copied behind the header any more */
+    uint64_t sum; /* of what is placed, where it is wanted */
+};
+
+/* Whether bytes of a chunk are better shown where they lie than copied. */
+static inline bool is_shown(const struct tcp_connection *c, const struct byte_chunk *chunk,
+                            uint32_t bytes)
 {
-    uint32_t offset;
-    if (!c->interface->tx_external || text_bytes < EXTERNAL_BYTES_MIN) {
-        return NULL;
-    }
-    const struct byte_chunk *chunk = find_text(c, seq, &offset);
-    if (chunk->owner == NULL || chunk->size - offset < text_bytes) {
-        return NULL;
-    }
-    *text = slice_of(chunk->data + offset, text_bytes);
-    return chunk->owner;
+    return chunk->owner != NULL && bytes >= EXTERNAL_BYTES_MIN && c->interface->tx_external;
 }
 
 static void release_external(void *address, void *owner)
@@ -287,15 +287,23 @@ static void release_external(void *address, void *owner)
     of_text->release(of_text);
 }
 
-/* Appends a buffer that shows `text`. DPDK's count of who uses the bytes lies in that buffer's own
- * room, which nobody uses meanwhile: nothing here or in the ports that take such frames makes a
- * second buffer of one, which could outlive it. */
-static bool append_external(struct tcp *tcp, struct rte_mbuf *head, struct slice text,
-                            struct byte_owner *owner)
+static void chain(struct rte_mbuf *head, struct rte_mbuf *tail, struct rte_mbuf *mbuf)
+{
+    tail->next = mbuf;
+    head->nb_segs++;
+    head->pkt_len += mbuf->data_len;
+}
+
+/* Appends a buffer that shows `text`; returns it. DPDK's count of who uses the bytes lies in that
+ * buffer's own room, which nobody uses meanwhile: nothing here or in the ports that take such
+ * frames makes a second buffer of one, which could outlive it. */
+static struct rte_mbuf *append_external(struct tcp *tcp, struct rte_mbuf *head,
+                                        struct rte_mbuf *tail, struct slice text,
+                                        struct byte_owner *owner)
 {
     struct rte_mbuf *mbuf = net_allocate(tcp->net);
     if (mbuf == NULL) {
-        return false;
+        return NULL;
     }
     struct rte_mbuf_ext_shared_info *info =
         rte_pktmbuf_mtod(mbuf, struct rte_mbuf_ext_shared_info *);
@@ -308,28 +316,99 @@ static bool append_external(struct tcp *tcp, struct rte_mbuf *head, struct slice
                               info);
     mbuf->data_len = (uint16_t)text.size;
     mbuf->pkt_len = (uint32_t)text.size;
-    head->next = mbuf;
-    head->nb_segs = 2;
-    head->pkt_len += (uint32_t)text.size;
+    chain(head, tail, mbuf);
     metric_add(tcp->metrics, METRIC_TCP_SEGMENTS_EXTERNAL, 1);
-    return true;
+    return mbuf;
 }
 
-/* The text of a segment, behind its header or in a buffer of its own. */
-struct text {
-    uint32_t seq, bytes;
-    struct byte_owner *owner; /* of bytes that are shown where they lie: those at `external` */
-    struct slice external;
-};
-
-/* Returns what the text adds to the segment's sum, where that is wanted. */
-static inline uint64_t put_text(struct tcp_connection *c, const struct text *text, uint8_t *to)
+/* Appends a copy: what is left of the last buffer's room, then further ones. Returns the last. */
+static struct rte_mbuf *append_copy(struct tcp *tcp, struct rte_mbuf *head, struct rte_mbuf *tail,
+                                    struct slice text)
 {
-    bool summed = !c->interface->tx_tcp_checksum;
-    if (UNLIKELY(text->owner != NULL)) {
-        return summed ? checksum_add(0, text->external.data, text->external.size) : 0;
+    for (;;) {
+        uint16_t room = rte_pktmbuf_tailroom(tail);
+        uint16_t part = text.size < room ? (uint16_t)text.size : room;
+        memcpy(rte_pktmbuf_mtod_offset(tail, uint8_t *, tail->data_len), text.data, part);
+        tail->data_len = (uint16_t)(tail->data_len + part);
+        head->pkt_len += part;
+        text = slice_of(text.data + part, text.size - part);
+        if (text.size == 0) {
+            return tail;
+        }
+        struct rte_mbuf *mbuf = net_allocate(tcp->net);
+        if (mbuf == NULL) {
+            return NULL;
+        }
+        chain(head, tail, mbuf);
+        tail = mbuf;
     }
-    return text->bytes > 0 ? copy_text(c, text->seq, to, text->bytes, summed) : 0;
+}
+
+/* Text of a packet that the port cuts, behind its header. False: no buffer. */
+static bool append_large(struct tcp *tcp, struct tcp_connection *c, const struct text *text,
+                         struct rte_mbuf *head)
+{
+    uint32_t offset, left = text->bytes;
+    const struct byte_chunk *chunk = find_text(c, text->seq, &offset);
+    uint32_t chunk_seq = text->seq - offset;
+    struct rte_mbuf *tail = head;
+    for (;;) {
+        uint32_t part = (uint32_t)chunk->size - offset;
+        part = part < left ? part : left;
+        struct slice bytes = slice_of(chunk->data + offset, part);
+        tail = is_shown(c, chunk, part) ? append_external(tcp, head, tail, bytes, chunk->owner)
+                                        : append_copy(tcp, head, tail, bytes);
+        left -= part;
+        if (tail == NULL || left == 0) {
+            break;
+        }
+        chunk_seq += (uint32_t)chunk->size;
+        chunk = chunk->next;
+        offset = 0;
+    }
+    move_cursor(c, chunk, chunk_seq);
+    return tail != NULL;
+}
+
+/* Text of a segment that lies within one large value, where that may be shown. False: no buffer. */
+static bool place_shown(struct tcp *tcp, struct tcp_connection *c, struct text *text,
+                        const struct byte_chunk *chunk, uint32_t offset, struct rte_mbuf *head)
+{
+    struct slice bytes = slice_of(chunk->data + offset, text->bytes);
+    text->sum = c->interface->tx_tcp_checksum ? 0 : checksum_add(0, bytes.data, bytes.size);
+    return append_external(tcp, head, head, bytes, chunk->owner) != NULL;
+}
+
+/* What most text is: copied behind the header of a lone segment. */
+static inline bool is_copied(struct tcp_connection *c, const struct text *text)
+{
+    uint32_t offset;
+    if (LIKELY(text->bytes < EXTERNAL_BYTES_MIN)) {
+        return true;
+    }
+    const struct byte_chunk *chunk = find_text(c, text->seq, &offset);
+    return text->bytes <= c->snd_mss &&
+           (chunk->size - offset < text->bytes || !is_shown(c, chunk, text->bytes));
+}
+
+/* A buffer with the header's room and the text in buffers behind it. NULL: none to be had. */
+static struct rte_mbuf *allocate_chain(struct tcp *tcp, struct tcp_connection *c,
+                                       uint32_t header_bytes, struct text *text, uint8_t **l4)
+{
+    uint32_t offset;
+    struct rte_mbuf *head = allocate(tcp, header_bytes, l4);
+    if (head == NULL) {
+        return NULL;
+    }
+    text->placed = true;
+    const struct byte_chunk *chunk = find_text(c, text->seq, &offset);
+    if (text->bytes > c->snd_mss ? append_large(tcp, c, text, head)
+                                 : place_shown(tcp, c, text, chunk, offset, head)) {
+        return head;
+    }
+    metric_add(tcp->metrics, METRIC_TCP_DROP_NO_BUFFER, 1);
+    rte_pktmbuf_free(head);
+    return NULL;
 }
 
 /* A buffer with room for the header and for what is copied. NULL: none to be had. */
@@ -337,16 +416,33 @@ static inline struct rte_mbuf *allocate_segment(struct tcp *tcp, struct tcp_conn
                                                 uint32_t header_bytes, struct text *text,
                                                 uint8_t **l4)
 {
-    text->owner = find_external(c, text->seq, text->bytes, &text->external);
-    if (LIKELY(text->owner == NULL)) {
-        return allocate(tcp, header_bytes + text->bytes, l4);
+    return LIKELY(is_copied(c, text)) ? allocate(tcp, header_bytes + text->bytes, l4)
+                                      : allocate_chain(tcp, c, header_bytes, text, l4);
+}
+
+/* Returns what the text adds to the segment's sum, where that is wanted. */
+static inline uint64_t put_text(struct tcp_connection *c, const struct text *text, uint8_t *to)
+{
+    if (UNLIKELY(text->placed || text->bytes == 0)) {
+        return text->sum;
     }
-    struct rte_mbuf *mbuf = allocate(tcp, header_bytes, l4);
-    if (mbuf != NULL && !append_external(tcp, mbuf, text->external, text->owner)) {
-        rte_pktmbuf_free(mbuf);
-        return NULL;
-    }
-    return mbuf;
+    return copy_text(c, text->seq, to, text->bytes, !c->interface->tx_tcp_checksum);
+}
+
+/* ---- segments -------------------------------------------------------------------------------- */
+
+/* What the port is to cut: of each segment it makes header, sums and length. */
+static void ask_for_cutting(struct tcp *tcp, const struct tcp_connection *c, struct rte_mbuf *mbuf,
+                            uint8_t *l4, const struct header *h, uint32_t text_bytes)
+{
+    mbuf->ol_flags |= RTE_MBUF_F_TX_TCP_SEG;
+    mbuf->tso_segsz = c->snd_mss;
+    mbuf->l4_len = header_bytes_of(h) & 0xFF;
+    checksum_store(l4 + 16, checksum_fold(h->pseudo_sum));
+    uint32_t segments = (text_bytes + c->snd_mss - 1) / c->snd_mss;
+    tcp->cut_segments += segments;
+    metric_add(tcp->metrics, METRIC_TCP_SEGMENTS_CUT, segments);
+    metric_add(tcp->metrics, METRIC_TCP_SEGMENTS_OUT, segments - 1);
 }
 
 bool tcp_send_segment(struct tcp *tcp, struct tcp_connection *c, uint32_t seq, uint32_t text_bytes,
@@ -369,7 +465,11 @@ bool tcp_send_segment(struct tcp *tcp, struct tcp_connection *c, uint32_t seq, u
     }
     h.window = advertise_window(tcp, c);
     uint64_t sum = write_header(l4, &h) + put_text(c, &text, l4 + header_bytes);
-    write_checksum(c->interface, l4, &h, text_bytes, sum);
+    if (LIKELY(text_bytes <= c->snd_mss)) {
+        write_checksum(c->interface, l4, &h, text_bytes, sum);
+    } else {
+        ask_for_cutting(tcp, c, mbuf, l4, &h, text_bytes);
+    }
     hand_down(tcp, c, mbuf, now);
     acknowledgement_left(c);
     return true;

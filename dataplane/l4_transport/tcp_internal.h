@@ -102,6 +102,7 @@ struct tcp {
     struct tcp_cookies cookies;
     uint64_t random_state;
     uint64_t pass;
+    uint32_t cut_segments; /* of this pass, in packets that ports cut */
     uint32_t connection_count, half_open_count, time_wait_count;
     uint32_t orphan_count; /* detached, and not in TIME-WAIT */
     uint32_t listener_count;

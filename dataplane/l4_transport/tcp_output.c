@@ -4,7 +4,14 @@
  */
 #include "dataplane/l4_transport/tcp_internal.h"
 
-#define TX_RESERVE 64U /* places in the transmit array that text leaves to ACKs and resets */
+#define TX_RESERVE       64U  /* places in the transmit array that text leaves to ACKs and resets */
+#define HEADERS_MAX      100U /* of IPv6 and TCP, with options */
+#define CUT_SEGMENTS_MAX 64U  /* of one packet: what the least of the ports cuts at once */
+
+static inline uint32_t least(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
 
 static bool transmit_array_is_full(const struct tcp_connection *c)
 {
@@ -65,6 +72,28 @@ static uint32_t allowed_by_window(const struct tcp_connection *c, uint32_t wante
     return (uint32_t)room >= c->snd_wnd_max / 2 ? (uint32_t)room : 0;
 }
 
+/* Where the port cuts packets, text that may follow at once goes with a full segment: whole
+ * segments, or all there is. In one pass no more than the transmit array would take one by one:
+ * each takes a buffer. */
+static uint32_t extend(const struct tcp *tcp, const struct tcp_connection *c, uint32_t size,
+                       uint32_t unsent, uint32_t pipe)
+{
+    const struct net_interface *interface = c->interface;
+    uint32_t most = LIKELY(c->ipv4) ? interface->tx_tso_bytes : interface->tx_tso_bytes_ipv6;
+    uint32_t mss = c->snd_mss;
+    if (LIKELY(most == 0) || size < mss || unsent == size || tcp->cut_segments >= NET_TX_QUEUE) {
+        return size;
+    }
+    most = most > HEADERS_MAX ? most - HEADERS_MAX : 0;
+    most = least(most, CUT_SEGMENTS_MAX * mss);
+    most = least(most, c->cwnd > pipe ? c->cwnd - pipe : 0);
+    most = least(most, c->snd_una + c->snd_wnd - c->snd_nxt); /* at least a segment's */
+    uint32_t kept_max = tcp->options.send_unacknowledged_bytes_max, flight = tcp_flight_bytes(c);
+    most = least(most, kept_max > flight ? kept_max - flight : 0);
+    uint32_t whole = most >= unsent ? unsent : most / mss * mss;
+    return whole > size ? whole : size;
+}
+
 static void send_new_text(struct tcp *tcp, struct tcp_connection *c, uint32_t pipe,
                           const struct instant *now)
 {
@@ -88,6 +117,7 @@ static void send_new_text(struct tcp *tcp, struct tcp_connection *c, uint32_t pi
             stream_mark_dirty(&c->stream);
             return;
         }
+        size = extend(tcp, c, size, unsent, pipe);
         if (!send_new(tcp, c, size, now)) {
             return;
         }
