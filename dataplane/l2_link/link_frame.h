@@ -7,15 +7,15 @@
 #include "dataplane/l2_link/link.h"
 #include "dataplane/l2_link/wire_ethernet.h"
 
-/* Writes the header, whose bytes the mbuf has in front of its packet already, and takes it over.
- * There is room in the array. */
+/* Writes the header, whose `header_bytes` (wire_ethernet_bytes) the mbuf has in front of its packet
+ * already, and takes it over. There is room in the array. */
 static inline void link_frame_push(struct net_interface *interface, struct metrics *metrics,
                                    const struct rte_ether_addr *destination, uint16_t type,
-                                   struct rte_mbuf *mbuf)
+                                   uint32_t header_bytes, struct rte_mbuf *mbuf)
 {
     wire_ethernet_compose(rte_pktmbuf_mtod(mbuf, uint8_t *), destination, &interface->mac,
                           interface->vlan, type);
-    mbuf->l2_len = (uint64_t)wire_ethernet_bytes(interface->vlan) & 0x7f;
+    mbuf->l2_len = (uint64_t)header_bytes & 0x7f;
     interface->tx[interface->tx_count++] = mbuf;
     metric_add(metrics, METRIC_NET_TX_PACKETS, 1);
     metric_add(metrics, METRIC_NET_TX_BYTES, mbuf->pkt_len);

@@ -12,11 +12,13 @@ void link_transmit(struct net_interface *interface, const struct rte_ether_addr 
         link_drop(interface, mbuf, METRIC_NET_DROP_TX_QUEUE_FULL);
         return;
     }
-    if (UNLIKELY(rte_pktmbuf_prepend(mbuf, wire_ethernet_bytes(interface->vlan)) == NULL)) {
+    uint16_t header_bytes = wire_ethernet_bytes(interface->vlan);
+    if (UNLIKELY(rte_pktmbuf_prepend(mbuf, header_bytes) == NULL)) {
         link_drop(interface, mbuf, METRIC_NET_DROP_TX_HEADROOM);
         return;
     }
-    link_frame_push(interface, interface->link->options.metrics, destination, type, mbuf);
+    link_frame_push(interface, interface->link->options.metrics, destination, type, header_bytes,
+                    mbuf);
 }
 
 void link_output_to_station(struct net_interface *interface, const struct rte_ether_addr *station,

@@ -59,10 +59,10 @@ static inline void ip_put_header(const struct net_interface *interface, uint8_t 
 }
 
 /* ip_output_to_station for IPv4 addresses. `metrics` are the net's. */
-static inline void ip_push_to_station(struct net *net, struct metrics *metrics,
-                                      struct net_interface *interface, const struct address *source,
-                                      const struct address *destination, uint8_t protocol,
-                                      const struct rte_ether_addr *station, struct rte_mbuf *mbuf)
+static __rte_always_inline void
+ip_push_to_station(struct net *net, struct metrics *metrics, struct net_interface *interface,
+                   const struct address *source, const struct address *destination,
+                   uint8_t protocol, const struct rte_ether_addr *station, struct rte_mbuf *mbuf)
 {
     uint32_t link_bytes = wire_ethernet_bytes(interface->vlan), total;
     if (UNLIKELY(!ip_is_whole(interface, mbuf, link_bytes + IPV4_HEADER_BYTES) ||
@@ -74,7 +74,7 @@ static inline void ip_push_to_station(struct net *net, struct metrics *metrics,
     uint8_t *frame =
         (uint8_t *)rte_pktmbuf_prepend(mbuf, (uint16_t)(link_bytes + IPV4_HEADER_BYTES));
     ip_put_header(interface, frame + link_bytes, source, destination, protocol, total, mbuf);
-    link_frame_push(interface, metrics, station, RTE_ETHER_TYPE_IPV4, mbuf);
+    link_frame_push(interface, metrics, station, RTE_ETHER_TYPE_IPV4, link_bytes, mbuf);
 }
 
 #endif

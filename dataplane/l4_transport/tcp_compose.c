@@ -75,8 +75,8 @@ static inline void write_checksum(const struct net_interface *interface, uint8_t
     }
 }
 
-static inline void hand_down(struct tcp *tcp, struct tcp_connection *c, struct rte_mbuf *mbuf,
-                             const struct instant *now)
+static __rte_always_inline void hand_down(struct tcp *tcp, struct tcp_connection *c,
+                                          struct rte_mbuf *mbuf, const struct instant *now)
 {
     metric_add(tcp->metrics, METRIC_TCP_SEGMENTS_OUT, 1);
     c->last_send = tcp_send_tick(now);
@@ -475,6 +475,13 @@ bool tcp_send_segment(struct tcp *tcp, struct tcp_connection *c, uint32_t seq, u
     return true;
 }
 
+/* Of handshake and reset: out of line. */
+static void hand_down_bare(struct tcp *tcp, struct tcp_connection *c, struct rte_mbuf *mbuf,
+                           const struct instant *now)
+{
+    hand_down(tcp, c, mbuf, now);
+}
+
 /* A segment without text, with its header as it stands. NULL: no buffer. */
 static struct rte_mbuf *compose_bare(struct tcp *tcp, const struct net_interface *interface,
                                      const struct header *h)
@@ -497,7 +504,7 @@ void tcp_send_handshake(struct tcp *tcp, struct tcp_connection *c, uint8_t flags
     h.option_bytes = tcp_options_compose(options, option_bytes, TCP_OPTION_BYTES_MAX);
     struct rte_mbuf *mbuf = compose_bare(tcp, c->interface, &h);
     if (mbuf != NULL) {
-        hand_down(tcp, c, mbuf, now);
+        hand_down_bare(tcp, c, mbuf, now);
         acknowledgement_left(c);
     }
 }
@@ -519,7 +526,7 @@ void tcp_send_reset(struct tcp *tcp, struct tcp_connection *c, const struct inst
     struct rte_mbuf *mbuf = compose_bare(tcp, c->interface, &h);
     if (mbuf != NULL) {
         metric_add(tcp->metrics, METRIC_TCP_RESETS_OUT, 1);
-        hand_down(tcp, c, mbuf, now);
+        hand_down_bare(tcp, c, mbuf, now);
     }
 }
 
