@@ -33,9 +33,13 @@ enum interface_driver {
     INTERFACE_VLAN, /* one more VLAN of another interface */
 };
 
+/* What is left to a port: what its driver announces and is worth it (auto), nothing, or also what
+ * the driver computes itself. */
+enum offloads_mode { OFFLOADS_AUTO, OFFLOADS_NONE, OFFLOADS_ALL };
+
 /* One `interface` line:
  * "NAME DRIVER[:ARGUMENT] ADDRESS[/PREFIX] ... [gateway A] ... [vlan N] [mtu N]
- * [exception-tap NAME] [client] [optional]" */
+ * [offloads auto|none|all] [exception-tap NAME] [client] [optional]" */
 struct interface_config {
     char name[32];
     enum interface_driver driver;
@@ -47,9 +51,10 @@ struct interface_config {
     char exception_tap[16]; /* the host shares the interface: the TAP where it does, or "" */
     uint16_t vlan;          /* 0: untagged */
     uint16_t mtu;           /* 0: the port's */
-    bool client;            /* memif: connects to the socket instead of listening on it */
-    bool optional;          /* missing privilege or device: a warning, not the end */
-    bool from_bind;         /* made by the `bind` directive */
+    enum offloads_mode offloads;
+    bool client;    /* memif: connects to the socket instead of listening on it */
+    bool optional;  /* missing privilege or device: a warning, not the end */
+    bool from_bind; /* made by the `bind` directive */
 };
 
 enum security_family { SECURITY_FAMILY_ANY, SECURITY_FAMILY_IPV4, SECURITY_FAMILY_IPV6 };

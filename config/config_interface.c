@@ -1,7 +1,7 @@
 /* `interface` and `bind` lines.
  *
  *   interface NAME DRIVER[:ARGUMENT] ADDRESS[/PREFIX] ... [gateway ADDRESS] ... [vlan N] [mtu N]
- *             [exception-tap NAME] [client] [optional]
+ *             [offloads auto|none|all] [exception-tap NAME] [client] [optional]
  *   bind [-]ADDRESS ...
  *
  * All that can be told from the words alone is checked here; whether a device exists is the
@@ -312,6 +312,28 @@ static int parse_number(const char *keyword, const char *word, uint32_t low, uin
     return 0;
 }
 
+static const char *const offloads_names[] = {
+    [OFFLOADS_AUTO] = "auto", [OFFLOADS_NONE] = "none", [OFFLOADS_ALL] = "all"};
+#define OFFLOADS_COUNT (sizeof(offloads_names) / sizeof(offloads_names[0]))
+
+static int parse_offloads(const char *word, struct interface_config *interface,
+                          struct config_reason *reason)
+{
+    if (interface->driver == INTERFACE_VLAN) {
+        return config_refuse(reason, "offloads are those of the interface below");
+    }
+    if (interface->offloads != OFFLOADS_AUTO) {
+        return config_refuse(reason, "offloads given twice");
+    }
+    for (size_t i = 0; i < OFFLOADS_COUNT; i++) {
+        if (strcmp(word, offloads_names[i]) == 0) {
+            interface->offloads = (enum offloads_mode)i;
+            return 0;
+        }
+    }
+    return config_refuse(reason, "offloads must be auto, none or all");
+}
+
 static bool can_be_shared(enum interface_driver driver)
 {
     return driver == INTERFACE_AF_XDP || driver == INTERFACE_PCI;
@@ -354,6 +376,9 @@ static int parse_keyword(const char *keyword, const char *word, struct interface
     if (strcmp(keyword, "exception-tap") == 0) {
         return parse_exception_tap(word, interface, reason);
     }
+    if (strcmp(keyword, "offloads") == 0) {
+        return parse_offloads(word, interface, reason);
+    }
     return parse_number("mtu", word, MTU_MIN, MTU_MAX, &interface->mtu, reason);
 }
 
@@ -372,7 +397,7 @@ static int parse_client(struct interface_config *interface, struct config_reason
 static bool is_keyword(const char *word)
 {
     return strcmp(word, "gateway") == 0 || strcmp(word, "vlan") == 0 || strcmp(word, "mtu") == 0 ||
-           strcmp(word, "exception-tap") == 0;
+           strcmp(word, "offloads") == 0 || strcmp(word, "exception-tap") == 0;
 }
 
 static int parse_keywords(uint32_t word_count, char *const *words,
@@ -396,7 +421,8 @@ static int parse_keywords(uint32_t word_count, char *const *words,
         if (!is_keyword(words[i])) {
             return config_refuse(reason,
                                  "unknown word '%.32s'; known are ADDRESS/PREFIX, gateway "
-                                 "ADDRESS, vlan N, mtu N, exception-tap NAME, client, optional",
+                                 "ADDRESS, vlan N, mtu N, offloads MODE, exception-tap NAME, "
+                                 "client, optional",
                                  words[i]);
         }
         if (interface->driver == INTERFACE_SOCKET) {
@@ -658,6 +684,9 @@ void interface_format(const struct interface_config *interface, char *text, size
     }
     if (interface->mtu != 0) {
         add(&line, " mtu %u", interface->mtu);
+    }
+    if (interface->offloads != OFFLOADS_AUTO) {
+        add(&line, " offloads %s", offloads_names[interface->offloads]);
     }
     if (interface->exception_tap[0] != '\0') {
         add(&line, " exception-tap %s", interface->exception_tap);

@@ -128,7 +128,7 @@ static void print_reference_option(FILE *to, const struct config *defaults,
 static const char reference_interface[] =
     "\n## The interface line\n\n"
     "`interface NAME DRIVER[:ARGUMENT] ADDRESS[/PREFIX] ... [gateway ADDRESS] ... [vlan N] [mtu N] "
-    "[exception-tap NAME] [client] [optional]`\n\n"
+    "[offloads auto|none|all] [exception-tap NAME] [client] [optional]`\n\n"
     "| driver | argument | NAME | address |\n|---|---|---|---|\n"
     "| `socket` | none | any | IPv4 or IPv6, no prefix; `0.0.0.0` and `::` are every address |\n"
     "| `tap` | none | of the TAP interface on the host | address/prefix; the host side gets the "
@@ -151,6 +151,9 @@ static const char reference_interface[] =
     "same port is an interface of its own, with its addresses and gateways: `interface v20 "
     "vlan:eth1 "
     "10.1.0.5/24 gateway 10.1.0.1 vlan 20`.\n\n"
+    "`offloads` says what is left to the port of what its driver announces (checksums, cutting TCP "
+    "packets into segments): `auto` what a device does, `none` nothing, `all` also what the driver "
+    "computes itself, which is dearer than ours. `INFO net` shows what is.\n\n"
     "`exception-tap NAME` lets the host share an `af_xdp` or `pci` interface: packets that are not "
     "ours reach the kernel by the TAP interface NAME, and what it sends there leaves by the port "
     "([which ones, and how to set it up](operations.md#an-interface-that-the-host-shares)).\n\n"

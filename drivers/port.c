@@ -33,7 +33,11 @@
     (RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_UDP_CKSUM | RTE_ETH_RX_OFFLOAD_TCP_CKSUM)
 #define TX_OFFLOADS_WANTED                                                                         \
     (RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | RTE_ETH_TX_OFFLOAD_UDP_CKSUM | RTE_ETH_TX_OFFLOAD_TCP_CKSUM | \
-     RTE_ETH_TX_OFFLOAD_MULTI_SEGS)
+     RTE_ETH_TX_OFFLOAD_MULTI_SEGS | RTE_ETH_TX_OFFLOAD_TCP_TSO)
+/* A packet that is cut: the device sums its segments, and its text lies in many buffers. */
+#define TX_OFFLOADS_OF_TSO                                                                         \
+    (RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | RTE_ETH_TX_OFFLOAD_TCP_CKSUM |                                \
+     RTE_ETH_TX_OFFLOAD_MULTI_SEGS | RTE_ETH_TX_OFFLOAD_TCP_TSO)
 /* Ethernet header, two VLAN tags: what a frame has beyond the MTU (the FCS is not in the mbuf). */
 #define LINK_OVERHEAD        (RTE_ETHER_HDR_LEN + 2 * RTE_VLAN_HLEN)
 #define MTU_MIN              576U
@@ -312,18 +316,40 @@ static uint16_t choose_mtu_max(const struct port *port, const struct rte_eth_dev
     return (uint16_t)limit;
 }
 
+/* The largest packet to be cut: as IP has it, or what the device's number of buffers holds when all
+ * of it is copied into ours. */
+static uint32_t choose_tso_bytes(const struct rte_eth_dev_info *info, struct rte_mempool *pool)
+{
+    uint32_t buffer = rte_pktmbuf_data_room_size(pool) - RTE_PKTMBUF_HEADROOM;
+    uint32_t count = info->tx_desc_lim.nb_seg_max;
+    return count == 0 || count >= UINT16_MAX / buffer ? UINT16_MAX : count * buffer;
+}
+
+/* What of its offloads is used: those that cost less than ours. */
+static void choose_offloads(const struct port *port, const struct rte_eth_dev_info *info,
+                            uint64_t *tx, uint64_t *rx)
+{
+    enum offloads_mode mode = port->config.offloads;
+    *tx = info->tx_offload_capa & TX_OFFLOADS_WANTED;
+    *rx = info->rx_offload_capa & RX_OFFLOADS_CHECKSUM;
+    if (mode == OFFLOADS_NONE ||
+        (mode == OFFLOADS_AUTO && has_quirk(port, PORT_QUIRK_EMULATED_OFFLOADS))) {
+        *tx &= RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
+        *rx = 0;
+    }
+    *rx = *rx == RX_OFFLOADS_CHECKSUM ? *rx : 0;
+    if ((*tx & TX_OFFLOADS_OF_TSO) != TX_OFFLOADS_OF_TSO) {
+        *tx &= ~RTE_ETH_TX_OFFLOAD_TCP_TSO;
+    }
+}
+
 static void choose_capabilities(struct port *port, const struct rte_eth_dev_info *info,
                                 uint32_t queue_count, struct rte_mempool *pool,
                                 struct rte_eth_conf *conf)
 {
     struct port_capabilities *can = &port->capabilities;
-    uint64_t tx = info->tx_offload_capa & TX_OFFLOADS_WANTED;
-    uint64_t rx = info->rx_offload_capa & RX_OFFLOADS_CHECKSUM;
-    if (has_quirk(port, PORT_QUIRK_EMULATED_OFFLOADS)) {
-        tx &= RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
-        rx = 0;
-    }
-    rx = rx == RX_OFFLOADS_CHECKSUM ? rx : 0;
+    uint64_t tx, rx;
+    choose_offloads(port, info, &tx, &rx);
     can->queue_count = choose_queue_count(port, info, queue_count);
     can->mtu_max = choose_mtu_max(port, info, pool);
     can->tx_ipv4_checksum = (tx & RTE_ETH_TX_OFFLOAD_IPV4_CKSUM) != 0;
@@ -331,6 +357,9 @@ static void choose_capabilities(struct port *port, const struct rte_eth_dev_info
     can->tx_udp_checksum = (tx & RTE_ETH_TX_OFFLOAD_UDP_CKSUM) != 0;
     can->tx_multi_segment = (tx & RTE_ETH_TX_OFFLOAD_MULTI_SEGS) != 0;
     can->tx_external = can->tx_multi_segment && has_quirk(port, PORT_QUIRK_COPIES_ON_TRANSMIT);
+    can->tx_tso_bytes = (tx & RTE_ETH_TX_OFFLOAD_TCP_TSO) != 0 ? choose_tso_bytes(info, pool) : 0;
+    can->tx_tso_bytes_ipv6 = has_quirk(port, PORT_QUIRK_CUTS_BY_LIBRARY) ? 0 : can->tx_tso_bytes;
+    can->tx_prepare = (tx & ~RTE_ETH_TX_OFFLOAD_MULTI_SEGS) != 0;
     can->rx_checksum = rx != 0 || port->unfinished_checksums;
     conf->txmode.offloads = tx;
     conf->rxmode.offloads = rx;
@@ -409,6 +438,17 @@ static int choose_mtu(struct port *port, struct config_error *error)
     return 0;
 }
 
+/* What the device is told; ours is smaller where frames that it cuts must fit its MTU. */
+static uint16_t choose_device_mtu(struct port *port)
+{
+    uint32_t mtu = port->config.mtu;
+    if (has_quirk(port, PORT_QUIRK_CUTS_BY_LIBRARY) && port->capabilities.tx_tso_bytes != 0) {
+        mtu = RTE_MIN(mtu + LINK_OVERHEAD, (uint32_t)port->capabilities.mtu_max);
+        port->config.mtu = (uint16_t)(mtu - LINK_OVERHEAD);
+    }
+    return (uint16_t)mtu;
+}
+
 static int setup_queues(struct port *port, const struct rte_eth_dev_info *info,
                         struct rte_mempool *pool)
 {
@@ -449,7 +489,7 @@ static int configure_device(struct port *port, uint32_t queue_count, struct port
         return refuse_step(port, error, result, "configure the device");
     }
     /* A device without the call has no limit of its own. */
-    result = rte_eth_dev_set_mtu(port->dpdk_port, port->config.mtu);
+    result = rte_eth_dev_set_mtu(port->dpdk_port, choose_device_mtu(port));
     if (result < 0 && result != -ENOTSUP) {
         return refuse_step(port, error, result, "set the mtu");
     }
@@ -714,10 +754,32 @@ static uint16_t offer_through(struct port_gate *gate, uint16_t dpdk_port, uint16
     return sent;
 }
 
+/* Some devices want more in the headers than DPDK says; a packet that the driver refuses is freed.
+ */
+static uint16_t prepare_all(struct port *port, uint16_t queue, struct rte_mbuf **packets,
+                            uint16_t count)
+{
+    uint16_t ready = 0;
+    while (ready < count) {
+        ready = (uint16_t)(ready + rte_eth_tx_prepare(port->dpdk_port, queue, packets + ready,
+                                                      (uint16_t)(count - ready)));
+        if (UNLIKELY(ready < count)) {
+            rte_pktmbuf_free(packets[ready]);
+            count--;
+            memmove(packets + ready, packets + ready + 1,
+                    (size_t)(count - ready) * sizeof(packets[0]));
+        }
+    }
+    return count;
+}
+
 uint16_t port_transmit_burst(struct port *port, uint16_t queue, struct rte_mbuf **packets,
                              uint16_t count)
 {
     uint16_t usable = port->capabilities.tx_multi_segment ? count : flatten_all(packets, count);
+    if (port->capabilities.tx_prepare) {
+        usable = prepare_all(port, queue, packets, usable);
+    }
     uint16_t sent = port->gate != NULL
                         ? offer_through(port->gate, port->dpdk_port, queue, packets, usable)
                         : offer_all(port->dpdk_port, queue, packets, usable);

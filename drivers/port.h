@@ -43,8 +43,11 @@ struct port_capabilities {
     bool rx_checksum; /* mbuf flags tell good/bad; "unknown" is always verified */
     bool rss;         /* spreads flows over queues as port_rss.h says: queue = worker */
     bool tx_multi_segment;
-    bool tx_external;  /* parts of a chain may be in memory that is no packet buffer */
-    bool rx_interrupt; /* rx_fd below works */
+    bool tx_prepare; /* packets that ask for something are made ready by the driver first */
+    uint32_t tx_tso_bytes,
+        tx_tso_bytes_ipv6; /* not 0: cuts TCP packets of up to so many bytes into segments */
+    bool tx_external;      /* parts of a chain may be in memory that is no packet buffer */
+    bool rx_interrupt;     /* rx_fd below works */
     uint16_t queue_count;
     uint16_t mtu_max;
 };

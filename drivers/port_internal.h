@@ -22,6 +22,11 @@
 /* What is sent was copied when the burst returns: it may lie in memory that no device knows. */
 #define PORT_QUIRK_COPIES_ON_TRANSMIT (1U << 5)
 
+/* Cuts packets by DPDK's library (rte_gso), which knows IPv4 only; and takes the Ethernet header
+ * for a part of the MTU then, and sends nothing of what is longer: our MTU is smaller than the
+ * device's (after_start tells the kernel). */
+#define PORT_QUIRK_CUTS_BY_LIBRARY (1U << 6)
+
 #define PORT_DEVICE_TEXT_BYTES_MAX 512
 
 /* Which descriptors of this process belong to a device: by what the descriptor is. */

@@ -7,7 +7,8 @@
  *   neither promiscuous mode nor a filter is needed.
  * - Checksums: net_tap never asks the kernel to leave checksums to us (TUNSETOFFLOAD) and has no
  *   virtio header, so the kernel finishes checksums and segments before it hands a frame over. The
- *   "offloads" of net_tap are computed by the PMD, with a copy: not used.
+ *   "offloads" of net_tap are computed by the PMD, with a copy: only used when asked for (`offloads
+ * all`).
  * - net_tap has itself woken by a real-time signal for each packet, to save a read on an empty
  * queue; signals would interrupt every system call of the process, and when too many are queued the
  * kernel sends plain SIGIO, which kills. We take the signal off before the interface comes up; the
@@ -126,8 +127,8 @@ const struct port_driver port_driver_tap = {
     .driver = INTERFACE_TAP,
     .bus = "vdev",
     .pmd = "net_tap",
-    .quirks =
-        PORT_QUIRK_EMULATED_OFFLOADS | PORT_QUIRK_INTERRUPT_FD | PORT_QUIRK_COPIES_ON_TRANSMIT,
+    .quirks = PORT_QUIRK_EMULATED_OFFLOADS | PORT_QUIRK_INTERRUPT_FD |
+              PORT_QUIRK_COPIES_ON_TRANSMIT | PORT_QUIRK_CUTS_BY_LIBRARY,
     .rx_descriptors = 1,
     .tx_descriptors = 1024,
     .queue_count_max = PORT_QUEUES_MAX,

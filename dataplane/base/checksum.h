@@ -9,31 +9,43 @@
 
 #include "dataplane/base/address.h"
 
-/* The sum of the whole blocks of 16 bytes in [from, from + size), which are copied to `to` on the
- * way unless it is NULL: each 32-bit word is added to a lane of 64 bits. */
+/* The sum of [from, from + size), whole blocks of 16 bytes, which are copied to `to` on the way
+ * unless it is NULL: each 32-bit word is added to a lane of 64 bits. */
 #ifdef __SSE2__
 #include <emmintrin.h>
+struct checksum_lanes {
+    __m128i low, high;
+};
+
+static inline void checksum_block(struct checksum_lanes *lanes, uint8_t *to, const uint8_t *from)
+{
+    __m128i block = _mm_loadu_si128((const __m128i_u *)(const void *)from);
+    if (to != NULL) {
+        _mm_storeu_si128((__m128i_u *)(void *)to, block);
+    }
+    lanes->low = _mm_add_epi64(lanes->low, _mm_and_si128(block, _mm_set1_epi64x(UINT32_MAX)));
+    lanes->high = _mm_add_epi64(lanes->high, _mm_srli_epi64(block, 32));
+}
+
 static inline uint64_t checksum_blocks(uint8_t *to, const uint8_t *from, size_t size)
 {
-    const __m128i low_word = _mm_set1_epi64x(UINT32_MAX);
-    __m128i low = _mm_setzero_si128(), high = _mm_setzero_si128();
-    for (size_t at = 0; size - at >= 16; at += 16) {
-        __m128i block = _mm_loadu_si128((const __m128i_u *)(const void *)(from + at));
-        if (to != NULL) {
-            _mm_storeu_si128((__m128i_u *)(void *)(to + at), block);
-        }
-        low = _mm_add_epi64(low, _mm_and_si128(block, low_word));
-        high = _mm_add_epi64(high, _mm_srli_epi64(block, 32));
+    struct checksum_lanes lanes = {_mm_setzero_si128(), _mm_setzero_si128()};
+    size_t at = size & 16;
+    if (at != 0) {
+        checksum_block(&lanes, to, from);
     }
-    low = _mm_add_epi64(low, high);
-    low = _mm_add_epi64(low, _mm_unpackhi_epi64(low, low));
-    return (uint64_t)_mm_cvtsi128_si64(low);
+    for (; at < size; at += 32) {
+        checksum_block(&lanes, to != NULL ? to + at : NULL, from + at);
+        checksum_block(&lanes, to != NULL ? to + at + 16 : NULL, from + at + 16);
+    }
+    __m128i sum = _mm_add_epi64(lanes.low, lanes.high);
+    return (uint64_t)_mm_cvtsi128_si64(_mm_add_epi64(sum, _mm_unpackhi_epi64(sum, sum)));
 }
 #else
 static inline uint64_t checksum_blocks(uint8_t *to, const uint8_t *from, size_t size)
 {
     uint64_t low = 0, high = 0;
-    for (size_t at = 0; size - at >= 16; at += 16) {
+    for (size_t at = 0; at < size; at += 16) {
         uint64_t block[2];
         memcpy(block, from + at, sizeof(block));
         if (to != NULL) {
@@ -46,25 +58,36 @@ static inline uint64_t checksum_blocks(uint8_t *to, const uint8_t *from, size_t 
 }
 #endif
 
+/* A word of `size` bytes, at most 8, with zeros behind it. */
+static inline uint64_t checksum_word(uint8_t *to, const uint8_t *from, size_t size)
+{
+    uint64_t word = 0;
+    memcpy(&word, from, size);
+    if (to != NULL) {
+        memcpy(to, &word, size);
+    }
+    return (word & UINT32_MAX) + (word >> 32);
+}
+
 /* What is left of `size` bytes behind the blocks: at most 15. */
-static inline uint64_t checksum_rest(const uint8_t *p, size_t size)
+static inline uint64_t checksum_rest(uint8_t *to, const uint8_t *from, size_t size)
 {
     uint64_t sum = 0;
-    for (; size >= 4; size -= 4, p += 4) {
-        uint32_t word;
-        memcpy(&word, p, 4);
-        sum += word;
+    size_t at = 0;
+    if ((size & 8) != 0) {
+        sum += checksum_word(to, from, 8);
+        at += 8;
+    }
+    if ((size & 4) != 0) {
+        sum += checksum_word(to != NULL ? to + at : NULL, from + at, 4);
+        at += 4;
     }
     if ((size & 2) != 0) {
-        uint16_t word;
-        memcpy(&word, p, 2);
-        sum += word;
-        p += 2;
+        sum += checksum_word(to != NULL ? to + at : NULL, from + at, 2);
+        at += 2;
     }
     if ((size & 1) != 0) {
-        uint16_t padded = 0; /* the last byte, and a zero behind it */
-        memcpy(&padded, p, 1);
-        sum += padded;
+        sum += checksum_word(to != NULL ? to + at : NULL, from + at, 1);
     }
     return sum;
 }
@@ -75,7 +98,7 @@ static inline uint64_t checksum_add(uint64_t sum, const void *data, size_t size)
 {
     const uint8_t *p = data;
     size_t whole = size & ~(size_t)15;
-    return sum + checksum_blocks(NULL, p, whole) + checksum_rest(p + whole, size - whole);
+    return sum + checksum_blocks(NULL, p, whole) + checksum_rest(NULL, p + whole, size - whole);
 }
 
 /* The same of bytes that are copied: read once. */
@@ -83,19 +106,17 @@ static inline uint64_t checksum_copy(uint64_t sum, uint8_t *to, const uint8_t *f
 {
     size_t whole = size & ~(size_t)15;
     sum += checksum_blocks(to, from, whole);
-    memcpy(to + whole, from + whole, size - whole);
-    return sum + checksum_rest(from + whole, size - whole);
+    return sum + checksum_rest(to + whole, from + whole, size - whole);
 }
 
-/* The sum in 16 bits, memory order, not complemented. */
+/* The sum in 16 bits, memory order, not complemented. Each half is added to the other in the upper
+ * half, which the carry of the lower one enters. */
 static inline uint16_t checksum_fold(uint64_t sum)
 {
-    sum = (sum & UINT32_MAX) + (sum >> 32);
-    sum = (sum & UINT32_MAX) + (sum >> 32);
-    sum = (sum & 0xffff) + (sum >> 16);
-    sum = (sum & 0xffff) + (sum >> 16);
-    sum = (sum & 0xffff) + (sum >> 16);
-    return (uint16_t)sum;
+    sum += sum << 32 | sum >> 32;
+    uint32_t half = (uint32_t)(sum >> 32);
+    half += half << 16 | half >> 16;
+    return (uint16_t)(half >> 16);
 }
 
 /* The value of a checksum field over `sum`, in memory order: store it with checksum_store. */

@@ -158,6 +158,7 @@ static int create_stack(struct core *core, struct config_error *error)
         return fail(error, "network stack", -ENOMEM);
     }
     memcpy(core->links, options->links, options->link_count * sizeof(struct core_link));
+    core_describe_links(core, core->context->ports, sizeof(core->context->ports));
     for (uint32_t i = 0; i < options->link_count; i++) {
         if (!add_interfaces(core, i)) {
             return fail(error, "network stack", -ENOMEM);

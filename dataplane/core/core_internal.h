@@ -498,4 +498,9 @@ void core_take_control_reply(struct core *core, struct control_request *request)
 void core_run_deferred(struct core *core);
 void core_forget_deferred(struct core *core, struct conversation *conversation);
 
+/* ---- core_port.c ----------------------------------------------------------------------------- */
+
+/* A line of INFO for each port, with what it does in hardware. */
+void core_describe_links(const struct core *core, char *text, size_t size);
+
 #endif

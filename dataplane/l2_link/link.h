@@ -36,6 +36,9 @@ struct net_interface {
     uint16_t mtu;  /* of the IP packet */
     /* What the port does in hardware; the rest is done in software. */
     bool tx_ipv4_checksum, tx_tcp_checksum, tx_udp_checksum, rx_checksum;
+    /* Not 0: a TCP packet of up to so many bytes may leave as one, to be cut into segments by the
+     * port (with the checksums of IPv4 and TCP; frames may be chains then). */
+    uint32_t tx_tso_bytes, tx_tso_bytes_ipv6;
     /* Frames may be chains, the parts behind the first in memory that is no packet buffer. */
     bool tx_external;
     /* A replayed capture was taken at some other station: any unicast destination is ours. */

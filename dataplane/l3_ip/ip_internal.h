@@ -6,11 +6,11 @@
 #include "dataplane/l2_link/packet.h"
 #include "dataplane/l2_link/wire_ipv6.h"
 #include "dataplane/l3_ip/ip_fragment.h"
+#include "dataplane/l3_ip/ip_push.h"
 #include "dataplane/l3_ip/net.h"
 #include "dataplane/l3_ip/wire_ipv4.h"
 
 #define ICMP_NOTICES_MAX 64U
-#define IP_SEND_TTL      64U /* and hop limit */
 
 /* Tokens come back with time; each ICMP error takes 1 to 3, so that counting our answers does not
  * tell a third party how many others got (CVE-2020-25705). */
@@ -100,8 +100,6 @@ struct ip_next_hop {
 /* `type`: the Ethernet type of the packet. */
 void ip_send(struct net_interface *interface, const struct ip_next_hop *hop, uint16_t type,
              struct rte_mbuf *mbuf);
-/* What the hardware is to do about L4; the checksum field must hold what it expects. */
-uint64_t ip_l4_offload_flags(const struct net_interface *interface, uint8_t protocol);
 
 /* ipv6_output.c: puts the IPv6 header in front and sends. */
 void ipv6_send_datagram(struct net *net, struct net_interface *interface,

@@ -7,7 +7,6 @@
  * A datagram that fits the MTU is atomic (DF, RFC 6864): its identification means nothing and is 0,
  * so it tells nobody how much we send. Fragments carry a random one.
  */
-#include <netinet/in.h>
 #include <rte_ip_frag.h>
 
 #include "dataplane/base/hash.h"
@@ -23,27 +22,6 @@ void ip_send(struct net_interface *interface, const struct ip_next_hop *hop, uin
     } else {
         link_output_to_neighbour(interface, hop->neighbour, mbuf, hop->now);
     }
-}
-
-uint64_t ip_l4_offload_flags(const struct net_interface *interface, uint8_t protocol)
-{
-    if (protocol == IPPROTO_TCP && interface->tx_tcp_checksum) {
-        return RTE_MBUF_F_TX_TCP_CKSUM;
-    }
-    if (protocol == IPPROTO_UDP && interface->tx_udp_checksum) {
-        return RTE_MBUF_F_TX_UDP_CKSUM;
-    }
-    return 0;
-}
-
-/* What the hardware is to do; the fields must hold what it expects. */
-static uint64_t ip_offload_flags(const struct net_interface *interface, uint8_t protocol)
-{
-    uint64_t flags = ip_l4_offload_flags(interface, protocol);
-    if (interface->tx_ipv4_checksum) {
-        flags |= RTE_MBUF_F_TX_IP_CKSUM;
-    }
-    return flags == 0 ? 0 : flags | RTE_MBUF_F_TX_IPV4;
 }
 
 /* Hands the fragments of `mbuf`, which starts with its IP header, to the link; frees the mbuf. */
@@ -76,34 +54,46 @@ static bool ip_may_fragment(const struct rte_mbuf *mbuf, uint8_t protocol)
     return protocol != IPPROTO_TCP && mbuf->nb_segs == 1 && mbuf->pkt_len <= IPV4_PAYLOAD_BYTES_MAX;
 }
 
-/* Puts the IP header in front and sends. The addresses are IPv4. */
-static void ip_send_datagram(struct net *net, struct net_interface *interface,
-                             const struct ip_next_hop *hop, const struct ipv4_header *template,
-                             struct rte_mbuf *mbuf)
+/* A packet that is larger than the MTU, or whose buffer has no room for the header. */
+static void ip_send_unfit(struct net *net, struct net_interface *interface,
+                          const struct ip_next_hop *hop, const struct address *source,
+                          const struct address *destination, uint8_t protocol,
+                          struct rte_mbuf *mbuf)
 {
     uint32_t total = mbuf->pkt_len + IPV4_HEADER_BYTES;
-    bool whole = LIKELY(total <= interface->mtu);
-    if (UNLIKELY(!whole) && !ip_may_fragment(mbuf, template->protocol)) {
+    bool large = total > interface->mtu && !ip_is_cut(mbuf);
+    if (large && !ip_may_fragment(mbuf, protocol)) {
         net_drop(net, mbuf, METRIC_NET_DROP_IP_TOO_BIG);
         return;
     }
     uint8_t *to = (uint8_t *)rte_pktmbuf_prepend(mbuf, IPV4_HEADER_BYTES);
-    if (UNLIKELY(to == NULL)) {
+    if (to == NULL) {
         net_drop(net, mbuf, METRIC_NET_DROP_TX_HEADROOM);
         return;
     }
-    struct ipv4_header header = *template;
-    header.total_bytes = (uint16_t)total;
-    header.ttl = IP_SEND_TTL;
-    header.fragment = whole ? IPV4_DONT_FRAGMENT : 0;
-    header.identification = whole ? 0 : (uint16_t)(random_next(&net->random) >> 48);
+    CHECK(large);
+    struct ipv4_header header = {.source = ip_address_get(source),
+                                 .destination = ip_address_get(destination),
+                                 .total_bytes = (uint16_t)total,
+                                 .identification = (uint16_t)(random_next(&net->random) >> 48),
+                                 .ttl = IP_SEND_TTL,
+                                 .protocol = protocol};
     wire_ipv4_compose(to, &header, !interface->tx_ipv4_checksum);
-    if (UNLIKELY(!whole)) {
-        ip_send_fragments(net, interface, hop, mbuf);
+    ip_send_fragments(net, interface, hop, mbuf);
+}
+
+/* Puts the IP header in front and sends. The addresses are IPv4. */
+static void ip_send_datagram(struct net *net, struct net_interface *interface,
+                             const struct ip_next_hop *hop, const struct address *source,
+                             const struct address *destination, uint8_t protocol,
+                             struct rte_mbuf *mbuf)
+{
+    if (UNLIKELY(!ip_is_whole(interface, mbuf, IPV4_HEADER_BYTES))) {
+        ip_send_unfit(net, interface, hop, source, destination, protocol, mbuf);
         return;
     }
-    mbuf->l3_len = IPV4_HEADER_BYTES;
-    mbuf->ol_flags |= ip_offload_flags(interface, header.protocol);
+    uint8_t *to = (uint8_t *)rte_pktmbuf_prepend(mbuf, IPV4_HEADER_BYTES);
+    ip_put_header(interface, to, source, destination, protocol, mbuf->pkt_len, mbuf);
     ip_send(interface, hop, RTE_ETHER_TYPE_IPV4, mbuf);
 }
 
@@ -116,16 +106,14 @@ uint32_t net_header_bytes(const struct address *address)
 }
 
 /* From one family to the other leads no way. */
-static void ip_send_between(struct net *net, struct net_interface *interface,
-                            const struct address *source, const struct address *destination,
-                            uint8_t protocol, const struct ip_next_hop *hop, struct rte_mbuf *mbuf)
+static inline void ip_send_between(struct net *net, struct net_interface *interface,
+                                   const struct address *source, const struct address *destination,
+                                   uint8_t protocol, const struct ip_next_hop *hop,
+                                   struct rte_mbuf *mbuf)
 {
     bool from_ipv4 = address_is_ipv4(source), to_ipv4 = address_is_ipv4(destination);
     if (LIKELY(from_ipv4 && to_ipv4)) {
-        struct ipv4_header template = {.source = ip_address_get(source),
-                                       .destination = ip_address_get(destination),
-                                       .protocol = protocol};
-        ip_send_datagram(net, interface, hop, &template, mbuf);
+        ip_send_datagram(net, interface, hop, source, destination, protocol, mbuf);
     } else if (!from_ipv4 && !to_ipv4) {
         struct ipv6_header template = {
             .source = *source, .destination = *destination, .next = protocol};

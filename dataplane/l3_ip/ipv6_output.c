@@ -71,7 +71,7 @@ void ipv6_send_datagram(struct net *net, struct net_interface *interface,
 {
     struct ipv6_header header = *template;
     header.hop_limit = IP_SEND_TTL;
-    if (UNLIKELY(mbuf->pkt_len + IPV6_HEADER_BYTES > interface->mtu)) {
+    if (UNLIKELY(mbuf->pkt_len + IPV6_HEADER_BYTES > interface->mtu && !ip_is_cut(mbuf))) {
         if (ipv6_may_fragment(mbuf, header.next)) {
             ipv6_send_fragments(net, interface, hop, &header, mbuf);
         } else {

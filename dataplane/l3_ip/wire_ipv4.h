@@ -4,6 +4,8 @@
 #ifndef NICACHED_L3_IP_WIRE_IPV4_H
 #define NICACHED_L3_IP_WIRE_IPV4_H
 
+#include <rte_byteorder.h>
+
 #include "dataplane/l3_ip/checksum.h"
 
 #define IPV4_HEADER_BYTES      20U
@@ -73,13 +75,17 @@ static inline bool wire_ipv4_checksum_is_right(const uint8_t *header, uint32_t h
 static inline void wire_ipv4_compose(uint8_t *to, const struct ipv4_header *header,
                                      bool with_checksum)
 {
-    bytes_write_be32(to, 0x45000000U | header->total_bytes);
-    bytes_write_be32(to + 4, (uint32_t)header->identification << 16 | header->fragment);
-    bytes_write_be32(to + 8, (uint32_t)header->ttl << 24 | (uint32_t)header->protocol << 16);
-    bytes_write_be32(to + 12, header->source);
-    bytes_write_be32(to + 16, header->destination);
+    const uint32_t words[IPV4_HEADER_BYTES / 4] = {
+        rte_cpu_to_be_32(0x45000000U | header->total_bytes),
+        rte_cpu_to_be_32((uint32_t)header->identification << 16 | header->fragment),
+        rte_cpu_to_be_32((uint32_t)header->ttl << 24 | (uint32_t)header->protocol << 16),
+        rte_cpu_to_be_32(header->source),
+        rte_cpu_to_be_32(header->destination),
+    };
+    memcpy(to, words, sizeof(words));
     if (with_checksum) {
-        checksum_store(to + 10, checksum_finish(checksum_add(0, to, IPV4_HEADER_BYTES)));
+        uint64_t sum = (uint64_t)words[0] + words[1] + words[2] + words[3] + words[4];
+        checksum_store(to + 10, checksum_finish(sum));
     }
 }
 

@@ -278,6 +278,7 @@ void tcp_release(struct tcp *tcp)
     if (tcp->dead != NULL) {
         tcp_free_dead(tcp);
     }
+    tcp->cut_segments = 0;
     tcp->pass++;
 }
 

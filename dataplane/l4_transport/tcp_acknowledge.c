@@ -6,7 +6,7 @@
 
 /* RFC 6298 2.2, 2.3; the variance term has the floor that Linux gives it, so that a steady short
  * round trip does not make every delayed ACK a timeout. */
-void tcp_rtt_sample(struct tcp_connection *c, uint32_t rtt_us, uint32_t rto_min_us)
+static inline void sample_round_trip(struct tcp_connection *c, uint32_t rtt_us, uint32_t rto_min_us)
 {
     rtt_us = rtt_us == 0 ? 1 : rtt_us;
     rtt_us = rtt_us > RTT_US_MAX ? RTT_US_MAX : rtt_us;
@@ -23,6 +23,11 @@ void tcp_rtt_sample(struct tcp_connection *c, uint32_t rtt_us, uint32_t rto_min_
     uint64_t rto = (uint64_t)c->srtt_us + margin;
     c->rto_us = rto > TCP_RTO_MAX_US ? TCP_RTO_MAX_US : (uint32_t)rto;
     c->backoff = 0; /* Karn: only a valid sample takes the backoff away */
+}
+
+void tcp_rtt_sample(struct tcp_connection *c, uint32_t rtt_us, uint32_t rto_min_us)
+{
+    sample_round_trip(c, rtt_us, rto_min_us);
 }
 
 /* Karn's algorithm: a timed segment that was sent again gives no sample; with timestamps the echo
@@ -55,7 +60,7 @@ void tcp_measure_round_trip(struct tcp *tcp, struct tcp_connection *c,
 }
 
 /* The FIN is acknowledged when the ACK goes beyond the text; it has no byte in the queue. */
-static void consume(struct tcp *tcp, struct tcp_connection *c, uint32_t acked)
+static inline void consume(struct tcp *tcp, struct tcp_connection *c, uint32_t acked)
 {
     struct byte_queue *out = &c->stream.out;
     size_t bytes = acked < out->size ? acked : out->size;
@@ -63,17 +68,18 @@ static void consume(struct tcp *tcp, struct tcp_connection *c, uint32_t acked)
     if (bytes == 0) {
         return;
     }
-    if (c->send_chunk != NULL &&
+    if (UNLIKELY(c->has_cursor) &&
         seq_at_or_before(c->send_chunk_seq + (uint32_t)c->send_chunk->size, c->snd_una)) {
-        c->send_chunk = NULL;
+        c->has_cursor = false;
     }
     byte_queue_consume(out, tcp->options.pool, bytes);
 }
 
-static void note_drained(struct tcp *tcp, struct tcp_connection *c, struct tcp_events *events)
+static inline void note_drained(struct tcp *tcp, struct tcp_connection *c,
+                                struct tcp_events *events)
 {
     struct stream *stream = &c->stream;
-    if (stream->drain_below == 0 || stream->out.size > stream->drain_below) {
+    if (LIKELY(stream->drain_below == 0) || stream->out.size > stream->drain_below) {
         return;
     }
     stream->drain_below = 0;
@@ -122,7 +128,7 @@ static bool is_duplicate(const struct tcp_connection *c, const struct tcp_segmen
 /* Nothing was lost or reported, and the ACK is news: what most are. */
 static bool is_plain(const struct tcp_connection *c, const struct tcp_segment *segment)
 {
-    return c->flight == NULL && c->recovery == TCP_RECOVERY_NONE && c->probe == TCP_PROBE_NONE &&
+    return !c->has_flight && c->recovery == TCP_RECOVERY_NONE && c->probe == TCP_PROBE_NONE &&
            segment->options.sack_count == 0 && segment->ack != c->snd_una;
 }
 
@@ -164,8 +170,7 @@ static void follow_flight(struct tcp *tcp, struct tcp_connection *c,
 /* RFC 9293 3.10.7.4, fifth step: the window of the newest segment. */
 static bool update_window(struct tcp_connection *c, const struct tcp_segment *segment)
 {
-    if (!seq_before(c->snd_wl1, segment->seq) &&
-        !(c->snd_wl1 == segment->seq && seq_at_or_before(c->snd_wl2, segment->ack))) {
+    if (seq_before(segment->seq, c->snd_wl1)) {
         return false;
     }
     uint32_t window = (uint32_t)segment->window << c->snd_shift;
@@ -173,7 +178,6 @@ static bool update_window(struct tcp_connection *c, const struct tcp_segment *se
     c->snd_wnd = window;
     c->snd_wnd_max = window > c->snd_wnd_max ? window : c->snd_wnd_max;
     c->snd_wl1 = segment->seq;
-    c->snd_wl2 = segment->ack;
     return changed;
 }
 
@@ -199,7 +203,37 @@ void tcp_process_ack(struct tcp *tcp, struct tcp_connection *c, const struct tcp
         }
     }
     if (c->stream.out.size > tcp_flight_bytes(c) || c->recovery != TCP_RECOVERY_NONE ||
-        c->fin_queued) {
+        c->detached) {
+        stream_mark_dirty(&c->stream);
+    }
+}
+
+void tcp_process_plain_ack(struct tcp *tcp, struct tcp_connection *c,
+                           const struct tcp_segment *segment, const struct instant *now,
+                           struct tcp_events *events)
+{
+    uint32_t acked = segment->ack - c->snd_una;
+    uint32_t window = (uint32_t)segment->window << c->snd_shift;
+    if (UNLIKELY(acked == 0 || window == 0 || c->retries != 0 || c->cwnd_limited ||
+                 !c->sack_enabled || seq_before(segment->seq, c->snd_wl1))) {
+        tcp_process_ack(tcp, c, segment, now, events);
+        return;
+    }
+    if (UNLIKELY(window > c->snd_wnd)) {
+        c->snd_wnd_max = window > c->snd_wnd_max ? window : c->snd_wnd_max;
+    }
+    c->snd_wnd = window;
+    c->snd_wl1 = segment->seq;
+    uint32_t rtt_us = (uint32_t)now->mono_us - c->flight_sent_us;
+    sample_round_trip(c, rtt_us, tcp->options.rto_min_ms * 1000U);
+    tcp_note_smallest_rtt(c, rtt_us, now);
+    consume(tcp, c, acked);
+    note_drained(tcp, c, events);
+    c->retransmit_due = TCP_NEVER;
+    if (tcp_flight_bytes(c) > 0) {
+        tcp_arm_retransmit(tcp, c, now);
+    }
+    if (c->stream.out.size > tcp_flight_bytes(c)) {
         stream_mark_dirty(&c->stream);
     }
 }

@@ -10,70 +10,92 @@
 #include <netinet/in.h>
 
 #include "dataplane/base/checksum.h"
+#include "dataplane/l3_ip/ip_push.h"
 #include "dataplane/l4_transport/tcp_internal.h"
 
 #define EXTERNAL_BYTES_MIN 512U /* a second buffer costs about what it takes to copy as much */
 
 struct header {
-    const struct address *source, *destination;
+    uint64_t pseudo_sum; /* of the pseudo-header without the length */
     uint16_t source_port, destination_port;
     uint32_t seq, ack;
     uint8_t flags;
     uint16_t window;
-    const uint8_t *options;
+    bool has_timestamps;
+    uint32_t ts_value, ts_echo;
+    const uint8_t *options; /* the others */
     uint32_t option_bytes;
 };
 
-static void write_header(uint8_t *to, const struct header *h)
+static inline uint32_t header_bytes_of(const struct header *h)
 {
-    bytes_write_be16(to, h->source_port);
-    bytes_write_be16(to + 2, h->destination_port);
-    bytes_write_be32(to + 4, h->seq);
-    bytes_write_be32(to + 8, h->ack);
-    to[12] = (uint8_t)((TCP_HEADER_BYTES + h->option_bytes) / 4 << 4);
-    to[13] = h->flags;
-    bytes_write_be16(to + 14, h->window);
-    memset(to + 16, 0, 4);
-    if (LIKELY(h->option_bytes == TCP_TIMESTAMPS_BYTES)) {
-        memcpy(to + TCP_HEADER_BYTES, h->options, TCP_TIMESTAMPS_BYTES);
-    } else if (h->option_bytes > 0) {
-        memcpy(to + TCP_HEADER_BYTES, h->options, h->option_bytes);
-    }
+    return TCP_HEADER_BYTES + (h->has_timestamps ? TCP_TIMESTAMPS_BYTES : 0) + h->option_bytes;
 }
 
-/* `text_sum`: of the `text_bytes` behind the header, where the hardware does not sum. */
-static void write_checksum(const struct net_interface *interface, uint8_t *l4, uint32_t text_bytes,
-                           uint64_t text_sum, const struct header *h)
+/* Writes a word; returns what it adds to the sum. */
+static inline uint64_t write_word(uint8_t *to, uint32_t word)
 {
-    uint32_t header_bytes = TCP_HEADER_BYTES + h->option_bytes;
-    uint64_t sum =
-        checksum_pseudo(h->source, h->destination, IPPROTO_TCP, header_bytes + text_bytes);
-    if (interface->tx_tcp_checksum) {
-        checksum_store(l4 + 16, checksum_fold(sum));
+    uint32_t wire = rte_cpu_to_be_32(word);
+    memcpy(to, &wire, sizeof(wire));
+    return wire;
+}
+
+/* All but the checksum, which is zero. Returns what the sum is of all that was written. */
+static __rte_always_inline uint64_t write_header(uint8_t *to, const struct header *h)
+{
+    uint64_t sum = write_word(to, (uint32_t)h->source_port << 16 | h->destination_port);
+    sum += write_word(to + 4, h->seq);
+    sum += write_word(to + 8, h->ack);
+    sum += write_word(to + 12, header_bytes_of(h) / 4 << 28 | (uint32_t)h->flags << 16 | h->window);
+    (void)write_word(to + 16, 0);
+    to += TCP_HEADER_BYTES;
+    if (LIKELY(h->has_timestamps)) {
+        sum += write_word(to, TCP_TIMESTAMPS_PREDICTED_WORD);
+        sum += write_word(to + 4, h->ts_value);
+        sum += write_word(to + 8, h->ts_echo);
+        to += TCP_TIMESTAMPS_BYTES;
+    }
+    if (UNLIKELY(h->option_bytes > 0)) {
+        memcpy(to, h->options, h->option_bytes);
+        sum = checksum_add(sum, to, h->option_bytes);
+    }
+    return sum;
+}
+
+/* `sum`: of the header and of the `text_bytes` behind it. Hardware sums those itself, and begins
+ * with the pseudo-header. */
+static inline void write_checksum(const struct net_interface *interface, uint8_t *l4,
+                                  const struct header *h, uint32_t text_bytes, uint64_t sum)
+{
+    uint64_t pseudo = h->pseudo_sum + rte_cpu_to_be_32(header_bytes_of(h) + text_bytes);
+    if (UNLIKELY(interface->tx_tcp_checksum)) {
+        checksum_store(l4 + 16, checksum_fold(pseudo));
     } else {
-        sum = checksum_add(sum, l4, header_bytes);
-        checksum_store(l4 + 16, checksum_finish(sum + text_sum));
+        checksum_store(l4 + 16, checksum_finish(pseudo + sum));
     }
 }
 
-static void hand_down(struct tcp *tcp, struct tcp_connection *c, struct rte_mbuf *mbuf,
-                      const struct instant *now)
+static __rte_always_inline void hand_down(struct tcp *tcp, struct tcp_connection *c,
+                                          struct rte_mbuf *mbuf, const struct instant *now)
 {
     metric_add(tcp->metrics, METRIC_TCP_SEGMENTS_OUT, 1);
-    c->last_send_us = now->mono_us;
+    c->last_send = tcp_send_tick(now);
     /* Answers go back to the station that segments come from: no look-up. After timeouts the way
      * may have changed, and the neighbour table is asked. */
-    if (c->station_known && c->retries < 2) {
-        ip_output_to_station(tcp->net, c->interface, &c->stream.local.address,
-                             &c->stream.peer.address, IPPROTO_TCP, &c->station, mbuf);
-    } else {
+    if (UNLIKELY(!c->station_known || c->retries >= 2)) {
         ip_output(tcp->net, c->interface, &c->stream.local.address, &c->stream.peer.address,
                   IPPROTO_TCP, mbuf, now);
+    } else if (LIKELY(c->ipv4)) {
+        ip_push_to_station(tcp->net, tcp->metrics, c->interface, &c->stream.local.address,
+                           &c->stream.peer.address, IPPROTO_TCP, &c->station, mbuf);
+    } else {
+        ip_output_to_station(tcp->net, c->interface, &c->stream.local.address,
+                             &c->stream.peer.address, IPPROTO_TCP, &c->station, mbuf);
     }
 }
 
 /* The window to advertise; notes the edge it stands for. */
-static uint16_t advertise_window(const struct tcp *tcp, struct tcp_connection *c)
+static inline uint16_t advertise_window(const struct tcp *tcp, struct tcp_connection *c)
 {
     uint32_t window = (tcp_receive_edge(tcp, c) - c->rcv_nxt) >> c->rcv_shift;
     window = window > UINT16_MAX ? UINT16_MAX : window;
@@ -81,7 +103,7 @@ static uint16_t advertise_window(const struct tcp *tcp, struct tcp_connection *c
     return (uint16_t)window;
 }
 
-static void acknowledgement_left(struct tcp_connection *c)
+static inline void acknowledgement_left(struct tcp_connection *c)
 {
     c->last_ack_sent = c->rcv_nxt;
     c->rcv_unacknowledged = 0;
@@ -92,7 +114,7 @@ static void acknowledgement_left(struct tcp_connection *c)
 /* SACK blocks: the range that grew last comes first (RFC 2018 section 4). */
 static void describe_stored(const struct tcp_connection *c, struct tcp_header_options *options)
 {
-    if (!c->sack_enabled || c->reassembly == NULL) {
+    if (!c->sack_enabled) {
         return;
     }
     const struct tcp_ranges *ranges = &c->reassembly->ranges;
@@ -121,25 +143,20 @@ static void describe_stored(const struct tcp_connection *c, struct tcp_header_op
     }
 }
 
-static uint32_t compose_options(const struct tcp_connection *c, uint8_t *to, uint32_t text_bytes,
-                                const struct instant *now)
+/* What a plain segment has not: the blocks of what is stored, as far as there is room. */
+static uint32_t compose_blocks(const struct tcp_connection *c, uint8_t *to, uint32_t text_bytes)
 {
-    if (LIKELY(c->reassembly == NULL)) { /* nothing to describe: what most segments are */
-        return c->ts_enabled ? tcp_timestamps_compose(to, tcp_timestamp(c, now), c->ts_recent) : 0;
-    }
-    struct tcp_header_options options = {.has_timestamps = c->ts_enabled,
-                                         .ts_value = tcp_timestamp(c, now),
-                                         .ts_echo = c->ts_recent};
+    struct tcp_header_options options = {.sack_count = 0};
     describe_stored(c, &options);
-    uint32_t room = c->snd_mss + (c->ts_enabled ? TCP_TIMESTAMPS_BYTES : 0U) - text_bytes;
-    room = room > TCP_OPTION_BYTES_MAX ? TCP_OPTION_BYTES_MAX : room;
-    return tcp_options_compose(&options, to, room);
+    uint32_t room = text_bytes < c->snd_mss ? c->snd_mss - text_bytes : 0;
+    uint32_t most = TCP_OPTION_BYTES_MAX - (c->ts_enabled ? TCP_TIMESTAMPS_BYTES : 0);
+    return tcp_options_compose(&options, to, room < most ? room : most);
 }
 
 /* Copies a part that is `offset` bytes behind the start of the text; returns what it adds to the
  * text's sum. */
-static uint64_t copy_part(uint8_t *to, const uint8_t *from, uint32_t size, uint32_t offset,
-                          bool summed)
+static inline uint64_t copy_part(uint8_t *to, const uint8_t *from, uint32_t size, uint32_t offset,
+                                 bool summed)
 {
     if (!summed) {
         memcpy(to, from, size);
@@ -149,34 +166,46 @@ static uint64_t copy_part(uint8_t *to, const uint8_t *from, uint32_t size, uint3
     return LIKELY(offset % 2 == 0) ? sum : __builtin_bswap16(checksum_fold(sum));
 }
 
-/* The chunk of the send queue with the byte at `seq`, and how far into it that is. The same bytes
- * may be asked for again and again; walking a long queue from its front each time would cost the
- * square of its length, so the chunk found last is remembered. */
-static const struct byte_chunk *find_text(struct tcp_connection *c, uint32_t seq, uint32_t *offset)
+static void move_cursor(struct tcp_connection *c, const struct byte_chunk *chunk, uint32_t seq)
 {
-    const struct byte_chunk *chunk = c->send_chunk;
-    uint32_t chunk_seq = c->send_chunk_seq;
-    if (chunk == NULL || seq_before(seq, chunk_seq)) {
-        chunk = c->stream.out.head;
-        chunk_seq = c->snd_una - (uint32_t)c->stream.out.head_offset;
+    c->send_chunk = chunk;
+    c->send_chunk_seq = seq;
+    c->has_cursor = true;
+}
+
+/* Behind the first chunk. Walking a long queue from its front each time would cost the square of
+ * its length, so the chunk found last is remembered; and the same bytes may be asked for again. */
+static const struct byte_chunk *seek_text(struct tcp_connection *c, uint32_t seq, uint32_t *offset)
+{
+    const struct byte_chunk *chunk = c->stream.out.head;
+    uint32_t chunk_seq = c->snd_una - (uint32_t)c->stream.out.head_offset;
+    if (c->has_cursor && seq_at_or_before(c->send_chunk_seq, seq)) {
+        chunk = c->send_chunk;
+        chunk_seq = c->send_chunk_seq;
     }
     while (seq - chunk_seq >= chunk->size) {
         chunk_seq += (uint32_t)chunk->size;
         chunk = chunk->next;
     }
-    c->send_chunk = chunk;
-    c->send_chunk_seq = chunk_seq;
+    move_cursor(c, chunk, chunk_seq);
     *offset = seq - chunk_seq;
     return chunk;
 }
 
-/* Returns the sum of the text if it is wanted; the header in front of it has an even length. */
-static uint64_t copy_text(struct tcp_connection *c, uint32_t seq, uint8_t *to, uint32_t size,
-                          bool summed)
+/* The chunk of the send queue with the byte at `seq`, and how far into it that is. */
+static inline const struct byte_chunk *find_text(struct tcp_connection *c, uint32_t seq,
+                                                 uint32_t *offset)
 {
-    uint32_t offset;
-    const struct byte_chunk *chunk = find_text(c, seq, &offset);
-    uint32_t chunk_seq = c->send_chunk_seq;
+    const struct byte_chunk *chunk = c->stream.out.head;
+    *offset = seq - c->snd_una + (uint32_t)c->stream.out.head_offset;
+    return LIKELY(*offset < chunk->size) ? chunk : seek_text(c, seq, offset);
+}
+
+/* The text of [seq, seq + size) that lies in more than one chunk. */
+static uint64_t copy_chunks(struct tcp_connection *c, uint32_t seq, const struct byte_chunk *chunk,
+                            uint32_t offset, uint8_t *to, uint32_t size, bool summed)
+{
+    uint32_t chunk_seq = seq - offset;
     uint64_t sum = 0;
     for (uint32_t done = 0;;) {
         uint32_t part = (uint32_t)chunk->size - offset, left = size - done;
@@ -190,50 +219,65 @@ static uint64_t copy_text(struct tcp_connection *c, uint32_t seq, uint8_t *to, u
         chunk = chunk->next;
         offset = 0;
     }
-    c->send_chunk = chunk;
-    c->send_chunk_seq = chunk_seq;
+    move_cursor(c, chunk, chunk_seq);
     return sum;
 }
 
-static struct rte_mbuf *allocate(struct tcp *tcp, uint32_t bytes, uint8_t **l4)
+/* Returns the sum of the text if it is wanted; the header in front of it has an even length. */
+static inline uint64_t copy_text(struct tcp_connection *c, uint32_t seq, uint8_t *to, uint32_t size,
+                                 bool summed)
+{
+    uint32_t offset;
+    const struct byte_chunk *chunk = find_text(c, seq, &offset);
+    if (LIKELY(chunk->size - offset >= size)) {
+        return copy_part(to, chunk->data + offset, size, 0, summed);
+    }
+    return copy_chunks(c, seq, chunk, offset, to, size, summed);
+}
+
+static inline struct rte_mbuf *allocate(struct tcp *tcp, uint32_t bytes, uint8_t **l4)
 {
     struct rte_mbuf *mbuf = net_allocate(tcp->net);
-    if (mbuf == NULL) {
+    if (UNLIKELY(mbuf == NULL)) {
         metric_add(tcp->metrics, METRIC_TCP_DROP_NO_BUFFER, 1);
         return NULL;
     }
-    *l4 = (uint8_t *)rte_pktmbuf_append(mbuf, (uint16_t)bytes);
-    if (*l4 == NULL) {
+    if (UNLIKELY(bytes > rte_pktmbuf_tailroom(mbuf))) {
         rte_pktmbuf_free(mbuf);
-    }
-    return *l4 == NULL ? NULL : mbuf;
-}
-
-static struct header connection_header(const struct tcp_connection *c, uint32_t seq, uint8_t flags)
-{
-    return (struct header){.source = &c->stream.local.address,
-                           .destination = &c->stream.peer.address,
-                           .source_port = c->stream.local.port,
-                           .destination_port = c->stream.peer.port,
-                           .seq = seq,
-                           .ack = flags & TCP_ACK ? c->rcv_nxt : 0,
-                           .flags = flags};
-}
-
-/* The large value that all the text lies in, and where; NULL: it is to be copied. */
-static struct byte_owner *find_external(struct tcp_connection *c, uint32_t seq, uint32_t text_bytes,
-                                        struct slice *text)
-{
-    uint32_t offset;
-    if (!c->interface->tx_external || text_bytes < EXTERNAL_BYTES_MIN) {
         return NULL;
     }
-    const struct byte_chunk *chunk = find_text(c, seq, &offset);
-    if (chunk->owner == NULL || chunk->size - offset < text_bytes) {
-        return NULL;
-    }
-    *text = slice_of(chunk->data + offset, text_bytes);
-    return chunk->owner;
+    mbuf->data_len = (uint16_t)bytes;
+    mbuf->pkt_len = bytes;
+    *l4 = rte_pktmbuf_mtod(mbuf, uint8_t *);
+    return mbuf;
+}
+
+static inline struct header connection_header(const struct tcp_connection *c, uint32_t seq,
+                                              uint8_t flags)
+{
+    return (struct header){
+        .pseudo_sum = tcp_pseudo_sum(c->ipv4, &c->stream.local.address, &c->stream.peer.address),
+        .source_port = c->stream.local.port,
+        .destination_port = c->stream.peer.port,
+        .seq = seq,
+        .ack = flags & TCP_ACK ? c->rcv_nxt : 0,
+        .flags = flags};
+}
+
+/* ---- text ------------------------------------------------------------------------------------ */
+
+/* The text of a segment: behind the header, or in buffers of its own, or both. */
+struct text {
+    uint32_t seq, bytes;
+    bool placed;  /* in buffers: nothing is to be copied behind the header any more */
+    uint64_t sum; /* of what is placed, where it is wanted */
+};
+
+/* Whether bytes of a chunk are better shown where they lie than copied. */
+static inline bool is_shown(const struct tcp_connection *c, const struct byte_chunk *chunk,
+                            uint32_t bytes)
+{
+    return chunk->owner != NULL && bytes >= EXTERNAL_BYTES_MIN && c->interface->tx_external;
 }
 
 static void release_external(void *address, void *owner)
@@ -243,15 +287,23 @@ static void release_external(void *address, void *owner)
     of_text->release(of_text);
 }
 
-/* Appends a buffer that shows `text`. DPDK's count of who uses the bytes lies in that buffer's own
- * room, which nobody uses meanwhile: nothing here or in the ports that take such frames makes a
- * second buffer of one, which could outlive it. */
-static bool append_external(struct tcp *tcp, struct rte_mbuf *head, struct slice text,
-                            struct byte_owner *owner)
+static void chain(struct rte_mbuf *head, struct rte_mbuf *tail, struct rte_mbuf *mbuf)
+{
+    tail->next = mbuf;
+    head->nb_segs++;
+    head->pkt_len += mbuf->data_len;
+}
+
+/* Appends a buffer that shows `text`; returns it. DPDK's count of who uses the bytes lies in that
+ * buffer's own room, which nobody uses meanwhile: nothing here or in the ports that take such
+ * frames makes a second buffer of one, which could outlive it. */
+static struct rte_mbuf *append_external(struct tcp *tcp, struct rte_mbuf *head,
+                                        struct rte_mbuf *tail, struct slice text,
+                                        struct byte_owner *owner)
 {
     struct rte_mbuf *mbuf = net_allocate(tcp->net);
     if (mbuf == NULL) {
-        return false;
+        return NULL;
     }
     struct rte_mbuf_ext_shared_info *info =
         rte_pktmbuf_mtod(mbuf, struct rte_mbuf_ext_shared_info *);
@@ -264,63 +316,197 @@ static bool append_external(struct tcp *tcp, struct rte_mbuf *head, struct slice
                               info);
     mbuf->data_len = (uint16_t)text.size;
     mbuf->pkt_len = (uint32_t)text.size;
-    head->next = mbuf;
-    head->nb_segs = 2;
-    head->pkt_len += (uint32_t)text.size;
+    chain(head, tail, mbuf);
     metric_add(tcp->metrics, METRIC_TCP_SEGMENTS_EXTERNAL, 1);
-    return true;
+    return mbuf;
+}
+
+/* Appends a copy: what is left of the last buffer's room, then further ones. Returns the last. */
+static struct rte_mbuf *append_copy(struct tcp *tcp, struct rte_mbuf *head, struct rte_mbuf *tail,
+                                    struct slice text)
+{
+    for (;;) {
+        uint16_t room = rte_pktmbuf_tailroom(tail);
+        uint16_t part = text.size < room ? (uint16_t)text.size : room;
+        memcpy(rte_pktmbuf_mtod_offset(tail, uint8_t *, tail->data_len), text.data, part);
+        tail->data_len = (uint16_t)(tail->data_len + part);
+        head->pkt_len += part;
+        text = slice_of(text.data + part, text.size - part);
+        if (text.size == 0) {
+            return tail;
+        }
+        struct rte_mbuf *mbuf = net_allocate(tcp->net);
+        if (mbuf == NULL) {
+            return NULL;
+        }
+        chain(head, tail, mbuf);
+        tail = mbuf;
+    }
+}
+
+/* Text of a packet that the port cuts, behind its header. False: no buffer. */
+static bool append_large(struct tcp *tcp, struct tcp_connection *c, const struct text *text,
+                         struct rte_mbuf *head)
+{
+    uint32_t offset, left = text->bytes;
+    const struct byte_chunk *chunk = find_text(c, text->seq, &offset);
+    uint32_t chunk_seq = text->seq - offset;
+    struct rte_mbuf *tail = head;
+    for (;;) {
+        uint32_t part = (uint32_t)chunk->size - offset;
+        part = part < left ? part : left;
+        struct slice bytes = slice_of(chunk->data + offset, part);
+        tail = is_shown(c, chunk, part) ? append_external(tcp, head, tail, bytes, chunk->owner)
+                                        : append_copy(tcp, head, tail, bytes);
+        left -= part;
+        if (tail == NULL || left == 0) {
+            break;
+        }
+        chunk_seq += (uint32_t)chunk->size;
+        chunk = chunk->next;
+        offset = 0;
+    }
+    move_cursor(c, chunk, chunk_seq);
+    return tail != NULL;
+}
+
+/* Text of a segment that lies within one large value, where that may be shown. False: no buffer. */
+static bool place_shown(struct tcp *tcp, struct tcp_connection *c, struct text *text,
+                        const struct byte_chunk *chunk, uint32_t offset, struct rte_mbuf *head)
+{
+    struct slice bytes = slice_of(chunk->data + offset, text->bytes);
+    text->sum = c->interface->tx_tcp_checksum ? 0 : checksum_add(0, bytes.data, bytes.size);
+    return append_external(tcp, head, head, bytes, chunk->owner) != NULL;
+}
+
+/* What most text is: copied behind the header of a lone segment. */
+static inline bool is_copied(struct tcp_connection *c, const struct text *text)
+{
+    uint32_t offset;
+    if (LIKELY(text->bytes < EXTERNAL_BYTES_MIN)) {
+        return true;
+    }
+    const struct byte_chunk *chunk = find_text(c, text->seq, &offset);
+    return text->bytes <= c->snd_mss &&
+           (chunk->size - offset < text->bytes || !is_shown(c, chunk, text->bytes));
+}
+
+/* A buffer with the header's room and the text in buffers behind it. NULL: none to be had. */
+static struct rte_mbuf *allocate_chain(struct tcp *tcp, struct tcp_connection *c,
+                                       uint32_t header_bytes, struct text *text, uint8_t **l4)
+{
+    uint32_t offset;
+    struct rte_mbuf *head = allocate(tcp, header_bytes, l4);
+    if (head == NULL) {
+        return NULL;
+    }
+    text->placed = true;
+    const struct byte_chunk *chunk = find_text(c, text->seq, &offset);
+    if (text->bytes > c->snd_mss ? append_large(tcp, c, text, head)
+                                 : place_shown(tcp, c, text, chunk, offset, head)) {
+        return head;
+    }
+    metric_add(tcp->metrics, METRIC_TCP_DROP_NO_BUFFER, 1);
+    rte_pktmbuf_free(head);
+    return NULL;
+}
+
+/* A buffer with room for the header and for what is copied. NULL: none to be had. */
+static inline struct rte_mbuf *allocate_segment(struct tcp *tcp, struct tcp_connection *c,
+                                                uint32_t header_bytes, struct text *text,
+                                                uint8_t **l4)
+{
+    return LIKELY(is_copied(c, text)) ? allocate(tcp, header_bytes + text->bytes, l4)
+                                      : allocate_chain(tcp, c, header_bytes, text, l4);
+}
+
+/* Returns what the text adds to the segment's sum, where that is wanted. */
+static inline uint64_t put_text(struct tcp_connection *c, const struct text *text, uint8_t *to)
+{
+    if (UNLIKELY(text->placed || text->bytes == 0)) {
+        return text->sum;
+    }
+    return copy_text(c, text->seq, to, text->bytes, !c->interface->tx_tcp_checksum);
+}
+
+/* ---- segments -------------------------------------------------------------------------------- */
+
+/* What the port is to cut: of each segment it makes header, sums and length. */
+static void ask_for_cutting(struct tcp *tcp, const struct tcp_connection *c, struct rte_mbuf *mbuf,
+                            uint8_t *l4, const struct header *h, uint32_t text_bytes)
+{
+    mbuf->ol_flags |= RTE_MBUF_F_TX_TCP_SEG;
+    mbuf->tso_segsz = c->snd_mss;
+    mbuf->l4_len = header_bytes_of(h) & 0xFF;
+    checksum_store(l4 + 16, checksum_fold(h->pseudo_sum));
+    uint32_t segments = (text_bytes + c->snd_mss - 1) / c->snd_mss;
+    tcp->cut_segments += segments;
+    metric_add(tcp->metrics, METRIC_TCP_SEGMENTS_CUT, segments);
+    metric_add(tcp->metrics, METRIC_TCP_SEGMENTS_OUT, segments - 1);
 }
 
 bool tcp_send_segment(struct tcp *tcp, struct tcp_connection *c, uint32_t seq, uint32_t text_bytes,
                       uint8_t flags, const struct instant *now)
 {
-    uint8_t option_bytes[TCP_OPTION_BYTES_MAX], *l4;
+    uint8_t blocks[TCP_OPTION_BYTES_MAX], *l4;
     struct header h = connection_header(c, seq, flags | TCP_ACK);
-    h.options = option_bytes;
-    h.option_bytes = compose_options(c, option_bytes, text_bytes, now);
-    uint32_t header_bytes = TCP_HEADER_BYTES + h.option_bytes;
-    struct slice external = {0};
-    struct byte_owner *owner = find_external(c, seq, text_bytes, &external);
-    uint32_t copied = owner != NULL ? 0 : text_bytes;
-    struct rte_mbuf *mbuf = allocate(tcp, header_bytes + copied, &l4);
-    if (mbuf == NULL) {
-        return false;
+    h.has_timestamps = c->ts_enabled;
+    h.ts_value = tcp_timestamp(c, now);
+    h.ts_echo = c->ts_recent;
+    if (UNLIKELY(c->has_reassembly)) {
+        h.options = blocks;
+        h.option_bytes = compose_blocks(c, blocks, text_bytes);
     }
-    if (owner != NULL && !append_external(tcp, mbuf, external, owner)) {
-        rte_pktmbuf_free(mbuf);
+    uint32_t header_bytes = header_bytes_of(&h);
+    struct text text = {.seq = seq, .bytes = text_bytes};
+    struct rte_mbuf *mbuf = allocate_segment(tcp, c, header_bytes, &text, &l4);
+    if (UNLIKELY(mbuf == NULL)) {
         return false;
     }
     h.window = advertise_window(tcp, c);
-    write_header(l4, &h);
-    uint64_t text_sum = 0;
-    bool summed = !c->interface->tx_tcp_checksum;
-    if (copied > 0) {
-        text_sum = copy_text(c, seq, l4 + header_bytes, copied, summed);
-    } else if (owner != NULL && summed) {
-        text_sum = checksum_add(0, external.data, external.size);
+    uint64_t sum = write_header(l4, &h) + put_text(c, &text, l4 + header_bytes);
+    if (LIKELY(text_bytes <= c->snd_mss)) {
+        write_checksum(c->interface, l4, &h, text_bytes, sum);
+    } else {
+        ask_for_cutting(tcp, c, mbuf, l4, &h, text_bytes);
     }
-    write_checksum(c->interface, l4, text_bytes, text_sum, &h);
     hand_down(tcp, c, mbuf, now);
     acknowledgement_left(c);
     return true;
 }
 
+/* Of handshake and reset: out of line. */
+static void hand_down_bare(struct tcp *tcp, struct tcp_connection *c, struct rte_mbuf *mbuf,
+                           const struct instant *now)
+{
+    hand_down(tcp, c, mbuf, now);
+}
+
+/* A segment without text, with its header as it stands. NULL: no buffer. */
+static struct rte_mbuf *compose_bare(struct tcp *tcp, const struct net_interface *interface,
+                                     const struct header *h)
+{
+    uint8_t *l4;
+    struct rte_mbuf *mbuf = allocate(tcp, header_bytes_of(h), &l4);
+    if (mbuf != NULL) {
+        write_checksum(interface, l4, h, 0, write_header(l4, h));
+    }
+    return mbuf;
+}
+
 void tcp_send_handshake(struct tcp *tcp, struct tcp_connection *c, uint8_t flags, uint16_t window,
                         const struct tcp_header_options *options, const struct instant *now)
 {
-    uint8_t option_bytes[TCP_OPTION_BYTES_MAX], *l4;
+    uint8_t option_bytes[TCP_OPTION_BYTES_MAX];
     struct header h = connection_header(c, c->iss, flags);
     h.window = window;
     h.options = option_bytes;
     h.option_bytes = tcp_options_compose(options, option_bytes, TCP_OPTION_BYTES_MAX);
-    struct rte_mbuf *mbuf = allocate(tcp, TCP_HEADER_BYTES + h.option_bytes, &l4);
-    if (mbuf == NULL) {
-        return;
+    struct rte_mbuf *mbuf = compose_bare(tcp, c->interface, &h);
+    if (mbuf != NULL) {
+        hand_down_bare(tcp, c, mbuf, now);
+        acknowledgement_left(c);
     }
-    write_header(l4, &h);
-    write_checksum(c->interface, l4, 0, 0, &h);
-    hand_down(tcp, c, mbuf, now);
-    acknowledgement_left(c);
 }
 
 bool tcp_send_ack(struct tcp *tcp, struct tcp_connection *c, const struct instant *now)
@@ -336,16 +522,12 @@ void tcp_send_probe_segment(struct tcp *tcp, struct tcp_connection *c, const str
 
 void tcp_send_reset(struct tcp *tcp, struct tcp_connection *c, const struct instant *now)
 {
-    uint8_t *l4;
     struct header h = connection_header(c, c->snd_nxt, TCP_RST | TCP_ACK);
-    struct rte_mbuf *mbuf = allocate(tcp, TCP_HEADER_BYTES, &l4);
-    if (mbuf == NULL) {
-        return;
+    struct rte_mbuf *mbuf = compose_bare(tcp, c->interface, &h);
+    if (mbuf != NULL) {
+        metric_add(tcp->metrics, METRIC_TCP_RESETS_OUT, 1);
+        hand_down_bare(tcp, c, mbuf, now);
     }
-    write_header(l4, &h);
-    write_checksum(c->interface, l4, 0, 0, &h);
-    metric_add(tcp->metrics, METRIC_TCP_RESETS_OUT, 1);
-    hand_down(tcp, c, mbuf, now);
 }
 
 void tcp_send_reset_reply(struct tcp *tcp, const struct tcp_segment *segment)
@@ -354,8 +536,8 @@ void tcp_send_reset_reply(struct tcp *tcp, const struct tcp_segment *segment)
     if (segment->flags & TCP_RST) {
         return;
     }
-    struct header h = {.source = &datagram->destination,
-                       .destination = &datagram->source,
+    struct header h = {.pseudo_sum = tcp_pseudo_sum(address_is_ipv4(&datagram->source),
+                                                    &datagram->destination, &datagram->source),
                        .source_port = segment->local_port,
                        .destination_port = segment->peer_port};
     if (segment->flags & TCP_ACK) {
@@ -366,13 +548,10 @@ void tcp_send_reset_reply(struct tcp *tcp, const struct tcp_segment *segment)
                 ((segment->flags & TCP_FIN) != 0);
         h.flags = TCP_RST | TCP_ACK;
     }
-    uint8_t *l4;
-    struct rte_mbuf *mbuf = allocate(tcp, TCP_HEADER_BYTES, &l4);
+    struct rte_mbuf *mbuf = compose_bare(tcp, datagram->interface, &h);
     if (mbuf == NULL) {
         return;
     }
-    write_header(l4, &h);
-    write_checksum(datagram->interface, l4, 0, 0, &h);
     metric_add(tcp->metrics, METRIC_TCP_RESETS_OUT, 1);
     metric_add(tcp->metrics, METRIC_TCP_SEGMENTS_OUT, 1);
     ip_output_to_station(tcp->net, datagram->interface, &datagram->destination, &datagram->source,

@@ -52,7 +52,7 @@ static void start_round(struct tcp_connection *c)
 void tcp_congestion_note_rtt(struct tcp_connection *c, uint32_t rtt_us)
 {
     struct tcp_slow_start *s = &c->slow_start;
-    if (c->ssthresh != TCP_WINDOW_BYTES_MAX || !c->cwnd_limited) {
+    if (!c->cwnd_limited || c->ssthresh != TCP_WINDOW_BYTES_MAX) {
         return;
     }
     if (seq_at_or_before(s->round_end, c->snd_una)) {

@@ -20,12 +20,13 @@ void tcp_connection_init(struct tcp *tcp, struct tcp_connection *c, const struct
     memset(c, 0, sizeof(*c));
     c->stream.local = *local;
     c->stream.peer = *peer;
+    c->ipv4 = address_is_ipv4(&local->address) && address_is_ipv4(&peer->address);
     c->stream.dirty_list = &tcp->dirty;
     c->stream.socket_fd = -1;
     c->interface = interface;
     c->path_mtu = interface->mtu;
-    c->retransmit_due = c->ack_due = c->idle_due = TCP_NEVER;
-    c->last_receive_us = now->mono_us;
+    c->retransmit_due = c->ack_due = c->idle_due = c->timer_due = TCP_NEVER;
+    c->last_receive = tcp_receive_tick(now);
     c->rto_us = TCP_RTO_INITIAL_US;
     c->rcv_shift = tcp->receive_shift;
 }
@@ -68,12 +69,15 @@ void tcp_set_state(struct tcp *tcp, struct tcp_connection *c, enum tcp_state sta
 static void free_attachments(struct tcp *tcp, struct tcp_connection *c)
 {
     byte_queue_clear(&c->stream.out, tcp->options.pool);
-    c->send_chunk = NULL;
+    c->has_cursor = false;
     tcp_recovery_forget_flight(tcp, c);
-    if (c->reassembly != NULL) {
-        tcp_reassembly_destroy(&tcp->reassembly, c->reassembly);
-        c->reassembly = NULL;
-    }
+    tcp_drop_reassembly(tcp, c);
+}
+
+static void disarm_timer(struct tcp *tcp, struct tcp_connection *c)
+{
+    timer_wheel_cancel(&tcp->wheel, &c->timer);
+    c->timer_due = c->retransmit_due = c->ack_due = c->idle_due = TCP_NEVER;
 }
 
 /* A connection may be ended while it still waits on the pending list, so this may come twice. */
@@ -129,8 +133,7 @@ void tcp_connection_end(struct tcp *tcp, struct tcp_connection *c, struct tcp_ev
     leave_count(tcp, c);
     tcp_set_state(tcp, c, TCP_CLOSED);
     tcp_table_remove(&tcp->table, c);
-    timer_wheel_cancel(&tcp->wheel, &c->timer);
-    c->retransmit_due = c->ack_due = c->idle_due = TCP_NEVER;
+    disarm_timer(tcp, c);
     free_attachments(tcp, c);
     c->drained_pending = c->finished_pending = false;
     if (!known_to_session(c) || c->closed_emitted) {
@@ -157,8 +160,7 @@ void tcp_enter_time_wait(struct tcp *tcp, struct tcp_connection *c, const struct
 {
     leave_count(tcp, c);
     tcp_set_state(tcp, c, TCP_TIME_WAIT);
-    timer_wheel_cancel(&tcp->wheel, &c->timer);
-    c->retransmit_due = c->ack_due = c->idle_due = TCP_NEVER;
+    disarm_timer(tcp, c);
     free_attachments(tcp, c);
     c->time_wait_due = now->mono_us + (uint64_t)tcp->options.time_wait_ms * 1000U;
     TAILQ_INSERT_TAIL(&tcp->time_wait, c, time_wait_link);
@@ -180,7 +182,6 @@ bool tcp_detach_session(struct tcp *tcp, struct tcp_connection *c, const struct 
     }
     c->detached = true;
     count_orphan(tcp, 1);
-    c->fin_queued = true;
     c->stream.drain_below = 0;
     c->drained_pending = c->finished_pending = false;
     c->stream.unread_bytes = 0;
@@ -271,11 +272,8 @@ void tcp_free_dead(struct tcp *tcp)
     }
 }
 
-void tcp_arm_timer(struct tcp *tcp, struct tcp_connection *c)
+void tcp_move_timer(struct tcp *tcp, struct tcp_connection *c, uint64_t due_us)
 {
-    uint64_t due = c->retransmit_due < c->ack_due ? c->retransmit_due : c->ack_due;
-    due = c->idle_due < due ? c->idle_due : due;
-    if (due != TCP_NEVER && (!timer_is_armed(&c->timer) || due < c->timer.due_us)) {
-        timer_wheel_arm(&tcp->wheel, &c->timer, due);
-    }
+    timer_wheel_arm(&tcp->wheel, &c->timer, due_us);
+    c->timer_due = due_us;
 }

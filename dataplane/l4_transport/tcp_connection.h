@@ -1,10 +1,9 @@
 /* One connection. The names of RFC 9293 3.3.1 are used as they stand there.
  *
  *   stream    what the session sees: a line with the four-tuple, a line with what is to be sent
- *   hot       with those two, all that a segment in order, its ACK and the reply to it read or
- *             write: sequence variables; time and sending; the way and its round trips
- *   timer     read where a timer is armed: not written while it stands for an earlier time
- *   cold      handshake, loss recovery, closing, links
+ *   hot       two lines: with those of the stream all that a segment in order, its ACK and the
+ * reply to it read or write, as long as nothing special happens (tcp_is_plain) cold      timers
+ * that are armed anew, loss recovery, congestion control, handshake, closing
  *
  *   1         2          3          4              1          2          3
  *   ----------|----------|----------|---           ----------|----------|-----
@@ -60,70 +59,74 @@ enum tcp_frto {
 };
 
 struct tcp_connection {
-    struct stream stream; /* two lines: the four-tuple; what is to be sent */
+    struct stream stream; /* the four-tuple; what is to be sent */
+    union {
+        struct tcp_connection *table_next;
+        struct tcp_connection *dead_next; /* out of the table */
+    };
 
-    /* hot line 1: sequence variables */
+    /* hot line 1: sequence variables, round trips (RFC 6298) */
     _Alignas(TCP_LINE_BYTES) uint32_t snd_una;
     uint32_t snd_nxt; /* one past the highest sent: never goes back */
     uint32_t snd_wnd; /* scaled */
-    uint32_t snd_wl1, snd_wl2;
+    uint32_t snd_wl1; /* (SND.WL2 is at most SND.UNA: an older ACK is not taken) */
     uint32_t rcv_nxt;
     uint32_t rcv_adv;       /* right edge of the window as the peer knows it */
     uint32_t last_ack_sent; /* RFC 7323 */
     uint32_t ts_recent, ts_offset;
-    uint32_t cwnd, ssthresh;     /* bytes */
     uint32_t rcv_unacknowledged; /* text received since the last ACK left */
-    uint16_t snd_mss;            /* text per segment, options of a plain segment already off */
-    uint8_t state;               /* enum tcp_state */
-    uint8_t snd_shift, rcv_shift;
-    bool ts_enabled, sack_enabled;
-    bool ack_now, ack_pending;
-    bool detached;    /* the session is through with it: no events but the last one */
-    bool linked;      /* in the table */
-    uint8_t recovery; /* enum tcp_recovery */
+    uint32_t srtt_us, rttvar_us, rto_us;
+    uint32_t rtt_min_us;     /* the smallest round trip */
+    uint32_t flight_sent_us; /* lower half of the time */
+    uint32_t last_send;      /* as tcp_send_tick counts */
 
-    /* hot line 2: time, sending */
-    _Alignas(TCP_LINE_BYTES) uint64_t retransmit_due; /* enum tcp_due; persist, SYN */
-    uint64_t last_receive_us;
-    struct tcp_reassembly *reassembly;   /* NULL: nothing out of order */
+    /* hot line 2: course, time, the way */
+    _Alignas(TCP_LINE_BYTES) union {
+        struct {
+            uint8_t state;      /* enum tcp_state */
+            uint8_t recovery;   /* enum tcp_recovery */
+            uint8_t probe;      /* enum tcp_probe */
+            bool detached;      /* the session is through with it: no events but the last one; FIN
+                                   follows      the last byte */
+            bool peer_fin_seen; /* FIN received at rcv_fin, possibly ahead of rcv_nxt */
+            bool has_flight : 1, has_reassembly : 1; /* each says whether its pointer is set */
+            uint16_t dupacks;                        /* with SACK: ACKs that told of more text */
+        };
+        uint64_t course; /* all of them in one look: tcp_is_plain */
+    };
+    uint64_t retransmit_due; /* enum tcp_due; persist, SYN */
+    uint64_t ack_due;
+    uint64_t timer_due; /* for when the timer is armed, which is the earliest due time or before;
+                           TCP_NEVER: it is not */
+    struct net_interface *interface;
+    struct rte_ether_addr station;
+    uint16_t snd_mss;         /* text per segment, options of a plain segment already off */
+    uint32_t last_receive;    /* as tcp_receive_tick counts */
+    uint16_t rcv_segment_max; /* largest text of one segment seen: what "full-sized" means */
+    uint16_t offered_mss;
+    uint16_t rtt_min_second; /* when rtt_min_us was seen: the lowest 16 bits */
+    uint8_t snd_shift, rcv_shift;
+    bool ts_enabled : 1, sack_enabled : 1;
+    bool ipv4 : 1, station_known : 1;
+    bool ack_now : 1, ack_pending : 1;
+    bool cwnd_limited : 1; /* the window was what stopped the sender: only then does it grow */
+    bool has_cursor : 1;   /* send_chunk is set */
+    uint8_t due;           /* enum tcp_due */
+    uint8_t backoff, retries;
+
+    /* cold: what is under way; the timer */
+    _Alignas(TCP_LINE_BYTES) struct tcp_reassembly *reassembly; /* NULL: nothing out of order */
     struct tcp_flight *flight;           /* NULL: all that is under way left at flight_sent_us */
     const struct byte_chunk *send_chunk; /* cursor into stream.out: chunk ... */
     uint32_t send_chunk_seq;             /* ... and the sequence number of its first byte */
-    uint32_t flight_sent_us;             /* lower half of the time */
-    uint16_t dupacks;                    /* with SACK: ACKs that told of more text */
-    uint16_t rcv_segment_max; /* largest text of one segment seen: what "full-sized" means */
-    uint8_t due;              /* enum tcp_due */
-    uint8_t probe;            /* enum tcp_probe */
-    bool cwnd_limited;        /* the window was what stopped the sender: only then does it grow */
-    bool fin_queued;          /* close requested: FIN follows the last byte */
-    bool pending;             /* on the pending list */
-    bool peer_fin_seen;       /* FIN received at rcv_fin, possibly ahead of rcv_nxt */
-    uint8_t backoff, retries;
-
-    /* hot line 3: the way, round trips (RFC 6298, microseconds) */
-    _Alignas(TCP_LINE_BYTES) union {
-        struct tcp_connection *table_next;
-        struct tcp_connection *dead_next; /* out of the table */
-    };
-    struct net_interface *interface;
-    struct rte_ether_addr station;
-    bool station_known;
-    uint8_t frto; /* enum tcp_frto */
-    uint32_t srtt_us, rttvar_us, rto_us;
     uint32_t snd_wnd_max;
-    uint32_t rtt_min_us, rtt_min_second; /* the smallest round trip, and when it was seen */
-    uint64_t ack_due;
-    uint64_t last_send_us;
-
-    /* what a segment reads of timers, when it arms one */
-    _Alignas(
-        TCP_LINE_BYTES) struct timer_node timer; /* armed for the earliest due time, or before */
+    uint32_t cwnd, ssthresh; /* bytes */
+    struct timer_node timer;
     uint64_t idle_due;
     uint64_t resent_us; /* when a timer last sent something again; 0: never */
     uint64_t hash;
     struct tcp_connection *pending_next;
 
-    /* cold */
     union {
         struct { /* before TIME-WAIT */
             union tcp_congestion_state congestion;
@@ -138,7 +141,9 @@ struct tcp_connection {
     uint32_t rcv_fin;
     uint32_t closed_pass; /* lower half of the pass in which the closing was queued */
     uint16_t peer_mss, path_mtu;
-    uint16_t offered_mss;
+    uint8_t frto; /* enum tcp_frto; not during TCP_RECOVERY_NONE */
+    bool linked;  /* in the table */
+    bool pending; /* on the pending list */
     bool passive; /* came through a listener */
     bool entered; /* counted for its source */
     bool opened;  /* STREAM_OPENED was emitted */
@@ -168,14 +173,21 @@ struct tcp_connection {
 
 static_assert(TCP_LINES_FROM(stream, snd_una) == 2 * TCP_LINE_BYTES,
               "the stream is two cache lines");
-static_assert(TCP_LINES_FROM(snd_una, retransmit_due) == TCP_LINE_BYTES,
-              "sequence variables are one cache line");
-static_assert(TCP_LINES_FROM(retransmit_due, table_next) == TCP_LINE_BYTES,
-              "time and sending are one cache line");
-static_assert(TCP_LINES_FROM(table_next, timer) == TCP_LINE_BYTES, "the way is one cache line");
-static_assert(TCP_LINES_FROM(timer, congestion) == TCP_LINE_BYTES, "timers are one cache line");
+static_assert(TCP_LINES_FROM(snd_una, course) == TCP_LINE_BYTES &&
+                  TCP_LINES_FROM(snd_una, last_send) < TCP_LINE_BYTES,
+              "sequence variables and round trips are one cache line");
+static_assert(TCP_LINES_FROM(course, reassembly) == TCP_LINE_BYTES &&
+                  TCP_LINES_FROM(course, retries) < TCP_LINE_BYTES,
+              "course, time and the way are one cache line");
 static_assert(sizeof(struct tcp_connection) <= 8 * TCP_LINE_BYTES,
               "docs/tcp.md says what a connection takes");
+
+/* Established, and nothing special: no loss, no probe, nothing out of order, nobody closes. */
+static inline bool tcp_is_plain(const struct tcp_connection *c)
+{
+    static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "state is the lowest byte");
+    return c->course == TCP_ESTABLISHED;
+}
 
 static inline struct tcp_connection *tcp_connection_of_stream(struct stream *stream)
 {

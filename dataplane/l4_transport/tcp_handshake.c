@@ -68,7 +68,6 @@ static void adopt_offer(struct tcp *tcp, struct tcp_connection *c,
     c->rcv_shift = offer->has_window_scale ? tcp->receive_shift : 0;
     c->snd_wnd = c->snd_wnd_max = segment->window; /* never scaled on a SYN */
     c->snd_wl1 = segment->seq;
-    c->snd_wl2 = segment->ack;
     tcp_update_segment_size(tcp, c);
     tcp_congestion_init(c);
 }
@@ -245,7 +244,7 @@ void tcp_accept_syn(struct tcp *tcp, struct tcp_segment *segment, uint32_t liste
     c->syn_had_scale = segment->options.has_window_scale;
     tcp_send_syn(tcp, c, now);
     c->retransmit_due = now->mono_us + tcp_rto_us(c);
-    tcp_arm_timer(tcp, c);
+    tcp_arm_timer(tcp, c, c->retransmit_due);
 }
 
 void tcp_start_active(struct tcp *tcp, struct tcp_connection *c, const struct instant *now)
@@ -255,7 +254,7 @@ void tcp_start_active(struct tcp *tcp, struct tcp_connection *c, const struct in
     metric_add(tcp->metrics, METRIC_TCP_OPENS_ACTIVE, 1);
     tcp_send_syn(tcp, c, now);
     c->retransmit_due = now->mono_us + tcp_rto_us(c);
-    tcp_arm_timer(tcp, c);
+    tcp_arm_timer(tcp, c, c->retransmit_due);
 }
 
 /* RFC 6191: a newer timestamp, or without timestamps a sequence number beyond what was received. */

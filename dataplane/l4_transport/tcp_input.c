@@ -15,16 +15,17 @@
 #include "dataplane/l3_ip/checksum.h"
 #include "dataplane/l4_transport/tcp_internal.h"
 
-static bool segment_is_sound(const struct ip_datagram *datagram)
+/* `ipv4`: both addresses are. */
+static inline bool segment_is_sound(const struct ip_datagram *datagram, bool ipv4)
 {
     const struct rte_mbuf *mbuf = datagram->mbuf;
     if (datagram->interface->rx_checksum &&
         (mbuf->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_GOOD) {
         return true;
     }
-    uint64_t sum =
-        checksum_pseudo(&datagram->source, &datagram->destination, IPPROTO_TCP, mbuf->pkt_len);
-    if (mbuf->nb_segs == 1) {
+    uint64_t sum = tcp_pseudo_sum(ipv4, &datagram->source, &datagram->destination) +
+                   rte_cpu_to_be_32(mbuf->pkt_len);
+    if (LIKELY(mbuf->nb_segs == 1)) {
         const void *data = rte_pktmbuf_mtod(mbuf, const void *);
         return checksum_is_right(checksum_add(sum, data, mbuf->data_len));
     }
@@ -37,14 +38,14 @@ static bool segment_is_sound(const struct ip_datagram *datagram)
 
 /* The header is inside the first mbuf and the lengths agree. A chain that fits is made one piece.
  */
-static bool parse(struct ip_datagram *datagram, struct tcp_segment *segment)
+static inline bool parse(struct ip_datagram *datagram, struct tcp_segment *segment)
 {
     struct rte_mbuf *mbuf = datagram->mbuf;
     if (mbuf->nb_segs > 1 && rte_pktmbuf_linearize(mbuf) != 0 &&
         mbuf->data_len < TCP_HEADER_BYTES + TCP_OPTION_BYTES_MAX) {
         return false;
     }
-    if (mbuf->data_len < TCP_HEADER_BYTES || mbuf->pkt_len > UINT16_MAX) {
+    if (UNLIKELY(mbuf->data_len < TCP_HEADER_BYTES || mbuf->pkt_len > UINT16_MAX)) {
         return false;
     }
     const uint8_t *h = rte_pktmbuf_mtod(mbuf, const uint8_t *);
@@ -66,7 +67,7 @@ static bool parse(struct ip_datagram *datagram, struct tcp_segment *segment)
     segment->skip = 0;
     segment->options.sack_count = 0;
     segment->options.has_timestamps = false;
-    return true;
+    return segment->peer_port != 0;
 }
 
 /* To one of our own addresses, from somebody else (T05: broadcast, multicast and land). */
@@ -77,79 +78,80 @@ static bool is_for_us(const struct tcp *tcp, const struct ip_datagram *datagram)
            !address_equal(&datagram->source, &datagram->destination);
 }
 
-static bool validate(struct tcp *tcp, struct ip_datagram *datagram, struct tcp_segment *segment)
+/* The one layout of options that a plain segment has; PAWS is content. */
+static inline bool timestamps_are_predicted(const struct tcp_connection *c,
+                                            struct tcp_segment *segment)
 {
-    metric_add(tcp->metrics, METRIC_TCP_SEGMENTS_IN, 1);
-    if (!parse(datagram, segment) || segment->peer_port == 0 || !is_for_us(tcp, datagram)) {
-        metric_add(tcp->metrics, METRIC_TCP_DROP_MALFORMED, 1);
-        return false;
-    }
-    if (!segment_is_sound(datagram)) {
-        metric_add(tcp->metrics, METRIC_TCP_DROP_CHECKSUM, 1);
-        return false;
-    }
-    return true;
-}
-
-/* The options are the one layout that a plain segment has, and PAWS is content. */
-static bool options_are_predicted(const struct tcp_connection *c, struct tcp_segment *segment)
-{
-    if (!c->ts_enabled) {
-        return segment->header_bytes == TCP_HEADER_BYTES;
-    }
     const uint8_t *option = segment->header + TCP_HEADER_BYTES;
-    if (segment->header_bytes != TCP_HEADER_BYTES + TCP_TIMESTAMPS_BYTES ||
-        bytes_read_be32(option) != TCP_TIMESTAMPS_PREDICTED_WORD) {
-        return false;
-    }
     segment->options.has_timestamps = true;
     segment->options.ts_value = bytes_read_be32(option + 4);
     segment->options.ts_echo = bytes_read_be32(option + 8);
-    return !seq_before(segment->options.ts_value, c->ts_recent);
+    return bytes_read_be32(option) == TCP_TIMESTAMPS_PREDICTED_WORD &&
+           !seq_before(segment->options.ts_value, c->ts_recent);
 }
 
-static bool leaves_fast_path(const struct tcp_connection *c, struct tcp_segment *segment)
+/* Of the header's fourth word: its length and the flags, but for PSH (and what nobody uses). */
+#define PREDICTED_MASK 0xF0370000U
+static inline uint32_t predicted_word(const struct tcp_connection *c)
 {
-    uint32_t reasons = 0;
-    reasons |= c->state != TCP_ESTABLISHED;
-    reasons |= (segment->flags & ~(uint32_t)TCP_PSH) != TCP_ACK;
-    reasons |= segment->seq != c->rcv_nxt;
+    uint32_t bytes = TCP_HEADER_BYTES + (c->ts_enabled ? TCP_TIMESTAMPS_BYTES : 0);
+    return bytes / 4 << 28 | TCP_ACK << 16;
+}
+
+static inline bool leaves_fast_path(const struct tcp_connection *c, struct tcp_segment *segment)
+{
+    uint32_t reasons = !tcp_is_plain(c);
+    reasons |= (bytes_read_be32(segment->header + 12) & PREDICTED_MASK) ^ predicted_word(c);
+    reasons |= segment->seq ^ c->rcv_nxt;
     reasons |= segment->text_bytes > c->rcv_adv - c->rcv_nxt;
     reasons |= segment->ack - c->snd_una > c->snd_nxt - c->snd_una;
     reasons |= segment->text_bytes == 0 && segment->ack == c->snd_una;
     reasons |= segment->text == NULL;
-    reasons |= c->reassembly != NULL;
-    reasons |= c->recovery != TCP_RECOVERY_NONE;
-    reasons |= c->detached;
-    reasons |= c->peer_fin_seen;
-    reasons |= !options_are_predicted(c, segment);
-    return reasons != 0;
+    return reasons != 0 || (c->ts_enabled && !timestamps_are_predicted(c, segment));
 }
 
-static void input_fast(struct tcp *tcp, struct tcp_connection *c, struct tcp_segment *segment,
-                       const struct instant *now, struct tcp_events *events)
+static inline void input_fast(struct tcp *tcp, struct tcp_connection *c,
+                              struct tcp_segment *segment, const struct instant *now,
+                              struct tcp_events *events)
 {
     metric_add(tcp->metrics, METRIC_TCP_SEGMENTS_IN_FAST, 1);
-    c->last_receive_us = now->mono_us;
+    c->last_receive = tcp_receive_tick(now);
     tcp_follow_station(c, segment->datagram);
     if (segment->options.has_timestamps && seq_at_or_before(segment->seq, c->last_ack_sent)) {
         c->ts_recent = segment->options.ts_value;
     }
-    tcp_process_ack(tcp, c, segment, now, events);
-    if (segment->text_bytes > 0) {
+    tcp_process_plain_ack(tcp, c, segment, now, events);
+    if (LIKELY(segment->text_bytes > 0)) {
         tcp_receive_in_order(tcp, c, segment, events);
     }
 }
 
-static void input_one(struct tcp *tcp, struct tcp_segment *segment, const struct instant *now,
-                      struct tcp_events *events)
+/* A segment of no connection. Whose address it is sent to is asked here only: a connection is to
+ * one of ours. */
+static void input_stray(struct tcp *tcp, struct tcp_segment *segment, const struct instant *now,
+                        struct tcp_events *events)
+{
+    const struct ip_datagram *datagram = segment->datagram;
+    if (!is_for_us(tcp, datagram)) {
+        metric_add(tcp->metrics, METRIC_TCP_DROP_MALFORMED, 1);
+    } else if (!segment_is_sound(datagram, address_is_ipv4(&datagram->source))) {
+        metric_add(tcp->metrics, METRIC_TCP_DROP_CHECKSUM, 1);
+    } else {
+        tcp_input_unconnected(tcp, segment, now, events);
+    }
+}
+
+static inline void input_one(struct tcp *tcp, struct tcp_segment *segment,
+                             const struct instant *now, struct tcp_events *events)
 {
     struct ip_datagram *datagram = segment->datagram;
     struct tcp_connection *c =
         tcp_table_find(&tcp->table, segment->hash, &datagram->destination, segment->local_port,
                        &datagram->source, segment->peer_port);
     if (UNLIKELY(c == NULL)) {
-        tcp_input_unconnected(tcp, segment, now, events);
+        input_stray(tcp, segment, now, events);
+    } else if (UNLIKELY(!segment_is_sound(datagram, c->ipv4))) {
+        metric_add(tcp->metrics, METRIC_TCP_DROP_CHECKSUM, 1);
     } else if (LIKELY(!leaves_fast_path(c, segment))) {
         input_fast(tcp, c, segment, now, events);
     } else {
@@ -163,38 +165,43 @@ static void free_datagram(struct ip_datagram *datagram)
     datagram->mbuf = NULL;
 }
 
-/* Stage 1. Returns how many segments are worth going on with. */
+/* Stage 1. The sum is left for when the connection is known, and its text in the cache. Returns how
+ * many segments are worth going on with. */
 static uint32_t validate_stage(struct tcp *tcp, struct ip_datagram *datagrams, uint32_t count,
                                struct tcp_segment *segments)
 {
-    uint32_t valid = 0;
+    uint32_t valid = 0, taken = 0;
     for (uint32_t i = 0; i < count; i++) {
         struct ip_datagram *datagram = &datagrams[i];
         if (datagram->mbuf == NULL || datagram->protocol != IPPROTO_TCP) {
             continue;
         }
         struct tcp_segment *segment = &segments[valid];
-        if (!validate(tcp, datagram, segment)) {
+        taken++;
+        if (UNLIKELY(!parse(datagram, segment))) {
+            metric_add(tcp->metrics, METRIC_TCP_DROP_MALFORMED, 1);
             free_datagram(datagram);
             continue;
         }
         segment->hash = tcp_table_hash(&datagram->destination, segment->local_port,
                                        &datagram->source, segment->peer_port);
         rte_prefetch0(&tcp->table.buckets[tcp_table_bucket(&tcp->table, segment->hash)]);
+        rte_prefetch0(segment->header + segment->header_bytes);
         valid++;
     }
+    metric_add(tcp->metrics, METRIC_TCP_SEGMENTS_IN, taken);
     return valid;
 }
 
-/* The stream, the hot lines and the timers': all that a request and its reply read or write. With
- * many connections they are not in the cache. */
-static void prefetch_connection(const struct tcp_connection *c)
+/* The stream and the hot lines: all that a plain request and its reply read or write. With many
+ * connections they are not in the cache. */
+static inline void prefetch_connection(const struct tcp_connection *c)
 {
-    const size_t end = offsetof(struct tcp_connection, timer) + TCP_LINE_BYTES;
-#pragma GCC unroll 16
-    for (size_t at = 0; at < end; at += TCP_LINE_BYTES) {
-        rte_prefetch0((const uint8_t *)c + at);
-    }
+    const uint8_t *at = (const uint8_t *)c;
+    rte_prefetch0(at);
+    rte_prefetch0(at + TCP_LINE_BYTES);
+    rte_prefetch0(at + 2 * TCP_LINE_BYTES);
+    rte_prefetch0(at + 3 * TCP_LINE_BYTES);
 }
 
 static void input_stages(struct tcp *tcp, struct ip_datagram *datagrams, uint32_t count,

@@ -75,10 +75,10 @@ static enum step check_reset(struct tcp *tcp, struct tcp_connection *c,
 static enum step check_timestamp(struct tcp *tcp, struct tcp_connection *c,
                                  struct tcp_segment *segment, const struct instant *now)
 {
-    static const uint64_t outdated_us = 24ULL * 24 * 3600 * 1000000;
+    static const uint32_t outdated = (24ULL * 24 * 3600 * 1000000) >> TCP_RECEIVE_TICK_BITS;
     if (!c->ts_enabled || !segment->options.has_timestamps ||
         !seq_before(segment->options.ts_value, c->ts_recent) ||
-        now->mono_us - c->last_receive_us > outdated_us) {
+        tcp_receive_tick(now) - c->last_receive > outdated) {
         return STEP_GO_ON;
     }
     metric_add(tcp->metrics, METRIC_TCP_DROP_OLD_TIMESTAMP, 1);
@@ -147,7 +147,6 @@ static enum step complete_handshake(struct tcp *tcp, struct tcp_connection *c,
     uint8_t shift = segment->flags & TCP_SYN ? 0 : c->snd_shift;
     c->snd_wnd = c->snd_wnd_max = (uint32_t)segment->window << shift;
     c->snd_wl1 = segment->seq;
-    c->snd_wl2 = segment->ack;
     return STEP_GO_ON;
 }
 
@@ -339,7 +338,7 @@ static enum step check_time_wait_reuse(struct tcp *tcp, struct tcp_connection *c
 static void note_alive(struct tcp_connection *c, const struct tcp_segment *segment,
                        const struct instant *now)
 {
-    c->last_receive_us = now->mono_us;
+    c->last_receive = tcp_receive_tick(now);
     tcp_follow_station(c, segment->datagram);
     if (c->ts_enabled && segment->options.has_timestamps &&
         seq_at_or_before(segment->seq, c->last_ack_sent) &&

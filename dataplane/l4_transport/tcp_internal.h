@@ -18,7 +18,10 @@
 #ifndef NICACHED_L4_TRANSPORT_TCP_INTERNAL_H
 #define NICACHED_L4_TRANSPORT_TCP_INTERNAL_H
 
+#include <netinet/in.h>
+
 #include "dataplane/base/check.h"
+#include "dataplane/base/checksum.h"
 #include "dataplane/base/hash.h"
 #include "dataplane/l4_transport/tcp.h"
 #include "dataplane/l4_transport/tcp_connection.h"
@@ -99,6 +102,7 @@ struct tcp {
     struct tcp_cookies cookies;
     uint64_t random_state;
     uint64_t pass;
+    uint32_t cut_segments; /* of this pass, in packets that ports cut */
     uint32_t connection_count, half_open_count, time_wait_count;
     uint32_t orphan_count; /* detached, and not in TIME-WAIT */
     uint32_t listener_count;
@@ -139,8 +143,16 @@ void tcp_emit(struct tcp_events *events, struct tcp_connection *c, enum stream_e
 void tcp_queue_pending(struct tcp *tcp, struct tcp_connection *c);
 void tcp_emit_pending(struct tcp *tcp, struct tcp_events *events);
 void tcp_free_dead(struct tcp *tcp);
-/* Arms the connection's timer for the earliest of its due times. */
-void tcp_arm_timer(struct tcp *tcp, struct tcp_connection *c);
+void tcp_move_timer(struct tcp *tcp, struct tcp_connection *c, uint64_t due_us);
+
+/* Arms the connection's timer for `due_us`, which one of its due times is, or TCP_NEVER, if it is
+ * not armed for an earlier time. */
+static inline void tcp_arm_timer(struct tcp *tcp, struct tcp_connection *c, uint64_t due_us)
+{
+    if (UNLIKELY(due_us < c->timer_due)) {
+        tcp_move_timer(tcp, c, due_us);
+    }
+}
 
 static inline bool tcp_events_have_room(const struct tcp_events *events)
 {
@@ -150,6 +162,32 @@ static inline bool tcp_events_have_room(const struct tcp_events *events)
 static inline uint32_t tcp_timestamp(const struct tcp_connection *c, const struct instant *now)
 {
     return (uint32_t)(now->mono_us / 1000U) + c->ts_offset;
+}
+
+/* Times that an idle connection keeps in 32 bits: 49 days in steps of 1 ms, 2 years in steps of 16
+ * ms. */
+static inline uint32_t tcp_send_tick(const struct instant *now)
+{
+    return (uint32_t)(now->mono_us >> 10);
+}
+
+#define TCP_RECEIVE_TICK_BITS 14
+static inline uint32_t tcp_receive_tick(const struct instant *now)
+{
+    return (uint32_t)(now->mono_us >> TCP_RECEIVE_TICK_BITS);
+}
+
+/* The pseudo-header without the length. What the prefix of two IPv4 addresses adds is nothing. */
+static inline uint64_t tcp_pseudo_sum(bool ipv4, const struct address *one,
+                                      const struct address *other)
+{
+    if (UNLIKELY(!ipv4)) {
+        return checksum_pseudo(one, other, IPPROTO_TCP, 0);
+    }
+    uint32_t words[2];
+    memcpy(&words[0], one->bytes + 12, 4);
+    memcpy(&words[1], other->bytes + 12, 4);
+    return (uint64_t)words[0] + words[1] + rte_cpu_to_be_32(IPPROTO_TCP);
 }
 
 /* Answers go to the station that the last good segment came from. */
@@ -203,8 +241,24 @@ void tcp_receive_fin(struct tcp *tcp, struct tcp_connection *c, const struct ins
 bool tcp_deliver_stored(struct tcp *tcp, struct tcp_connection *c, struct tcp_events *events,
                         uint32_t slices_max);
 /* Right edge that may be advertised now. */
-uint32_t tcp_receive_edge(const struct tcp *tcp, const struct tcp_connection *c);
-void tcp_hold_packet(struct tcp *tcp, struct ip_datagram *datagram);
+uint32_t tcp_find_receive_edge(const struct tcp *tcp, const struct tcp_connection *c);
+
+/* Receiver's silly window avoidance (RFC 9293 3.8.6.2.2): smaller steps are kept back. */
+static inline uint32_t tcp_receive_step(const struct tcp *tcp, const struct tcp_connection *c)
+{
+    uint32_t half = tcp->options.receive_buffer_bytes_max / 2;
+    return half < c->offered_mss ? half : c->offered_mss;
+}
+
+/* As long as even an empty buffer is not worth a step, the edge is the old one. */
+static inline uint32_t tcp_receive_edge(const struct tcp *tcp, const struct tcp_connection *c)
+{
+    uint32_t open = c->rcv_adv - c->rcv_nxt, most = tcp->options.receive_buffer_bytes_max;
+    bool stays = open <= most && most - open < tcp_receive_step(tcp, c);
+    return LIKELY(stays) ? c->rcv_adv : tcp_find_receive_edge(tcp, c);
+}
+/* Out-of-order text is forgotten, if there is any. */
+void tcp_drop_reassembly(struct tcp *tcp, struct tcp_connection *c);
 
 /* ---- tcp_acknowledge.c, tcp_congestion.c ------------------------------------------------------
  */
@@ -212,7 +266,25 @@ void tcp_hold_packet(struct tcp *tcp, struct ip_datagram *datagram);
 /* An acceptable ACK: una <= ack <= nxt. */
 void tcp_process_ack(struct tcp *tcp, struct tcp_connection *c, const struct tcp_segment *segment,
                      const struct instant *now, struct tcp_events *events);
+/* The same of a connection to which nothing special happens (tcp_is_plain), without SACK blocks:
+ * what most are is told in a few lines. */
+void tcp_process_plain_ack(struct tcp *tcp, struct tcp_connection *c,
+                           const struct tcp_segment *segment, const struct instant *now,
+                           struct tcp_events *events);
 void tcp_rtt_sample(struct tcp_connection *c, uint32_t rtt_us, uint32_t rto_min_us);
+
+/* For RACK; one that was seen long ago does not count (in steps of 1.05 s). */
+#define TCP_RTT_MIN_SECONDS 300U
+static inline void tcp_note_smallest_rtt(struct tcp_connection *c, uint32_t rtt_us,
+                                         const struct instant *now)
+{
+    uint16_t second = (uint16_t)(now->mono_us >> 20);
+    if (c->rtt_min_us == 0 || rtt_us <= c->rtt_min_us ||
+        (uint16_t)(second - c->rtt_min_second) > TCP_RTT_MIN_SECONDS) {
+        c->rtt_min_us = rtt_us > 0 ? rtt_us : 1;
+        c->rtt_min_second = second;
+    }
+}
 /* The ACK of our SYN. */
 void tcp_measure_round_trip(struct tcp *tcp, struct tcp_connection *c,
                             const struct tcp_segment *segment, const struct instant *now);
@@ -295,7 +367,11 @@ void tcp_arm_reorder(struct tcp *tcp, struct tcp_connection *c, uint32_t wait_us
 void tcp_arm_persist(struct tcp *tcp, struct tcp_connection *c, const struct instant *now);
 void tcp_arm_delayed_ack(struct tcp *tcp, struct tcp_connection *c, const struct instant *now);
 void tcp_arm_idle(struct tcp *tcp, struct tcp_connection *c, const struct instant *now);
-uint32_t tcp_rto_us(const struct tcp_connection *c);
+static inline uint32_t tcp_rto_us(const struct tcp_connection *c)
+{
+    uint64_t rto = (uint64_t)c->rto_us << (c->backoff < 16 ? c->backoff : 16);
+    return rto > TCP_RTO_MAX_US ? TCP_RTO_MAX_US : (uint32_t)rto;
+}
 void tcp_take_icmp_notices(struct tcp *tcp, const struct instant *now);
 
 #endif

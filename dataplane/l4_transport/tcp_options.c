@@ -122,7 +122,10 @@ uint32_t tcp_options_compose(const struct tcp_header_options *options, uint8_t *
     uint8_t bytes[TCP_OPTION_BYTES_MAX];
     uint32_t at = compose_handshake(options, bytes);
     if (options->has_timestamps) {
-        at += tcp_timestamps_compose(bytes + at, options->ts_value, options->ts_echo);
+        bytes_write_be32(bytes + at, TCP_TIMESTAMPS_PREDICTED_WORD);
+        bytes_write_be32(bytes + at + 4, options->ts_value);
+        bytes_write_be32(bytes + at + 8, options->ts_echo);
+        at += TCP_TIMESTAMPS_BYTES;
     }
     CHECK(at <= room);
     at += compose_sack(options, bytes + at, room - at);

@@ -5,11 +5,12 @@
 
 #include "dataplane/base/bytes.h"
 
-#define TCP_OPTION_BYTES_MAX          40U
-#define TCP_TIMESTAMPS_BYTES          12U /* with the two NOPs that align it */
-#define TCP_SACK_BLOCKS_MAX           4U
-#define TCP_WINDOW_SCALE_SHIFT_MAX    14U
-#define TCP_TIMESTAMPS_PREDICTED_WORD 0x0101080AU /* NOP NOP kind 8 length 10 */
+#define TCP_OPTION_BYTES_MAX       40U
+#define TCP_TIMESTAMPS_BYTES       12U /* with the two NOPs that align it */
+#define TCP_SACK_BLOCKS_MAX        4U
+#define TCP_WINDOW_SCALE_SHIFT_MAX 14U
+#define TCP_TIMESTAMPS_PREDICTED_WORD                                                              \
+    0x0101080AU /* NOP NOP kind 8 length 10: what plain segments have */
 
 struct tcp_sack_block {
     uint32_t start, end;
@@ -23,15 +24,6 @@ struct tcp_header_options {
     uint32_t sack_count;
     struct tcp_sack_block sack[TCP_SACK_BLOCKS_MAX];
 };
-
-/* The one option that plain segments have; returns the bytes written. */
-static inline uint32_t tcp_timestamps_compose(uint8_t *to, uint32_t value, uint32_t echo)
-{
-    bytes_write_be32(to, TCP_TIMESTAMPS_PREDICTED_WORD);
-    bytes_write_be32(to + 4, value);
-    bytes_write_be32(to + 8, echo);
-    return TCP_TIMESTAMPS_BYTES;
-}
 
 /* Parses what is well-formed. A length of 0, 1 or beyond the end stops the parsing there; unknown
  * kinds, and known ones with a wrong length, are stepped over. False when it stopped early. */

@@ -4,7 +4,14 @@
  */
 #include "dataplane/l4_transport/tcp_internal.h"
 
-#define TX_RESERVE 64U /* places in the transmit array that text leaves to ACKs and resets */
+#define TX_RESERVE       64U  /* places in the transmit array that text leaves to ACKs and resets */
+#define HEADERS_MAX      100U /* of IPv6 and TCP, with options */
+#define CUT_SEGMENTS_MAX 64U  /* of one packet: what the least of the ports cuts at once */
+
+static inline uint32_t least(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
 
 static bool transmit_array_is_full(const struct tcp_connection *c)
 {
@@ -33,7 +40,7 @@ static bool send_new(struct tcp *tcp, struct tcp_connection *c, uint32_t text_by
                      const struct instant *now)
 {
     bool last = text_bytes == unsent_bytes(c);
-    bool fin = last && c->fin_queued;
+    bool fin = last && c->detached;
     uint8_t flags = (uint8_t)((last && text_bytes > 0 ? TCP_PSH : 0) | (fin ? TCP_FIN : 0));
     if (!tcp_recovery_has_room(tcp, c)) {
         return false; /* the next ACK makes some */
@@ -65,6 +72,28 @@ static uint32_t allowed_by_window(const struct tcp_connection *c, uint32_t wante
     return (uint32_t)room >= c->snd_wnd_max / 2 ? (uint32_t)room : 0;
 }
 
+/* Where the port cuts packets, text that may follow at once goes with a full segment: whole
+ * segments, or all there is. In one pass no more than the transmit array would take one by one:
+ * each takes a buffer. */
+static uint32_t extend(const struct tcp *tcp, const struct tcp_connection *c, uint32_t size,
+                       uint32_t unsent, uint32_t pipe)
+{
+    const struct net_interface *interface = c->interface;
+    uint32_t most = LIKELY(c->ipv4) ? interface->tx_tso_bytes : interface->tx_tso_bytes_ipv6;
+    uint32_t mss = c->snd_mss;
+    if (LIKELY(most == 0) || size < mss || unsent == size || tcp->cut_segments >= NET_TX_QUEUE) {
+        return size;
+    }
+    most = most > HEADERS_MAX ? most - HEADERS_MAX : 0;
+    most = least(most, CUT_SEGMENTS_MAX * mss);
+    most = least(most, c->cwnd > pipe ? c->cwnd - pipe : 0);
+    most = least(most, c->snd_una + c->snd_wnd - c->snd_nxt); /* at least a segment's */
+    uint32_t kept_max = tcp->options.send_unacknowledged_bytes_max, flight = tcp_flight_bytes(c);
+    most = least(most, kept_max > flight ? kept_max - flight : 0);
+    uint32_t whole = most >= unsent ? unsent : most / mss * mss;
+    return whole > size ? whole : size;
+}
+
 static void send_new_text(struct tcp *tcp, struct tcp_connection *c, uint32_t pipe,
                           const struct instant *now)
 {
@@ -88,6 +117,7 @@ static void send_new_text(struct tcp *tcp, struct tcp_connection *c, uint32_t pi
             stream_mark_dirty(&c->stream);
             return;
         }
+        size = extend(tcp, c, size, unsent, pipe);
         if (!send_new(tcp, c, size, now)) {
             return;
         }
@@ -120,7 +150,7 @@ static uint32_t send_lost_text(struct tcp *tcp, struct tcp_connection *c, uint32
                                const struct instant *now)
 {
     uint32_t start = c->snd_una, end, total = 0;
-    while (c->flight != NULL && tcp_flight_next_lost(c->flight, start, &start, &end)) {
+    while (c->has_flight && tcp_flight_next_lost(c->flight, start, &start, &end)) {
         uint32_t size = end - start < c->snd_mss ? end - start : c->snd_mss;
         if (pipe > 0 && pipe + size > c->cwnd) {
             break;
@@ -140,7 +170,7 @@ static uint32_t send_lost_text(struct tcp *tcp, struct tcp_connection *c, uint32
 void tcp_resend_first(struct tcp *tcp, struct tcp_connection *c, const struct instant *now)
 {
     uint32_t start = c->snd_una, end = c->snd_nxt;
-    if (c->flight != NULL && !tcp_flight_next_lost(c->flight, start, &start, &end)) {
+    if (c->has_flight && !tcp_flight_next_lost(c->flight, start, &start, &end)) {
         return;
     }
     if (transmit_array_is_full(c) || send_again(tcp, c, start, end, now) == 0) {
@@ -174,48 +204,20 @@ static void send_text(struct tcp *tcp, struct tcp_connection *c, const struct in
     }
 }
 
-/* What most replies are: all there is, in one segment, and nothing else under way. The windows say
- * nothing else about it than send_new_text would find: with nothing under way cwnd lets one segment
- * through. */
-static bool is_one_plain_segment(const struct tcp_connection *c)
+/* RFC 5681 4.1. */
+static bool was_silent(const struct tcp_connection *c, const struct instant *now)
 {
-    uint32_t size = (uint32_t)c->stream.out.size, reasons = 0;
-    reasons |= c->state != TCP_ESTABLISHED;
-    reasons |= c->snd_nxt != c->snd_una;
-    reasons |= c->flight != NULL;
-    reasons |= c->recovery != TCP_RECOVERY_NONE;
-    reasons |= c->frto != TCP_FRTO_NONE;
-    reasons |= c->fin_queued;
-    reasons |= c->stream.out.size > c->snd_mss;
-    reasons |= size == 0 || size > c->snd_wnd;
-    return reasons == 0 && !transmit_array_is_full(c);
-}
-
-static void send_plain_segment(struct tcp *tcp, struct tcp_connection *c, const struct instant *now)
-{
-    uint32_t size = (uint32_t)c->stream.out.size;
-    c->cwnd_limited = false;
-    if (!tcp_send_segment(tcp, c, c->snd_nxt, size, TCP_PSH, now)) {
-        stream_mark_dirty(&c->stream);
-        return;
-    }
-    tcp_recovery_on_sent(tcp, c, c->snd_nxt + size, now);
-    c->snd_nxt += size;
-    tcp_arm_retransmit(tcp, c, now);
+    return tcp_send_tick(now) - c->last_send > tcp_rto_us(c) >> 10;
 }
 
 void tcp_transmit(struct tcp *tcp, struct tcp_connection *c, const struct instant *now)
 {
     uint32_t flight_before = tcp_flight_bytes(c), nxt_before = c->snd_nxt;
-    if (flight_before == 0 && c->last_send_us + tcp_rto_us(c) < now->mono_us) {
+    if (flight_before == 0 && was_silent(c, now)) {
         tcp_congestion_restart_idle(tcp, c);
     }
-    if (LIKELY(is_one_plain_segment(c))) {
-        send_plain_segment(tcp, c, now);
-        return;
-    }
     send_text(tcp, c, now);
-    if (c->fin_queued && tcp_state_sends((enum tcp_state)c->state) && unsent_bytes(c) == 0) {
+    if (c->detached && tcp_state_sends((enum tcp_state)c->state) && unsent_bytes(c) == 0) {
         send_new(tcp, c, 0, now);
     }
     if (must_persist(c)) {
@@ -299,8 +301,45 @@ static bool follow_requests(struct tcp *tcp, struct tcp_connection *c, const str
     return true;
 }
 
+/* What most replies are: all there is, in one segment, and nothing else under way or asked for. The
+ * windows say nothing else about it than send_new_text would find: with nothing under way cwnd lets
+ * one segment through. */
+static inline bool is_plain_reply(const struct tcp_connection *c, const struct instant *now)
+{
+    const struct stream *stream = &c->stream;
+    uint32_t reasons = !tcp_is_plain(c);
+    reasons |= c->snd_nxt != c->snd_una;
+    reasons |= stream->out.size - 1 >= c->snd_mss; /* and when there is nothing */
+    reasons |= stream->out.size > c->snd_wnd;
+    reasons |= stream->close_requested | stream->abort_requested;
+    reasons |= stream->drain_below != 0;
+    reasons |= was_silent(c, now);
+    reasons |= transmit_array_is_full(c);
+    return reasons == 0;
+}
+
+/* The segment acknowledges what there is to be, and says all there is about the window. */
+static inline void send_plain_reply(struct tcp *tcp, struct tcp_connection *c,
+                                    const struct instant *now)
+{
+    uint32_t size = (uint32_t)c->stream.out.size;
+    c->cwnd_limited = false;
+    if (UNLIKELY(!tcp_send_segment(tcp, c, c->snd_nxt, size, TCP_PSH, now))) {
+        stream_mark_dirty(&c->stream);
+        acknowledge(tcp, c, now);
+        return;
+    }
+    c->flight_sent_us = (uint32_t)now->mono_us;
+    c->snd_nxt += size;
+    tcp_arm_retransmit(tcp, c, now);
+}
+
 void tcp_output_connection(struct tcp *tcp, struct tcp_connection *c, const struct instant *now)
 {
+    if (LIKELY(is_plain_reply(c, now))) {
+        send_plain_reply(tcp, c, now);
+        return;
+    }
     if (c->state == TCP_CLOSED || !follow_requests(tcp, c, now)) {
         return;
     }

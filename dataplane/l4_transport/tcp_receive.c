@@ -10,35 +10,47 @@
 
 #include <stdlib.h>
 
-uint32_t tcp_receive_edge(const struct tcp *tcp, const struct tcp_connection *c)
+uint32_t tcp_find_receive_edge(const struct tcp *tcp, const struct tcp_connection *c)
 {
     uint64_t held = c->stream.unread_bytes;
-    if (c->reassembly != NULL) {
+    if (UNLIKELY(c->has_reassembly)) {
         held += tcp_reassembly_undelivered(c->reassembly, c->rcv_nxt);
     }
     uint32_t bytes_max = tcp->options.receive_buffer_bytes_max;
     uint32_t room = held < bytes_max ? bytes_max - (uint32_t)held : 0;
     uint32_t sayable = (uint32_t)UINT16_MAX << c->rcv_shift;
     uint32_t edge = c->rcv_nxt + (room < sayable ? room : sayable);
-    /* Receiver's silly window avoidance (RFC 9293 3.8.6.2.2): small steps are kept back. */
-    uint32_t step = bytes_max / 2 < c->offered_mss ? bytes_max / 2 : c->offered_mss;
-    edge = seq_before(edge, c->rcv_adv + step) ? c->rcv_adv : edge;
+    edge = seq_before(edge, c->rcv_adv + tcp_receive_step(tcp, c)) ? c->rcv_adv : edge;
     return seq_max(edge, c->rcv_nxt);
 }
 
-void tcp_hold_packet(struct tcp *tcp, struct ip_datagram *datagram)
+void tcp_drop_reassembly(struct tcp *tcp, struct tcp_connection *c)
 {
-    if (tcp->held_count == tcp->held_max) {
-        tcp->held_max *= 2;
-        tcp->held = realloc(tcp->held, tcp->held_max * sizeof(struct rte_mbuf *));
-        CHECK(tcp->held != NULL);
+    if (c->has_reassembly) {
+        tcp_reassembly_destroy(&tcp->reassembly, c->reassembly);
+        c->reassembly = NULL;
+        c->has_reassembly = false;
+    }
+}
+
+static void grow_held(struct tcp *tcp)
+{
+    tcp->held_max *= 2;
+    tcp->held = realloc(tcp->held, tcp->held_max * sizeof(struct rte_mbuf *));
+    CHECK(tcp->held != NULL);
+}
+
+static inline void hold_packet(struct tcp *tcp, struct ip_datagram *datagram)
+{
+    if (UNLIKELY(tcp->held_count == tcp->held_max)) {
+        grow_held(tcp);
     }
     tcp->held[tcp->held_count++] = datagram->mbuf;
     datagram->mbuf = NULL;
 }
 
 /* RFC 9293 3.8.6.3, RFC 5681 4.2: at least every second full segment at once, the rest delayed. */
-static void note_received(struct tcp_connection *c, uint32_t bytes)
+static inline void note_received(struct tcp_connection *c, uint32_t bytes)
 {
     c->rcv_unacknowledged += bytes;
     if (bytes > c->rcv_segment_max) {
@@ -57,13 +69,21 @@ void tcp_receive_in_order(struct tcp *tcp, struct tcp_connection *c, struct tcp_
     tcp_emit(events, c, STREAM_DATA, slice_of(segment->text + segment->skip, segment->text_bytes));
     c->rcv_nxt += segment->text_bytes;
     note_received(c, segment->text_bytes);
-    tcp_hold_packet(tcp, segment->datagram);
+    hold_packet(tcp, segment->datagram);
+}
+
+/* A store without text in it is taken down again: the fast path needs it to be absent. */
+static void drop_empty_store(struct tcp *tcp, struct tcp_connection *c)
+{
+    if (c->has_reassembly && c->reassembly->ranges.count == 0) {
+        tcp_drop_reassembly(tcp, c);
+    }
 }
 
 bool tcp_deliver_stored(struct tcp *tcp, struct tcp_connection *c, struct tcp_events *events,
                         uint32_t slices_max)
 {
-    while (c->reassembly != NULL && tcp_reassembly_undelivered(c->reassembly, c->rcv_nxt) > 0) {
+    while (c->has_reassembly && tcp_reassembly_undelivered(c->reassembly, c->rcv_nxt) > 0) {
         if (slices_max-- == 0 || !tcp_events_have_room(events)) {
             return false;
         }
@@ -71,10 +91,7 @@ bool tcp_deliver_stored(struct tcp *tcp, struct tcp_connection *c, struct tcp_ev
         tcp_emit(events, c, STREAM_DATA, taken);
         stream_mark_dirty(&c->stream);
     }
-    if (c->reassembly != NULL && c->reassembly->ranges.count == 0) {
-        tcp_reassembly_destroy(&tcp->reassembly, c->reassembly);
-        c->reassembly = NULL;
-    }
+    drop_empty_store(tcp, c);
     if (c->finished_pending) {
         if (!tcp_events_have_room(events)) {
             return false;
@@ -119,19 +136,11 @@ static enum tcp_reassembly_verdict store_text(struct tcp *tcp, struct tcp_connec
 
 static bool have_store(struct tcp *tcp, struct tcp_connection *c)
 {
-    if (c->reassembly == NULL) {
+    if (!c->has_reassembly) {
         c->reassembly = tcp_reassembly_create(&tcp->reassembly, c->rcv_nxt);
+        c->has_reassembly = c->reassembly != NULL;
     }
-    return c->reassembly != NULL;
-}
-
-/* A store without text in it is taken down again: the fast path needs it to be absent. */
-static void drop_empty_store(struct tcp *tcp, struct tcp_connection *c)
-{
-    if (c->reassembly != NULL && c->reassembly->ranges.count == 0) {
-        tcp_reassembly_destroy(&tcp->reassembly, c->reassembly);
-        c->reassembly = NULL;
-    }
+    return c->has_reassembly;
 }
 
 /* After the session has left: the text counts as received and is dropped, so that our last replies
@@ -161,7 +170,7 @@ static void receive_through_store(struct tcp *tcp, struct tcp_connection *c,
     } else if (!in_order) {
         metric_add(tcp->metrics, METRIC_TCP_OUT_OF_ORDER, 1);
     }
-    if (c->reassembly != NULL) {
+    if (c->has_reassembly) {
         c->rcv_nxt = tcp_reassembly_contiguous_end(c->reassembly, c->rcv_nxt);
     }
     if (in_order) {
@@ -186,7 +195,7 @@ void tcp_receive_text(struct tcp *tcp, struct tcp_connection *c, struct tcp_segm
     }
     /* Of a byte that is in the store already the stored copy counts, so a segment that reaches into
      * stored text goes through the store too. */
-    const struct tcp_ranges *stored = c->reassembly != NULL ? &c->reassembly->ranges : NULL;
+    const struct tcp_ranges *stored = c->has_reassembly ? &c->reassembly->ranges : NULL;
     bool direct = segment->seq == c->rcv_nxt && segment->text != NULL &&
                   (stored == NULL ||
                    seq_at_or_before(segment->seq + segment->text_bytes, stored->at[0].start));
@@ -195,7 +204,7 @@ void tcp_receive_text(struct tcp *tcp, struct tcp_connection *c, struct tcp_segm
         return;
     }
     tcp_receive_in_order(tcp, c, segment, events);
-    if (c->reassembly == NULL) {
+    if (!c->has_reassembly) {
         return;
     }
     c->ack_now = true; /* a hole, or a part of one, is filled */

@@ -30,7 +30,6 @@
 #define FLIGHT_HEADROOM      6U    /* ranges that SACK blocks leave to sending */
 #define REORDER_STEPS_MAX    16U   /* the window has its bound in SRTT anyway */
 #define REORDER_RECOVERIES   16U   /* for which a wider reordering window stays */
-#define RTT_MIN_SECONDS      300U  /* that a smallest round trip counts for */
 #define DSACKED_SEGMENTS_MAX 1000U /* of one block: more is nonsense */
 
 static uint32_t low_us(const struct instant *now)
@@ -43,23 +42,25 @@ static uint32_t low_us(const struct instant *now)
 
 static bool need_flight(struct tcp *tcp, struct tcp_connection *c)
 {
-    if (c->flight == NULL && tcp_flight_bytes(c) > 0) {
+    if (!c->has_flight && tcp_flight_bytes(c) > 0) {
         c->flight = tcp_flight_create(&tcp->flights, c->snd_una, c->snd_nxt, c->flight_sent_us);
+        c->has_flight = c->flight != NULL;
     }
-    return c->flight != NULL;
+    return c->has_flight;
 }
 
 void tcp_recovery_forget_flight(struct tcp *tcp, struct tcp_connection *c)
 {
-    if (c->flight != NULL) {
+    if (c->has_flight) {
         tcp_flight_destroy(&tcp->flights, c->flight);
         c->flight = NULL;
+        c->has_flight = false;
     }
 }
 
 bool tcp_recovery_has_room(struct tcp *tcp, struct tcp_connection *c)
 {
-    return c->flight == NULL || tcp_flight_reserve(&tcp->flights, &c->flight, 1) ||
+    return !c->has_flight || tcp_flight_reserve(&tcp->flights, &c->flight, 1) ||
            tcp_flight_ends_plain(c->flight);
 }
 
@@ -71,8 +72,7 @@ void tcp_recovery_on_sent(struct tcp *tcp, struct tcp_connection *c, uint32_t en
         c->flight_sent_us = low_us(now);
         return;
     }
-    if (c->flight == NULL &&
-        (low_us(now) - c->flight_sent_us <= grain_us || !need_flight(tcp, c))) {
+    if (!c->has_flight && (low_us(now) - c->flight_sent_us <= grain_us || !need_flight(tcp, c))) {
         return;
     }
     tcp_flight_reserve(&tcp->flights, &c->flight, 1);
@@ -102,7 +102,7 @@ static void lose(struct tcp *tcp, struct tcp_connection *c, uint32_t start, uint
 uint32_t tcp_pipe_bytes(const struct tcp_connection *c)
 {
     uint32_t pipe = tcp_flight_bytes(c), gone = 0;
-    if (c->flight != NULL) {
+    if (c->has_flight) {
         gone = c->flight->sacked_bytes + c->flight->lost_bytes;
     }
     if (!c->sack_enabled) {
@@ -114,7 +114,7 @@ uint32_t tcp_pipe_bytes(const struct tcp_connection *c)
 
 uint32_t tcp_lost_bytes(const struct tcp_connection *c)
 {
-    return c->flight != NULL ? c->flight->lost_bytes : 0;
+    return c->has_flight ? c->flight->lost_bytes : 0;
 }
 
 /* ---- what an ACK delivers ----------------------------------------------------------------------
@@ -157,7 +157,7 @@ void tcp_recovery_take_ack(struct tcp *tcp, struct tcp_connection *c,
     bool blocks = segment->options.sack_count > 0 && c->sack_enabled &&
                   seq_before(segment->ack, c->snd_nxt) && need_flight(tcp, c);
     *news = (struct tcp_flight_news){.original_before = c->recovery_point};
-    if (c->flight != NULL) {
+    if (c->has_flight) {
         tcp_flight_acknowledge(c->flight, segment->ack, news);
     } else if (segment->ack != c->snd_una) {
         take_plain(c, segment, news);
@@ -173,12 +173,7 @@ void tcp_recovery_take_ack(struct tcp *tcp, struct tcp_connection *c,
 static void note_rtt(struct tcp_connection *c, uint32_t rtt_us, const struct instant *now)
 {
     tcp_congestion_note_rtt(c, rtt_us);
-    uint32_t second = (uint32_t)(now->mono_us / 1000000U);
-    if (c->rtt_min_us == 0 || rtt_us <= c->rtt_min_us ||
-        second - c->rtt_min_second > RTT_MIN_SECONDS) {
-        c->rtt_min_us = rtt_us > 0 ? rtt_us : 1;
-        c->rtt_min_second = second;
-    }
+    tcp_note_smallest_rtt(c, rtt_us, now);
 }
 
 /* RFC 8985 6.2 step 2: whether it was the copy before the last that was delivered. The echo is that
@@ -256,7 +251,7 @@ static uint32_t detect_loss(struct tcp *tcp, struct tcp_connection *c, const str
                             uint32_t *wait_us)
 {
     bool again;
-    if (c->flight == NULL) {
+    if (!c->has_flight) {
         return 0;
     }
     uint32_t lost =
@@ -301,7 +296,7 @@ static void undo(struct tcp *tcp, struct tcp_connection *c)
     c->ssthresh = c->ssthresh > c->undo_ssthresh ? c->ssthresh : c->undo_ssthresh;
     c->undo_armed = false;
     tcp->congestion->on_undo(c);
-    if (c->flight != NULL) {
+    if (c->has_flight) {
         tcp_flight_find_all(c->flight);
     }
     leave_recovery(c);
@@ -587,7 +582,7 @@ static void note_progress(struct tcp *tcp, struct tcp_connection *c, uint32_t ac
             c->recovery_point = c->snd_una - 1; /* never far behind: numbers wrap */
         }
     }
-    if (c->flight != NULL && tcp_flight_bytes(c) == 0) {
+    if (c->has_flight && tcp_flight_bytes(c) == 0) {
         tcp_recovery_forget_flight(tcp, c);
     }
 }

@@ -3,7 +3,6 @@
 #include <stdlib.h>
 
 #include "dataplane/base/check.h"
-#include "dataplane/base/hash.h"
 
 #define BUCKETS_MIN 1024U
 
@@ -25,17 +24,12 @@ void tcp_table_deinit(struct tcp_table *table)
     table->buckets = NULL;
 }
 
-uint64_t tcp_table_hash(const struct address *local, uint16_t local_port,
-                        const struct address *peer, uint16_t peer_port)
+uint64_t tcp_table_hash_ipv6(const struct address *local, uint16_t local_port,
+                             const struct address *peer, uint16_t peer_port)
 {
     uint8_t key[36];
     bytes_write_be16(key, local_port);
     bytes_write_be16(key + 2, peer_port);
-    if (LIKELY(address_is_ipv4(local) && address_is_ipv4(peer))) {
-        memcpy(key + 4, local->bytes + 12, 4);
-        memcpy(key + 8, peer->bytes + 12, 4);
-        return hash_bytes(slice_of(key, 12));
-    }
     memcpy(key + 4, local->bytes, 16);
     memcpy(key + 20, peer->bytes, 16);
     return hash_bytes(slice_of(key, 36));

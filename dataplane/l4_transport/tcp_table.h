@@ -8,6 +8,8 @@
 #ifndef NICACHED_L4_TRANSPORT_TCP_TABLE_H
 #define NICACHED_L4_TRANSPORT_TCP_TABLE_H
 
+#include "dataplane/base/check.h"
+#include "dataplane/base/hash.h"
 #include "dataplane/l4_transport/tcp_connection.h"
 
 struct tcp_table {
@@ -21,8 +23,20 @@ struct tcp_table {
 bool tcp_table_init(struct tcp_table *table, uint32_t entries_max);
 void tcp_table_deinit(struct tcp_table *table);
 
-uint64_t tcp_table_hash(const struct address *local, uint16_t local_port,
-                        const struct address *peer, uint16_t peer_port);
+uint64_t tcp_table_hash_ipv6(const struct address *local, uint16_t local_port,
+                             const struct address *peer, uint16_t peer_port);
+
+static inline uint64_t tcp_table_hash(const struct address *local, uint16_t local_port,
+                                      const struct address *peer, uint16_t peer_port)
+{
+    if (UNLIKELY(!address_is_ipv4(local) || !address_is_ipv4(peer))) {
+        return tcp_table_hash_ipv6(local, local_port, peer, peer_port);
+    }
+    uint32_t words[2];
+    memcpy(&words[0], local->bytes + 12, 4);
+    memcpy(&words[1], peer->bytes + 12, 4);
+    return hash_words((uint64_t)words[0] << 32 | words[1], (uint32_t)local_port << 16 | peer_port);
+}
 
 static inline uint32_t tcp_table_bucket(const struct tcp_table *table, uint64_t hash)
 {

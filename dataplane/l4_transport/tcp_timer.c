@@ -9,12 +9,6 @@
 #define KEEPALIVE_INTERVAL_DIVISOR 4U
 #define CLOSED_RETRIES_MIN         8U
 
-uint32_t tcp_rto_us(const struct tcp_connection *c)
-{
-    uint64_t rto = (uint64_t)c->rto_us << (c->backoff < 16 ? c->backoff : 16);
-    return rto > TCP_RTO_MAX_US ? TCP_RTO_MAX_US : (uint32_t)rto;
-}
-
 /* RFC 8985 7.2: two round trips, and when one segment is out, the time the peer may delay its ACK.
  */
 static uint64_t probe_timeout_us(const struct tcp *tcp, const struct tcp_connection *c)
@@ -30,7 +24,7 @@ static bool probe_is_useful(const struct tcp_connection *c)
 {
     return c->sack_enabled && c->srtt_us != 0 && c->recovery == TCP_RECOVERY_NONE &&
            c->probe == TCP_PROBE_NONE && c->retries == 0 && c->state >= TCP_ESTABLISHED &&
-           (c->flight == NULL || c->flight->sacked_bytes == 0);
+           (!c->has_flight || c->flight->sacked_bytes == 0);
 }
 
 void tcp_arm_retransmit(struct tcp *tcp, struct tcp_connection *c, const struct instant *now)
@@ -43,7 +37,7 @@ void tcp_arm_retransmit(struct tcp *tcp, struct tcp_connection *c, const struct 
         c->due = TCP_DUE_PROBE;
     }
     c->retransmit_due = now->mono_us + timeout;
-    tcp_arm_timer(tcp, c);
+    tcp_arm_timer(tcp, c, c->retransmit_due);
 }
 
 /* Takes the place of a probe, and of a timeout that is farther away. */
@@ -54,7 +48,7 @@ void tcp_arm_reorder(struct tcp *tcp, struct tcp_connection *c, uint32_t wait_us
     if (c->due != TCP_DUE_TIMEOUT || due < c->retransmit_due) {
         c->due = TCP_DUE_REORDER;
         c->retransmit_due = due;
-        tcp_arm_timer(tcp, c);
+        tcp_arm_timer(tcp, c, due);
     }
 }
 
@@ -63,14 +57,14 @@ void tcp_arm_persist(struct tcp *tcp, struct tcp_connection *c, const struct ins
     if (c->retransmit_due == TCP_NEVER) {
         c->retransmit_due = now->mono_us + tcp_rto_us(c);
     }
-    tcp_arm_timer(tcp, c);
+    tcp_arm_timer(tcp, c, c->retransmit_due);
 }
 
 void tcp_arm_delayed_ack(struct tcp *tcp, struct tcp_connection *c, const struct instant *now)
 {
     if (c->ack_due == TCP_NEVER) {
         c->ack_due = now->mono_us + (uint64_t)tcp->options.delayed_ack_ms * 1000U;
-        tcp_arm_timer(tcp, c);
+        tcp_arm_timer(tcp, c, c->ack_due);
     }
 }
 
@@ -81,7 +75,7 @@ void tcp_arm_idle(struct tcp *tcp, struct tcp_connection *c, const struct instan
     } else if (tcp->options.keepalive_s != 0 && c->idle_due == TCP_NEVER) {
         c->idle_due = now->mono_us + (uint64_t)tcp->options.keepalive_s * 1000000U;
     }
-    tcp_arm_timer(tcp, c);
+    tcp_arm_timer(tcp, c, c->idle_due);
 }
 
 static void give_up(struct tcp *tcp, struct tcp_connection *c, bool reset,
@@ -178,14 +172,22 @@ static void on_retransmit_due(struct tcp *tcp, struct tcp_connection *c, const s
     }
 }
 
+/* Rounded down: nobody is asked early. */
+static uint64_t silence_us(const struct tcp_connection *c, const struct instant *now)
+{
+    uint64_t ticks = tcp_receive_tick(now) - c->last_receive;
+    return ticks == 0 ? 0 : (ticks - 1) << TCP_RECEIVE_TICK_BITS;
+}
+
 static void on_keepalive_due(struct tcp *tcp, struct tcp_connection *c, const struct instant *now,
                              struct tcp_events *events)
 {
     uint64_t idle_us = (uint64_t)tcp->options.keepalive_s * 1000000U;
     uint64_t interval_us = idle_us / KEEPALIVE_INTERVAL_DIVISOR;
-    if (now->mono_us < c->last_receive_us + idle_us) {
+    uint64_t silent_us = silence_us(c, now);
+    if (silent_us < idle_us) {
         c->keepalive_probes = 0;
-        c->idle_due = c->last_receive_us + idle_us;
+        c->idle_due = now->mono_us + (idle_us - silent_us);
     } else if (tcp_flight_bytes(c) > 0) {
         c->idle_due = now->mono_us + interval_us; /* the retransmission timer is asking already */
     } else if (c->keepalive_probes >= TCP_KEEPALIVE_PROBES_MAX) {
@@ -225,6 +227,7 @@ static void on_idle_due(struct tcp *tcp, struct tcp_connection *c, const struct 
 static void on_timer(struct tcp *tcp, struct tcp_connection *c, const struct instant *now,
                      struct tcp_events *events)
 {
+    c->timer_due = TCP_NEVER;
     if (c->ack_due <= now->mono_us) {
         c->ack_due = TCP_NEVER;
         if (!tcp_send_ack(tcp, c, now)) {
@@ -238,7 +241,8 @@ static void on_timer(struct tcp *tcp, struct tcp_connection *c, const struct ins
         on_idle_due(tcp, c, now, events);
     }
     if (c->state != TCP_CLOSED && c->state != TCP_TIME_WAIT) {
-        tcp_arm_timer(tcp, c);
+        uint64_t due = c->retransmit_due < c->ack_due ? c->retransmit_due : c->ack_due;
+        tcp_arm_timer(tcp, c, c->idle_due < due ? c->idle_due : due);
     }
 }
 

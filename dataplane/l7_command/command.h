@@ -164,6 +164,8 @@ struct error_statistics {
 struct statistics_baseline;
 
 /* Everything of one worker that commands may use. One per worker, no globals. */
+#define COMMAND_PORTS_BYTES 3072
+
 struct command_context {
     struct shard *shard;
     const struct config *config;              /* this pass's snapshot */
@@ -189,6 +191,8 @@ struct command_context {
     uint64_t observed;
     struct memcache_event_log *events;
     struct memcache_prefix_book *prefixes;
+    /* The worker's ports, as lines of INFO. */
+    char ports[COMMAND_PORTS_BYTES];
     /* Of the machine and the process, noted when the context is made. */
     char operating_system[256];
     uint64_t process_id, system_memory_bytes;

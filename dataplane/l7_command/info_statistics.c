@@ -183,6 +183,7 @@ void info_print_area(struct text *text, const struct call *call, enum metric_are
 
 void info_print_net(struct text *text, const struct call *call)
 {
+    text_print(text, "%s", call->context->ports);
     info_print_area(text, call, METRIC_AREA_NET);
 }
 

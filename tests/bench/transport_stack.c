@@ -214,6 +214,8 @@ static struct net_interface describe(const struct port *port)
         .tx_ipv4_checksum = capabilities->tx_ipv4_checksum,
         .tx_tcp_checksum = capabilities->tx_tcp_checksum,
         .tx_udp_checksum = capabilities->tx_udp_checksum,
+        .tx_tso_bytes = capabilities->tx_tso_bytes,
+        .tx_tso_bytes_ipv6 = capabilities->tx_tso_bytes_ipv6,
         .rx_checksum = capabilities->rx_checksum,
     };
 }

@@ -496,12 +496,15 @@ static void check_timers(const struct conversation *v, const struct tcp_connecti
     uint64_t due = c->retransmit_due < c->ack_due ? c->retransmit_due : c->ack_due;
     due = c->idle_due < due ? c->idle_due : due;
     CHECK(due == TCP_NEVER || (timer_is_armed(&c->timer) && c->timer.due_us <= due));
+    CHECK(c->timer_due == (timer_is_armed(&c->timer) ? c->timer.due_us : TCP_NEVER));
 }
 
 /* The flight is all that is under way, and its books are right. */
 static void check_flight(const struct tcp_connection *c)
 {
     const struct tcp_flight *flight = c->flight;
+    CHECK(c->has_flight == (flight != NULL));
+    CHECK(c->has_reassembly == (c->reassembly != NULL));
     if (flight == NULL) {
         return;
     }

@@ -169,7 +169,7 @@ class Fleet:
         elif driver == "memif":
             lines = [f"--interface m0 memif:{self.directory}/m0.sock {networks}"]
         elif driver == "tap":
-            lines = [f"--interface tap0 tap {networks}"]
+            lines = [f"--interface tap0 tap {networks}{keywords and ' ' + keywords}"]
         else:
             make_veth(namespace, peer=peer)
             lines = [f"--interface veth1 {driver} {networks}{keywords and ' ' + keywords}"]

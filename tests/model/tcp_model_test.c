@@ -1,7 +1,8 @@
 /* TCP against itself across a simulated bad network: bytes right, progress always, no packet storm,
  * everything given back. Each seed draws the network, the stacks' options and the sessions'
  * behaviour; its lowest three bits say which TCP options something on the way takes out of the
- * SYNs, so that every combination has its turn.
+ * SYNs, so that every combination has its turn. With every third seed the ports sum and cut
+ * packets.
  *
  *   tcp_model_test             200 seeds
  *   SEED=7 tcp_model_test      one seed, with its story
@@ -230,6 +231,7 @@ static void strip_syn(struct rte_mbuf *mbuf, uint64_t seed)
         }
         option += size;
     }
+    mbuf->ol_flags &= ~RTE_MBUF_F_TX_TCP_CKSUM;
     memset(l4 + 16, 0, 2);
     uint16_t sum = rte_ipv4_udptcp_cksum((const struct rte_ipv4_hdr *)(const void *)ip, l4);
     memcpy(l4 + 16, &sum, 2);
@@ -289,6 +291,13 @@ static uint16_t draw_mtu(struct world *world)
     }
 }
 
+static void let_port_cut(struct world *world, struct net_interface *interface)
+{
+    interface->tx_ipv4_checksum = interface->tx_tcp_checksum = interface->tx_udp_checksum = true;
+    interface->tx_tso_bytes = draw(world, 2) == 0 ? 65535 : 3000 + (uint32_t)draw(world, 30000);
+    interface->tx_tso_bytes_ipv6 = interface->tx_tso_bytes;
+}
+
 static void setup_side(struct world *world, struct side *side, uint8_t number)
 {
     struct instant now = simulated_instant(world->now_us);
@@ -298,6 +307,9 @@ static void setup_side(struct world *world, struct side *side, uint8_t number)
     uint16_t mtu = draw_mtu(world);
     mtu = world->ipv6 && mtu < IPV6_MTU_MIN ? IPV6_MTU_MIN : mtu;
     simulated_host_init(&side->host, number, mtu, pool, &options, &now);
+    if (world->seed % 3 == 0) {
+        let_port_cut(world, side->host.interface);
+    }
     side->world = world;
     side->host.context = side;
     side->host.on_events = on_events;
@@ -420,6 +432,8 @@ static void check_quiet(struct world *world)
     check_no_storm(world);
 }
 
+static uint64_t segments_cut; /* of all seeds */
+
 static bool run_seed(uint64_t seed, bool tell, uint64_t *digest)
 {
     static struct world world;
@@ -431,13 +445,15 @@ static bool run_seed(uint64_t seed, bool tell, uint64_t *digest)
     run_until_quiet(&world);
     check_quiet(&world);
     const struct simulated_counters *counters = simulated_network_counters(world.network);
+    segments_cut += metric_of(&world, METRIC_TCP_SEGMENTS_CUT);
     *digest = took_us * 31 + counters->sent * 17 + counters->lost * 13 + counters->delivered;
     if (tell) {
         printf("# seed %llu: %s %u connections %llu bytes in %llu ms, %llu frames, "
-               "%llu retransmits %llu timeouts %llu probes %llu recoveries %llu undone\n",
+               "%llu cut, %llu retransmits %llu timeouts %llu probes %llu recoveries %llu undone\n",
                (unsigned long long)seed, world.story, world.connection_count,
                (unsigned long long)world.bytes_expected, (unsigned long long)took_us / 1000,
                (unsigned long long)counters->sent,
+               (unsigned long long)metric_of(&world, METRIC_TCP_SEGMENTS_CUT),
                (unsigned long long)metric_of(&world, METRIC_TCP_RETRANSMITS),
                (unsigned long long)metric_of(&world, METRIC_TCP_TIMEOUTS),
                (unsigned long long)metric_of(&world, METRIC_TCP_TAIL_PROBES),
@@ -469,6 +485,7 @@ static void transfers_survive_a_bad_network(void **state)
         failures += !run_seed(seed, single, &digest);
     }
     assert_int_equal(failures, 0);
+    assert_true(count < 3 || segments_cut > 0);
 }
 
 static void the_same_seed_replays_identically(void **state)

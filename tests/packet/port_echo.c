@@ -242,10 +242,10 @@ static void print_ready(const struct host *host)
     char mac[RTE_ETHER_ADDR_FMT_SIZE];
     rte_ether_format_addr(mac, sizeof(mac), &port->mac);
     printf("ready mac=%s mtu=%u mtu_max=%u queues=%u rss=%d tx_checksum=%d%d%d rx_checksum=%d "
-           "multi_segment=%d rx_fd=%d hugepages=%d\n",
+           "multi_segment=%d tso=%u rx_fd=%d hugepages=%d\n",
            mac, port->config.mtu, can->mtu_max, can->queue_count, can->rss, can->tx_ipv4_checksum,
            can->tx_tcp_checksum, can->tx_udp_checksum, can->rx_checksum, can->tx_multi_segment,
-           port->rx_fd >= 0, eal_uses_hugepages());
+           can->tx_tso_bytes, port->rx_fd >= 0, eal_uses_hugepages());
     fflush(stdout);
 }
 

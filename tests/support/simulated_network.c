@@ -4,6 +4,7 @@
 
 #include "dataplane/base/check.h"
 #include "dataplane/base/hash.h"
+#include "tests/support/simulated_offload.h"
 
 #define WALL_START_MS 1767225600000ULL
 
@@ -205,7 +206,6 @@ static void deliver(struct simulated_network *network, struct station *from, str
 static void send_one(struct simulated_network *network, struct station *from, struct rte_mbuf *mbuf,
                      uint64_t now_us)
 {
-    CHECK((mbuf->ol_flags & (RTE_MBUF_F_TX_L4_MASK | RTE_MBUF_F_TX_IP_CKSUM)) == 0);
     const struct rte_ether_addr *to = rte_pktmbuf_mtod(mbuf, const struct rte_ether_addr *);
     bool group = rte_is_multicast_ether_addr(to);
     for (uint32_t i = 0; i < network->station_count; i++) {
@@ -228,7 +228,11 @@ void simulated_network_send(struct simulated_network *network, uint32_t station,
                             struct rte_mbuf **frames, uint32_t count, uint64_t now_us)
 {
     for (uint32_t i = 0; i < count; i++) {
-        send_one(network, &network->stations[station], frames[i], now_us);
+        struct rte_mbuf *cut[SIMULATED_CUT_MAX];
+        uint32_t cut_count = simulated_offload(frames[i], cut);
+        for (uint32_t j = 0; j < cut_count; j++) {
+            send_one(network, &network->stations[station], cut[j], now_us);
+        }
     }
 }
 

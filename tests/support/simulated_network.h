@@ -6,7 +6,8 @@
  *
  * Frames go by destination MAC; group addresses reach every other station. The network moves the
  * mbufs themselves (copies only duplicates, and corrupted frames that are shared), so stations may
- * use one pool or several. Frames must be complete: no offload may be asked for (checked).
+ * use one pool or several. What an interface says that its port does (sums, cutting) is done here,
+ * as a NIC would (simulated_offload.h).
  *
  * Order in one simulated pass of a station:
  *   simulated_network_receive  frames that have arrived by `now`

@@ -1,5 +1,7 @@
 #include "tests/support/tcp_bench.h"
 
+#include "tests/support/simulated_offload.h"
+
 #include <rte_ip.h>
 #include <stdlib.h>
 
@@ -85,10 +87,13 @@ static void pass(struct tcp_bench *b)
     simulated_host_pass(&b->host, b->queued, count, &now);
     struct rte_mbuf *answer = NULL;
     for (uint32_t i = 0; i < b->host.interface->tx_count; i++) {
-        struct rte_mbuf *mbuf = b->host.interface->tx[i];
-        record(b, mbuf);
-        answer = answer == NULL ? answer_arp(mbuf) : answer;
-        rte_pktmbuf_free(mbuf);
+        struct rte_mbuf *cut[SIMULATED_CUT_MAX];
+        uint32_t cut_count = simulated_offload(b->host.interface->tx[i], cut);
+        for (uint32_t j = 0; j < cut_count; j++) {
+            record(b, cut[j]);
+            answer = answer == NULL ? answer_arp(cut[j]) : answer;
+            rte_pktmbuf_free(cut[j]);
+        }
     }
     b->host.interface->tx_count = 0;
     if (answer != NULL) {

@@ -386,6 +386,33 @@ static void table_finds_all_while_it_grows(void **state)
     free(all);
 }
 
+/* Tuples that differ little fall into buckets as chance would have it. */
+static void tuples_spread_over_the_table(void **state)
+{
+    enum { BUCKETS = 1 << 16 };
+    static uint8_t chains[3][BUCKETS];
+    memset(chains, 0, sizeof(chains));
+    struct address own = address_from_ipv4(0xC6120002);
+    for (uint32_t i = 0; i < BUCKETS; i++) {
+        struct address near = address_from_ipv4(0xC6120003),
+                       far = address_from_ipv4(0xC6130000 + i);
+        struct address some = address_from_ipv4(0xC6130000 + i / 256);
+        uint16_t port = (uint16_t)(1024 + i % 256);
+        chains[0][tcp_table_hash(&own, 6379, &near, (uint16_t)i) % BUCKETS]++;
+        chains[1][tcp_table_hash(&own, 6379, &far, 40000) % BUCKETS]++;
+        chains[2][tcp_table_hash(&own, 6379, &some, port) % BUCKETS]++;
+    }
+    for (uint32_t kind = 0; kind < 3; kind++) {
+        uint32_t longest = 0, empty = 0;
+        for (uint32_t i = 0; i < BUCKETS; i++) {
+            longest = chains[kind][i] > longest ? chains[kind][i] : longest;
+            empty += chains[kind][i] == 0;
+        }
+        assert_in_range(longest, 5, 12);                                /* Poisson: 8 to 9 */
+        assert_in_range(empty, BUCKETS * 36 / 100, BUCKETS * 38 / 100); /* 1/e */
+    }
+}
+
 static void secret_depends_on_every_input(void **state)
 {
     struct tcp_secret one, other;
@@ -419,6 +446,7 @@ int main(void)
         CASE(states_follow_the_drawing),
         CASE(round_trip_arithmetic),
         CASE(table_finds_all_while_it_grows),
+        CASE(tuples_spread_over_the_table),
         CASE(secret_depends_on_every_input),
     };
     return cmocka_run_group_tests_name("tcp_parts", tests, NULL, NULL);

@@ -1617,6 +1617,158 @@ static void path_mtu_is_believed_within_reason(void **state) /* T31 */
     bench_destroy(b);
 }
 
+/* What a request in order, its ACK and the reply to it read or write: the lines of the stream and
+ * the two hot ones. All behind them but the timer, which the wheel links, is nonsense meanwhile. */
+static void plain_cycle_stays_in_its_lines(void **state)
+{
+    static const uint8_t offer[] = {2, 4, 5, 180, 1, 1, 4, 2}; /* MSS 1460, SACK */
+    static const size_t begin = offsetof(struct tcp_connection, reassembly);
+    static const size_t size = sizeof(struct tcp_connection) - begin;
+    uint8_t before[sizeof(struct tcp_connection)], poison[sizeof(struct tcp_connection)];
+    struct tcp_bench *b = bench_established_with(NULL, slice_of(offer, sizeof(offer)));
+    bench_say(b, "PING");
+    bench_write(b, "PONG", 4); /* arms the timer */
+    struct tcp_connection *c = bench_connection(b);
+    struct timer_node timer = c->timer;
+    memcpy(before, &c->reassembly, size);
+    memset(&c->reassembly, 0x5a, size);
+    c->timer = timer;
+    memcpy(poison, &c->reassembly, size);
+    for (int i = 0; i < 20; i++) {
+        bench_say(b, "GET key");
+        bench_write(b, pattern, 1460);
+        assert_int_equal(b->sent_count, 1);
+        assert_int_equal(b->sent[0].flags, TCP_PSH | TCP_ACK);
+        assert_int_equal(b->sent[0].ack, b->peer_nxt);
+        assert_memory_equal(b->sent[0].text, pattern, 1460);
+        assert_true(b->sent[0].checksum_right);
+        assert_memory_equal(&c->reassembly, poison, size);
+    }
+    assert_int_equal(counter(b, METRIC_TCP_SEGMENTS_IN_FAST), 21);
+    memcpy(&c->reassembly, before, size);
+    bench_destroy(b);
+}
+
+/* A connection whose port sums and cuts packets of up to so many bytes. */
+static struct tcp_bench *bench_cutting(uint32_t tso_bytes)
+{
+    static const uint8_t offer[] = {2, 4, 5, 180, 1, 1, 4, 2}; /* MSS 1460, SACK */
+    struct tcp_bench *b = bench_established_with(NULL, slice_of(offer, sizeof(offer)));
+    struct net_interface *interface = b->host.interface;
+    interface->tx_ipv4_checksum = interface->tx_tcp_checksum = true;
+    interface->tx_tso_bytes = interface->tx_tso_bytes_ipv6 = tso_bytes;
+    return b;
+}
+
+static uint64_t packets_out(const struct tcp_bench *b)
+{
+    return counter(b, METRIC_NET_TX_PACKETS);
+}
+
+/* The segments sent are those of `text` from `una` on, full ones but the last. */
+static void expect_segments(const struct tcp_bench *b, uint32_t una, uint32_t count, uint32_t bytes)
+{
+    assert_int_equal(b->sent_count, count);
+    for (uint32_t i = 0; i < count; i++) {
+        const struct sent_segment *s = &b->sent[i];
+        assert_int_equal(s->seq, una + i * 1460);
+        assert_int_equal(s->text_bytes, bytes - i * 1460 < 1460 ? bytes - i * 1460 : 1460);
+        assert_memory_equal(s->text, pattern + i * 1460, s->text_bytes);
+        assert_true(s->checksum_right);
+        assert_int_equal(s->ack, b->peer_nxt);
+    }
+}
+
+static void port_cuts_what_the_windows_let_through(void **state)
+{
+    struct tcp_bench *b = bench_cutting(65535);
+    uint32_t una = b->own_nxt;
+    uint64_t before = packets_out(b);
+    bench_write(b, pattern, 100);
+    assert_int_equal(b->sent[0].flags, TCP_PSH | TCP_ACK);
+    bench_acknowledge(b);
+    bench_write(b, pattern, 40000);
+    expect_segments(b, una + 100, 10, 40000); /* the initial window, and not a byte more */
+    for (uint32_t i = 0; i < 10; i++) {
+        assert_int_equal(b->sent[i].flags, TCP_ACK); /* more follows */
+    }
+    assert_int_equal(packets_out(b) - before, 2);
+    assert_int_equal(counter(b, METRIC_TCP_SEGMENTS_CUT), 10);
+    assert_int_equal(counter(b, METRIC_TCP_SEGMENTS_OUT), 12); /* with SYN,ACK */
+    bench_destroy(b);
+}
+
+static void last_segment_of_a_cut_packet_pushes(void **state)
+{
+    struct tcp_bench *b = bench_cutting(65535);
+    uint32_t una = b->own_nxt;
+    bench_write(b, pattern, 5000);
+    expect_segments(b, una, 4, 5000);
+    for (uint32_t i = 0; i < 4; i++) {
+        assert_int_equal(b->sent[i].flags, i == 3 ? TCP_PSH | TCP_ACK : TCP_ACK);
+    }
+    bench_destroy(b);
+}
+
+static void fin_leaves_with_the_last_cut_segment(void **state)
+{
+    struct tcp_bench *b = bench_cutting(65535);
+    uint32_t una = b->own_nxt;
+    byte_queue_append(&b->stream->out, &b->host.bytes, pattern, 5000);
+    b->stream->close_requested = true;
+    bench_touch(b);
+    expect_segments(b, una, 4, 5000);
+    assert_int_equal(b->sent[2].flags, TCP_ACK);
+    assert_int_equal(b->sent[3].flags, TCP_PSH | TCP_FIN | TCP_ACK);
+    bench_destroy(b);
+}
+
+static void cut_packets_obey_the_ports_and_the_peers_limits(void **state)
+{
+    struct tcp_bench *b = bench_cutting(4000); /* two segments beside the headers */
+    uint32_t una = b->own_nxt;
+    uint64_t before = packets_out(b);
+    bench_write(b, pattern, 14600);
+    expect_segments(b, una, 10, 14600);
+    assert_int_equal(packets_out(b) - before, 5);
+    bench_destroy(b);
+
+    b = bench_cutting(65535);
+    una = b->own_nxt;
+    bench_inject(b,
+                 &(struct probe){
+                     .flags = TCP_ACK, .seq = b->peer_nxt, .ack = una, .window = 4 * 1460 + 700});
+    bench_write(b, pattern, 14600);
+    expect_segments(b, una, 4, 14600); /* 700 are less than half of what was offered */
+    bench_destroy(b);
+}
+
+/* A hole in the middle of a packet that was cut: that segment alone goes again. */
+static void part_of_a_cut_packet_is_sent_again(void **state)
+{
+    struct tcp_bench *b = bench_cutting(65535);
+    uint32_t una = b->own_nxt;
+    bench_write(b, pattern, 14600);
+    uint8_t sack[12] = {1, 1, 5, 10};
+    bench_advance(b, MS); /* before the tail is probed */
+    bytes_write_be32(sack + 4, una + 4 * 1460);
+    bytes_write_be32(sack + 8, una + 10 * 1460);
+    bench_inject(b, &(struct probe){.flags = TCP_ACK,
+                                    .seq = b->peer_nxt,
+                                    .ack = una + 3 * 1460,
+                                    .options = slice_of(sack, sizeof(sack))});
+    assert_int_equal(b->sent_count, 1);
+    assert_int_equal(b->sent[0].seq, una + 3 * 1460);
+    assert_int_equal(b->sent[0].text_bytes, 1460);
+    assert_memory_equal(b->sent[0].text, pattern + 3 * 1460, 1460);
+    assert_true(b->sent[0].checksum_right);
+    assert_int_equal(counter(b, METRIC_TCP_RETRANSMITS), 1);
+    bench_inject(b, &(struct probe){.flags = TCP_ACK, .seq = b->peer_nxt, .ack = una + 14600});
+    assert_int_equal(tcp_flight_bytes(bench_connection(b)), 0);
+    assert_int_equal(b->stream->out.size, 0);
+    bench_destroy(b);
+}
+
 #define CASE(name) cmocka_unit_test(name)
 
 int main(void)
@@ -1651,6 +1803,12 @@ int main(void)
         CASE(text_is_delivered_across_the_wrap),
         CASE(lone_text_is_acknowledged_late_pairs_at_once),
         CASE(reply_carries_the_ack),
+        CASE(plain_cycle_stays_in_its_lines),
+        CASE(port_cuts_what_the_windows_let_through),
+        CASE(last_segment_of_a_cut_packet_pushes),
+        CASE(fin_leaves_with_the_last_cut_segment),
+        CASE(cut_packets_obey_the_ports_and_the_peers_limits),
+        CASE(part_of_a_cut_packet_is_sent_again),
         CASE(hole_is_reported_and_filled),
         CASE(first_copy_wins),
         CASE(text_outside_the_window_is_answered_not_taken),
