@@ -585,6 +585,12 @@ static void step(struct conversation *v, struct input *input)
     check_connection(v);
 }
 
+static void let_port_cut(struct net_interface *interface)
+{
+    interface->tx_ipv4_checksum = interface->tx_tcp_checksum = true;
+    interface->tx_tso_bytes = interface->tx_tso_bytes_ipv6 = 65535;
+}
+
 static void start(struct conversation *v, struct input *input)
 {
     uint8_t how = take(input);
@@ -601,6 +607,9 @@ static void start(struct conversation *v, struct input *input)
     v->b = v->active ? bench_syn_sent(&options) : bench_create(&options);
     v->b->host.context = v;
     v->b->host.on_events = on_events;
+    if (how & 0x80) {
+        let_port_cut(v->b->host.interface);
+    }
     if (v->active) {
         v->stream = v->b->stream;
         v->port = v->stream->local.port;
