@@ -439,10 +439,13 @@ def test_memif_peers_that_go():
         echo = Echo('m0', 'memif:' + path, OURS + '/24')
         crowd = Crowd(echo.process.pid)
         try:
+            begin = time.monotonic()
+            memif_ping(path, 1)
+            begun_s = time.monotonic() - begin  # much of it is EAL's start
             for _ in range(8):
                 client = subprocess.Popen([os.path.join(FOLDER, 'memif_ping'), path, OURS, '100000000'],
                                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-                time.sleep(0.7)
+                time.sleep(begun_s + 0.4)
                 client.kill()
                 client.wait()
                 assert echo.process.poll() is None, echo.process.returncode
