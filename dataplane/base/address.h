@@ -37,8 +37,13 @@ struct address address_from_ipv4(uint32_t ipv4_host_order);
 
 static inline bool address_is_ipv4(const struct address *address)
 {
-    static const uint8_t prefix[12] = {[10] = 0xff, [11] = 0xff};
-    return memcmp(address->bytes, prefix, sizeof(prefix)) == 0;
+    static const uint8_t prefix[4] = {[2] = 0xff, [3] = 0xff};
+    uint64_t zero;
+    uint32_t mapped, behind;
+    memcpy(&zero, address->bytes, sizeof(zero));
+    memcpy(&behind, address->bytes + 8, sizeof(behind));
+    memcpy(&mapped, prefix, sizeof(mapped));
+    return (zero | (behind ^ mapped)) == 0;
 }
 
 /* Host order; the caller knows it is one. */

@@ -2,7 +2,8 @@
 
 #include <stdlib.h>
 
-#include "dataplane/base/check.h"
+/* Marks what was lent: its lender knows when the queue is cleared. */
+struct byte_owner byte_lender;
 
 static uint8_t *page_bytes(struct byte_chunk *page)
 {
@@ -24,12 +25,16 @@ static struct byte_chunk *acquire_chunk(struct byte_pool *pool)
     chunk->next = NULL;
     chunk->data = page_bytes(chunk);
     chunk->size = 0;
+    chunk->size_max = BYTE_PAGE_ROOM;
     chunk->owner = NULL;
     return chunk;
 }
 
 static void release_chunk(struct byte_pool *pool, struct byte_chunk *chunk)
 {
+    if (chunk->owner == &byte_lender) {
+        return;
+    }
     if (chunk->owner != NULL) {
         chunk->owner->release(chunk->owner);
     }
@@ -54,12 +59,6 @@ static void link_chunk(struct byte_queue *queue, struct byte_chunk *chunk)
     queue->tail = chunk;
 }
 
-static size_t tail_room(const struct byte_queue *queue)
-{
-    const struct byte_chunk *tail = queue->tail;
-    return tail == NULL || tail->owner != NULL ? 0 : BYTE_PAGE_ROOM - tail->size;
-}
-
 void byte_pool_init(struct byte_pool *pool, size_t free_count_max)
 {
     *pool = (struct byte_pool){.free_count_max = free_count_max};
@@ -76,20 +75,9 @@ void byte_pool_deinit(struct byte_pool *pool)
     pool->free_count = 0;
 }
 
-uint8_t *byte_queue_reserve(struct byte_queue *queue, struct byte_pool *pool, size_t size)
+void byte_queue_add_page(struct byte_queue *queue, struct byte_pool *pool)
 {
-    CHECK(size <= BYTE_PAGE_ROOM);
-    if (tail_room(queue) < size) {
-        link_chunk(queue, acquire_chunk(pool));
-    }
-    return page_bytes(queue->tail) + queue->tail->size;
-}
-
-void byte_queue_commit(struct byte_queue *queue, size_t size)
-{
-    DEBUG_CHECK(size <= tail_room(queue));
-    queue->tail->size += size;
-    queue->size += size;
+    link_chunk(queue, acquire_chunk(pool));
 }
 
 void byte_queue_append(struct byte_queue *queue, struct byte_pool *pool, const void *data,
@@ -97,13 +85,13 @@ void byte_queue_append(struct byte_queue *queue, struct byte_pool *pool, const v
 {
     const uint8_t *from = data;
     while (size > 0) {
-        size_t room = tail_room(queue);
+        size_t room = byte_queue_room(queue);
         if (room == 0) {
-            link_chunk(queue, acquire_chunk(pool));
+            byte_queue_add_page(queue, pool);
             room = BYTE_PAGE_ROOM;
         }
         size_t part = size < room ? size : room;
-        memcpy(page_bytes(queue->tail) + queue->tail->size, from, part);
+        memcpy(byte_queue_reserve(queue, pool, part), from, part);
         byte_queue_commit(queue, part);
         from += part;
         size -= part;
@@ -119,7 +107,7 @@ void byte_queue_append_reference(struct byte_queue *queue, struct byte_pool *poo
     }
     struct byte_chunk *chunk = acquire_chunk(pool);
     chunk->data = bytes.data;
-    chunk->size = bytes.size;
+    chunk->size = chunk->size_max = bytes.size;
     chunk->owner = owner;
     link_chunk(queue, chunk);
     queue->size += bytes.size;
@@ -132,6 +120,7 @@ void byte_queue_move(struct byte_queue *to, struct byte_queue *from)
     if (from->head == NULL) {
         return;
     }
+    DEBUG_CHECK(from->head->owner != &byte_lender);
     if (to->head == NULL) {
         *to = *from;
     } else {
@@ -219,7 +208,7 @@ void byte_queue_consume(struct byte_queue *queue, struct byte_pool *pool, size_t
     queue->head_offset = offset;
 }
 
-void byte_queue_clear(struct byte_queue *queue, struct byte_pool *pool)
+void byte_queue_release_chunks(struct byte_queue *queue, struct byte_pool *pool)
 {
     struct byte_chunk *chunk = queue->head;
     while (chunk != NULL) {

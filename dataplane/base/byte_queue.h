@@ -5,10 +5,12 @@
  *    v                                                        v
  *  [page: copied bytes] -> [reference: bytes of a blob] -> [page: copied bytes, room left]
  *
- * Two kinds of chunk. A page holds copied bytes and comes from the core's pool. A reference points
- * at bytes that somebody else owns, a large value for instance, and holds a count on the owner
- * until the bytes are consumed; nothing is copied. The transport reads at any offset (it may
- * have to send the same bytes again) and consumes from the front what the peer has acknowledged.
+ * Three kinds of chunk. A page holds copied bytes and comes from the core's pool. A reference
+ * points at bytes that somebody else owns, a large value for instance, and holds a count on the
+ * owner until the bytes are consumed; nothing is copied. Lent room, which only the head can be, is
+ * filled as a page is, but is a part of the packet that the reply leaves in. The transport reads at
+ * any offset (it may have to send the same bytes again) and consumes from the front what the peer
+ * has acknowledged.
  *
  * Thread: the owning core only. Failure: the pool allocates from the heap when its free list is
  * empty, and a failing heap is a CHECK; limits on output are the session's to enforce.
@@ -19,6 +21,7 @@
 #include <sys/uio.h>
 
 #include "dataplane/base/bytes.h"
+#include "dataplane/base/check.h"
 
 #define BYTE_PAGE_BYTES 4096 /* a page with its header */
 
@@ -33,8 +36,11 @@ struct byte_chunk {
     struct byte_chunk *next;
     const uint8_t *data;      /* first byte; in a page, right behind this header */
     size_t size;              /* bytes filled */
-    struct byte_owner *owner; /* NULL for a page */
+    size_t size_max;          /* bytes there is room for; of a reference: its size */
+    struct byte_owner *owner; /* NULL for a page, byte_lender for lent room */
 };
+
+extern struct byte_owner byte_lender;
 
 #define BYTE_PAGE_ROOM (BYTE_PAGE_BYTES - sizeof(struct byte_chunk))
 
@@ -62,10 +68,46 @@ static inline void byte_queue_init(struct byte_queue *queue)
 void byte_queue_append(struct byte_queue *queue, struct byte_pool *pool, const void *data,
                        size_t size);
 
+/* The first bytes of the queue, which has no chunk yet, go to `room`. It and `chunk` stay the
+ * caller's, who keeps them until the queue is cleared; bytes behind `size_max` go into pages. The
+ * chunks of such a queue stay in it. */
+static inline void byte_queue_lend(struct byte_queue *queue, struct byte_chunk *chunk,
+                                   uint8_t *room, size_t size_max)
+{
+    DEBUG_CHECK(queue->head == NULL);
+    *chunk = (struct byte_chunk){.data = room, .size_max = size_max, .owner = &byte_lender};
+    queue->head = queue->tail = chunk;
+}
+
+/* An empty page at the end of the queue. */
+void byte_queue_add_page(struct byte_queue *queue, struct byte_pool *pool);
+
+/* Bytes that the last chunk has room for. */
+static inline size_t byte_queue_room(const struct byte_queue *queue)
+{
+    const struct byte_chunk *tail = queue->tail;
+    return tail == NULL ? 0 : tail->size_max - tail->size;
+}
+
 /* Room for `size` contiguous bytes (at most BYTE_PAGE_ROOM); the caller fills a prefix of it and
  * commits how much. Nothing else may touch the queue in between. */
-uint8_t *byte_queue_reserve(struct byte_queue *queue, struct byte_pool *pool, size_t size);
-void byte_queue_commit(struct byte_queue *queue, size_t size);
+static inline uint8_t *byte_queue_reserve(struct byte_queue *queue, struct byte_pool *pool,
+                                          size_t size)
+{
+    CHECK(size <= BYTE_PAGE_ROOM);
+    if (UNLIKELY(byte_queue_room(queue) < size)) {
+        byte_queue_add_page(queue, pool);
+    }
+    /* What has room is a page or was lent as such. */
+    return (uint8_t *)(uintptr_t)(queue->tail->data + queue->tail->size);
+}
+
+static inline void byte_queue_commit(struct byte_queue *queue, size_t size)
+{
+    DEBUG_CHECK(size <= byte_queue_room(queue));
+    queue->tail->size += size;
+    queue->size += size;
+}
 
 /* Takes over one count on `owner`, released when the bytes are consumed or the queue is cleared. */
 void byte_queue_append_reference(struct byte_queue *queue, struct byte_pool *pool,
@@ -87,6 +129,16 @@ size_t byte_queue_vectors(const struct byte_queue *queue, struct iovec *vectors,
 
 /* Drops `size` bytes from the front; size is at most queue->size. */
 void byte_queue_consume(struct byte_queue *queue, struct byte_pool *pool, size_t size);
-void byte_queue_clear(struct byte_queue *queue, struct byte_pool *pool);
+void byte_queue_release_chunks(struct byte_queue *queue, struct byte_pool *pool);
+static inline void byte_queue_clear(struct byte_queue *queue, struct byte_pool *pool)
+{
+    /* A datagram's reply, in the packet that has gone: nothing to release. */
+    if (LIKELY(queue->head == queue->tail) &&
+        (queue->head == NULL || queue->head->owner == &byte_lender)) {
+        byte_queue_init(queue);
+        return;
+    }
+    byte_queue_release_chunks(queue, pool);
+}
 
 #endif

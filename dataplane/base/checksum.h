@@ -10,11 +10,12 @@
 #include "dataplane/base/address.h"
 
 /* The sum of [from, from + size), whole blocks of 16 bytes, which are copied to `to` on the way
- * unless it is NULL: each 32-bit word is added to a lane of 64 bits. */
+ * unless it is NULL. All 64-bit words are added up modulo 2^64, and their upper halves beside that:
+ * what the lower halves come to, which is less than 2^64, is the difference. */
 #ifdef __SSE2__
 #include <emmintrin.h>
 struct checksum_lanes {
-    __m128i low, high;
+    __m128i words, high;
 };
 
 static inline void checksum_block(struct checksum_lanes *lanes, uint8_t *to, const uint8_t *from)
@@ -23,8 +24,15 @@ static inline void checksum_block(struct checksum_lanes *lanes, uint8_t *to, con
     if (to != NULL) {
         _mm_storeu_si128((__m128i_u *)(void *)to, block);
     }
-    lanes->low = _mm_add_epi64(lanes->low, _mm_and_si128(block, _mm_set1_epi64x(UINT32_MAX)));
+    lanes->words = _mm_add_epi64(lanes->words, block);
     lanes->high = _mm_add_epi64(lanes->high, _mm_srli_epi64(block, 32));
+}
+
+static inline uint64_t checksum_lanes_sum(const struct checksum_lanes *lanes)
+{
+    __m128i low = _mm_sub_epi64(lanes->words, _mm_slli_epi64(lanes->high, 32));
+    __m128i sum = _mm_add_epi64(low, lanes->high);
+    return (uint64_t)_mm_cvtsi128_si64(_mm_add_epi64(sum, _mm_unpackhi_epi64(sum, sum)));
 }
 
 static inline uint64_t checksum_blocks(uint8_t *to, const uint8_t *from, size_t size)
@@ -38,23 +46,22 @@ static inline uint64_t checksum_blocks(uint8_t *to, const uint8_t *from, size_t 
         checksum_block(&lanes, to != NULL ? to + at : NULL, from + at);
         checksum_block(&lanes, to != NULL ? to + at + 16 : NULL, from + at + 16);
     }
-    __m128i sum = _mm_add_epi64(lanes.low, lanes.high);
-    return (uint64_t)_mm_cvtsi128_si64(_mm_add_epi64(sum, _mm_unpackhi_epi64(sum, sum)));
+    return checksum_lanes_sum(&lanes);
 }
 #else
 static inline uint64_t checksum_blocks(uint8_t *to, const uint8_t *from, size_t size)
 {
-    uint64_t low = 0, high = 0;
-    for (size_t at = 0; at < size; at += 16) {
-        uint64_t block[2];
-        memcpy(block, from + at, sizeof(block));
+    uint64_t words = 0, high = 0;
+    for (size_t at = 0; at < size; at += 8) {
+        uint64_t word;
+        memcpy(&word, from + at, sizeof(word));
         if (to != NULL) {
-            memcpy(to + at, block, sizeof(block));
+            memcpy(to + at, &word, sizeof(word));
         }
-        low += (block[0] & UINT32_MAX) + (block[1] & UINT32_MAX);
-        high += (block[0] >> 32) + (block[1] >> 32);
+        words += word;
+        high += word >> 32;
     }
-    return low + high;
+    return words - (high << 32) + high;
 }
 #endif
 
@@ -142,19 +149,19 @@ static inline uint64_t checksum_pseudo(const struct address *source,
                                        const struct address *destination, uint8_t protocol,
                                        uint32_t l4_bytes)
 {
-    uint64_t words[4];
-    memcpy(words, source->bytes, 16);
-    memcpy(words + 2, destination->bytes, 16);
-    uint8_t rest[8];
-    bytes_write_be32(rest, l4_bytes);
-    bytes_write_be32(rest + 4, protocol);
-    uint64_t last;
-    memcpy(&last, rest, sizeof(last));
-    uint64_t sum = (last & UINT32_MAX) + (last >> 32);
+    uint64_t addresses[4], words = 0, high = 0; /* as in checksum_blocks */
+    memcpy(addresses, source->bytes, 16);
+    memcpy(addresses + 2, destination->bytes, 16);
     for (uint32_t i = 0; i < 4; i++) {
-        sum += (words[i] & UINT32_MAX) + (words[i] >> 32);
+        words += addresses[i];
+        high += addresses[i] >> 32;
     }
-    return sum;
+    uint8_t bytes[8];
+    uint32_t rest[2];
+    bytes_write_be32(bytes, l4_bytes);
+    bytes_write_be32(bytes + 4, protocol);
+    memcpy(rest, bytes, sizeof(rest));
+    return words - (high << 32) + high + rest[0] + rest[1];
 }
 
 #endif

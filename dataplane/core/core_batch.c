@@ -460,6 +460,7 @@ static void run_conversation_entry(struct core *core, struct batch_entry *entry)
 static void run_datagram_entry(struct core *core, struct batch_entry *entry)
 {
     uint64_t before = core->errand_count;
+    core_begin_datagram_reply(core, entry->datagram);
     if (UNLIKELY(core_should_wait_as_errand(core, entry))) {
         core_route_entry(core, entry);
         core_send_errand(core, entry);

@@ -21,22 +21,6 @@ static void drop(struct core *core, enum metric reason)
     metric_add(core->metrics, reason, 1);
 }
 
-static void send_part(struct core *core, struct core_datagram *datagram, uint16_t sequence,
-                      uint16_t count, size_t offset, size_t size)
-{
-    struct memcache_frame frame = {datagram->frame.request_id, sequence, count, 0};
-    uint8_t bytes[DATAGRAM_PAYLOAD_BYTES];
-    memcache_frame_compose(&frame, bytes);
-    if (datagram->packet != NULL) {
-        udp_reply(core->udp, datagram->packet, slice_of(bytes, MEMCACHE_FRAME_BYTES),
-                  &core->datagram_reply, offset, size);
-        return;
-    }
-    byte_queue_copy_out(&core->datagram_reply, offset, bytes + MEMCACHE_FRAME_BYTES, size);
-    socket_send_datagram(core->sockets, datagram->from_socket->socket_fd, &datagram->source,
-                         slice_of(bytes, MEMCACHE_FRAME_BYTES + size));
-}
-
 static size_t part_bytes_max(const struct core_datagram *datagram)
 {
     size_t room = DATAGRAM_PAYLOAD_BYTES;
@@ -46,10 +30,46 @@ static size_t part_bytes_max(const struct core_datagram *datagram)
     return room - MEMCACHE_FRAME_BYTES;
 }
 
+void core_begin_datagram_reply(struct core *core, struct core_datagram *datagram)
+{
+    struct byte_queue *reply = &core->datagram_reply;
+    DEBUG_CHECK(reply->size == 0);
+    byte_queue_clear(reply, &core->bytes); /* begun before, for one that went on as an errand */
+    datagram->part_bytes = part_bytes_max(datagram);
+    if (LIKELY(datagram->packet != NULL)) {
+        udp_lend_packet(datagram->packet, reply, MEMCACHE_FRAME_BYTES,
+                        (uint32_t)datagram->part_bytes);
+    }
+}
+
+static void send_by_socket(struct core *core, const struct core_datagram *datagram,
+                           const struct memcache_frame *frame, size_t offset, size_t size)
+{
+    uint8_t bytes[DATAGRAM_PAYLOAD_BYTES];
+    memcache_frame_compose(frame, bytes);
+    byte_queue_copy_out(&core->datagram_reply, offset, bytes + MEMCACHE_FRAME_BYTES, size);
+    socket_send_datagram(core->sockets, datagram->from_socket->socket_fd, &datagram->source,
+                         slice_of(bytes, MEMCACHE_FRAME_BYTES + size));
+}
+
+static void send_part(struct core *core, struct core_datagram *datagram, uint16_t sequence,
+                      uint16_t count, size_t offset, size_t size)
+{
+    struct memcache_frame frame = {datagram->frame.request_id, sequence, count, 0};
+    if (UNLIKELY(datagram->packet == NULL)) {
+        send_by_socket(core, datagram, &frame, offset, size);
+        return;
+    }
+    uint8_t bytes[MEMCACHE_FRAME_BYTES];
+    memcache_frame_compose(&frame, bytes);
+    udp_reply(core->udp, datagram->packet, slice_of(bytes, sizeof(bytes)), &core->datagram_reply,
+              offset, size);
+}
+
 void core_send_datagram_reply(struct core *core, struct core_datagram *datagram)
 {
     size_t bytes = core->datagram_reply.size;
-    size_t part = part_bytes_max(datagram);
+    size_t part = datagram->part_bytes;
     size_t count = LIKELY(bytes <= part) ? bytes > 0 : (bytes + part - 1) / part;
     size_t sent_bytes = bytes + count * MEMCACHE_FRAME_BYTES;
     if (!datagram->trusted &&

@@ -551,6 +551,7 @@ static void deliver_to_conversation(struct core *core, struct errand *errand)
 
 static void deliver_to_datagram(struct core *core, struct errand *errand)
 {
+    core_begin_datagram_reply(core, &errand->datagram);
     byte_queue_transfer(&core->datagram_reply, &core->bytes, &errand->reply, &errand->pool);
     core_send_datagram_reply(core, &errand->datagram);
 }

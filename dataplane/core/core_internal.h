@@ -171,6 +171,7 @@ struct core_datagram {
     struct endpoint source, local;
     struct memcache_frame frame;
     size_t request_bytes; /* of all its datagrams, frame headers included */
+    size_t part_bytes;    /* of the reply in each of its datagrams, at most */
     bool trusted;         /* the reply may be larger than that */
 };
 
@@ -387,6 +388,8 @@ void core_count_output(struct core *core, struct conversation *conversation, siz
 void core_take_udp(struct core *core, struct udp_datagram *datagrams, uint32_t count);
 void core_take_socket_datagrams(struct core *core, struct socket_datagram *datagrams,
                                 uint32_t count);
+/* Around whatever writes core->datagram_reply; one that is begun need not be sent. */
+void core_begin_datagram_reply(struct core *core, struct core_datagram *datagram);
 void core_send_datagram_reply(struct core *core, struct core_datagram *datagram);
 
 /* core_memory.c */

@@ -39,9 +39,10 @@ static inline bool ip_is_whole(const struct net_interface *interface, const stru
 }
 
 /* Writes the header of a packet of `total` bytes with it, and what the hardware is to do. */
-static inline void ip_put_header(const struct net_interface *interface, uint8_t *to,
-                                 const struct address *source, const struct address *destination,
-                                 uint8_t protocol, uint32_t total, struct rte_mbuf *mbuf)
+static __rte_always_inline void ip_put_header(const struct net_interface *interface, uint8_t *to,
+                                              const struct address *source,
+                                              const struct address *destination, uint8_t protocol,
+                                              uint32_t total, struct rte_mbuf *mbuf)
 {
     struct ipv4_header header = {.source = address_to_ipv4(source),
                                  .destination = address_to_ipv4(destination),

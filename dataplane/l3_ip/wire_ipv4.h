@@ -65,28 +65,38 @@ static inline enum wire_ipv4_fault wire_ipv4_parse(struct slice packet, struct i
     return WIRE_IPV4_RIGHT;
 }
 
+/* The sum of a header without options. */
+static inline uint64_t wire_ipv4_sum(const uint8_t *header)
+{
+    uint32_t words[IPV4_HEADER_BYTES / 4];
+    memcpy(words, header, sizeof(words));
+    return (uint64_t)words[0] + words[1] + words[2] + words[3] + words[4];
+}
+
 static inline bool wire_ipv4_checksum_is_right(const uint8_t *header, uint32_t header_bytes)
 {
-    return checksum_is_right(checksum_add(0, header, header_bytes));
+    return checksum_is_right(checksum_add(wire_ipv4_sum(header), header + IPV4_HEADER_BYTES,
+                                          header_bytes - IPV4_HEADER_BYTES));
 }
 
 /* Writes IPV4_HEADER_BYTES. Of `header`, header_bytes is not read. Without `with_checksum` the
- * field is zero, for a NIC to fill. */
+ * field is zero, for a NIC to fill. It is summed from the numbers, in host order, not from bytes
+ * that were just written. */
 static inline void wire_ipv4_compose(uint8_t *to, const struct ipv4_header *header,
                                      bool with_checksum)
 {
-    const uint32_t words[IPV4_HEADER_BYTES / 4] = {
-        rte_cpu_to_be_32(0x45000000U | header->total_bytes),
-        rte_cpu_to_be_32((uint32_t)header->identification << 16 | header->fragment),
-        rte_cpu_to_be_32((uint32_t)header->ttl << 24 | (uint32_t)header->protocol << 16),
-        rte_cpu_to_be_32(header->source),
-        rte_cpu_to_be_32(header->destination),
-    };
-    memcpy(to, words, sizeof(words));
+    uint32_t first = 0x45000000U | header->total_bytes;
+    uint32_t second = (uint32_t)header->identification << 16 | header->fragment;
+    uint32_t third = (uint32_t)header->ttl << 24 | (uint32_t)header->protocol << 16;
     if (with_checksum) {
-        uint64_t sum = (uint64_t)words[0] + words[1] + words[2] + words[3] + words[4];
-        checksum_store(to + 10, checksum_finish(sum));
+        third |= checksum_finish((uint64_t)first + second + third + header->source +
+                                 header->destination);
     }
+    bytes_write_be32(to, first);
+    bytes_write_be32(to + 4, second);
+    bytes_write_be32(to + 8, third);
+    bytes_write_be32(to + 12, header->source);
+    bytes_write_be32(to + 16, header->destination);
 }
 
 enum wire_ipv4_options {

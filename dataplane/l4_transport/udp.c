@@ -16,7 +16,7 @@
 #include "dataplane/base/checksum.h"
 #include "dataplane/l2_link/packet.h"
 #include "dataplane/l2_link/wire_ipv6.h"
-#include "dataplane/l3_ip/wire_ipv4.h"
+#include "dataplane/l3_ip/ip_push.h"
 #include "dataplane/l4_transport/wire_udp.h"
 
 #define UDP_LISTENERS_MAX 255U
@@ -177,36 +177,64 @@ uint32_t udp_payload_bytes_max(const struct udp_datagram *datagram)
                : UDP_IPV6_PAYLOAD_BYTES_MAX;
 }
 
-/* The request's packet, emptied for `size` bytes; NULL when it cannot serve and stays as it is. */
-static struct rte_mbuf *udp_reuse_request(struct udp_datagram *datagram, uint32_t size)
+void udp_lend_packet(struct udp_datagram *datagram, struct byte_queue *reply, uint32_t header_bytes,
+                     uint32_t size_max)
 {
     struct rte_mbuf *mbuf = datagram->ip.mbuf;
-    if (mbuf == NULL || !packet_is_exclusive(mbuf) || mbuf->data_off < PACKET_HEADROOM_BYTES ||
-        (uint32_t)mbuf->buf_len - mbuf->data_off < size) {
+    uint8_t *buffer = mbuf->buf_addr;
+    const uint8_t *end = datagram->payload.data + datagram->payload.size;
+    uint32_t at = (uint32_t)(end - buffer);
+    uint32_t at_min = PACKET_HEADROOM_BYTES + UDP_HEADER_BYTES + header_bytes;
+    at = LIKELY(at >= at_min) ? at : at_min;
+    if (LIKELY(packet_is_exclusive(mbuf) && at < mbuf->buf_len)) {
+        uint32_t room = (uint32_t)mbuf->buf_len - at;
+        byte_queue_lend(reply, &datagram->room, buffer + at, room < size_max ? room : size_max);
+    }
+}
+
+/* The request's packet, with the reply's first bytes, as one of `total` bytes from the UDP header
+ * on; NULL: they are not there, or there is no room for the others. */
+static struct rte_mbuf *udp_take_lent(struct udp_datagram *datagram, const struct byte_queue *body,
+                                      uint32_t total, size_t size)
+{
+    struct byte_chunk *room = &datagram->room;
+    struct rte_mbuf *mbuf = datagram->ip.mbuf;
+    if (UNLIKELY(body->head != room || mbuf == NULL || size > room->size_max)) {
         return NULL;
+    }
+    uint8_t *at = (uint8_t *)mbuf->buf_addr + (room->data - (const uint8_t *)mbuf->buf_addr);
+    if (UNLIKELY(size > room->size)) {
+        byte_queue_copy_out(body, room->size, at + room->size, size - room->size);
     }
     datagram->ip.mbuf = NULL;
     packet_clear_offloads(mbuf);
+    mbuf->data_off = (uint16_t)(at + size - total - (uint8_t *)mbuf->buf_addr);
     return mbuf;
 }
 
-static struct rte_mbuf *udp_take_packet(struct udp *udp, struct udp_datagram *datagram,
-                                        uint32_t size)
+static struct rte_mbuf *udp_allocate(struct udp *udp, uint32_t total)
 {
-    struct rte_mbuf *mbuf = udp_reuse_request(datagram, size);
-    if (UNLIKELY(mbuf == NULL)) {
-        mbuf = net_allocate(udp->net);
-        if (mbuf != NULL && (uint32_t)mbuf->buf_len - mbuf->data_off < size) {
-            rte_pktmbuf_free(mbuf);
-            mbuf = net_allocate_large(udp->net);
-        }
-        udp_release(datagram);
-    }
-    if (mbuf != NULL) {
-        mbuf->data_len = (uint16_t)size;
-        mbuf->pkt_len = size;
+    struct rte_mbuf *mbuf = net_allocate(udp->net);
+    if (mbuf != NULL && (uint32_t)mbuf->buf_len - mbuf->data_off < total) {
+        rte_pktmbuf_free(mbuf);
+        mbuf = net_allocate_large(udp->net);
     }
     return mbuf;
+}
+
+/* Back to the station that asked. */
+static void udp_answer(struct udp *udp, const struct udp_datagram *datagram, struct rte_mbuf *mbuf)
+{
+    const struct address *from = &datagram->local.address, *to = &datagram->source.address;
+    struct net_interface *interface = datagram->ip.interface;
+    metric_add(udp->metrics, METRIC_NET_UDP_DATAGRAMS_SENT, 1);
+    if (LIKELY(address_is_ipv4(to))) {
+        ip_push_to_station(udp->net, udp->metrics, interface, from, to, IPPROTO_UDP,
+                           &datagram->ip.source_mac, mbuf);
+    } else {
+        ip_output_to_station(udp->net, interface, from, to, IPPROTO_UDP, &datagram->ip.source_mac,
+                             mbuf);
+    }
 }
 
 /* Header in front of the payload, with the checksum or what the NIC needs to compute it. */
@@ -214,14 +242,15 @@ static void udp_seal(const struct udp_datagram *datagram, struct rte_mbuf *mbuf)
 {
     const struct net_interface *interface = datagram->ip.interface;
     uint8_t *header = rte_pktmbuf_mtod(mbuf, uint8_t *);
-    wire_udp_compose(header, datagram->local.port, datagram->source.port, mbuf->data_len);
-    uint64_t sum = checksum_pseudo(&datagram->local.address, &datagram->source.address, IPPROTO_UDP,
-                                   mbuf->data_len);
-    bool fragmented = mbuf->pkt_len + ip_header_bytes(&datagram->source.address) > interface->mtu;
-    if (interface->tx_udp_checksum && !fragmented) {
+    uint32_t total = mbuf->data_len;
+    wire_udp_compose(header, datagram->local.port, datagram->source.port, (uint16_t)total);
+    uint64_t sum =
+        checksum_pseudo(&datagram->local.address, &datagram->source.address, IPPROTO_UDP, total);
+    if (UNLIKELY(interface->tx_udp_checksum) &&
+        total + ip_header_bytes(&datagram->source.address) <= interface->mtu) {
         checksum_store(header + 6, checksum_fold(sum));
     } else {
-        wire_udp_set_checksum(header, checksum_add(sum, header, mbuf->data_len));
+        wire_udp_set_checksum(header, checksum_add(sum, header, total));
     }
 }
 
@@ -236,21 +265,22 @@ void udp_reply(struct udp *udp, struct udp_datagram *datagram, struct slice head
         return;
     }
     uint32_t total = (uint32_t)(UDP_HEADER_BYTES + header.size + size);
-    struct rte_mbuf *mbuf = udp_take_packet(udp, datagram, total);
-    if (mbuf == NULL) {
+    struct rte_mbuf *mbuf = LIKELY(offset == 0) ? udp_take_lent(datagram, body, total, size) : NULL;
+    bool there = LIKELY(mbuf != NULL);
+    if (!there && (mbuf = udp_allocate(udp, total)) == NULL) {
         return;
     }
+    mbuf->data_len = (uint16_t)total;
+    mbuf->pkt_len = total;
     uint8_t *payload = rte_pktmbuf_mtod(mbuf, uint8_t *) + UDP_HEADER_BYTES;
     if (header.size != 0) {
         memcpy(payload, header.data, header.size);
     }
-    if (size != 0) {
+    if (!there && size != 0) {
         CHECK(byte_queue_copy_out(body, offset, payload + header.size, size) == size);
     }
     udp_seal(datagram, mbuf);
-    metric_add(udp->metrics, METRIC_NET_UDP_DATAGRAMS_SENT, 1);
-    ip_output_to_station(udp->net, datagram->ip.interface, &datagram->local.address,
-                         &datagram->source.address, IPPROTO_UDP, &datagram->ip.source_mac, mbuf);
+    udp_answer(udp, datagram, mbuf);
 }
 
 bool udp_send(struct udp *udp, uint16_t local_port, const struct endpoint *peer,

@@ -12,7 +12,8 @@ struct udp_datagram {
     struct slice payload; /* inside mbuf, contiguous */
     struct endpoint source, local;
     uint32_t listener;
-    struct ip_datagram ip; /* holds the mbuf */
+    struct ip_datagram ip;  /* holds the mbuf */
+    struct byte_chunk room; /* udp_lend_packet */
 };
 
 struct udp *udp_create(struct net *net, struct metrics *metrics);
@@ -27,9 +28,15 @@ uint32_t udp_input_batch(struct udp *udp, struct ip_datagram *datagrams, uint32_
                          const struct instant *now, struct udp_datagram *out);
 /* Largest payload that leaves unfragmented on this interface. */
 uint32_t udp_payload_bytes_max(const struct udp_datagram *datagram);
-/* Sends `header` + `size` bytes of `body` from `offset` on as one datagram back to the source. The
- * request's mbuf is reused for the first reply (`datagram->ip.mbuf` becomes NULL then); header +
- * body must not overlap it. */
+/* Lends `reply`, an empty queue, the room behind the request in its packet, for at most `size_max`
+ * bytes that shall have `header_bytes` in front of them. What a reply has there is not copied to
+ * be sent. Nothing is lent where the packet is not ours alone, or has no room. */
+void udp_lend_packet(struct udp_datagram *datagram, struct byte_queue *reply, uint32_t header_bytes,
+                     uint32_t size_max);
+/* Sends `header` + `size` bytes of `body` from `offset` on as one datagram back to the source: its
+ * first bytes in the request's packet if they lie there (`datagram->ip.mbuf` becomes NULL then, the
+ * request's bytes are gone, and those of the body that were lent room stay until the packet is
+ * transmitted), otherwise in another. */
 void udp_reply(struct udp *udp, struct udp_datagram *datagram, struct slice header,
                const struct byte_queue *body, size_t offset, size_t size);
 /* Sends a datagram that answers none, from the address of the interface that leads there. False

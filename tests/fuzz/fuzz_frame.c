@@ -110,10 +110,16 @@ static void answer(struct udp_datagram *datagram)
 {
     static const uint8_t text[4000] = "answer";
     struct byte_queue body;
+    struct byte_pool pool;
+    byte_pool_init(&pool, 0);
     byte_queue_init(&body);
     size_t size = datagram->payload.size * 3 < sizeof(text) ? datagram->payload.size * 3 : 6;
-    udp_reply(udp, datagram, slice_of(text, size), &body, 0, 0);
+    udp_lend_packet(datagram, &body, 8, 1400);
+    byte_queue_append(&body, &pool, text, size);
+    udp_reply(udp, datagram, slice_of(text, 8), &body, 0, size);
     udp_release(datagram);
+    byte_queue_clear(&body, &pool);
+    byte_pool_deinit(&pool);
 }
 
 static void check_transmitted(void)

@@ -207,14 +207,55 @@ static void test_echo_in_place_for_every_size(void **state)
         frame_udp(&frame, &bench_client, &bench_us, slice_of(payload, size));
         assert_int_equal(receive(bench, &frame, out), 1);
         byte_queue_init(&body);
-        byte_queue_append(&body, &pool, payload, size);
         struct rte_mbuf *request = out[0].ip.mbuf;
         size_t header = size < 3 ? size : 3;
-        udp_reply(bench->udp, &out[0], slice_of(payload, header), &body, header, size - header);
-        assert_null(out[0].ip.mbuf);
-        assert_ptr_equal(bench->interface->tx[0], request); /* in the packet it came in */
+        udp_lend_packet(&out[0], &body, (uint32_t)header, 1472);
+        byte_queue_append(&body, &pool, payload + header, size - header);
+        assert_true(slice_equal(out[0].payload, slice_of(payload, size))); /* is there still */
+        bool fits = body.head == body.tail;
+        udp_reply(bench->udp, &out[0], slice_of(payload, header), &body, 0, size - header);
+        assert_true(fits == (out[0].ip.mbuf == NULL));
+        assert_true(fits == (bench->interface->tx[0] == request)); /* in the packet it came in */
         expect_reply(bench, slice_of(payload, size));
         byte_queue_clear(&body, &pool);
+        udp_release(&out[0]);
+    }
+    byte_pool_deinit(&pool);
+}
+
+/* What is written into other chunks is put behind what lies in the packet, up to one datagram; the
+ * next one takes what follows. */
+static void test_reply_of_several_chunks(void **state)
+{
+    struct bench *bench = *state;
+    struct byte_pool pool;
+    byte_pool_init(&pool, 4);
+    static uint8_t payload[5000];
+    for (size_t i = 0; i < sizeof(payload); i++) {
+        payload[i] = (uint8_t)(i * 13);
+    }
+    struct frame frame = good_frame();
+    for (size_t room = 0; room <= 1400; room += 100) {
+        struct udp_datagram out[1];
+        struct byte_queue body;
+        byte_queue_init(&body);
+        assert_int_equal(receive(bench, &frame, out), 1);
+        struct rte_mbuf *request = out[0].ip.mbuf;
+        udp_lend_packet(&out[0], &body, 4, 1400);
+        byte_queue_append(&body, &pool, payload, room);
+        memcpy(byte_queue_reserve(&body, &pool, 1401), payload + room, 1401); /* a page */
+        byte_queue_commit(&body, 1401);
+        byte_queue_append(&body, &pool, payload + room + 1401, sizeof(payload) - room - 1401);
+        for (size_t at = 0; at < sizeof(payload); at += 1400) {
+            size_t size = sizeof(payload) - at < 1400 ? sizeof(payload) - at : 1400;
+            udp_reply(bench->udp, &out[0], SLICE_LITERAL("head"), &body, at, size);
+            uint8_t expected[1404] = "head";
+            memcpy(expected + 4, payload + at, size);
+            assert_true(at != 0 || bench->interface->tx[0] == request);
+            expect_reply(bench, slice_of(expected, 4 + size));
+        }
+        byte_queue_clear(&body, &pool);
+        assert_null(out[0].ip.mbuf);
     }
     byte_pool_deinit(&pool);
 }
@@ -227,17 +268,24 @@ static void test_second_reply_and_shared_request_take_new_packets(void **state)
     struct frame frame = good_frame();
     byte_queue_init(&body);
     assert_int_equal(receive(bench, &frame, out), 1);
-    udp_reply(bench->udp, &out[0], SLICE_LITERAL("first"), &body, 0, 0);
+    udp_lend_packet(&out[0], &body, 0, 100);
+    struct rte_mbuf *request = out[0].ip.mbuf;
+    udp_reply(bench->udp, &out[0], SLICE_LITERAL(""), &body, 0, 0);
     udp_reply(bench->udp, &out[0], SLICE_LITERAL("second"), &body, 0, 0);
-    expect_reply(bench, SLICE_LITERAL("first"));
+    assert_ptr_equal(bench->interface->tx[0], request);
+    expect_reply(bench, SLICE_LITERAL(""));
     expect_reply(bench, SLICE_LITERAL("second"));
+    byte_queue_init(&body);
     assert_int_equal(receive(bench, &frame, out), 1);
     struct rte_mbuf *shared = out[0].ip.mbuf;
     rte_pktmbuf_refcnt_update(shared, 1);
+    udp_lend_packet(&out[0], &body, 0, 100);
+    assert_null(body.head);
     udp_reply(bench->udp, &out[0], SLICE_LITERAL("third"), &body, 0, 0);
-    assert_null(out[0].ip.mbuf);
+    assert_true(bench->interface->tx[0] != shared);
     expect_reply(bench, SLICE_LITERAL("third"));
     assert_memory_equal(rte_pktmbuf_mtod_offset(shared, uint8_t *, 8), "request", 7);
+    udp_release(&out[0]);
     rte_pktmbuf_free(shared);
 }
 
@@ -257,6 +305,7 @@ static void test_reply_beyond_the_mtu_is_fragmented(void **state)
         struct frame frame = good_frame(), sent;
         assert_int_equal(receive(bench, &frame, out), 1);
         udp_reply(bench->udp, &out[0], slice_of(payload, sizes[i]), &body, 0, 0);
+        udp_release(&out[0]);
         size_t at = 0;
         while (bench_take(bench, &sent)) {
             assert_int_equal((bytes_read_be16(sent.bytes + AT_IP_FRAGMENT) & 0x1fff) * 8, at);
@@ -309,7 +358,9 @@ static void test_checksum_offload_leaves_the_pseudo_header_sum(void **state)
     byte_queue_init(&body);
     bench->interface->tx_udp_checksum = true;
     assert_int_equal(receive(bench, &frame, out), 1);
+    udp_lend_packet(&out[0], &body, 6, 0);
     udp_reply(bench->udp, &out[0], SLICE_LITERAL("answer"), &body, 0, 0);
+    assert_null(out[0].ip.mbuf);
     struct rte_mbuf *mbuf = bench->interface->tx[0];
     assert_true((mbuf->ol_flags & RTE_MBUF_F_TX_L4_MASK) == RTE_MBUF_F_TX_UDP_CKSUM);
     uint8_t pseudo[12] = {0};
@@ -334,6 +385,8 @@ static void test_computed_zero_checksum_is_sent_as_ones(void **state)
         uint8_t answer[2];
         bytes_write_be16(answer, (uint16_t)word);
         assert_int_equal(receive(bench, &frame, out), 1);
+        byte_queue_init(&body);
+        udp_lend_packet(&out[0], &body, 2, 0);
         udp_reply(bench->udp, &out[0], slice_of(answer, 2), &body, 0, 0);
         assert_true(bench_take(bench, &sent)); /* refuses a missing checksum */
         seen += bytes_read_be16(sent.bytes + AT_UDP_CHECKSUM) == 0xffff;
@@ -362,7 +415,9 @@ static void test_reassembled_request_is_answered(void **state)
     }
     assert_int_equal(got, 1);
     assert_true(slice_equal(out[0].payload, slice_of(payload, sizeof(payload))));
+    udp_lend_packet(&out[0], &body, 2, 0);
     udp_reply(bench->udp, &out[0], SLICE_LITERAL("ok"), &body, 0, 0);
+    assert_null(out[0].ip.mbuf);
     expect_reply(bench, SLICE_LITERAL("ok"));
 }
 
@@ -378,6 +433,7 @@ int main(void)
         BENCH_TEST(test_source_port_zero),
         BENCH_TEST(test_other_protocols_stay_in_the_array),
         BENCH_TEST(test_echo_in_place_for_every_size),
+        BENCH_TEST(test_reply_of_several_chunks),
         BENCH_TEST(test_second_reply_and_shared_request_take_new_packets),
         BENCH_TEST(test_reply_beyond_the_mtu_is_fragmented),
         BENCH_TEST(test_checksum_offload_leaves_the_pseudo_header_sum),

@@ -135,12 +135,52 @@ static void reserve_commits_a_prefix(void **state)
     byte_pool_deinit(&pool);
 }
 
+/* What fits goes to the room that was lent, what does not into pages behind it; the room stays the
+ * lender's. */
+static void lent_room_comes_first(void **state)
+{
+    enum { ROOM = 100 };
+    uint8_t data[300], room[ROOM + 1], got[300];
+    for (size_t i = 0; i < sizeof(data); i++) {
+        data[i] = (uint8_t)(i * 5);
+    }
+    for (size_t first = 0; first <= ROOM; first++) {
+        struct byte_pool pool;
+        struct byte_queue queue;
+        struct byte_chunk chunk;
+        byte_pool_init(&pool, 8);
+        byte_queue_init(&queue);
+        memset(room, 0xee, sizeof(room));
+        byte_queue_lend(&queue, &chunk, room, ROOM);
+        memcpy(byte_queue_reserve(&queue, &pool, first), data, first);
+        byte_queue_commit(&queue, first);
+        assert_int_equal(pool.used_count, 0);
+        assert_memory_equal(room, data, first);
+        size_t second = 200 - first;
+        memcpy(byte_queue_reserve(&queue, &pool, second), data + first, second);
+        byte_queue_commit(&queue, second);
+        assert_int_equal(pool.used_count, 1);
+        byte_queue_append(&queue, &pool, data + 200, 100);
+        assert_int_equal(byte_queue_copy_out(&queue, 0, got, sizeof(got)), 300);
+        assert_memory_equal(got, data, 300);
+        assert_int_equal(room[ROOM], 0xee);
+        if (first % 2 == 0) {
+            byte_queue_consume(&queue, &pool, 250);
+        }
+        byte_queue_clear(&queue, &pool);
+        assert_int_equal(pool.used_count, 0);
+        assert_null(queue.head);
+        byte_pool_deinit(&pool);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(behaves_like_an_array),
         cmocka_unit_test(vectors_describe_the_front),
         cmocka_unit_test(reserve_commits_a_prefix),
+        cmocka_unit_test(lent_room_comes_first),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -620,6 +620,7 @@ static void test_udp_needs_its_checksum(void **state)
     struct byte_queue none;
     byte_queue_init(&none);
     assert_int_equal(udp_payload_bytes_max(&out[0]), 1232);
+    udp_lend_packet(&out[0], &none, 6, 0);
     udp_reply(bench->udp, &out[0], SLICE_LITERAL("answer"), &none, 0, 0);
     struct frame sent;
     assert_true(bench_take(bench, &sent));
@@ -645,6 +646,7 @@ static void test_offloads_are_asked_for(void **state)
     byte_queue_init(&none);
     bench_feed(bench, &frame);
     assert_int_equal(udp_input_batch(bench->udp, bench->datagrams, 1, &bench->now, out), 1);
+    udp_lend_packet(&out[0], &none, 6, 0);
     udp_reply(bench->udp, &out[0], SLICE_LITERAL("answer"), &none, 0, 0);
     assert_int_equal(bench->interface->tx_count, 1);
     const struct rte_mbuf *mbuf = bench->interface->tx[0];

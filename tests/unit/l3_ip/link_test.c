@@ -672,6 +672,7 @@ static void test_request_without_headroom_is_answered(void **state)
         bench_feed_mbufs(bench, &mbuf, 1);
         if (udp_input_batch(bench->udp, bench->datagrams, bench->datagram_count, &bench->now,
                             out) == 1) {
+            udp_lend_packet(&out[0], &body, 4, 0);
             udp_reply(bench->udp, &out[0], SLICE_LITERAL("pong"), &body, 0, 0);
         }
         assert_true(bench_take(bench, &sent));
