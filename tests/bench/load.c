@@ -16,6 +16,8 @@
 #define CONNECT_TIMEOUT  (10 * SECOND_NS)
 #define PROBE_INTERVAL   (100 * MILLISECOND_NS)
 #define CONNECTING_MAX   64U /* handshakes under way at the same time */
+#define CLOSING_MAX      256U
+#define CLOSE_TIMEOUT    (3 * SECOND_NS) /* since the last one that was over */
 #define DATAGRAM_IDS_MAX 32768U
 #define WAIT_NS_MAX      (100 * MILLISECOND_NS)
 #define WAKE_EARLY_NS                                                                              \
@@ -285,6 +287,66 @@ int load_connect(struct load *load, struct config_error *error)
     free(unused);
     load->result = NULL;
     return unused == NULL || load->failed ? -1 : 0;
+}
+
+/* ---- disconnecting --------------------------------------------------------------------------- */
+
+/* A peer may close, too; nothing else that it says matters any more. */
+static void forget_closed(struct load *load, uint32_t *held)
+{
+    for (uint32_t i = 0; i < load->input.event_count; i++) {
+        const struct stream_event *event = &load->input.events[i];
+        struct connection *connection = event->stream->session;
+        if (event->type == STREAM_CLOSED && connection != NULL) {
+            connection->stream = NULL;
+            (*held)--;
+        }
+    }
+}
+
+static void close_in_order(struct connection *connection, uint32_t *held)
+{
+    struct stream *stream = connection->stream;
+    if (stream != NULL) {
+        stream->session = connection->stream = NULL;
+        stream->close_requested = true;
+        stream_mark_dirty(stream);
+        (*held)--;
+    }
+}
+
+static uint32_t count_held(const struct load *load)
+{
+    uint32_t held = 0;
+    for (uint32_t i = 0; i < load->options.connections; i++) {
+        held += load->connections[i].stream != NULL;
+    }
+    return held;
+}
+
+void load_disconnect(struct load *load)
+{
+    const struct transport_operations *operations = load->transport->operations;
+    if (operations->connection_count == NULL) {
+        return;
+    }
+    uint32_t held = count_held(load), next = 0, left, least = UINT32_MAX;
+    uint64_t deadline_ns = 0;
+    while ((left = operations->connection_count(load->transport)) > 0) {
+        read_clock(load);
+        if (left < least) {
+            least = left;
+            deadline_ns = load->now_ns + CLOSE_TIMEOUT;
+        } else if (load->now_ns > deadline_ns) {
+            return;
+        }
+        while (next < load->options.connections && left < held + CLOSING_MAX) {
+            close_in_order(&load->connections[next++], &held);
+        }
+        operations->output(load->transport, &load->instant);
+        operations->input(load->transport, &load->instant, &load->input);
+        forget_closed(load, &held);
+    }
 }
 
 /* ---- seconds and progress -------------------------------------------------------------------- */

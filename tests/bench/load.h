@@ -28,9 +28,10 @@ struct load_options {
     struct endpoint peer;
     bool datagrams; /* memcached's UDP protocol */
     uint32_t connections, pipeline;
-    const char *password;  /* NULL: none */
-    struct ledger *ledger; /* NULL: values are not checked */
-    uint64_t timeout_ns;   /* without any answer: a stream fails the run, a datagram is lost */
+    uint32_t in_flight_max; /* on all connections: no more begin; 0: no limit */
+    const char *password;   /* NULL: none */
+    struct ledger *ledger;  /* NULL: values are not checked */
+    uint64_t timeout_ns;    /* without any answer: a stream fails the run, a datagram is lost */
     uint64_t datagram_timeout_ns;
     bool busy;                  /* poll without sleeping */
     uint64_t (*clock_ns)(void); /* NULL: load_clock_ns; a test has a clock of its own */
@@ -76,6 +77,9 @@ int load_connect(struct load *load, struct config_error *error);
 /* Runs one phase to its end. 0 or -1 with the reason; the result is valid as far as it came. */
 int load_run(struct load *load, const struct load_phase *phase, struct load_result *result,
              struct config_error *error);
+/* Closes all connections in order, some at a time, and waits for the peer's end of each: a close is
+ * repeated when it gets lost, a reset is not. Gives up when nothing happens any more. */
+void load_disconnect(struct load *load);
 /* From a signal handler: the running phase ends, later ones do not begin. */
 void load_interrupt(void);
 bool load_was_interrupted(void);

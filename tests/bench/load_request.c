@@ -153,10 +153,15 @@ static bool may_issue(struct load *load)
     return !load->stopped;
 }
 
+static bool may_begin(const struct load *load)
+{
+    return load->options.in_flight_max == 0 || load->in_flight < load->options.in_flight_max;
+}
+
 static bool generate_closed(struct load *load)
 {
     bool sent = false;
-    for (uint32_t left = load->ready_count; left > 0; left--) {
+    for (uint32_t left = load->ready_count; left > 0 && may_begin(load); left--) {
         struct connection *connection = take_ready(load);
         while (has_room(load, connection) && may_issue(load)) {
             issue(load, connection, load->now_ns);
@@ -169,7 +174,7 @@ static bool generate_closed(struct load *load)
 static bool generate_open(struct load *load)
 {
     bool sent = false;
-    while (load->ready_count > 0 && may_issue(load)) {
+    while (load->ready_count > 0 && may_begin(load) && may_issue(load)) {
         uint64_t due_ns = schedule_next_ns(&load->schedule);
         if (due_ns > load->now_ns || (load->phase->request_count == 0 && due_ns >= load->stop_ns)) {
             break;

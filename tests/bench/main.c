@@ -127,6 +127,7 @@ static bool setup_load(struct program *program)
         .datagrams = options->datagrams,
         .connections = options->connections,
         .pipeline = options->pipeline,
+        .in_flight_max = options->in_flight_max,
         .password = options->password,
         .ledger = program->ledger,
         .timeout_ns = (uint64_t)(options->timeout_s * 1e9),
@@ -257,8 +258,12 @@ static bool run(struct program *program)
     if (program->options.template_path != NULL) {
         return templates_write(&program->options, &program->workload, stdout, &program->error) == 0;
     }
-    return setup_plot(program) && setup_transport(program) && setup_load(program) &&
-           run_tests(program) && write_plot(program);
+    bool right = setup_plot(program) && setup_transport(program) && setup_load(program) &&
+                 run_tests(program);
+    if (program->load != NULL) {
+        load_disconnect(program->load);
+    }
+    return right && write_plot(program);
 }
 
 int main(int argument_count, char **arguments)

@@ -36,6 +36,9 @@ static const char help[] =
     "Load\n"
     " -c CONNECTIONS         default 50\n"
     " -P, --pipeline N       requests under way on each connection (default 1)\n"
+    "     --in-flight N      no connection begins while so many requests are under way on all of "
+    "them;\n"
+    "                        they take turns (default 0: no limit but -P)\n"
     " -n REQUESTS            of each test (default 100000)\n"
     "     --duration SECONDS by time instead of by count\n"
     "     --warmup SECONDS   run before measuring (default 0)\n"
@@ -361,6 +364,7 @@ enum long_option {
     OPTION_META,
     OPTION_HUGEPAGES,
     OPTION_CPU,
+    OPTION_IN_FLIGHT,
     OPTION_DURATION,
     OPTION_WARMUP,
     OPTION_RATE,
@@ -396,6 +400,7 @@ static const struct option words[] = {
     {"meta", no_argument, NULL, OPTION_META},
     {"udp", no_argument, NULL, 'u'},
     {"pipeline", required_argument, NULL, 'P'},
+    {"in-flight", required_argument, NULL, OPTION_IN_FLIGHT},
     {"value-size", required_argument, NULL, 'd'},
     {"interface", required_argument, NULL, OPTION_INTERFACE_LINE},
     {"hugepages", required_argument, NULL, OPTION_HUGEPAGES},
@@ -461,6 +466,8 @@ static bool take_load_option(struct options *options, int code, const char *text
         options->connections_asked = true;
         return parse_small("-c", text, 1, 1000000, &options->connections);
     case 'P': return parse_small("-P", text, 1, 8192, &options->pipeline);
+    case OPTION_IN_FLIGHT:
+        return parse_small("--in-flight", text, 0, 1000000, &options->in_flight_max);
     case 'n': return parse_integer("-n", text, 1, UINT64_C(1) << 50, &options->requests);
     case OPTION_DURATION: return parse_real("--duration", text, 0.01, 1e6, &options->duration_s);
     case OPTION_WARMUP: return parse_real("--warmup", text, 0, 1e6, &options->warmup_s);
@@ -611,7 +618,7 @@ static bool check_template_conflicts(const struct options *options)
         {options->duration_s > 0, "--duration"}, {options->warmup_s > 0, "--warmup"},
         {options->verify, "--verify"},           {options->json, "--json"},
         {options->plot_path != NULL, "--plot"},  {options->busy, "--busy"},
-        {options->pipeline > 1, "-P"},
+        {options->pipeline > 1, "-P"},           {options->in_flight_max > 0, "--in-flight"},
     };
     for (size_t i = 0; i < sizeof(conflicts) / sizeof(conflicts[0]); i++) {
         if (conflicts[i].given) {

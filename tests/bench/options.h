@@ -28,6 +28,7 @@ struct options {
     const char *password;
 
     uint32_t connections, pipeline;
+    uint32_t in_flight_max; /* 0: no limit */
     bool connections_asked; /* on the command line, not by a preset */
     uint64_t requests;
     double duration_s, warmup_s, timeout_s;

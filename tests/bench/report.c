@@ -202,10 +202,10 @@ void report_json_begin(FILE *to, const struct options *options)
               : options->poisson ? "poisson"
                                  : "constant");
     fprintf(to,
-            "\"connections\": %u, \"pipeline\": %u, \"rate\": %g, \"keys\": %" PRIu64
-            ", \"zipf\": %g, \"warmup_s\": %g, \"seed\": %" PRIu64 "},\n \"tests\": [",
-            options->connections, options->pipeline, options->rate, options->key_count,
-            options->theta, options->warmup_s, options->seed);
+            "\"connections\": %u, \"pipeline\": %u, \"in_flight_max\": %u, \"rate\": %g, \"keys\": "
+            "%" PRIu64 ", \"zipf\": %g, \"warmup_s\": %g, \"seed\": %" PRIu64 "},\n \"tests\": [",
+            options->connections, options->pipeline, options->in_flight_max, options->rate,
+            options->key_count, options->theta, options->warmup_s, options->seed);
 }
 
 static void put_latency(FILE *to, const char *name, const struct histogram *histogram)

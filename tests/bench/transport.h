@@ -44,8 +44,12 @@ struct transport_operations {
     void (*input)(struct transport *transport, const struct instant *now,
                   struct transport_input *input);
     void (*output)(struct transport *transport, const struct instant *now);
+    /* Connections that are not over yet, those that were asked to close included. NULL: whoever
+     * carries them ends them by itself. */
+    uint32_t (*connection_count)(const struct transport *transport);
     /* Until something arrives, at most so long. NULL: this one must be polled. */
     void (*wait)(struct transport *transport, uint64_t timeout_ns);
+    /* What is still open is reset. */
     void (*destroy)(struct transport *transport, const struct instant *now);
 };
 

@@ -132,11 +132,17 @@ static void flush_output(struct transport *transport, const struct instant *now)
     interface->tx_count = 0;
 }
 
+static uint32_t count_connections(const struct transport *transport)
+{
+    const struct stack_side *side = (const struct stack_side *)(const void *)transport;
+    return tcp_connection_count(side->tcp);
+}
+
 /* ---- setup ----------------------------------------------------------------------------------- */
 
-/* A transmit array of resets at a time, and time for the peer to take it, which may be asleep: what
- * finds the ring full, or is in it when the port goes, is lost, and its connection stays open
- * there.
+/* What the load did not close in order (load_disconnect): it was interrupted, or the peer does not
+ * answer. A transmit array of resets at a time, and time for the peer to take it, which may be
+ * asleep: what finds the ring full, or is in it when the port goes, is lost and not repeated.
  */
 static void abort_all(struct transport *transport, const struct instant *now)
 {
@@ -177,6 +183,7 @@ static const struct transport_operations operations = {
     .send = send_datagram,
     .input = take_input,
     .output = flush_output,
+    .connection_count = count_connections,
     .destroy = destroy,
 };
 

@@ -18,7 +18,7 @@
 #include "tests/bench/load.h"
 
 #define TICK_NS         500U
-#define CONNECTIONS_MAX 100U
+#define CONNECTIONS_MAX 1000U
 #define REQUEST_BYTES   14U /* "*1\r\n$4\r\nPING\r\n" */
 #define MILLISECOND     UINT64_C(1000000)
 
@@ -27,6 +27,8 @@ struct link {
     bool opened;
     uint32_t waiting; /* requests; all are answered at once */
     uint64_t due_ns;
+    bool closing; /* the load asked for it */
+    bool gone;
 };
 
 static struct {
@@ -38,6 +40,11 @@ static struct {
     uint64_t (*delay_of)(uint64_t request);
     uint64_t stall_at_ns, stall_ns; /* nothing is answered for so long, so long after the first */
     uint64_t requests;
+    uint64_t end_delay_ns;                /* from a request to close to the end of it */
+    uint32_t closing_count, closing_most; /* at the same time */
+    uint64_t waiting_most;                /* requests, the same */
+    uint32_t in_flight_max;
+    struct link *closes_itself; /* while others are being closed, or NULL */
 } server;
 
 static uint64_t virtual_clock(void)
@@ -65,6 +72,51 @@ static uint64_t end_of_stall(uint64_t due_ns)
     return due_ns >= begin_ns && due_ns < end_ns ? end_ns : due_ns;
 }
 
+static void note_waiting(void)
+{
+    uint64_t waiting = 0;
+    for (uint32_t i = 0; i < server.link_count; i++) {
+        waiting += server.links[i].waiting;
+    }
+    server.waiting_most = waiting > server.waiting_most ? waiting : server.waiting_most;
+}
+
+static void take_close(struct link *link)
+{
+    assert_false(link->closing);
+    link->closing = true;
+    link->due_ns = server.now_ns + server.end_delay_ns;
+    server.closing_count++;
+    if (server.closing_count > server.closing_most) {
+        server.closing_most = server.closing_count;
+    }
+}
+
+static uint32_t count_links(const struct transport *transport)
+{
+    (void)transport;
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < server.link_count; i++) {
+        struct link *link = &server.links[i];
+        if (link->closing && !link->gone && link->due_ns <= server.now_ns) {
+            link->gone = true;
+            server.closing_count--;
+        }
+        count += !link->gone;
+    }
+    return count;
+}
+
+static void close_itself(struct transport_input *input)
+{
+    struct link *link = server.closes_itself;
+    if (link != NULL && server.closing_count > 0 && !link->closing && !link->gone) {
+        link->gone = true;
+        input->events[input->event_count++] =
+            (struct stream_event){.stream = &link->stream, .type = STREAM_CLOSED};
+    }
+}
+
 static void take_requests(struct transport *transport, const struct instant *now)
 {
     (void)now;
@@ -73,9 +125,15 @@ static void take_requests(struct transport *transport, const struct instant *now
         struct link *link = (struct link *)(void *)stream;
         server.dirty.first = stream->dirty_next;
         stream->dirty = false;
+        assert_false(link->gone);
+        if (stream->close_requested) {
+            take_close(link);
+            continue;
+        }
         assert_int_equal(stream->out.size % REQUEST_BYTES, 0);
         link->waiting += (uint32_t)(stream->out.size / REQUEST_BYTES);
         byte_queue_consume(&stream->out, &transport->pool, stream->out.size);
+        note_waiting();
         server.first_ns = server.first_ns == 0 ? server.now_ns : server.first_ns;
         link->due_ns = end_of_stall(server.now_ns + server.delay_of(server.requests++));
     }
@@ -88,7 +146,8 @@ static void give_replies(struct transport *transport, const struct instant *now,
     (void)transport;
     (void)now;
     input->event_count = input->datagram_count = 0;
-    for (uint32_t i = 0; i < server.link_count; i++) {
+    for (uint32_t i = 0; i < server.link_count && input->event_count < TRANSPORT_EVENTS_MAX - 1;
+         i++) {
         struct link *link = &server.links[i];
         if (!link->opened) {
             link->opened = true;
@@ -101,6 +160,7 @@ static void give_replies(struct transport *transport, const struct instant *now,
             link->waiting = 0;
         }
     }
+    close_itself(input);
 }
 
 static void wait_for_reply(struct transport *transport, uint64_t timeout_ns)
@@ -120,6 +180,7 @@ static const struct transport_operations operations = {
     .connect = connect_link,
     .input = give_replies,
     .output = take_requests,
+    .connection_count = count_links,
     .wait = wait_for_reply,
 };
 
@@ -133,6 +194,8 @@ static void run(uint64_t (*delay_of)(uint64_t), uint32_t connections, uint32_t p
     memset(&server.links, 0, sizeof(server.links));
     server.link_count = 0;
     server.first_ns = server.requests = 0;
+    server.closing_count = server.closing_most = 0;
+    server.waiting_most = 0;
     server.now_ns = 1000 * MILLISECOND;
     server.delay_of = delay_of;
     server.transport.operations = &operations;
@@ -147,6 +210,7 @@ static void run(uint64_t (*delay_of)(uint64_t), uint32_t connections, uint32_t p
         .workload = &workload,
         .connections = connections,
         .pipeline = pipeline,
+        .in_flight_max = server.in_flight_max,
         .timeout_ns = 10000 * MILLISECOND,
         .clock_ns = virtual_clock,
     };
@@ -155,6 +219,7 @@ static void run(uint64_t (*delay_of)(uint64_t), uint32_t connections, uint32_t p
     assert_non_null(load);
     assert_int_equal(load_connect(load, &error), 0);
     assert_int_equal(load_run(load, phase, &result, &error), 0);
+    load_disconnect(load);
     load_result_deinit(&result);
     load_destroy(load);
     workload_deinit(&workload);
@@ -286,6 +351,53 @@ static void test_stall_in_closed_loop(void **state)
     expect_quantile(1, 200);
 }
 
+static uint32_t links_left(void)
+{
+    return count_links(&server.transport);
+}
+
+/* Far more connections than may be closing at the same time; one is closed by the server. */
+static void test_connections_are_closed_in_turn(void **state)
+{
+    (void)state;
+    static const struct load_phase phase = {.request_count = 2000};
+    server.end_delay_ns = 7 * MILLISECOND;
+    server.closes_itself = &server.links[999];
+    run(delay_100_us, 1000, 1, &phase);
+    server.closes_itself = NULL;
+    assert_int_equal(links_left(), 0);
+    assert_in_range(server.closing_most, 100, 256);
+}
+
+/* Five of a hundred connections ask at a time, in turn: all get their part. */
+static void test_connections_take_turns(void **state)
+{
+    (void)state;
+    server.in_flight_max = 5;
+    run(delay_5_ms, 100, 1, &closed);
+    assert_int_equal(server.waiting_most, 5);
+    expect_quantile(1, 5);
+    server.waiting_most = 0;
+    run(delay_5_ms, 100, 1, &opened);
+    server.in_flight_max = 0;
+    assert_int_equal(server.waiting_most, 5);
+    run(delay_5_ms, 100, 1, &closed);
+    assert_int_equal(server.waiting_most, 100);
+}
+
+/* A server that is gone: the load does not wait for ever. */
+static void test_closing_is_given_up(void **state)
+{
+    (void)state;
+    static const struct load_phase phase = {.request_count = 100};
+    server.end_delay_ns = 1000000 * MILLISECOND;
+    uint64_t before_ns = 1000 * MILLISECOND;
+    run(delay_100_us, 2, 1, &phase);
+    server.end_delay_ns = 0;
+    assert_int_equal(links_left(), 2);
+    assert_in_range(server.now_ns - before_ns, 3000 * MILLISECOND, 3500 * MILLISECOND);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -294,6 +406,9 @@ int main(void)
         cmocka_unit_test(test_open_loop),
         cmocka_unit_test(test_stall_in_open_loop),
         cmocka_unit_test(test_stall_in_closed_loop),
+        cmocka_unit_test(test_connections_are_closed_in_turn),
+        cmocka_unit_test(test_connections_take_turns),
+        cmocka_unit_test(test_closing_is_given_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
