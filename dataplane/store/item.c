@@ -202,11 +202,23 @@ static unsigned layout_of(const struct shape *shape, const struct item_draft_opt
 static void fill_header(struct item *item, const struct shape *shape, unsigned layout,
                         uint8_t state)
 {
+    DEBUG_CHECK(state <= ITEM_STATES);
     item->kinds =
         (uint16_t)((unsigned)shape->type | (unsigned)shape->encoding << ITEM_ENCODING_SHIFT |
                    layout | (unsigned)state << ITEM_STATE_SHIFT);
     item->inline_word = shape->blob != NULL ? 0 : (uint16_t)shape->value_bytes;
     item->key_access = shape->key.size <= ITEM_SHORT_KEY_BYTES_MAX ? (uint32_t)shape->key.size : 0;
+}
+
+struct item *shard_allocate_item(struct shard *shard, size_t bytes, enum memory_limit limit,
+                                 unsigned *layout)
+{
+    size_t given;
+    struct item *item = memory_allocate_block(&shard->memory, bytes, limit, &given);
+    if (UNLIKELY(bytes > MEMORY_SMALL_BYTES_MAX || given != memory_rounded_bytes(bytes))) {
+        *layout |= ITEM_ROOMY;
+    }
+    return item;
 }
 
 /* Key, fields and header; the value is the caller's to fill. Takes over no count on the blob. */
@@ -219,7 +231,8 @@ static struct item *create_item(struct shard *shard, const struct shape *shape,
     bool refused = shape->key.size > ITEM_KEY_BYTES_MAX ||
                    shape->value_bytes > ITEM_VALUE_BYTES_MAX ||
                    (shard->services.starved && !options->ignore_maxmemory);
-    struct item *item = refused ? NULL : memory_allocate(&shard->memory, bytes, limit_of(options));
+    struct item *item =
+        refused ? NULL : shard_allocate_item(shard, bytes, limit_of(options), &layout);
     if (UNLIKELY(item == NULL)) {
         metric_add(shard->metrics, METRIC_STORE_OUT_OF_MEMORY, 1);
         return NULL;

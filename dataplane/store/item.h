@@ -6,7 +6,7 @@
  *                              |       |        |          ITEM_STRING ...
  *                              |       |        ENCODING_RAW, ENCODING_INT
  *                              |       which optional fields follow (ITEM_HAS_...)
- *                              ITEM_STALE, ITEM_WON, ITEM_BASE64_KEY; one is free
+ *                              ITEM_STALE, ITEM_WON, ITEM_BASE64_KEY; and ITEM_ROOMY
  *    2  inline_word (uint16)   fetched:1 inline_bytes:15
  *                              |         of the value; 0 where it is in a blob
  *                              somebody has used the item: written by any reader, relaxed
@@ -64,6 +64,9 @@ enum item_encoding { ENCODING_RAW, ENCODING_INT };
 #define ITEM_STALE      0x1U /* invalidated, and kept: who meets it may serve it while one renews it */
 #define ITEM_WON        0x2U /* somebody has been told to renew it */
 #define ITEM_BASE64_KEY 0x4U /* its key came in base64, and is shown so */
+#define ITEM_STATES     0x7U /* all of these */
+/* The bit above them is the store's own: the item lies in a larger block than its size asks for. */
+#define ITEM_ROOMY 0x8000U /* in `kinds` */
 
 /* Each of these stands for 8 bytes; each of those for 4 (a blob for both). */
 #define ITEM_FIELDS_OF_8 (ITEM_HAS_EXPIRY | ITEM_HAS_CAS | ITEM_HAS_BLOB)
@@ -136,7 +139,7 @@ static inline enum item_encoding item_encoding(const struct item *item)
 
 static inline uint8_t item_state(const struct item *item)
 {
-    return (uint8_t)(item->kinds >> ITEM_STATE_SHIFT);
+    return (uint8_t)(item->kinds >> ITEM_STATE_SHIFT & ITEM_STATES);
 }
 
 static inline uint16_t item_inline_word(const struct item *item)

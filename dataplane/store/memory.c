@@ -211,17 +211,26 @@ bool memory_is_oversized(const struct memory *memory)
     return memory->region.backed_chunks > chunks_max(memory);
 }
 
-static uint32_t take_units(struct memory *memory, uint32_t units, enum memory_limit limit)
+static uint32_t try_units(struct memory *memory, uint32_t units, enum memory_limit limit)
 {
     uint32_t backed_max = memory->region.chunk_count;
     if (limit == MEMORY_LIMITED) {
         if (memory->region.used_units + (uint64_t)units > units_max(memory)) {
-            memory->short_of_pages = true;
             return REGION_NONE;
         }
         backed_max = chunks_max(memory);
     }
-    uint32_t unit = region_take(&memory->region, units, backed_max);
+    return region_take(&memory->region, units, backed_max);
+}
+
+/* Recycled blocks keep no pages from anybody. */
+static uint32_t take_units(struct memory *memory, uint32_t units, enum memory_limit limit)
+{
+    uint32_t unit = try_units(memory, units, limit);
+    if (UNLIKELY(unit == REGION_NONE && memory->recent_blocks > 0)) {
+        (void)memory_drain(memory, MEMORY_RECENT_BLOCKS_MAX);
+        unit = try_units(memory, units, limit);
+    }
     memory->short_of_pages |= unit == REGION_NONE;
     return unit;
 }
@@ -283,24 +292,25 @@ static uint8_t *span_address(const struct memory *memory, uint32_t number)
     return region_address(&memory->region, memory_span_unit(span, number));
 }
 
+/* But for the link at its beginning. */
 #if MEMORY_CHECKING
-static void fill_freed(uint8_t *block, uint32_t bytes)
+static void fill_freed(uint8_t *block, uint32_t link_bytes, uint32_t bytes)
 {
-    memset(block + sizeof(uint16_t), MEMORY_PATTERN, bytes - sizeof(uint16_t));
+    memset(block + link_bytes, MEMORY_PATTERN, bytes - link_bytes);
 }
 
-static void check_freed(const uint8_t *block, uint32_t bytes)
+static void check_freed(const uint8_t *block, uint32_t link_bytes, uint32_t bytes)
 {
-    for (uint32_t i = sizeof(uint16_t); i < bytes; i++) {
+    for (uint32_t i = link_bytes; i < bytes; i++) {
         CHECK(block[i] == MEMORY_PATTERN); /* somebody wrote to freed memory */
     }
 }
 #else
-static void fill_freed(uint8_t *block, uint32_t bytes)
+static void fill_freed(uint8_t *block, uint32_t link_bytes, uint32_t bytes)
 {
 }
 
-static void check_freed(const uint8_t *block, uint32_t bytes)
+static void check_freed(const uint8_t *block, uint32_t link_bytes, uint32_t bytes)
 {
 }
 #endif
@@ -314,7 +324,7 @@ static uint8_t *take_block(struct memory *memory, uint32_t number)
         block += (uint32_t)span->free_first * BLOCK_STEP;
         memory_unpoison(block, bytes);
         memcpy(&span->free_first, block, sizeof(span->free_first));
-        check_freed(block, bytes);
+        check_freed(block, sizeof(span->free_first), bytes);
     } else {
         block += (uint64_t)span->fresh++ * bytes;
         memory_unpoison(block, bytes);
@@ -327,11 +337,19 @@ static uint8_t *take_block(struct memory *memory, uint32_t number)
     return block;
 }
 
+static void prefetch_block(const uint8_t *block, uint32_t bytes)
+{
+    enum { LINE_BYTES = 64, FOR_WRITING = 1 };
+    __builtin_prefetch(block, FOR_WRITING);
+    if (bytes > LINE_BYTES) {
+        __builtin_prefetch(block + LINE_BYTES, FOR_WRITING);
+    }
+}
+
 /* The block that the next one of the class will be, on its way into the cache: what is free has not
  * been touched for long, and taking it begins with reading the link that lies in it. */
 static void prefetch_next_block(const struct memory *memory, const struct size_class *class)
 {
-    enum { LINE_BYTES = 64, FOR_WRITING = 1 };
     uint32_t number = find_span(class);
     if (UNLIKELY(number == REGION_NONE)) {
         return;
@@ -339,11 +357,7 @@ static void prefetch_next_block(const struct memory *memory, const struct size_c
     const struct span *span = region_span(&memory->region, number);
     uint64_t offset = span->free_first != NO_BLOCK ? (uint64_t)span->free_first * BLOCK_STEP
                                                    : (uint64_t)span->fresh * class->block_bytes;
-    const uint8_t *block = span_address(memory, number) + offset;
-    __builtin_prefetch(block, FOR_WRITING);
-    if (class->block_bytes > LINE_BYTES) {
-        __builtin_prefetch(block + LINE_BYTES, FOR_WRITING);
-    }
+    prefetch_block(span_address(memory, number) + offset, class->block_bytes);
 }
 
 static void give_block(struct memory *memory, uint32_t number, uint8_t *block)
@@ -353,7 +367,7 @@ static void give_block(struct memory *memory, uint32_t number, uint8_t *block)
     uint64_t offset = (uint64_t)(block - span_address(memory, number));
     DEBUG_CHECK(offset % bytes == 0);
     CHECK(span->used > 0);
-    fill_freed(block, bytes);
+    fill_freed(block, sizeof(span->free_first), bytes);
     memcpy(block, &span->free_first, sizeof(span->free_first));
     memory_poison(block, bytes);
     span->free_first = (uint16_t)(offset / BLOCK_STEP);
@@ -364,6 +378,51 @@ static void give_block(struct memory *memory, uint32_t number, uint8_t *block)
     } else if (span->used < span->bin_floor && span->bin != BIN_EVACUATING) {
         change_bin(memory, number);
     }
+}
+
+/* ---- blocks outside of their spans ------------------------------------------------------------
+ */
+
+static uint8_t *take_recent(struct memory *memory, struct size_class *class)
+{
+    struct recent_block *recent = class->recent;
+    memory_unpoison(recent, class->block_bytes);
+    class->recent = recent->next;
+    memory->recent_blocks--;
+    memory->recent_bytes -= class->block_bytes;
+    check_freed((uint8_t *)recent, sizeof(*recent), class->block_bytes);
+    return (uint8_t *)recent;
+}
+
+static void give_recent(struct memory *memory, struct size_class *class, uint8_t *block)
+{
+    struct recent_block *recent = (struct recent_block *)(void *)block;
+    fill_freed(block, sizeof(*recent), class->block_bytes);
+    recent->next = class->recent;
+    class->recent = recent;
+    memory->recent_blocks++;
+    memory->recent_bytes += class->block_bytes;
+    memory_poison(block, class->block_bytes);
+}
+
+static uint32_t span_of(const struct memory *memory, const void *block)
+{
+    const struct region *region = &memory->region;
+    uint32_t unit = region_unit(region, block);
+    CHECK(unit / REGION_CHUNK_UNITS < region->frontier);
+    return region_span_number(region_run_start(region, unit));
+}
+
+bool memory_drain(struct memory *memory, uint32_t count)
+{
+    for (uint32_t i = 0; i < MEMORY_ITEM_CLASSES && memory->recent_blocks > 0 && count > 0; i++) {
+        struct size_class *class = &memory->classes[i];
+        for (; class->recent != NULL && count > 0; count--) {
+            uint8_t *block = take_recent(memory, class);
+            give_block(memory, span_of(memory, block), block);
+        }
+    }
+    return memory->recent_blocks == 0;
 }
 
 /* memory_can_allocate looks without it: so whoever asked there for up to 64 bytes more than he
@@ -446,7 +505,8 @@ static void note_allocated(struct memory *memory, uint64_t bytes)
     note_peak(memory);
 }
 
-static void *allocate_large(struct memory *memory, size_t bytes, enum memory_limit limit)
+static void *allocate_large(struct memory *memory, size_t bytes, enum memory_limit limit,
+                            size_t *total)
 {
     uint64_t given = (bytes + REGION_UNIT_BYTES - 1) / REGION_UNIT_BYTES * REGION_UNIT_BYTES;
     if (limit == MEMORY_LIMITED && !fits(memory, given)) {
@@ -457,18 +517,27 @@ static void *allocate_large(struct memory *memory, size_t bytes, enum memory_lim
         store_relaxed(&memory->run_bytes, memory->run_bytes + given);
         note_allocated(memory, given);
     }
+    *total = given;
     return block;
 }
 
 static inline void *allocate(struct memory *memory, size_t bytes, enum memory_limit limit,
-                             uint32_t spare_bytes)
+                             uint32_t spare_bytes, size_t *total)
 {
     if (UNLIKELY(bytes > MEMORY_SMALL_BYTES_MAX)) {
-        return allocate_large(memory, bytes, limit);
+        return allocate_large(memory, bytes, limit, total);
     }
     uint32_t class = class_of(bytes);
-    if (UNLIKELY(limit == MEMORY_LIMITED && !fits(memory, memory->classes[class].block_bytes))) {
+    struct size_class *own = &memory->classes[class];
+    *total = own->block_bytes;
+    if (UNLIKELY(limit == MEMORY_LIMITED && !fits(memory, own->block_bytes))) {
         return NULL;
+    }
+    if (own->recent != NULL) {
+        note_allocated(memory, own->block_bytes);
+        uint8_t *recent = take_recent(memory, own);
+        prefetch_block((const uint8_t *)own->recent, own->block_bytes);
+        return recent;
     }
     uint32_t number = find_span(&memory->classes[class]);
     if (UNLIKELY(number == REGION_NONE)) {
@@ -482,14 +551,22 @@ static inline void *allocate(struct memory *memory, size_t bytes, enum memory_li
     }
     uint64_t given = memory->classes[region_span(&memory->region, number)->class].block_bytes;
     note_allocated(memory, given);
+    *total = given;
     void *block = take_block(memory, number);
-    prefetch_next_block(memory, &memory->classes[class]);
+    prefetch_next_block(memory, own);
     return block;
+}
+
+void *memory_allocate_block(struct memory *memory, size_t bytes, enum memory_limit limit,
+                            size_t *given)
+{
+    return allocate(memory, bytes, limit, LARGER_SPARE_BYTES, given);
 }
 
 void *memory_allocate(struct memory *memory, size_t bytes, enum memory_limit limit)
 {
-    return allocate(memory, bytes, limit, LARGER_SPARE_BYTES);
+    size_t given;
+    return allocate(memory, bytes, limit, LARGER_SPARE_BYTES, &given);
 }
 
 /* No page can be had: a free block of any larger index class. */
@@ -520,14 +597,6 @@ void *memory_allocate_index(struct memory *memory, size_t bytes, enum memory_lim
     store_relaxed(&memory->index_bytes, memory->index_bytes + given);
     note_peak(memory);
     return take_block(memory, number);
-}
-
-static uint32_t span_of(const struct memory *memory, const void *block)
-{
-    const struct region *region = &memory->region;
-    uint32_t unit = region_unit(region, block);
-    CHECK(unit / REGION_CHUNK_UNITS < region->frontier);
-    return region_span_number(region_run_start(region, unit));
 }
 
 static uint64_t bytes_of(const struct memory *memory, const struct span *span)
@@ -579,6 +648,31 @@ void memory_free(struct memory *memory, void *block)
     }
 }
 
+/* While spans are being emptied all blocks go home: one of theirs must not be handed out again. */
+void memory_recycle(struct memory *memory, void *block, size_t given)
+{
+    bool keeps = given <= MEMORY_SMALL_BYTES_MAX && memory->evacuating_spans == 0 &&
+                 memory->recent_blocks < MEMORY_RECENT_BLOCKS_MAX &&
+                 memory->recent_bytes + given <= MEMORY_RECENT_BYTES_MAX;
+    if (UNLIKELY(!keeps)) {
+        memory_free(memory, block);
+        return;
+    }
+    CHECK(memory->item_bytes >= given);
+    store_relaxed(&memory->item_bytes, memory->item_bytes - given);
+    struct size_class *class = &memory->classes[class_of(given)];
+    DEBUG_CHECK(class->block_bytes == memory_block_bytes(memory, block));
+    give_recent(memory, class, block);
+}
+
+size_t memory_rounded_bytes(size_t bytes)
+{
+    if (LIKELY(bytes <= LINEAR_BYTES_MAX)) {
+        return bytes <= 16 ? 16 : (bytes + 7) & ~(size_t)7;
+    }
+    return class_bytes(class_of(bytes));
+}
+
 size_t memory_block_bytes(const struct memory *memory, const void *block)
 {
     return bytes_of(memory, region_span(&memory->region, span_of(memory, block)));
@@ -597,7 +691,8 @@ bool memory_can_allocate(struct memory *memory, size_t bytes)
         return true;
     }
     uint64_t peak = memory->peak_bytes;
-    void *block = allocate(memory, bytes, MEMORY_LIMITED, 0);
+    size_t given;
+    void *block = allocate(memory, bytes, MEMORY_LIMITED, 0, &given);
     if (block == NULL) {
         return false;
     }

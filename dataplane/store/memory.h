@@ -8,6 +8,9 @@
  *   bins           each class keeps its spans that have room by how full they are, in quarters. The
  *                  fullest is taken from, so that the emptiest become empty, and their pages go to
  *                  whoever needs some: any class, or the machine.
+ *   recent         blocks that were just given back, and are in the cache still, wait outside their
+ *                  spans for the next allocation of their class, the last one first: a few at most,
+ *                  and only while there are pages. memory_drain puts them where they belong.
  *
  *   region.h has the pages. Limits: `limit_bytes` bounds what is allocated and the index together;
  *   and the units in use, the index and the bookkeeping together, which is what the machine loses.
@@ -37,6 +40,14 @@ enum memory_limit { MEMORY_LIMITED, MEMORY_UNLIMITED };
 #define MEMORY_CLASSES         (MEMORY_ITEM_CLASSES + MEMORY_INDEX_CLASSES)
 #define MEMORY_BINS            4
 #define MEMORY_UNITS_MIN       256U
+/* What waits outside of spans: about as much as a pass overwrites, and less than a cache. */
+#define MEMORY_RECENT_BLOCKS_MAX 1024U
+#define MEMORY_RECENT_BYTES_MAX  (256U << 10)
+
+/* Freed, in front of the others of its class. */
+struct recent_block {
+    struct recent_block *next;
+};
 
 struct size_class {
     uint32_t block_bytes;
@@ -44,6 +55,7 @@ struct size_class {
     uint16_t capacity;    /* blocks of a span */
     uint32_t free_blocks; /* in spans that are not being evacuated */
     uint32_t first[MEMORY_BINS];
+    struct recent_block *recent; /* not in their spans' lists, which count them as in use */
     uint16_t
         enter[MEMORY_BINS + 2]; /* blocks in use with which a span enters a bin, full included */
     uint16_t leave[MEMORY_BINS + 1];
@@ -54,6 +66,7 @@ struct memory {
     uint64_t limit_bytes;                                         /* 0: none */
     uint64_t class_bits[MEMORY_BINS][(MEMORY_CLASSES + 63) / 64]; /* classes that have such spans */
     struct size_class classes[MEMORY_CLASSES];
+    uint32_t recent_blocks, recent_bytes; /* of all classes */
     uint32_t patience;   /* how often memory_next_task still looks after region.wanted_chunks */
     bool short_of_pages; /* an allocation failed for want of pages; cleared by who looks */
     uint32_t evacuating_spans;
@@ -82,10 +95,20 @@ void memory_deinit(struct memory *memory);
 void memory_set_limit(struct memory *memory, uint64_t bytes); /* any thread */
 
 void *memory_allocate(struct memory *memory, size_t bytes, enum memory_limit limit);
+/* The same; *given is what the block takes: memory_rounded_bytes, or more where no page can be had.
+ */
+void *memory_allocate_block(struct memory *memory, size_t bytes, enum memory_limit limit,
+                            size_t *given);
 void memory_free(struct memory *memory, void *block);
+/* The same for a block that takes `given` bytes and is likely to be wanted again at once. */
+void memory_recycle(struct memory *memory, void *block, size_t given);
+/* At most so many recycled blocks go back into their spans; true: that were all. */
+bool memory_drain(struct memory *memory, uint32_t count);
 /* A block of `bytes`, or of up to 64 bytes less, can be had now: that the books leave room does
  * not say that a hole of the right size, or a run of pages, is there. */
 bool memory_can_allocate(struct memory *memory, size_t bytes);
+/* What blocks of a class take, asked for by size: 1 to MEMORY_SMALL_BYTES_MAX. */
+size_t memory_rounded_bytes(size_t bytes);
 /* What a block takes. */
 size_t memory_block_bytes(const struct memory *memory, const void *block);
 

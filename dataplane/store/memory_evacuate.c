@@ -185,14 +185,35 @@ static uint32_t choose_draining_span(struct memory *memory)
 /* ---- the face ---------------------------------------------------------------------------------
  */
 
-uint32_t memory_choose_victim(struct memory *memory)
+/* A recycled block counts as one in use of its span, and must not be handed out again once that is
+ * to become empty: all of them go home first, which may be the end of the span in question. */
+static uint32_t choose_sparse(struct memory *memory)
 {
-    uint32_t number = choose_draining_span(memory);
-    if (number == REGION_NONE && has_many_holes(memory)) {
+    uint32_t number = choose_sparse_span(memory);
+    if (number != REGION_NONE && memory->recent_blocks > 0) {
+        (void)memory_drain(memory, MEMORY_RECENT_BLOCKS_MAX);
         number = choose_sparse_span(memory);
     }
+    return number;
+}
+
+static uint32_t choose_draining(struct memory *memory)
+{
+    (void)memory_drain(memory, MEMORY_RECENT_BLOCKS_MAX);
+    return choose_draining_span(memory);
+}
+
+uint32_t memory_choose_victim(struct memory *memory)
+{
+    uint32_t number = REGION_NONE;
+    if (memory->draining_chunk != REGION_NONE) {
+        number = choose_draining(memory);
+    }
+    if (number == REGION_NONE && has_many_holes(memory)) {
+        number = choose_sparse(memory);
+    }
     if (number == REGION_NONE && is_scattered(memory) && begin_draining(memory)) {
-        number = choose_draining_span(memory);
+        number = choose_draining(memory);
     }
     if (number != REGION_NONE) {
         evacuate(memory, number);

@@ -21,8 +21,9 @@
 struct channel;
 
 enum retired_kind {
-    RETIRED_ITEM,     /* extra: bytes of its block */
-    RETIRED_POSITION, /* pointer: the segment; extra: the position */
+    RETIRED_ITEM,      /* with its value; extra: bytes of its block */
+    RETIRED_BLOB_ITEM, /* extra: bytes of its block, and of its blob where nobody else holds it */
+    RETIRED_POSITION,  /* pointer: the segment; extra: the position */
     RETIRED_SEGMENT,
     RETIRED_INDEX,      /* of a flushed database */
     RETIRED_BLOCK,      /* heap memory of the index; extra: bytes */

@@ -147,7 +147,7 @@ void shard_note_published(struct shard *shard, const struct item *item)
 {
     struct type_book *book = &shard->types[item_type(item)];
     counter_add(&book->count, 1);
-    counter_add(&book->bytes, memory_block_bytes(&shard->memory, item));
+    counter_add(&book->bytes, shard_block_bytes(shard, item));
 }
 
 void shard_note_unpublished(struct shard *shard, const struct item *item, size_t bytes)
@@ -157,17 +157,25 @@ void shard_note_unpublished(struct shard *shard, const struct item *item, size_t
     counter_add(&book->bytes, 0U - (uint64_t)bytes);
 }
 
+/* What an item of ours shows of a blob that nobody else holds goes with it. */
+static size_t own_blob_bytes(const struct shard *shard, const struct blob *blob)
+{
+    bool is_own =
+        blob->shard == shard && __atomic_load_n(&blob->reference_count, __ATOMIC_RELAXED) == 1;
+    return is_own ? memory_block_bytes(&shard->memory, blob) : 0;
+}
+
 void shard_retire_item(struct shard *shard, struct item *item)
 {
-    size_t bytes = memory_block_bytes(&shard->memory, item);
+    size_t bytes = shard_block_bytes(shard, item);
+    enum retired_kind kind = RETIRED_ITEM;
     shard_note_unpublished(shard, item, bytes);
-    struct blob *blob = item_blob(item);
-    if (blob != NULL && blob->shard == shard &&
-        __atomic_load_n(&blob->reference_count, __ATOMIC_RELAXED) == 1) { /* nobody else's */
-        bytes += memory_block_bytes(&shard->memory, blob);
+    if (UNLIKELY((item->kinds & ITEM_HAS_BLOB) != 0)) {
+        bytes += own_blob_bytes(shard, item_blob(item));
+        kind = RETIRED_BLOB_ITEM;
     }
     memory_note_retired(&shard->memory, bytes);
-    retire_add(&shard->retire, RETIRED_ITEM, item, (uint32_t)bytes);
+    retire_add(&shard->retire, kind, item, (uint32_t)bytes);
     metric_add(shard->metrics, METRIC_STORE_RETIRED_OBJECTS, 1);
 }
 

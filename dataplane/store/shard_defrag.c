@@ -38,9 +38,10 @@ static bool may_go_on(const struct move_call *call)
 static struct item *copy_item(struct shard *shard, const struct item *item)
 {
     size_t bytes = item_bytes(item);
-    struct item *copy = memory_allocate(&shard->memory, bytes, MEMORY_LIMITED);
+    unsigned kinds = item->kinds & ~ITEM_ROOMY;
+    struct item *copy = shard_allocate_item(shard, bytes, MEMORY_LIMITED, &kinds);
     if (copy != NULL) {
-        *copy = (struct item){.kinds = item->kinds,
+        *copy = (struct item){.kinds = (uint16_t)kinds,
                               .inline_word = item_inline_word(item),
                               .key_access = item_key_access(item)};
         memcpy(copy + 1, item + 1, bytes - sizeof(*item));

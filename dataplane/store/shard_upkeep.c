@@ -12,6 +12,7 @@
 
 #define FREES_AT_ONCE      16  /* between two looks at the clock */
 #define DISMANTLED_AT_ONCE 256 /* in the index's units of work: about as long */
+#define DRAINED_AT_ONCE    64
 #define FIGURES_PERIOD_US  1000
 
 static void queue_dismantling(struct shard *shard, struct index *index)
@@ -31,6 +32,11 @@ static void free_retired(struct shard *shard, const struct retired *entry)
 {
     switch ((enum retired_kind)entry->kind) {
     case RETIRED_ITEM:
+        memory_note_reclaimed(&shard->memory, entry->extra);
+        memory_recycle(&shard->memory, entry->pointer, entry->extra);
+        metric_add(shard->metrics, METRIC_STORE_RECLAIMED_OBJECTS, 1);
+        break;
+    case RETIRED_BLOB_ITEM:
         memory_note_reclaimed(&shard->memory, entry->extra);
         shard_free_item(shard, entry->pointer);
         metric_add(shard->metrics, METRIC_STORE_RECLAIMED_OBJECTS, 1);
@@ -62,7 +68,7 @@ static void free_returned(struct shard *shard, uint64_t least, uint64_t end)
 static void free_dismantled_item(void *argument, struct item *item, uint64_t hash)
 {
     struct shard *shard = argument;
-    shard_note_unpublished(shard, item, memory_block_bytes(&shard->memory, item));
+    shard_note_unpublished(shard, item, shard_block_bytes(shard, item));
     shard_free_item(shard, item);
 }
 
@@ -202,7 +208,7 @@ static bool expire(struct shard *shard, const struct instant *now)
 
 /* As many as were retired since the last time, so that they do not pile up however long that takes:
  * who retired so many took longer. What has piled up all the same goes as the budget allows. */
-static void reclaim(struct shard *shard, const struct instant *now)
+static bool reclaim(struct shard *shard, const struct instant *now)
 {
     uint64_t start = rte_rdtsc(), end = start + shard->reclaim_budget;
     uint64_t added = retire_added_count(&shard->retire);
@@ -210,8 +216,11 @@ static void reclaim(struct shard *shard, const struct instant *now)
     shard->reclaimed_up_to = added;
     retire_send(&shard->retire, shard->services.to_reclaimer, shard->number, now->mono_us);
     free_returned(shard, due, end);
+    /* Who overwrites goes on with what was freed just now; nobody does any more. */
+    bool more = due == 0 && !memory_drain(&shard->memory, DRAINED_AT_ONCE);
     dismantle(shard, end);
     note_cost(shard, UPKEEP_RECLAIM, rte_rdtsc() - start);
+    return more;
 }
 
 bool shard_maintain(struct shard *shard, const struct instant *now)
@@ -222,7 +231,7 @@ bool shard_maintain(struct shard *shard, const struct instant *now)
     bool more = grow(shard);
     more |= expire(shard, now);
     more |= shard_run_evictions(shard, now);
-    reclaim(shard, now);
+    more |= reclaim(shard, now);
     more |= maintain_memory(shard, now);
     return more || retire_has_returned(&shard->retire) || shard->dismantling_first != NULL;
 }
@@ -291,6 +300,7 @@ void shard_free_everything(struct shard *shard)
     }
     segments_teardown(&shard->services);
     (void)shard_free_returned_blobs(shard);
+    (void)memory_drain(&shard->memory, MEMORY_RECENT_BLOCKS_MAX);
 }
 
 /* ---- the books --------------------------------------------------------------------------------
@@ -304,7 +314,7 @@ static uint64_t load(const uint64_t *figure)
 uint64_t shard_item_bytes(const struct shard *shard, const struct item *item)
 {
     const struct blob *blob = item_blob(item);
-    uint64_t bytes = memory_block_bytes(&shard->memory, item);
+    uint64_t bytes = shard_block_bytes(shard, item);
     return blob == NULL ? bytes : bytes + memory_block_bytes(&blob->shard->memory, blob);
 }
 

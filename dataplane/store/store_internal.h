@@ -2,6 +2,7 @@
 #ifndef NICACHED_STORE_STORE_INTERNAL_H
 #define NICACHED_STORE_STORE_INTERNAL_H
 
+#include "dataplane/base/check.h"
 #include "dataplane/store/eviction.h"
 #include "dataplane/store/index.h"
 #include "dataplane/store/memory.h"
@@ -110,6 +111,16 @@ static inline void counter_add(uint64_t *counter, uint64_t amount)
 /* shard.c */
 void shard_free_item(struct shard *shard, struct item *item);
 void shard_retire_item(struct shard *shard, struct item *item);
+/* item.c: memory for an item of so many bytes, where ITEM_ROOMY goes into *kinds if it is true. */
+struct item *shard_allocate_item(struct shard *shard, size_t bytes, enum memory_limit limit,
+                                 unsigned *kinds);
+/* What the block of an item takes, in nearly all cases without a look at the allocator's books,
+ * which are not in the cache. */
+static inline size_t shard_block_bytes(const struct shard *shard, const struct item *item)
+{
+    return LIKELY((item->kinds & ITEM_ROOMY) == 0) ? memory_rounded_bytes(item_bytes(item))
+                                                   : memory_block_bytes(&shard->memory, item);
+}
 /* The books by type; `bytes` is what the item's block takes. */
 void shard_note_published(struct shard *shard, const struct item *item);
 void shard_note_unpublished(struct shard *shard, const struct item *item, size_t bytes);

@@ -81,7 +81,7 @@ static void every_layout_keeps_its_fields(void **state)
                 .expire_at_ms = (fields & 1) != 0 ? 12345678901 : 0,
                 .cas = (fields & 2) != 0 ? UINT64_MAX : 0,
                 .client_flags = (fields & 4) != 0 ? 0xCAFEBABE : 0,
-                .state = (uint8_t)(fields * 2 + 1),
+                .state = (fields * 2 + 1) & ITEM_STATES,
                 .value_bytes = value_sizes[s % 6]};
             check_layout(f, &options, slice_of(key, key_sizes[s / 6]), pattern);
         }

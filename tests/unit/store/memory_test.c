@@ -370,6 +370,124 @@ static void a_span_can_be_taken_back(void **state)
     destroy_world(world);
 }
 
+/* ---- recycled blocks ---------------------------------------------------------------------------
+ */
+
+static void *take(struct world *world, size_t bytes, size_t *given)
+{
+    void *data = memory_allocate_block(&world->memory, bytes, MEMORY_LIMITED, given);
+    assert_non_null(data);
+    assert_int_equal(*given, memory_block_bytes(&world->memory, data));
+    return data;
+}
+
+static void what_was_freed_last_is_taken_first(void **state)
+{
+    struct world *world = create_world(0);
+    size_t given, other;
+    void *first = take(world, 100, &given), *second = take(world, 101, &given);
+    assert_int_equal(given, memory_rounded_bytes(100));
+    memory_recycle(&world->memory, first, given);
+    memory_recycle(&world->memory, second, given);
+    assert_int_equal(world->memory.item_bytes, 0);
+    assert_true(world->memory.span_bytes > 0);
+    void *larger = take(world, 200, &other);
+    assert_true(larger != first && larger != second);
+    assert_ptr_equal(take(world, 100, &given), second);
+    assert_ptr_equal(take(world, 100, &given), first);
+    assert_int_equal(world->memory.item_bytes, 2 * given + other);
+    memory_recycle(&world->memory, first, given);
+    memory_recycle(&world->memory, second, given);
+    memory_recycle(&world->memory, larger, other);
+    assert_false(memory_drain(&world->memory, 2));
+    assert_true(memory_drain(&world->memory, 2));
+    assert_int_equal(world->memory.span_bytes, 0);
+    destroy_world(world);
+}
+
+/* Fills a world with blocks of one size, gives them all back in one way or the other, and returns
+ * how many of a larger size are to be had then. */
+static uint32_t count_after_freeing(bool recycles)
+{
+    struct world *world = create_world(4 * MEBIBYTE);
+    uint32_t count = 0, large = 0;
+    for (; count < BLOCKS && fill_block(world, &world->blocks[count], 1500); count++) {
+    }
+    assert_in_range(count, 1000, BLOCKS - 1);
+    for (uint32_t i = 0; i < count; i++) {
+        if (recycles) {
+            memory_recycle(&world->memory, world->blocks[i].data,
+                           memory_block_bytes(&world->memory, world->blocks[i].data));
+        } else {
+            memory_free(&world->memory, world->blocks[i].data);
+        }
+    }
+    assert_int_equal(world->memory.item_bytes, 0);
+    assert_int_equal(world->memory.recent_blocks > 0, recycles);
+    assert_in_range(world->memory.recent_bytes, 0, MEMORY_RECENT_BYTES_MAX);
+    for (; large < count && fill_block(world, &world->blocks[large], 30000); large++) {
+    }
+    assert_int_equal(world->memory.recent_blocks, 0);
+    for (uint32_t i = 0; i < large; i++) {
+        empty_block(world, &world->blocks[i]);
+    }
+    assert_int_equal(world->memory.span_bytes, 0);
+    destroy_world(world);
+    return large;
+}
+
+static void recycled_blocks_keep_no_pages_from_others(void **state)
+{
+    assert_int_equal(count_after_freeing(true), count_after_freeing(false));
+}
+
+/* Many small ones are as bounded as a few large ones. */
+static void so_many_wait_at_most(void **state)
+{
+    struct world *world = create_world(0);
+    size_t given;
+    for (uint32_t i = 0; i < BLOCKS; i++) {
+        world->blocks[i].data = take(world, 16, &given);
+    }
+    for (uint32_t i = 0; i < BLOCKS; i++) {
+        memory_recycle(&world->memory, world->blocks[i].data, given);
+    }
+    assert_int_equal(world->memory.recent_blocks, MEMORY_RECENT_BLOCKS_MAX);
+    void *huge = take(world, 100000, &given);
+    memory_recycle(&world->memory, huge, given);
+    assert_int_equal(world->memory.recent_blocks, MEMORY_RECENT_BLOCKS_MAX);
+    assert_true(memory_drain(&world->memory, MEMORY_RECENT_BLOCKS_MAX));
+    assert_int_equal(world->memory.span_bytes, 0);
+    destroy_world(world);
+}
+
+/* A block of a span that is being emptied goes home, and so do those that waited before. */
+static void emptied_spans_get_their_blocks_back(void **state)
+{
+    struct world *world = create_world(0);
+    fill_numbered(world, 1000);
+    size_t given = memory_block_bytes(&world->memory, world->blocks[0].data);
+    for (uint32_t i = 0; i < BLOCKS; i++) {
+        if (i % 3 != 0) {
+            memory_recycle(&world->memory, world->blocks[i].data, given);
+            world->blocks[i].data = NULL;
+        }
+    }
+    assert_true(world->memory.recent_blocks > 0);
+    uint32_t span = memory_choose_victim(&world->memory);
+    assert_true(span != REGION_NONE);
+    assert_int_equal(world->memory.recent_blocks, 0);
+    for (uint32_t i = 0; i < BLOCKS; i += 3) {
+        memory_recycle(&world->memory, world->blocks[i].data, given);
+        bool others = world->memory.evacuating_spans > 0;
+        assert_true(!others || world->memory.recent_blocks == 0);
+    }
+    assert_false(memory_is_evacuating(&world->memory, span));
+    (void)memory_drain(&world->memory, MEMORY_RECENT_BLOCKS_MAX);
+    assert_int_equal(world->memory.span_bytes, 0);
+    destroy_world(world);
+}
+
 #if MEMORY_CHECKING
 /* What is freed is not what it was, and a touch is reported. */
 static void freed_memory_is_unusable(void **state)
@@ -391,6 +509,15 @@ static void freed_memory_is_unusable(void **state)
     assert_int_equal(small[99], MEMORY_PATTERN);
     assert_int_equal(large[99999], MEMORY_PATTERN);
 #endif
+    memory_recycle(&world->memory, other, memory_rounded_bytes(100));
+#ifdef memory_is_poisoned
+    assert_true(memory_is_poisoned(other) && memory_is_poisoned(other + 99));
+#else
+    assert_int_equal(other[sizeof(struct recent_block)], MEMORY_PATTERN);
+    assert_int_equal(other[99], MEMORY_PATTERN);
+#endif
+    assert_ptr_equal(memory_allocate(&world->memory, 100, MEMORY_LIMITED), other);
+    memset(other, 1, 100);
     memory_free(&world->memory, other);
     destroy_world(world);
 }
@@ -459,6 +586,10 @@ int main(void)
         cmocka_unit_test(pages_go_from_class_to_class),
         cmocka_unit_test(spans_become_empty_by_moving),
         cmocka_unit_test(a_span_can_be_taken_back),
+        cmocka_unit_test(what_was_freed_last_is_taken_first),
+        cmocka_unit_test(recycled_blocks_keep_no_pages_from_others),
+        cmocka_unit_test(so_many_wait_at_most),
+        cmocka_unit_test(emptied_spans_get_their_blocks_back),
 #if MEMORY_CHECKING
         cmocka_unit_test(freed_memory_is_unusable),
 #endif
