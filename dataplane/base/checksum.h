@@ -48,6 +48,15 @@ static inline uint64_t checksum_blocks(uint8_t *to, const uint8_t *from, size_t 
     }
     return checksum_lanes_sum(&lanes);
 }
+
+/* Of 16 bytes in each of two places. */
+static inline uint64_t checksum_two_blocks(const uint8_t *one, const uint8_t *other)
+{
+    struct checksum_lanes lanes = {_mm_setzero_si128(), _mm_setzero_si128()};
+    checksum_block(&lanes, NULL, one);
+    checksum_block(&lanes, NULL, other);
+    return checksum_lanes_sum(&lanes);
+}
 #else
 static inline uint64_t checksum_blocks(uint8_t *to, const uint8_t *from, size_t size)
 {
@@ -62,6 +71,11 @@ static inline uint64_t checksum_blocks(uint8_t *to, const uint8_t *from, size_t 
         high += word >> 32;
     }
     return words - (high << 32) + high;
+}
+
+static inline uint64_t checksum_two_blocks(const uint8_t *one, const uint8_t *other)
+{
+    return checksum_blocks(NULL, one, 16) + checksum_blocks(NULL, other, 16);
 }
 #endif
 
@@ -149,19 +163,11 @@ static inline uint64_t checksum_pseudo(const struct address *source,
                                        const struct address *destination, uint8_t protocol,
                                        uint32_t l4_bytes)
 {
-    uint64_t addresses[4], words = 0, high = 0; /* as in checksum_blocks */
-    memcpy(addresses, source->bytes, 16);
-    memcpy(addresses + 2, destination->bytes, 16);
-    for (uint32_t i = 0; i < 4; i++) {
-        words += addresses[i];
-        high += addresses[i] >> 32;
-    }
-    uint8_t bytes[8];
-    uint32_t rest[2];
-    bytes_write_be32(bytes, l4_bytes);
-    bytes_write_be32(bytes + 4, protocol);
-    memcpy(rest, bytes, sizeof(rest));
-    return words - (high << 32) + high + rest[0] + rest[1];
+    uint8_t bytes[4];
+    uint32_t rest; /* the length and the protocol: their sum is as good */
+    bytes_write_be32(bytes, l4_bytes + protocol);
+    memcpy(&rest, bytes, sizeof(rest));
+    return checksum_two_blocks(source->bytes, destination->bytes) + rest;
 }
 
 #endif

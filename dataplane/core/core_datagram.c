@@ -21,11 +21,12 @@ static void drop(struct core *core, enum metric reason)
     metric_add(core->metrics, reason, 1);
 }
 
-static size_t part_bytes_max(const struct core_datagram *datagram)
+static inline size_t part_bytes_max(const struct core_datagram *datagram)
 {
     size_t room = DATAGRAM_PAYLOAD_BYTES;
-    if (datagram->packet != NULL && udp_payload_bytes_max(datagram->packet) < room) {
-        room = udp_payload_bytes_max(datagram->packet);
+    if (datagram->packet != NULL) {
+        size_t packet_room = udp_payload_bytes_max(datagram->packet);
+        room = packet_room < room ? packet_room : room;
     }
     return room - MEMCACHE_FRAME_BYTES;
 }
@@ -48,7 +49,7 @@ static void send_by_socket(struct core *core, const struct core_datagram *datagr
     uint8_t bytes[DATAGRAM_PAYLOAD_BYTES];
     memcache_frame_compose(frame, bytes);
     byte_queue_copy_out(&core->datagram_reply, offset, bytes + MEMCACHE_FRAME_BYTES, size);
-    socket_send_datagram(core->sockets, datagram->from_socket->socket_fd, &datagram->source,
+    socket_send_datagram(core->sockets, datagram->from_socket->socket_fd, datagram->source,
                          slice_of(bytes, MEMCACHE_FRAME_BYTES + size));
 }
 
@@ -101,7 +102,7 @@ static bool take_request(struct core *core, struct core_datagram *datagram, stru
     *text = slice_from(datagram->payload, MEMCACHE_FRAME_BYTES);
     datagram->request_bytes = datagram->payload.size;
     return LIKELY(datagram->frame.datagram_count == 1) ||
-           datagram_parts_add(core->datagram_parts, &datagram->source, &datagram->frame, *text,
+           datagram_parts_add(core->datagram_parts, datagram->source, &datagram->frame, *text,
                               &core->now, text, &datagram->request_bytes);
 }
 
@@ -119,8 +120,8 @@ static bool parse_text(struct core *core, struct slice text, struct memcache_req
 /* Whether its sender is answered at all, and how much. */
 static bool admit(struct core *core, struct core_datagram *datagram)
 {
-    const struct address *source = &datagram->source.address;
-    if (core_is_protected_from(core, &datagram->source, CLIENT_MEMCACHE_UDP)) {
+    const struct address *source = &datagram->source->address;
+    if (core_is_protected_from(core, datagram->source, CLIENT_MEMCACHE_UDP)) {
         drop(core, METRIC_MEMCACHE_UDP_DROP_PROTECTED);
         return false;
     }
@@ -176,6 +177,7 @@ static void add_error(struct core *core, struct core_datagram *datagram, const c
     snprintf(entry->error.text, sizeof(entry->error.text), "%s", error);
 }
 
+/* Of the datagram who sends it, and the payload, is known. */
 static void take_datagram(struct core *core, struct core_datagram *datagram)
 {
     metric_add(core->metrics, METRIC_SESSION_INPUT_BYTES, datagram->payload.size);
@@ -204,11 +206,12 @@ void core_take_udp(struct core *core, struct udp_datagram *datagrams, uint32_t c
         datagram_guard_set(&core->datagram_guard, core->config->memcache_udp_allow);
     }
     for (uint32_t i = 0; i < count; i++) {
-        core->core_datagrams[i] = (struct core_datagram){.packet = &datagrams[i],
-                                                         .payload = datagrams[i].payload,
-                                                         .source = datagrams[i].source,
-                                                         .local = datagrams[i].local};
-        take_datagram(core, &core->core_datagrams[i]);
+        struct core_datagram *datagram = &core->core_datagrams[i];
+        datagram->packet = &datagrams[i];
+        datagram->from_socket = NULL;
+        datagram->source = &datagrams[i].source;
+        datagram->payload = datagrams[i].payload;
+        take_datagram(core, datagram);
     }
     core_run_batch(core);
     for (uint32_t i = 0; i < count; i++) {
@@ -224,11 +227,12 @@ void core_take_socket_datagrams(struct core *core, struct socket_datagram *datag
         datagram_guard_set(&core->datagram_guard, core->config->memcache_udp_allow);
     }
     for (uint32_t i = 0; i < count; i++) {
-        core->core_datagrams[i] = (struct core_datagram){.from_socket = &datagrams[i],
-                                                         .payload = datagrams[i].payload,
-                                                         .source = datagrams[i].source,
-                                                         .local = datagrams[i].local};
-        take_datagram(core, &core->core_datagrams[i]);
+        struct core_datagram *datagram = &core->core_datagrams[i];
+        datagram->packet = NULL;
+        datagram->from_socket = &datagrams[i];
+        datagram->source = &datagrams[i].source;
+        datagram->payload = datagrams[i].payload;
+        take_datagram(core, datagram);
     }
     core_run_batch(core);
 }

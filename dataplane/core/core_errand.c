@@ -159,9 +159,11 @@ static void keep_datagram(struct errand *errand, struct core_datagram *datagram)
         errand->packet = *datagram->packet;
         datagram->packet->ip.mbuf = NULL;
         errand->datagram.packet = &errand->packet;
+        errand->datagram.source = &errand->packet.source;
     } else {
         errand->from_socket = *datagram->from_socket;
         errand->datagram.from_socket = &errand->from_socket;
+        errand->datagram.source = &errand->from_socket.source;
     }
 }
 

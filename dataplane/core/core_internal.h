@@ -167,8 +167,8 @@ struct conversation {
 struct core_datagram {
     struct udp_datagram *packet;         /* or NULL */
     struct socket_datagram *from_socket; /* or NULL */
+    const struct endpoint *source;       /* in whichever of them it is */
     struct slice payload;
-    struct endpoint source, local;
     struct memcache_frame frame;
     size_t request_bytes; /* of all its datagrams, frame headers included */
     size_t part_bytes;    /* of the reply in each of its datagrams, at most */

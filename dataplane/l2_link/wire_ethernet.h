@@ -43,6 +43,16 @@ static inline bool wire_ethernet_parse(struct slice frame, struct ethernet_heade
     return true;
 }
 
+/* A station's six bytes as a number, to be compared. */
+static inline uint64_t wire_ethernet_station(const uint8_t *bytes)
+{
+    uint32_t front;
+    uint16_t back;
+    memcpy(&front, bytes, sizeof(front));
+    memcpy(&back, bytes + 4, sizeof(back));
+    return (uint64_t)back << 32 | front;
+}
+
 /* How many bytes wire_ethernet_compose will write. */
 static inline uint16_t wire_ethernet_bytes(uint16_t vlan)
 {

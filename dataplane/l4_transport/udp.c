@@ -238,7 +238,7 @@ static void udp_answer(struct udp *udp, const struct udp_datagram *datagram, str
 }
 
 /* Header in front of the payload, with the checksum or what the NIC needs to compute it. */
-static void udp_seal(const struct udp_datagram *datagram, struct rte_mbuf *mbuf)
+static __rte_always_inline void udp_seal(const struct udp_datagram *datagram, struct rte_mbuf *mbuf)
 {
     const struct net_interface *interface = datagram->ip.interface;
     uint8_t *header = rte_pktmbuf_mtod(mbuf, uint8_t *);
@@ -273,7 +273,9 @@ void udp_reply(struct udp *udp, struct udp_datagram *datagram, struct slice head
     mbuf->data_len = (uint16_t)total;
     mbuf->pkt_len = total;
     uint8_t *payload = rte_pktmbuf_mtod(mbuf, uint8_t *) + UDP_HEADER_BYTES;
-    if (header.size != 0) {
+    if (LIKELY(header.size == sizeof(uint64_t))) { /* memcached's: no call for that */
+        memcpy(payload, header.data, sizeof(uint64_t));
+    } else if (header.size != 0) {
         memcpy(payload, header.data, header.size);
     }
     if (!there && size != 0) {

@@ -33,10 +33,8 @@ static inline enum wire_udp_fault wire_udp_parse(struct slice datagram, struct u
 static inline void wire_udp_compose(uint8_t *to, uint16_t source_port, uint16_t destination_port,
                                     uint16_t total_bytes)
 {
-    bytes_write_be16(to, source_port);
-    bytes_write_be16(to + 2, destination_port);
-    bytes_write_be16(to + 4, total_bytes);
-    bytes_write_be16(to + 6, 0);
+    bytes_write_be32(to, (uint32_t)source_port << 16 | destination_port);
+    bytes_write_be32(to + 4, (uint32_t)total_bytes << 16);
 }
 
 /* A computed zero is sent as all ones: zero means "none". `sum` covers pseudo-header and datagram.

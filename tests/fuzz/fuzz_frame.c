@@ -110,16 +110,16 @@ static void answer(struct udp_datagram *datagram)
 {
     static const uint8_t text[4000] = "answer";
     struct byte_queue body;
-    struct byte_pool pool;
-    byte_pool_init(&pool, 0);
+    struct byte_pool pages;
+    byte_pool_init(&pages, 0);
     byte_queue_init(&body);
     size_t size = datagram->payload.size * 3 < sizeof(text) ? datagram->payload.size * 3 : 6;
     udp_lend_packet(datagram, &body, 8, 1400);
-    byte_queue_append(&body, &pool, text, size);
+    byte_queue_append(&body, &pages, text, size);
     udp_reply(udp, datagram, slice_of(text, 8), &body, 0, size);
     udp_release(datagram);
-    byte_queue_clear(&body, &pool);
-    byte_pool_deinit(&pool);
+    byte_queue_clear(&body, &pages);
+    byte_pool_deinit(&pages);
 }
 
 static void check_transmitted(void)
