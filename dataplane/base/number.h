@@ -21,4 +21,19 @@ bool number_parse_long_double(struct slice text, long double *value);
 size_t number_format_int64(int64_t value, uint8_t *text);
 size_t number_format_uint64(uint64_t value, uint8_t *text);
 
+/* The same; returns where it ends. Lengths, flags and counts are mostly of one or two digits. */
+static inline uint8_t *number_put_uint64(uint8_t *to, uint64_t value)
+{
+    if (value < 10) {
+        *to = (uint8_t)('0' + value);
+        return to + 1;
+    }
+    if (value < 100) {
+        to[0] = (uint8_t)('0' + value / 10);
+        to[1] = (uint8_t)('0' + value % 10);
+        return to + 2;
+    }
+    return to + number_format_uint64(value, to);
+}
+
 #endif

@@ -32,25 +32,6 @@ struct batch_entry *core_batch_add(struct core *core, enum batch_entry_kind kind
     return entry;
 }
 
-bool core_batch_has_room(const struct core *core, uint32_t slices, uint32_t keys)
-{
-    const struct batch *batch = &core->batch;
-    return batch->count < CORE_BATCH_REQUESTS && slices <= CORE_BATCH_SLICES - batch->slice_count &&
-           keys <= CORE_BATCH_KEYS - batch->key_count;
-}
-
-struct slice *core_batch_slices(struct core *core, const struct slice *from, uint32_t count)
-{
-    struct batch *batch = &core->batch;
-    CHECK(count <= CORE_BATCH_SLICES - batch->slice_count);
-    struct slice *slices = &batch->slices[batch->slice_count];
-    if (count > 0) {
-        memcpy(slices, from, count * sizeof(*from));
-    }
-    batch->slice_count += count;
-    return slices;
-}
-
 /* ---- stage 1 and 2: hash and prefetch -------------------------------------------------------- */
 
 static void look_up_entry(const struct core *core, struct batch_entry *entry)

@@ -20,6 +20,7 @@
 #ifndef NICACHED_CORE_CORE_INTERNAL_H
 #define NICACHED_CORE_CORE_INTERNAL_H
 
+#include "dataplane/base/check.h"
 #include "dataplane/core/core.h"
 #include "dataplane/core/core_stages.h"
 #include "dataplane/core/datagram_guard.h"
@@ -377,8 +378,27 @@ struct batch_entry *core_batch_add(struct core *core, enum batch_entry_kind kind
                                    struct conversation *conversation);
 /* False when the batch has no room for them: run it first. Larger than the whole arena: true with
  * `arguments` used where they are. */
-bool core_batch_has_room(const struct core *core, uint32_t slices, uint32_t keys);
-struct slice *core_batch_slices(struct core *core, const struct slice *from, uint32_t count);
+static inline bool core_batch_has_room(const struct core *core, uint32_t slices, uint32_t keys)
+{
+    const struct batch *batch = &core->batch;
+    return batch->count < CORE_BATCH_REQUESTS && slices <= CORE_BATCH_SLICES - batch->slice_count &&
+           keys <= CORE_BATCH_KEYS - batch->key_count;
+}
+
+/* A copy of them, until the batch has run. */
+static inline struct slice *core_batch_slices(struct core *core, const struct slice *from,
+                                              uint32_t count)
+{
+    struct batch *batch = &core->batch;
+    CHECK(count <= CORE_BATCH_SLICES - batch->slice_count);
+    struct slice *slices = &batch->slices[batch->slice_count];
+    for (uint32_t i = 0; i < count; i++) {
+        slices[i] = from[i];
+    }
+    batch->slice_count += count;
+    return slices;
+}
+
 void core_run_batch(struct core *core);
 /* What has come into the stream's output since it had `before` bytes. */
 void core_after_command(struct conversation *conversation);

@@ -11,6 +11,9 @@
 /* "VALUE " key " " flags " " size " " cas CRLF */
 #define VALUE_HEADER_BYTES_MAX (6 + MEMCACHE_KEY_BYTES_MAX + 3 * (1 + NUMBER_TEXT_BYTES_MAX) + 2)
 
+/* Behind a value; the last one has all of it. */
+static const char value_end[] = "\r\nEND\r\n";
+
 static inline uint8_t *put_bytes(uint8_t *to, const void *from, size_t size)
 {
     memcpy(to, from, size);
@@ -24,19 +27,10 @@ static inline uint8_t *put_line_end(uint8_t *to)
     return to + 2;
 }
 
-static inline uint8_t *put_number(uint8_t *to, uint64_t value)
-{
-    if (LIKELY(value < 10)) {
-        *to = (uint8_t)('0' + value);
-        return to + 1;
-    }
-    return to + number_format_uint64(value, to);
-}
-
 static inline uint8_t *put_blank_number(uint8_t *to, uint64_t value)
 {
     *to = ' ';
-    return put_number(to + 1, value);
+    return number_put_uint64(to + 1, value);
 }
 
 static uint8_t *reserve(struct memcache_reply *reply, size_t size)
@@ -64,50 +58,61 @@ void memcache_reply_number(struct memcache_reply *reply, uint64_t value)
 {
     if (!reply->suppressed) {
         uint8_t *start = reserve(reply, NUMBER_TEXT_BYTES_MAX + 2);
-        commit(reply, start, put_line_end(put_number(start, value)));
+        commit(reply, start, put_line_end(number_put_uint64(start, value)));
     }
 }
 
-static uint8_t *put_value_header(uint8_t *to, struct slice key, uint32_t client_flags,
-                                 bool with_cas, uint64_t cas, size_t size)
+static inline uint8_t *put_value_header(uint8_t *to, const struct memcache_value *value)
 {
     to = put_bytes(to, "VALUE ", 6);
-    to = put_bytes(to, key.data, key.size);
-    to = put_blank_number(to, client_flags);
-    to = put_blank_number(to, size);
-    if (with_cas) {
-        to = put_blank_number(to, cas);
+    to = put_bytes(to, value->key.data, value->key.size);
+    to = put_blank_number(to, value->client_flags);
+    to = put_blank_number(to, value->bytes.size);
+    if (UNLIKELY(value->shows_cas)) {
+        to = put_blank_number(to, value->cas);
     }
     return put_line_end(to);
 }
 
-void memcache_reply_value(struct memcache_reply *reply, struct slice key, uint32_t client_flags,
-                          bool with_cas, uint64_t cas, struct slice value, struct byte_owner *owner)
+static inline size_t end_size(const struct memcache_value *value)
 {
-    if (reply->suppressed) {
-        if (owner != NULL) {
-            owner->release(owner);
-        }
-        return;
-    }
-    CHECK(key.size <= MEMCACHE_KEY_BYTES_MAX);
-    bool small = owner == NULL && value.size <= VALUE_BYTES_MAX;
-    uint8_t *start = reserve(reply, VALUE_HEADER_BYTES_MAX + (small ? value.size + 2 : 0));
-    uint8_t *at = put_value_header(start, key, client_flags, with_cas, cas, value.size);
-    if (LIKELY(small)) {
-        if (value.size > 0) {
-            at = put_bytes(at, value.data, value.size);
-        }
-        commit(reply, start, put_line_end(at));
-        return;
-    }
-    commit(reply, start, at);
-    if (owner != NULL) {
-        byte_queue_append_reference(reply->out, reply->pool, value, owner);
+    return value->is_last ? sizeof(value_end) - 1 : 2;
+}
+
+static __attribute__((noinline)) void reply_large_value(struct memcache_reply *reply,
+                                                        const struct memcache_value *value)
+{
+    uint8_t *start = reserve(reply, VALUE_HEADER_BYTES_MAX);
+    commit(reply, start, put_value_header(start, value));
+    if (value->owner != NULL) {
+        byte_queue_append_reference(reply->out, reply->pool, value->bytes, value->owner);
     } else {
-        byte_queue_append(reply->out, reply->pool, value.data, value.size);
+        byte_queue_append(reply->out, reply->pool, value->bytes.data, value->bytes.size);
     }
-    byte_queue_append(reply->out, reply->pool, "\r\n", 2);
+    byte_queue_append(reply->out, reply->pool, value_end, end_size(value));
+}
+
+void memcache_reply_value(struct memcache_reply *reply, const struct memcache_value *value)
+{
+    if (UNLIKELY(reply->suppressed)) {
+        if (value->owner != NULL) {
+            value->owner->release(value->owner);
+        }
+        return;
+    }
+    CHECK(value->key.size <= MEMCACHE_KEY_BYTES_MAX);
+    size_t size = value->bytes.size;
+    if (UNLIKELY(value->owner != NULL || size > VALUE_BYTES_MAX)) {
+        reply_large_value(reply, value);
+        return;
+    }
+    uint8_t *start = reserve(reply, VALUE_HEADER_BYTES_MAX + size + sizeof(value_end));
+    uint8_t *at = put_value_header(start, value);
+    if (LIKELY(size > 0)) {
+        at = put_bytes(at, value->bytes.data, size);
+    }
+    memcpy(at, value_end, sizeof(value_end) - 1);
+    commit(reply, start, at + end_size(value));
 }
 
 void memcache_reply_end(struct memcache_reply *reply)

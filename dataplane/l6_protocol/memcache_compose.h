@@ -14,11 +14,16 @@ struct memcache_reply {
 /* `text` and CRLF: "STORED", "NOT_FOUND", "SERVER_ERROR out of memory storing object". */
 void memcache_reply_line(struct memcache_reply *reply, const char *text);
 void memcache_reply_number(struct memcache_reply *reply, uint64_t value);
-/* "VALUE key flags size [cas]" and the value; `owner` NULL: the bytes are copied, otherwise they
- * are referenced and one count is taken over. */
-void memcache_reply_value(struct memcache_reply *reply, struct slice key, uint32_t client_flags,
-                          bool with_cas, uint64_t cas, struct slice value,
-                          struct byte_owner *owner);
+/* "VALUE key flags size [cas]" and the value, and END where it `is_last`. */
+struct memcache_value {
+    struct slice key, bytes;
+    uint32_t client_flags;
+    bool shows_cas, is_last;
+    uint64_t cas;
+    struct byte_owner *owner; /* NULL: the bytes are copied; otherwise they are referenced and one
+                                 count is taken over */
+};
+void memcache_reply_value(struct memcache_reply *reply, const struct memcache_value *value);
 /* All but letters, digits and -._~ as %XX, as memcached shows keys where they are part of a line.
  * `to` has room for three bytes of each; returns how many were written. */
 size_t memcache_encode_uri(struct slice key, uint8_t *to);

@@ -22,21 +22,6 @@
 
 /* ---- pieces -------------------------------------------------------------------------------- */
 
-/* Lengths and counts are mostly of one or two digits. */
-static inline uint8_t *put_number(uint8_t *to, uint64_t value)
-{
-    if (LIKELY(value < 10)) {
-        *to = (uint8_t)('0' + value);
-        return to + 1;
-    }
-    if (LIKELY(value < 100)) {
-        to[0] = (uint8_t)('0' + value / 10);
-        to[1] = (uint8_t)('0' + value % 10);
-        return to + 2;
-    }
-    return to + number_format_uint64(value, to);
-}
-
 static inline uint8_t *put_line_end(uint8_t *to)
 {
     to[0] = '\r';
@@ -47,7 +32,7 @@ static inline uint8_t *put_line_end(uint8_t *to)
 static inline uint8_t *put_header(uint8_t *to, char marker, uint64_t value)
 {
     *to = (uint8_t)marker;
-    return put_line_end(put_number(to + 1, value));
+    return put_line_end(number_put_uint64(to + 1, value));
 }
 
 static inline uint8_t *put_bytes(uint8_t *to, const void *from, size_t size)
@@ -130,9 +115,9 @@ void reply_integer(struct reply *reply, int64_t value)
     *at++ = ':';
     if (value < 0) {
         *at++ = '-';
-        at = put_number(at, 0U - (uint64_t)value);
+        at = number_put_uint64(at, 0U - (uint64_t)value);
     } else {
-        at = put_number(at, (uint64_t)value);
+        at = number_put_uint64(at, (uint64_t)value);
     }
     commit(reply, start, put_line_end(at));
 }

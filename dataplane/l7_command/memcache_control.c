@@ -120,7 +120,8 @@ bool memcache_get_cluster(struct memcache_call *call, uint32_t index)
     if (!slice_equal(key, slice_of_string(name)) || !format_cluster(call, text, sizeof(text))) {
         return false;
     }
-    memcache_reply_value(call->reply, key, 0, false, 0, slice_of_string(text), NULL);
+    struct memcache_value value = {.key = key, .bytes = slice_of_string(text)};
+    memcache_reply_value(call->reply, &value);
     return true;
 }
 

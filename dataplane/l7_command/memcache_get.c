@@ -9,6 +9,11 @@
 #include "dataplane/l7_command/memcache_internal.h"
 #include "dataplane/l7_command/string_value.h"
 
+struct get_form {
+    bool shows_cas, touches;
+    uint32_t last_index; /* of the key whose value END may follow at once */
+};
+
 /* The value of key `index` again, under other options. NULL: no memory. */
 static const struct item *publish_again(struct memcache_call *call, uint32_t index,
                                         const struct item *item,
@@ -47,21 +52,29 @@ const struct item *memcache_with_cas(struct memcache_call *call, uint32_t index,
 }
 
 static void reply_value(struct memcache_call *call, uint32_t index, const struct item *item,
-                        bool shows_cas)
+                        const struct get_form *form)
 {
     uint8_t scratch[NUMBER_TEXT_BYTES_MAX];
-    struct slice value = item_value(item, scratch);
-    struct blob *blob = item_blob(item);
-    if (blob != NULL) {
-        blob_acquire(blob);
+    struct memcache_value value = {.key = call->keys[index].bytes,
+                                   .bytes = item_value(item, scratch),
+                                   .shows_cas = form->shows_cas,
+                                   .is_last = index == form->last_index};
+    if (!item_is_plain(item)) {
+        struct blob *blob = item_blob(item);
+        if (blob != NULL) {
+            blob_acquire(blob);
+            value.owner = &blob->owner;
+        }
+        value.client_flags = item_client_flags(item);
+        value.cas = item_cas(item);
     }
-    memcache_reply_value(call->reply, call->keys[index].bytes, item_client_flags(item), shows_cas,
-                         item_cas(item), value, blob != NULL ? &blob->owner : NULL);
+    memcache_reply_value(call->reply, &value);
 }
 
-/* False: an error ended the reply. */
-static bool get_key(struct memcache_call *call, uint32_t index, bool shows_cas, bool touches)
+/* False: the reply is over, by an error or with the last value. */
+static bool get_key(struct memcache_call *call, uint32_t index, const struct get_form *form)
 {
+    const bool touches = form->touches;
     const struct item *item = memcache_find(call, index);
     if (item == NULL) {
         if (!touches && memcache_get_cluster(call, index)) {
@@ -77,31 +90,34 @@ static bool get_key(struct memcache_call *call, uint32_t index, bool shows_cas, 
     eviction_note_use(shard_policy(call->context->shard), item, &call->context->random_state);
     memcache_count(call, METRIC_KEYSPACE_HITS);
     memcache_count(call, touches ? METRIC_MEMCACHE_TOUCH_HITS : METRIC_MEMCACHE_GET_HITS);
-    if (shows_cas) {
+    if (form->shows_cas) {
         item = memcache_with_cas(call, index, item);
         if (item == NULL) {
             memcache_reply_line(call->reply, "SERVER_ERROR out of memory writing get response");
             return false;
         }
     }
-    reply_value(call, index, item, shows_cas);
+    reply_value(call, index, item, form);
     if (touches && !memcache_touch(call, index, item)) {
         memcache_reply_line(call->reply, "SERVER_ERROR out of memory writing get response");
         return false;
     }
-    return true;
+    return index != form->last_index;
 }
 
 void memcache_execute_get(struct memcache_call *call)
 {
     enum memcache_verb verb = call->request->verb;
-    bool shows_cas = verb == MEMCACHE_GETS || verb == MEMCACHE_GATS;
-    bool touches = verb == MEMCACHE_GAT || verb == MEMCACHE_GATS;
     uint32_t count = call->request->key_count;
+    bool touches = verb == MEMCACHE_GAT || verb == MEMCACHE_GATS;
+    /* What touches may still fail behind its value. */
+    struct get_form form = {.shows_cas = verb == MEMCACHE_GETS || verb == MEMCACHE_GATS,
+                            .touches = touches,
+                            .last_index = touches ? UINT32_MAX : count - 1};
     metric_add(call->context->metrics,
                touches ? METRIC_MEMCACHE_CMD_TOUCH : METRIC_MEMCACHE_CMD_GET, count);
     for (uint32_t i = 0; i < count; i++) {
-        if (!get_key(call, i, shows_cas, touches)) {
+        if (!get_key(call, i, &form)) {
             return;
         }
     }

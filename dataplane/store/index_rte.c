@@ -55,19 +55,28 @@ static void locate(const struct rte_index *index, const struct key *key, struct 
     }
 }
 
-/* The owner's way: the hint of the prefetch stage first. */
+/* Where the prefetch stage found the key, if it still is there; else NULL. */
+static inline struct item *hinted_item(struct rte_index *index, const struct key *key,
+                                       const struct hint **hint)
+{
+    *hint = index_rte_hint(index, key->hash);
+    if (UNLIKELY((*hint)->hash != key->hash || (*hint)->pass != index->common.services->pass)) {
+        return NULL;
+    }
+    struct item *item = segment_item((*hint)->segment, (*hint)->position);
+    return LIKELY(item != NULL && item_has_key(item, key)) ? item : NULL;
+}
+
+/* The owner's way: the hint first. */
 static void locate_hinted(struct rte_index *index, const struct key *key, struct place *place)
 {
-    const struct hint *hint = index_rte_hint(index, key->hash);
-    if (hint->hash == key->hash && hint->pass == index->common.services->pass) {
-        struct item *item = segment_item(hint->segment, hint->position);
-        if (item != NULL && item_has_key(item, key)) {
-            *place =
-                (struct place){.segment = hint->segment, .position = hint->position, .item = item};
-            return;
-        }
+    const struct hint *hint;
+    struct item *item = hinted_item(index, key, &hint);
+    if (UNLIKELY(item == NULL)) {
+        locate(index, key, place);
+        return;
     }
-    locate(index, key, place);
+    *place = (struct place){.segment = hint->segment, .position = hint->position, .item = item};
 }
 
 struct item *index_rte_read(const struct index *common, const struct key *key)
@@ -80,10 +89,9 @@ struct item *index_rte_read(const struct index *common, const struct key *key)
 
 struct item *index_rte_find(struct index *common, const struct key *key)
 {
-    struct rte_index *index = rte_index_of(common);
-    struct place place;
-    locate_hinted(index, key, &place);
-    return place.item;
+    const struct hint *hint;
+    struct item *item = hinted_item(rte_index_of(common), key, &hint);
+    return LIKELY(item != NULL) ? item : index_rte_read(common, key);
 }
 
 /* ---- changes -------------------------------------------------------------------------------- */

@@ -36,6 +36,7 @@
 
 #include "dataplane/base/byte_queue.h"
 #include "dataplane/base/bytes.h"
+#include "dataplane/base/check.h"
 #include "dataplane/base/number.h"
 
 enum item_type {
@@ -170,6 +171,9 @@ static inline void item_set_fetched(const struct item *item)
 /* What the fields of these layout bits take together. */
 static inline unsigned item_fields_bytes(unsigned layout)
 {
+    if (LIKELY((layout & (ITEM_FIELDS_OF_8 | ITEM_FIELDS_OF_4)) == 0)) {
+        return 0;
+    }
     return 8 * (unsigned)__builtin_popcount(layout & ITEM_FIELDS_OF_8) +
            4 * (unsigned)__builtin_popcount(layout & ITEM_FIELDS_OF_4);
 }
@@ -187,6 +191,14 @@ static inline uint64_t item_optional_field(const struct item *item, unsigned bit
         memcpy(&field, item_field(item, bit), sizeof(field));
     }
     return field;
+}
+
+/* Nothing optional and no encoding: the key, and behind it the value, as nearly all are. */
+static inline bool item_is_plain(const struct item *item)
+{
+    const unsigned special =
+        ITEM_FIELDS_OF_8 | ITEM_FIELDS_OF_4 | ITEM_ENCODING_MASK << ITEM_ENCODING_SHIFT;
+    return LIKELY((item->kinds & special) == 0);
 }
 
 static inline bool item_has_expiry(const struct item *item)
@@ -289,6 +301,11 @@ struct slice item_integer_text(const struct item *item, uint8_t scratch[NUMBER_T
 static inline struct slice item_value(const struct item *item,
                                       uint8_t scratch[NUMBER_TEXT_BYTES_MAX])
 {
+    if (item_is_plain(item)) {
+        return slice_of((const uint8_t *)(item + 1) +
+                            (item_key_access(item) & ITEM_SHORT_KEY_BYTES_MAX),
+                        item_inline_bytes(item));
+    }
     if (item_encoding(item) == ENCODING_INT) {
         return item_integer_text(item, scratch);
     }

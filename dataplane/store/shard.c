@@ -86,11 +86,6 @@ enum index_kind shard_index_kind(const struct shard *shard)
     return shard->services.kind;
 }
 
-struct key key_hashed(struct slice bytes)
-{
-    return key_of(bytes, hash_bytes(bytes));
-}
-
 /* As Redis Cluster reads a hash tag: between the first brace and the next closing one, if there is
  * anything. */
 static struct slice tag_of(struct slice bytes)

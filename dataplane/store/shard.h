@@ -15,6 +15,7 @@
 #define NICACHED_STORE_SHARD_H
 
 #include "dataplane/base/clock.h"
+#include "dataplane/base/hash.h"
 #include "dataplane/base/metrics.h"
 #include "dataplane/store/eviction.h"
 #include "dataplane/store/item.h"
@@ -64,7 +65,10 @@ static inline struct key key_of(struct slice bytes, uint64_t hash)
 {
     return (struct key){bytes, hash};
 }
-struct key key_hashed(struct slice bytes); /* computes the hash (base/hash.h) */
+static inline struct key key_hashed(struct slice bytes)
+{
+    return key_of(bytes, hash_bytes(bytes));
+}
 
 /* Which of `shard_count` shards owns a key: by its hash, or that of the part in braces where the
  * key has a hash tag as in Redis Cluster, so that keys of one tag live together. */

@@ -209,6 +209,18 @@ static void release_counted(struct byte_owner *owner)
     ((struct counted *)owner)->released++;
 }
 
+static void reply_large(struct byte_owner *owner, bool is_last)
+{
+    struct memcache_value value = {.key = SLICE_LITERAL("k"),
+                                   .bytes = SLICE_LITERAL("large"),
+                                   .client_flags = 5,
+                                   .shows_cas = true,
+                                   .is_last = is_last,
+                                   .cas = 77,
+                                   .owner = owner};
+    memcache_reply_value(&text, &value);
+}
+
 static void test_references(void **state)
 {
     struct counted counted = {{.release = release_counted}, 0};
@@ -216,15 +228,16 @@ static void test_references(void **state)
     assert_int_equal(counted.released, 0);
     expect("$5\r\nlarge\r\n");
     assert_int_equal(counted.released, 1);
-    memcache_reply_value(&text, SLICE_LITERAL("k"), 5, true, 77, SLICE_LITERAL("large"),
-                         &counted.owner);
+    reply_large(&counted.owner, false);
     expect("VALUE k 5 5 77\r\nlarge\r\n");
     assert_int_equal(counted.released, 2);
+    reply_large(&counted.owner, true);
+    expect("VALUE k 5 5 77\r\nlarge\r\nEND\r\n");
+    assert_int_equal(counted.released, 3);
     reply.suppressed = text.suppressed = true;
     reply_bulk_reference(&reply, SLICE_LITERAL("large"), &counted.owner);
-    memcache_reply_value(&text, SLICE_LITERAL("k"), 5, true, 77, SLICE_LITERAL("large"),
-                         &counted.owner);
-    assert_int_equal(counted.released, 4);
+    reply_large(&counted.owner, true);
+    assert_int_equal(counted.released, 5);
     expect("");
 }
 
@@ -258,18 +271,27 @@ static void test_memcache(void **state)
     memcache_reply_number(&text, 0);
     memcache_reply_number(&text, UINT64_MAX);
     memcache_reply_stat(&text, "pid", "7");
-    memcache_reply_value(&text, SLICE_LITERAL("key"), 0, false, 9, SLICE_LITERAL("a\r\n"), NULL);
-    memcache_reply_value(&text, SLICE_LITERAL("key"), 4294967295U, true, UINT64_MAX,
-                         slice_of(NULL, 0), NULL);
+    struct memcache_value first = {
+        .key = SLICE_LITERAL("key"), .bytes = SLICE_LITERAL("a\r\n"), .client_flags = 42, .cas = 9};
+    struct memcache_value last = {.key = SLICE_LITERAL("key"),
+                                  .client_flags = 4294967295U,
+                                  .shows_cas = true,
+                                  .is_last = true,
+                                  .cas = UINT64_MAX};
+    memcache_reply_value(&text, &first);
+    memcache_reply_value(&text, &last);
     memcache_reply_end(&text);
     expect("STORED\r\n0\r\n18446744073709551615\r\nSTAT pid 7\r\n"
-           "VALUE key 0 3\r\na\r\n\r\nVALUE key 4294967295 0 18446744073709551615\r\n\r\nEND\r\n");
+           "VALUE key 42 3\r\na\r\n\r\n"
+           "VALUE key 4294967295 0 18446744073709551615\r\n\r\nEND\r\nEND\r\n");
     char value[5000], expected[5100];
     memset(value, 'v', sizeof(value));
     int header = snprintf(expected, sizeof(expected), "VALUE k 1 5000\r\n");
     memcpy(expected + header, value, sizeof(value));
     memcpy(expected + header + 5000, "\r\n", 2);
-    memcache_reply_value(&text, SLICE_LITERAL("k"), 1, false, 0, slice_of(value, 5000), NULL);
+    struct memcache_value large = {
+        .key = SLICE_LITERAL("k"), .bytes = slice_of(value, 5000), .client_flags = 1};
+    memcache_reply_value(&text, &large);
     expect_bytes(expected, (size_t)header + 5002);
 }
 
