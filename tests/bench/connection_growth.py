@@ -9,8 +9,9 @@ buffers and pools are there. Then the generator opens the connections over the m
 
     RSS          growth of the server's resident memory while the connections are open and (nearly) idle, for each
     INFO         connection_bytes of INFO loop for each: the records alone, as the server counts them
-    cycles       the worker's busy cycles for each GET, all connections asking in turn (closed loop, no pipeline), in
-                 passes of up to 50 us where a twentieth of the requests or more is in such
+    cycles       the worker's busy cycles for each GET, all connections asking in turn (closed loop), 50 requests
+                 under way whatever the number of connections, in passes of up to 50 us where a twentieth of the
+                 requests or more is in such
     of 50        throughput of a busy core against that with 50 connections, both taken on the same server in turn
 
 The generator has addresses 198.18.2.1 and .11 to .16: one has 28,232 ports. Both programs together take two cores.
@@ -27,6 +28,7 @@ import time
 
 COUNTS = (10, 50, 100, 1000, 10000, 50000, 100000)
 BASE = 50
+UNDER_WAY = 50  # requests: more connections alone, not longer queues
 KEYS = 100000
 CLIENT = " ".join(["198.18.2.1/24"] + [f"198.18.2.{n}/24" for n in range(11, 17)] + ["client"])
 
@@ -93,7 +95,7 @@ class Load:
         self.process = subprocess.Popen(
             ["taskset", "-c", "1", bench, "--interface", f"m0 {server.memif} {CLIENT}", "-h", "198.18.2.2", "-p",
              str(server.port), "-c", str(connections), "-P", "1", "-t", "get", "-r", str(KEYS), "-d", "64",
-             "--duration", str(seconds), "--hugepages", "no", "-q", *more],
+             "--in-flight", str(UNDER_WAY), "--duration", str(seconds), "--hugepages", "no", "-q", *more],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
     def __enter__(self):

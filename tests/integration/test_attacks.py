@@ -49,6 +49,23 @@ def test_random_numbers(fleet):  # R04
     assert 1 <= result["challenges"] <= result["challenges_allowed"]
 
 
+def resident_bytes(process):
+    with open(f"/proc/{process.pid}/smaps_rollup") as file:
+        return next(int(line.split()[1]) * 1024 for line in file if line.startswith("Rss:"))
+
+
+def test_held_buffers(fleet):  # R10
+    appliance, peers = fleet.start("tap", "--maxclients 60000"), 200 * FACTOR
+    before = resident_bytes(appliance.process)
+    result = attack(appliance, "held_buffers", peers)
+    grown = resident_bytes(appliance.process) - before
+    assert result["tcp_out_of_order"] > 0
+    assert result["net_drop_no_buffer"] == 0
+    assert result["answered"] == result["asked"] > 0
+    assert grown < (32 << 20) + peers * 32768, grown
+    assert_unharmed(result)
+
+
 def test_sack_abuse(fleet):  # R11
     appliance = fleet.start("tap", "--maxclients 60000")
     before, began = conftest.processor_seconds(appliance.process), time.monotonic()

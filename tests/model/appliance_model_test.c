@@ -1,14 +1,15 @@
 /* The whole appliance over a lossy network, in one process and in simulated time.
  *
  *   clients (TCP hosts of tests/support) <-- simulated links --> one core: stack, sessions,
- *   loss 5 %, reorder 5 %, duplication 2 %, jitter                parsers, commands, store
+ *   loss to 10 %, reorder to 20 %, duplication to 5 %,            parsers, commands, store
+ *   corruption to 1 %, jitter, MTU from 576: by the seed
  *
  * Every connection speaks Redis or memcached, pipelined, with keys of its own, so that the test
  * knows each reply byte for byte. Requests leave in random pieces, so that segments are cut at any
  * place. Values are mostly small, some are larger than what fits inline, so that they go through
  * blobs. Connections end and begin again.
  *
- *   appliance_model_test                     one short run of each seed 1, 2, 3
+ *   appliance_model_test                     one short run of each seed 1 to 10
  *   SEED=7 REQUESTS=1000000 appliance_model_test   one run; prints how it went
  *
  * The same seed gives the same run; a failure prints it.
@@ -443,6 +444,17 @@ static void create_server(struct test_run *run, const struct instant *now)
 /* ---- a run -------------------------------------------------------------------------------------
  */
 
+static struct simulated_link draw_link(struct test_run *run)
+{
+    return (struct simulated_link){.loss = 1000 + pick(run, 99000),
+                                   .reorder = 1000 + pick(run, 199000),
+                                   .duplication = 1000 + pick(run, 49000),
+                                   .corruption = 1000 + pick(run, 9000),
+                                   .delay_us = 200,
+                                   .jitter_us = 50,
+                                   .reorder_delay_us = 1000};
+}
+
 static void create_run(struct test_run *run, uint64_t seed, uint64_t requests)
 {
     *run = (struct test_run){.seed = seed, .random = seed, .requests_wanted = requests};
@@ -450,12 +462,7 @@ static void create_run(struct test_run *run, uint64_t seed, uint64_t requests)
     struct instant now = simulated_instant(run->now_us);
     run->pool = simulated_pool_create("model", 32767, 2048 + RTE_PKTMBUF_HEADROOM);
     run->network = simulated_network_create(seed);
-    struct simulated_link lossy = {.loss = 50000,
-                                   .reorder = 50000,
-                                   .duplication = 20000,
-                                   .delay_us = 200,
-                                   .jitter_us = 50,
-                                   .reorder_delay_us = 1000};
+    struct simulated_link lossy = draw_link(run);
     struct rte_ether_addr server = simulated_host_mac(SERVER_NUMBER);
     struct rte_ether_addr client = simulated_host_mac(CLIENT_NUMBER);
     CHECK(simulated_network_add_station(run->network, &server, &lossy) == 0);
@@ -466,7 +473,8 @@ static void create_run(struct test_run *run, uint64_t seed, uint64_t requests)
     tcp_default_options(&options);
     options.time_wait_ms = 1000;
     options.seed = seed;
-    simulated_host_init(&run->clients, CLIENT_NUMBER, 1500, run->pool, &options, &now);
+    uint16_t mtu = (uint16_t)(576 + pick(run, 1500 - 576 + 1));
+    simulated_host_init(&run->clients, CLIENT_NUMBER, mtu, run->pool, &options, &now);
     run->clients.on_events = on_events;
     for (uint32_t i = 0; i < CONNECTIONS; i++) {
         run->connections[i].run = run;
@@ -550,7 +558,8 @@ static void run_once(uint64_t seed, uint64_t requests)
     create_run(&run, seed, requests);
     run_to_the_end(&run);
     const struct simulated_counters *counters = simulated_network_counters(run.network);
-    assert_true(counters->lost > 0 && counters->duplicated > 0 && counters->reordered > 0);
+    assert_true(counters->lost > 0 && counters->duplicated > 0 && counters->reordered > 0 &&
+                counters->corrupted > 0);
     print_message("# seed %llu: %llu requests, %llu reply bytes, %llu frames (%llu lost), "
                   "%.1f simulated seconds\n",
                   (unsigned long long)seed, (unsigned long long)run.requests_made,
@@ -567,7 +576,7 @@ static void every_reply_is_right_and_in_order(void **state)
         run_once(strtoull(seed, NULL, 10), count);
         return;
     }
-    for (uint64_t i = 1; i <= 3; i++) {
+    for (uint64_t i = 1; i <= 10; i++) {
         run_once(i, count);
     }
 }

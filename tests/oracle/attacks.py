@@ -192,6 +192,31 @@ def sack_abuse(wire, seconds):
     return result
 
 
+def held_buffers(wire, count):
+    """Peers that send every second byte of their requests, one a segment; and peers that ask and never open their
+    window. Afterwards the first kind behaves."""
+    with socket.create_connection((wire.target, 6379), timeout=10) as client:
+        client.sendall(b"*3\r\n$3\r\nSET\r\n$3\r\nbig\r\n$12000\r\n%s\r\n" % (b"x" * 12000))
+        assert client.recv(100) == b"+OK\r\n"
+    peers, before, text = [wire.peer() for _ in range(int(count))], info(wire), PING * 60
+    client, source = Client(wire), socket.inet_aton("198.18.0.77")
+    for peer in peers:
+        peer.open()
+    for peer in peers[::2]:
+        peer.say(b"GET big\r\n", window=0)
+    holes = peers[1::2]
+    for at in range(1, len(text), 2):
+        for peer in holes:
+            wire.socket.send(raw_segment(wire, source, peer.own_port, 0x10, (peer.seq + at) % 2**32, peer.ack,
+                                         text[at:at + 1]))
+    result, after = client.stop(), info(wire)
+    result["answered"] = sum(peer.ask(text, PONG * 60) == PONG * 60 for peer in holes[:20])
+    result.update(sent=len(holes) * len(text) // 2, asked=len(holes[:20]))
+    for name in ("tcp_out_of_order", "net_drop_tcp_reassembly_limit", "net_drop_no_buffer"):
+        result[name] = after[name] - before[name]
+    return result
+
+
 def random_numbers(wire, count):
     """RST, SYN, ACK and text with any sequence number but the exact one, on a connection that goes on."""
     rng = random.Random(3)

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# The long forms: a million requests of the whole appliance over a lossy network, many seeds of TCP against
+# The long forms: ten million requests of the whole appliance over lossy networks (R13), many seeds of TCP against
 # itself, and the histories of sixteen clients on 1, 2 and 4 workers, a million operations each; overload with eviction;
 # attacks on the stack. Every line names the seed that replays it; a history's seed replays its operations, not their timing.
 #   tests/stress/run.sh BUILD-DIRECTORY
 set -euo pipefail
 build=$1
-for seed in 101 102 103; do
+for seed in {101..110}; do
     SEED=$seed REQUESTS=1000000 "$build/tests/model/appliance_model_test"
 done
 SEED=1 COUNT=10000 "$build/tests/model/tcp_model_test"
@@ -16,7 +16,7 @@ SEED=1 COUNT=200 "$build/tests/model/tcp_request_test"
 # Attacks on our own stack: a SYN flood of 60,000 a second for 10 s, and ten times what `./test` sends of the others.
 ATTACK_SECONDS=10 ATTACK_FACTOR=10 NICACHED_BINARY=$PWD/$build/control/nicached /usr/bin/python3 -m pytest -q -s \
     -p no:cacheprovider tests/integration/test_attacks.py
-# Half requests for 30 s by 5,000 clients, unread replies, values that change for 30 s while replies wait.
+# Half requests for 30 s by 5,000 clients, a million unread replies of 1 MB to each of 64, values that change for 30 s while replies wait.
 SLOW_FACTOR=10 SLOW_SECONDS=30 NICACHED_BINARY=$PWD/$build/control/nicached /usr/bin/python3 -m pytest -q -s \
     -p no:cacheprovider tests/integration/test_slow_clients.py
 # All 64 choices of TCP options that a Linux client has.

@@ -42,6 +42,9 @@ GOALS = {
                    "redis-server at the same load over a veth", 0.2, 0.2, at_most=True),
     "values": Goal("GET of values from 16 B to 1 MB over memif, RESP", "redis-server over the loopback"),
     "index": Goal("`store-index buckets`", "`store-index rte_hash`, the default"),
+    "connections": Goal("100,000 connections over memif that ask in turn, 50 requests under way, GET -P 1",
+                        "50 connections of the same server", 0.8),
+    "connection memory": Goal("resident memory of an idle connection, beyond the first 10,000 of 100,000", "1 KiB", 1.0, at_most=True),
     "eviction": Goal("99.9th percentile at half of capacity while every write evicts", "the same with memory half full",
                      1.5, 1.5, at_most=True),
 }

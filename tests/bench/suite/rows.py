@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import servers
 from goals import BARS, MICA_CYCLES, VALKEY_BYTES
-from measure import Sample, measure, run
+from measure import Sample, finish, measure, run, spawn
 from processes import Process, Trouble, wait_until
 
 KEY_BYTES, VALUE_BYTES = 16, 64
@@ -21,6 +21,10 @@ LARGE_BYTES = 16384
 ECHO_LARGE_BYTES = 1400
 VALUES_BYTES = 256 << 20  # that many bytes of values, whatever the size of one
 HELD = 0.97               # of the rate that it was asked at: then a server holds the load
+FEW = 50                  # connections, beside very many; and requests under way with either
+CONNECTION_BYTES = 1024
+CROWD_S = 60              # for all connections to open
+IDLE_RATE = 20            # requests/s on all of them: they are idle
 EVICTION_ITEM_BYTES = 150 # key, value and what an item takes besides, roughly: it only says what is half and what is full
 GET_FRAME_BYTES = 72      # a UDP GET of a 16 byte key: what testpmd echoes for G1
 TESTPMD_DRIFT_MAX = 0.25
@@ -391,6 +395,50 @@ def eviction(lab):
                  evicting.at("p50") / calm.at("p50"), counted=False)]
 
 
+def _bytes_of_many(lab, server, count):
+    """While so many connections are open and idle: resident memory, and what the server counts for them."""
+    server.resume()
+    process = spawn(lab.settings, lab.bench(server, "-t", "get", "-c", count, "--rate", IDLE_RATE, memif=True, seconds=2))
+    try:
+        wait_until(lambda: server.connections() >= count, CROWD_S, "all connections are open", 0.2)
+        found = server.connection_bytes()
+        finish(process, CROWD_S)
+    finally:
+        process.end()
+        server.pause()
+    return found
+
+
+def _bytes_of_idle(lab, server):
+    """Of each one beyond the first tenth, with which come the packet buffers that any burst takes."""
+    first = lab.settings.crowd // 10
+    before, after = (_bytes_of_many(lab, server, count) for count in (first, lab.settings.crowd))
+    return tuple((late - early) / (lab.settings.crowd - first) for early, late in zip(before, after))
+
+
+def connections(lab):
+    """Very many connections beside few, as many requests under way; and what each takes."""
+    words = ["-t", "get", "-P", 1, "--in-flight", FEW, "-c"]
+    server = servers.CrowdedNicached(lab.settings)
+    try:
+        lab.fill(server, memif=True)
+        server.pause()
+        few = lab.over_memif(*words, FEW, server=server)
+        resident, counted = _bytes_of_idle(lab, server)
+        many = lab.over_memif(*words, lab.settings.crowd, server=server)
+    finally:
+        server.close()
+    peer = f"{FEW} connections"
+    return {
+        "connections": [Line(f"{lab.settings.crowd:,} connections", f"requests {BUSY_CORE}", many.per_core_second,
+                             {peer: few.per_core_second}, many.per_core_second / few.per_core_second, sample=many,
+                             spread={"core busy": many.busy, f"cycles with {peer}": few.cycles})],
+        "connection memory": [Line("idle connection", "bytes", resident, {"1 KiB": CONNECTION_BYTES},
+                                   resident / CONNECTION_BYTES,
+                                   note=f"INFO loop counts {counted:.0f} B for each: TCP's record, session, client.")],
+    }
+
+
 # ---- kernel sockets ------------------------------------------------------------------------------
 
 
@@ -659,4 +707,5 @@ EXPERIMENTS = [
     Experiment(("G18",), g18), Experiment(("sockets",), sockets), Experiment(("latency",), latency, 3),
     Experiment(("same load",), same_load), Experiment(("af_xdp",), af_xdp, 3),
     Experiment(("values",), values, 2), Experiment(("index",), index, 3), Experiment(("eviction",), eviction),
+    Experiment(("connections", "connection memory"), connections, 3),
 ]

@@ -187,6 +187,27 @@ class Nicached(Server):
             raise Trouble("INFO stages has no loop_requests: not a nicached of today?") from None
 
 
+class CrowdedNicached(Nicached):
+    """For more connections than one address has ports: 28,232."""
+
+    CLIENT_ADDRESSES = [CLIENT_ADDRESS, *(f"198.18.2.{last}" for last in range(11, 17))]
+
+    def __init__(self, settings):
+        super().__init__(settings, ["--maxclients", 2 * settings.crowd + 100])
+
+    def interface_words(self):
+        addresses = " ".join(f"{address}/24" for address in self.CLIENT_ADDRESSES)
+        return ["--interface", f"m0 memif:{self.memif_path} {addresses} client",
+                "--hugepages", self.settings.hugepages, "-h", OWN_ADDRESS]
+
+    def connections(self):
+        return int(self.info("clients")["connected_clients"]) - 1
+
+    def connection_bytes(self):
+        """Resident memory, and what it counts for its connections."""
+        return self.process.resident_bytes(), int(self.info("loop")["connection_bytes"])
+
+
 class Redis(Server):
     name = "redis-server"
 

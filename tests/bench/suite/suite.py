@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 """The benchmark suite: nicached beside what a user would pick instead, one row for each goal, one report.
 
-  tests/bench/suite/suite.py [ROW ...]        rows by their id: G1 ... G18, sockets, latency, 'same load', af_xdp, values, index, eviction
+  tests/bench/suite/suite.py [ROW ...]        rows by their id: G1 ... G18, sockets, latency, 'same load', af_xdp, values, index, eviction,
+                                              connections, 'connection memory'
                                               (default: all)
 
 Each row is run in rounds; within a round ours and the peers' figures are taken in turn, within seconds, on pinned
@@ -52,6 +53,7 @@ class Settings:
         self.objects = 10000 if options.quick else 100000
         self.large_keys = 200 if options.quick else 8000
         self.many = 100 if options.quick else 1000
+        self.crowd = 5000 if options.quick else 100000
         self.idle_samples, self.idle_seconds = (1, 1.0) if options.quick else (3, 10.0)
         self.load_limit = options.load_limit
         self.quick = options.quick
