@@ -48,9 +48,10 @@ struct conversation {
     uint32_t peer_stamp, syn_stamp;
     uint16_t next_id;
     bool edge_known, reached_known;
-    uint32_t edge_iss;     /* of the connection that the edge is of */
-    uint32_t edge;         /* right edge that the stack has advertised */
-    uint32_t arrived;      /* segments of the last pass */
+    uint32_t edge_iss;  /* of the connection that the edge is of; the next one of the same moment */
+    uint8_t edge_shift; /* has the same, but was perhaps offered other options */
+    uint32_t edge;      /* right edge that the stack has advertised */
+    uint32_t arrived;   /* segments of the last pass */
     uint32_t batch_window; /* the largest that one of the queued segments may have set */
     uint32_t reached;      /* right edge that the peer has advertised, relative to iss */
 };
@@ -452,7 +453,7 @@ static void check_text_sent(const struct conversation *v, const struct sent_segm
 static void check_window_said(struct conversation *v, const struct sent_segment *s)
 {
     const struct tcp_connection *c = connection_of(v);
-    if (c == NULL || c->iss != v->edge_iss) {
+    if (c == NULL || c->iss != v->edge_iss || c->rcv_shift != v->edge_shift) {
         v->edge_known = false; /* a part of this step was another connection's */
         return;
     }
@@ -483,6 +484,7 @@ static void check_sent(struct conversation *v, uint32_t bare_max, uint32_t text_
         v->syn_stamp = s->flags & TCP_SYN ? s->options.ts_value : v->syn_stamp;
     }
     v->edge_iss = c != NULL ? c->iss : 0;
+    v->edge_shift = c != NULL ? c->rcv_shift : 0;
     CHECK(bare <= bare_max && with_text <= text_frames_max);
 }
 

@@ -1,5 +1,5 @@
-"""What a port can do to us: its link goes away and comes back, more comes in than its ring takes (R56).
-OUTAGE_SECONDS makes the outages long (tests/stress/run.sh)."""
+"""What a port can do to us: its link goes away and comes back, more comes in than its ring takes (R56); and a machine:
+the process stands still (R41). OUTAGE_SECONDS makes the outages long (tests/stress/run.sh)."""
 import json
 import os
 import signal
@@ -125,6 +125,24 @@ def test_link_goes_and_comes_back(fleet, start_load, driver, end):
     assert not state["errors"]
     assert new["first"] - back < 1
     assert used < 0.3
+
+
+@pytest.mark.parametrize("driver", ["tap", "af_packet", "socket"])
+def test_process_stands_still(fleet, start_load, driver):  # R41
+    appliance = fleet.start(driver)
+    load = start_load(appliance.namespace, appliance.address)
+    appliance.process.send_signal(signal.SIGSTOP)
+    time.sleep(0.5)
+    before = load.ask()
+    time.sleep(SECONDS)
+    stopped = load.ask()
+    assert stopped["done"] == before["done"]
+    appliance.process.send_signal(signal.SIGCONT)
+    new = load.wait_for(lambda state: state["first"], 10, since=stopped["now"])
+    state = load.wait_for(lambda state: all(a > b + 5 for a, b in zip(state["done"], stopped["done"])),
+                          10 + 1.5 * SECONDS)
+    print(driver, f"new after {new['first'] - stopped['now']:.2f} s, all after {state['now'] - stopped['now']:.2f} s")
+    assert not state["errors"]
 
 
 FLOOD = r"""
