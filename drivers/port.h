@@ -64,7 +64,7 @@ struct port {
 
     /* Private to the port files. */
     const struct port_driver *driver;
-    char device[64]; /* DPDK's name of it */
+    char device[64];           /* DPDK's name of it */
     struct port_gate *gate;    /* every burst enters it; NULL: none */
     struct memif_relay *memif; /* of a memif port */
     int queue_fds[PORT_QUEUES_MAX];
