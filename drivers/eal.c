@@ -294,11 +294,9 @@ int eal_run_errand(int (*run)(void *argument), void *argument)
 /* It stays as long as the process. */
 static int register_errands(void)
 {
-    eal.errands_tail = &eal.errands;
-    eal.errand_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     eal.errand_handle = rte_intr_instance_alloc(RTE_INTR_INSTANCE_F_PRIVATE);
     if (eal.errand_fd < 0 || eal.errand_handle == NULL) {
-        return eal.errand_fd < 0 ? -errno : -ENOMEM;
+        return eal.errand_fd < 0 ? eal.errand_fd : -ENOMEM;
     }
     (void)rte_intr_fd_set(eal.errand_handle, eal.errand_fd);
     (void)rte_intr_type_set(eal.errand_handle, RTE_INTR_HANDLE_EXT);
@@ -331,6 +329,10 @@ static int start_eal(const struct eal_options *options, uint64_t memory_mib,
     bool restore = sched_getaffinity(0, sizeof(cpus), &cpus) == 0;
     struct eal_arguments arguments;
     compose_arguments(&arguments, options, memory_mib, first_allowed_cpu(&cpus));
+    /* Before there is the thread that reads them. */
+    eal.errands_tail = &eal.errands;
+    int errand_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    eal.errand_fd = errand_fd < 0 ? -errno : errand_fd;
     int result = rte_eal_init(arguments.count, arguments.pointers);
     int code = rte_errno;
     if (restore) {
