@@ -160,6 +160,7 @@ static void release_blobs(struct conversation *conversation)
         blob_release(conversation->blobs[--conversation->blob_count]);
     }
     conversation->blob_refused = false;
+    conversation->blob_answer = BLOB_UNASKED;
 }
 
 static void untouch(struct core *core, struct session *session)
@@ -241,6 +242,7 @@ static struct blob *take_answer(struct conversation *conversation)
 {
     bool granted = conversation->blob_answer == BLOB_GRANTED;
     conversation->blob_answer = BLOB_UNASKED;
+    CHECK(!granted || conversation->blob_count > 0);
     return granted ? conversation->blobs[conversation->blob_count - 1] : NULL;
 }
 
@@ -458,11 +460,12 @@ static void parse_memcache(struct core *core, struct conversation *conversation,
 }
 
 /* The request whose large arguments were received is over: its entry points at them, so it runs
- * now.
+ * now. Or all of it arrived before the answer was looked at: then that is of no use any more.
  */
 static void finish_large_request(struct core *core, struct conversation *conversation)
 {
-    if (conversation->blob_count > 0 || conversation->blob_refused) {
+    if (conversation->blob_count > 0 || conversation->blob_refused ||
+        conversation->blob_answer != BLOB_UNASKED) {
         core_run_batch(core);
         release_blobs(conversation);
     }

@@ -167,3 +167,20 @@ def test_a_clean_link_shows_no_trouble(fleet, tmp_path, driver):
     asked = link.find(f"arp.opcode == 1 && arp.dst.proto_ipv4 == {STACK_ADDRESS} && "
                       f"arp.src.proto_ipv4 == {HOST_ADDRESS}")
     assert len(announced) == len(asked), (announced, asked)
+
+
+LARGE_VALUES = """
+import random, redis, sys
+client = redis.Redis(host=sys.argv[1], socket_timeout=30)
+for i in range(400):
+    value = random.Random(i).randbytes(17000 + 31 * i)
+    assert client.set(f"k{i}", value)
+    assert client.get(f"k{i}") == value, i
+print("ok")
+"""
+
+
+def test_large_values_for_other_workers(fleet):
+    """All of a value may arrive before its owner has given it room: that answer must not be taken for the next one's."""
+    appliance = fleet.start("tap", "--workers 3")
+    assert appliance.client(LARGE_VALUES).strip() == "ok"
