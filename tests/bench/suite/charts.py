@@ -78,7 +78,7 @@ def throughput(groups):
     for title, each in groups:
         parts.append(_text(LEFT - 8, y + BAR - 2, title, "end"))
         bars = [("nicached", [line.ours for line in each.lines])]
-        bars += [(name, [line.peers[name] for line in each.lines]) for name in each.first.peers]
+        bars += [(name, [line.peers[name] for line in each.lines if name in line.peers]) for name in each.peers()]
         bars += [(f"{name}, published", [value]) for name, value in each.first.bars.items()]
         for name, figures in bars:
             parts += _bar(axis, y, name, figures)

@@ -51,7 +51,10 @@ class Group:
         return statistics.median(line.ours for line in self.lines)
 
     def peers(self):
-        return {name: statistics.median(line.peers[name] for line in self.lines) for name in self.first.peers}
+        """A peer that was left out of some rounds counts in the others."""
+        names = dict.fromkeys(name for line in self.lines for name in line.peers)
+        return {name: statistics.median(line.peers[name] for line in self.lines if name in line.peers)
+                for name in names}
 
     def samples(self):
         return [line.sample for line in self.lines if line.sample and line.sample.stages]
@@ -166,7 +169,7 @@ def overview(results):
 
 
 def row_table(row):
-    peers = list(dict.fromkeys(name for each in row.groups for name in each.first.peers))
+    peers = list(dict.fromkeys(name for each in row.groups for name in each.peers()))
     bars = list(dict.fromkeys(name for each in row.groups for name in each.first.bars))
     head = ["", "unit", "ours", *peers, *[f"{name} (published)" for name in bars], "ratio", "spread"]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]

@@ -320,7 +320,7 @@ def values(lab):
     try:
         for size in lab.settings.value_sizes:
             words = ["-d", size, "-r", min(lab.settings.keys, VALUES_BYTES // size)]
-            asking = ["-t", "get", "-c", 16, "-P", 4, *words]
+            asking = ["-t", "get", "-c", 16, "-P", 1, *words]  # more would be asked again while a large reply leaves
             found = []
             for server, memif in ((ours, True), (redis, False)):
                 server.resume()
@@ -594,7 +594,7 @@ def _memory_of(lab, create, text, value_bytes):
 
 
 def _create_nicached_to_weigh(settings, index_kind="rte_hash"):
-    return servers.Nicached(settings, ["--hugepages", "no", "--store-index", index_kind])
+    return servers.Nicached(settings, ["--hugepages", "no", "--maxmemory", "2gb", "--store-index", index_kind])
 
 
 def g14(lab):

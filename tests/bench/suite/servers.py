@@ -18,7 +18,7 @@ from processes import Process, Trouble, wait_until
 
 READY_S = 30
 CONNECTIONS_MAX = 4096
-MAXMEMORY = "2gb"     # with hugepages nicached reserves its index by it, at its start
+MAXMEMORY = "1gb"     # with hugepages nicached reserves all of it at its start, and its index by it
 OWN_ADDRESS, CLIENT_ADDRESS = "198.18.2.2", "198.18.2.1"
 
 

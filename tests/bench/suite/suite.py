@@ -30,7 +30,7 @@ from processes import Process, Trouble, Wrong, complain, end_all, raise_descript
 from rows import EXPERIMENTS, Laboratory
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
-HUGEPAGES_WANTED = 6 << 30   # two nicached with maxmemory 2gb take 2.7 GiB, testpmd and the generators 1.8
+HUGEPAGES_WANTED = 6 << 30   # three nicached with maxmemory 1gb take some 4 GiB, testpmd and the generators 1.8
 ATTEMPTS_MORE = 3        # rounds that may fail or be disturbed, for each row, beyond those that count
 
 
