@@ -70,6 +70,20 @@ struct security_rule {
     bool allow;
 };
 
+/* Clients as client-output-buffer-limit sorts them; here are only normal ones. */
+enum output_class {
+    OUTPUT_CLASS_NORMAL,
+    OUTPUT_CLASS_REPLICA,
+    OUTPUT_CLASS_PUBSUB,
+    OUTPUT_CLASS_COUNT,
+};
+
+/* So much unread output ends a client: at once, or when it has been so much for so long. 0: no
+ * limit. */
+struct output_limit {
+    int64_t hard_bytes, soft_bytes, soft_seconds;
+};
+
 enum poll_mode { POLL_ADAPTIVE, POLL_BUSY };
 enum tcp_control { TCP_CONTROL_CUBIC, TCP_CONTROL_NEWRENO };
 enum hugepages_mode { HUGEPAGES_AUTO, HUGEPAGES_YES, HUGEPAGES_NO };
@@ -100,6 +114,7 @@ struct config {
 #define OPTION_INTERFACE(name, help)
 #define OPTION_BIND(name, help)
 #define OPTION_SECURITY(name, help)
+#define OPTION_OUTPUT_LIMITS(name, default_value, help)
 #include "config/options.def"
 #undef OPTION_SECTION
 #undef OPTION_BOOL
@@ -110,11 +125,14 @@ struct config {
 #undef OPTION_INTERFACE
 #undef OPTION_BIND
 #undef OPTION_SECURITY
-    /* Directives with a structure of their own: `interface`, `bind` and `security-group`. */
+#undef OPTION_OUTPUT_LIMITS
+    /* Directives with a structure of their own: `interface`, `bind`, `security-group`,
+     * `client-output-buffer-limit`. */
     struct interface_config interfaces[CONFIG_INTERFACES_MAX];
     uint32_t interface_count;
     struct security_rule security_rules[CONFIG_SECURITY_RULES_MAX];
     uint32_t security_rule_count;
+    struct output_limit client_output_buffer_limit[OUTPUT_CLASS_COUNT];
     bool bind_is_default; /* the socket interfaces of `bind` give way to an `interface` line */
     int64_t
         cluster_version; /* of memcache-cluster-nodes: grows when they change, also over restarts:

@@ -24,6 +24,7 @@ enum option_kind {
     OPTION_KIND_INTERFACE, /* appends one interface */
     OPTION_KIND_BIND,      /* replaces the interfaces it made before */
     OPTION_KIND_SECURITY,  /* appends rules; one word replaces them */
+    OPTION_KIND_OUTPUT_LIMITS,
 };
 enum option_when { WHEN_START, WHEN_NOW };
 enum option_unit { UNIT_NONE, UNIT_BYTES, UNIT_SECONDS, UNIT_MILLISECONDS, UNIT_OCTAL };
@@ -38,7 +39,7 @@ struct option {
     const char *name;
     size_t offset;            /* in struct config */
     int64_t default_integer;  /* and of bool and enum */
-    const char *default_text; /* of string and fixed */
+    const char *default_text; /* of string, fixed and limits on output */
     int64_t low, high;
     enum option_unit unit;
     const struct option_value *values;
@@ -69,6 +70,13 @@ void option_format_for_file(const struct config *config, const struct option *op
 void option_format_allowed(const struct option *option, char *text);
 void option_set_default(struct config *config, const struct option *option);
 
+/* Digits, then one of Redis' units; false for anything else, and for what an int64_t cannot hold.
+ */
+bool config_parse_bytes(const char *text, int64_t *value);
+/* The largest unit that divides the number, as Redis rewrites memory sizes. */
+#define CONFIG_BYTES_TEXT_MAX 24 /* with its terminator */
+void config_format_bytes(int64_t value, char text[CONFIG_BYTES_TEXT_MAX]);
+
 /* ---- memcached's options (config_alias.c) ---------------------------------------------------- */
 
 /* The lines that an option stands for: a directive each, with its value. */
@@ -97,6 +105,14 @@ void config_format_bind(const struct config *config, char *text, size_t size);
 int config_add_security_rules(struct config *config, uint32_t word_count, char *const *words,
                               struct config_reason *reason);
 void config_format_security_rules(const struct config *config, char *text, size_t size);
+
+/* ---- limits on output (config_output_limit.c) ------------------------------------------------ */
+
+/* The words, or one word that holds them; none in it: nothing changes. */
+int config_set_output_limits(struct config *config, uint32_t word_count, char *const *words,
+                             struct config_reason *reason);
+void config_format_output_limits(const struct config *config, bool for_file, char *text,
+                                 size_t size);
 
 /* ---- text (config_words.c, config_file.c) ---------------------------------------------------- */
 

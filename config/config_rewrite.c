@@ -146,6 +146,7 @@ static void append_options(struct rewriter *rewriter, const struct config *would
         case OPTION_KIND_ENUM:
         case OPTION_KIND_STRING:
         case OPTION_KIND_SECURITY:
+        case OPTION_KIND_OUTPUT_LIMITS:
         default:
             if (!same_value(would_be, rewriter->config, &options[i])) {
                 write_option(rewriter, &options[i]);

@@ -236,6 +236,8 @@ const struct option options[] = {
     {.kind = OPTION_KIND_BIND, .name = name_text, .when = WHEN_START, .help = help_text},
 #define OPTION_SECURITY(name_text, help_text) \
     {.kind = OPTION_KIND_SECURITY, .name = name_text, .when = WHEN_NOW, .help = help_text},
+#define OPTION_OUTPUT_LIMITS(name_text, default_value, help_text) \
+    {.kind = OPTION_KIND_OUTPUT_LIMITS, .name = name_text, .default_text = default_value, .when = WHEN_NOW, .help = help_text},
 #include "config/options.def"
 };
 /* clang-format on */
@@ -297,8 +299,8 @@ static int set_bool(struct config *config, const struct option *option, const ch
     return 0;
 }
 
-/* Digits, then one of Redis' units; no sign, no fraction, no blank; in range. */
-static bool parse_bytes(const char *text, int64_t *value)
+/* No sign, no fraction, no blank. */
+bool config_parse_bytes(const char *text, int64_t *value)
 {
     static const struct {
         const char *name;
@@ -344,7 +346,7 @@ static int set_integer(struct config *config, const struct option *option, const
     int64_t value = 0;
     switch (option->unit) {
     case UNIT_BYTES:
-        if (!parse_bytes(text, &value)) {
+        if (!config_parse_bytes(text, &value)) {
             return config_refuse(reason, "argument must be a memory value");
         }
         break;
@@ -441,6 +443,9 @@ int option_set(struct config *config, const struct option *option, uint32_t word
     if (option->kind == OPTION_KIND_SECURITY) {
         return config_add_security_rules(config, word_count, words, reason);
     }
+    if (option->kind == OPTION_KIND_OUTPUT_LIMITS) {
+        return config_set_output_limits(config, word_count, words, reason);
+    }
     if (option->kind == OPTION_KIND_FIXED) {
         return set_fixed(option, word_count, words, reason);
     }
@@ -457,6 +462,7 @@ int option_set(struct config *config, const struct option *option, uint32_t word
     case OPTION_KIND_INTERFACE:
     case OPTION_KIND_BIND:
     case OPTION_KIND_SECURITY:
+    case OPTION_KIND_OUTPUT_LIMITS:
     default: CHECK(false); return -EINVAL;
     }
 }
@@ -505,23 +511,23 @@ void option_format(const struct config *config, const struct option *option, cha
     case OPTION_KIND_INTERFACE: format_interfaces(config, text); break;
     case OPTION_KIND_BIND: config_format_bind(config, text, size); break;
     case OPTION_KIND_SECURITY: config_format_security_rules(config, text, size); break;
+    case OPTION_KIND_OUTPUT_LIMITS: config_format_output_limits(config, false, text, size); break;
     case OPTION_KIND_SECTION:
     default: CHECK(false);
     }
 }
 
-/* The largest unit that divides the number, as Redis rewrites memory sizes. */
-static void format_bytes(int64_t value, char *text)
+void config_format_bytes(int64_t value, char text[CONFIG_BYTES_TEXT_MAX])
 {
     static const char *const names[] = {"gb", "mb", "kb"};
     for (uint32_t i = 0; i < 3; i++) {
         int64_t factor = INT64_C(1) << (30 - 10 * i);
         if (value != 0 && value % factor == 0) {
-            snprintf(text, CONFIG_VALUE_BYTES_MAX, "%lld%s", (long long)(value / factor), names[i]);
+            snprintf(text, CONFIG_BYTES_TEXT_MAX, "%lld%s", (long long)(value / factor), names[i]);
             return;
         }
     }
-    snprintf(text, CONFIG_VALUE_BYTES_MAX, "%lld", (long long)value);
+    snprintf(text, CONFIG_BYTES_TEXT_MAX, "%lld", (long long)value);
 }
 
 void option_format_for_file(const struct config *config, const struct option *option, char *text)
@@ -529,7 +535,11 @@ void option_format_for_file(const struct config *config, const struct option *op
     char plain[CONFIG_VALUE_BYTES_MAX];
     if (option->kind == OPTION_KIND_INTEGER && option->unit == UNIT_BYTES) {
         struct config *of = (struct config *)(uintptr_t)config; /* read only */
-        format_bytes(*integer_of(of, option), text);
+        config_format_bytes(*integer_of(of, option), text);
+        return;
+    }
+    if (option->kind == OPTION_KIND_OUTPUT_LIMITS) {
+        config_format_output_limits(config, true, text, CONFIG_VALUE_BYTES_MAX);
         return;
     }
     option_format(config, option, plain);
@@ -575,9 +585,13 @@ static void format_range(const struct option *option, char *text)
 void option_format_allowed(const struct option *option, char *text)
 {
     static const char *const kinds[] = {
-        [OPTION_KIND_BOOL] = "yes, no",   [OPTION_KIND_STRING] = "text",
-        [OPTION_KIND_FIXED] = "fixed",    [OPTION_KIND_INTERFACE] = "one interface",
-        [OPTION_KIND_BIND] = "addresses", [OPTION_KIND_SECURITY] = "rules",
+        [OPTION_KIND_BOOL] = "yes, no",
+        [OPTION_KIND_STRING] = "text",
+        [OPTION_KIND_FIXED] = "fixed",
+        [OPTION_KIND_INTERFACE] = "one interface",
+        [OPTION_KIND_BIND] = "addresses",
+        [OPTION_KIND_SECURITY] = "rules",
+        [OPTION_KIND_OUTPUT_LIMITS] = "classes with their limits",
     };
     if (option->kind == OPTION_KIND_INTEGER) {
         format_range(option, text);
@@ -586,6 +600,15 @@ void option_format_allowed(const struct option *option, char *text)
     } else {
         snprintf(text, CONFIG_VALUE_BYTES_MAX, "%s", kinds[option->kind]);
     }
+}
+
+static void set_default_limits(struct config *config, const struct option *option)
+{
+    char text[CONFIG_TEXT_BYTES_MAX];
+    char *const words[] = {text};
+    struct config_reason reason;
+    snprintf(text, sizeof(text), "%s", option->default_text);
+    CHECK(config_set_output_limits(config, 1, words, &reason) == 0);
 }
 
 void option_set_default(struct config *config, const struct option *option)
@@ -598,6 +621,7 @@ void option_set_default(struct config *config, const struct option *option)
         free(*string_of(config, option));
         *string_of(config, option) = strdup(option->default_text);
         break;
+    case OPTION_KIND_OUTPUT_LIMITS: set_default_limits(config, option); break;
     case OPTION_KIND_SECTION:
     case OPTION_KIND_FIXED:
     case OPTION_KIND_INTERFACE:

@@ -55,6 +55,8 @@ struct control {
     struct access *access;            /* NULL: none (tests) */
     struct capture *capture;          /* the same */
     struct control_status status;
+    void (*watch_links)(void *argument); /* NULL: none */
+    void *links;
 
     struct control_workers workers;
     struct message unsent[CONFIG_WORKERS_MAX]; /* answers that wait for room; type NONE: none */
@@ -246,6 +248,7 @@ static void answer_request(struct control *control, struct control_request *requ
     case CONTROL_CONFIG_SET: set_config(control, request); break;
     case CONTROL_CONFIG_REWRITE: rewrite_config(control, request); break;
     case CONTROL_SHUTDOWN: control_request_stop(control, "SHUTDOWN command"); break;
+    case CONTROL_LOG: log_warning("%s", request->arguments[0]); break;
     default: CHECK(false);
     }
 }
@@ -333,6 +336,9 @@ static void on_tick(uv_timer_t *timer)
     struct control *control = timer->data;
     publish_status(control);
     run_capture(control);
+    if (control->watch_links != NULL) {
+        control->watch_links(control->links);
+    }
     serve_workers(control);
     run_eviction(control);
     stop_if_requested(control);
@@ -395,6 +401,12 @@ void control_set_capture(struct control *control, struct capture *capture)
 void control_set_access(struct control *control, struct access *access)
 {
     control->access = access;
+}
+
+void control_set_links(struct control *control, void (*watch)(void *argument), void *argument)
+{
+    control->watch_links = watch;
+    control->links = argument;
 }
 
 /* ---- life --------------------------------------------------------------------------------------

@@ -38,6 +38,9 @@ void control_set_access(struct control *control, struct access *access);
  * says why not. */
 void control_set_capture(struct control *control, struct capture *capture);
 
+/* Looks at the links of the ports, with each tick. NULL: there are none. */
+void control_set_links(struct control *control, void (*watch)(void *argument), void *argument);
+
 /* The workers' ends, by worker. All arrays are borrowed until control_detach_workers. */
 struct control_workers {
     uint32_t count;

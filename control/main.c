@@ -29,7 +29,9 @@
 #include "dataplane/core/core_exception.h"
 #include "dataplane/l7_command/command.h"
 #include "dataplane/store/reclaimer.h"
+#include "dataplane/store/region.h"
 #include "dataplane/store/shard.h"
+#include "drivers/dma.h"
 #include "drivers/port.h"
 #include "drivers/port_rss.h"
 
@@ -148,7 +150,8 @@ static int setup_limits(struct server *server)
 
 static int setup_process(struct server *server)
 {
-    (void)server;
+    uint32_t cpus[CONFIG_WORKERS_MAX];
+    workers_leave_cpus(cpus, config_worker_cpus(server->config, cpus, server->worker_count));
     signal(SIGPIPE, SIG_IGN);
     signal(SIGHUP, SIG_IGN);
     hash_setup_random_secret();
@@ -295,8 +298,10 @@ static void teardown_capture(struct server *server)
     capture_destroy(server->capture);
 }
 
+/* Twice is once. */
 static void teardown_ports(struct server *server)
 {
+    control_set_links(server->control, NULL, NULL);
     while (server->interface_count > 0) {
         struct port *port = server->ports[--server->interface_count];
         port_teardown(&server->taps[server->interface_count]);
@@ -358,6 +363,16 @@ static int setup_interface(struct server *server, const struct interface_config 
     return 0;
 }
 
+static void watch_links(void *argument)
+{
+    struct server *server = argument;
+    for (uint32_t i = 0; i < server->interface_count; i++) {
+        if (server->ports[i] != NULL) {
+            port_watch_link(server->ports[i]);
+        }
+    }
+}
+
 static int setup_ports(struct server *server)
 {
     const struct config *config = server->config;
@@ -378,6 +393,7 @@ static int setup_ports(struct server *server)
                  "no interface is left to serve on");
         return -ENODEV;
     }
+    control_set_links(server->control, watch_links, server);
     return 0;
 }
 
@@ -476,6 +492,18 @@ static int numa_node_of(uint32_t cpu)
     return -1;
 }
 
+/* NULL: no port's device reads there. */
+static const struct region_devices *devices_that_read(const struct server *server)
+{
+    static const struct region_devices devices = {.map = dma_map, .unmap = dma_unmap};
+    for (uint32_t i = 0; i < server->interface_count; i++) {
+        if (server->ports[i] != NULL && server->ports[i]->capabilities.tx_external_mapped) {
+            return &devices;
+        }
+    }
+    return NULL;
+}
+
 /* With hugepages: EAL has what it will need by now, so the rest may go to the data. */
 static int setup_shards(struct server *server)
 {
@@ -490,6 +518,7 @@ static int setup_shards(struct server *server)
             .metrics = &server->metrics[i],
             .to_reclaimer = server->to_reclaimer[i],
             .use_hugepages = eal_uses_hugepages(),
+            .devices = devices_that_read(server),
             .numa_node = i < cpu_count ? numa_node_of(cpus[i]) : -1,
         };
         server->shards[i] = shard_create(&options);
@@ -750,7 +779,7 @@ static int setup_workers(struct server *server)
 
 struct step {
     const char *name;
-    int (*setup)(struct server *server);
+    int (*setup)(struct server *server);     /* NULL: nothing to do */
     void (*teardown)(struct server *server); /* NULL: leaves nothing behind */
 };
 
@@ -769,6 +798,8 @@ static const struct step steps[] = {
     {"channels", setup_channels, teardown_channels},
     {"shards", setup_shards, teardown_shards},
     {"reclaimer", setup_reclaimer, teardown_reclaimer},
+    /* Devices read values by the frames in their queues: no shard goes before the ports. */
+    {"frames under way", NULL, teardown_ports},
     {"exception path", setup_exceptions, teardown_exceptions},
     {"distributors", setup_distributors, teardown_distributors},
     {"cores", setup_cores, teardown_cores},
@@ -792,7 +823,7 @@ static bool start(struct server *server)
 {
     for (size_t i = 0; i < STEP_COUNT; i++) {
         log_verbose("start: %s", steps[i].name);
-        if (steps[i].setup(server) != 0) {
+        if (steps[i].setup != NULL && steps[i].setup(server) != 0) {
             fprintf(stderr, "nicached: cannot start (%s): %s\n", steps[i].name, server->error.text);
             stop(server, i);
             return false;

@@ -46,6 +46,20 @@ static void *worker_main(void *argument)
     return NULL;
 }
 
+void workers_leave_cpus(const uint32_t *cpus, uint32_t cpu_count)
+{
+    cpu_set_t others;
+    if (sched_getaffinity(0, sizeof(others), &others) != 0) {
+        return; /* more CPUs than the set has: the scheduler decides */
+    }
+    for (uint32_t i = 0; i < cpu_count; i++) {
+        CPU_CLR(cpus[i], &others);
+    }
+    if (CPU_COUNT(&others) > 0) {
+        (void)sched_setaffinity(0, sizeof(others), &others);
+    }
+}
+
 static int create_thread(struct worker *worker, const uint32_t *cpu)
 {
     pthread_attr_t attributes;

@@ -1,4 +1,5 @@
-/* Worker threads: one per core, named nicached-w0, nicached-w1, ..., pinned where worker-cpus says.
+/* Worker threads: one per core, named nicached-w0, nicached-w1, ..., pinned where worker-cpus says;
+ * all other threads keep off those CPUs.
  */
 #ifndef NICACHED_CONTROL_WORKERS_H
 #define NICACHED_CONTROL_WORKERS_H
@@ -13,6 +14,9 @@ struct workers;
  * of them run, or NULL with the reason when none does. `cpus` is empty or has one for each. */
 struct workers *workers_start(struct core *const *cores, uint32_t count, const uint32_t *cpus,
                               uint32_t cpu_count, struct config_error *error);
+/* The calling thread and those that it starts later (control thread, reclaimer, EAL's) keep off the
+ * CPUs of the workers, where the process may use any others. */
+void workers_leave_cpus(const uint32_t *cpus, uint32_t cpu_count);
 /* Asks all cores to stop, and waits for the threads. */
 void workers_stop(struct workers *workers);
 

@@ -23,6 +23,8 @@
 #include <rte_errno.h>
 
 #include "dataplane/base/check.h"
+#include "dataplane/base/log.h"
+#include "drivers/dma.h"
 #include "drivers/kernel_interface.h"
 #include "drivers/port_gate.h"
 #include "drivers/port_internal.h"
@@ -34,16 +36,21 @@
 #define TX_OFFLOADS_WANTED                                                                         \
     (RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | RTE_ETH_TX_OFFLOAD_UDP_CKSUM | RTE_ETH_TX_OFFLOAD_TCP_CKSUM | \
      RTE_ETH_TX_OFFLOAD_MULTI_SEGS | RTE_ETH_TX_OFFLOAD_TCP_TSO)
-/* A packet that is cut: the device sums its segments, and its text lies in many buffers. */
+/* A packet that is cut: the device sums its segments, and its text lies in many buffers. Devices of
+ * virtual machines make the IPv4 headers of what they cut, and announce no checksum for others. */
 #define TX_OFFLOADS_OF_TSO                                                                         \
-    (RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | RTE_ETH_TX_OFFLOAD_TCP_CKSUM |                                \
-     RTE_ETH_TX_OFFLOAD_MULTI_SEGS | RTE_ETH_TX_OFFLOAD_TCP_TSO)
-/* Ethernet header, two VLAN tags: what a frame has beyond the MTU (the FCS is not in the mbuf). */
-#define LINK_OVERHEAD        (RTE_ETHER_HDR_LEN + 2 * RTE_VLAN_HLEN)
+    (RTE_ETH_TX_OFFLOAD_TCP_CKSUM | RTE_ETH_TX_OFFLOAD_MULTI_SEGS | RTE_ETH_TX_OFFLOAD_TCP_TSO)
 #define MTU_MIN              576U
 #define MTU_MIN_IPV6         1280U /* RFC 8200 5 */
 #define DESCRIPTORS_SEEN_MAX 4096
 #define RETA_ENTRIES_MAX     RTE_ETH_RSS_RETA_SIZE_512
+/* What a descriptor of any device holds (the smallest end below 16 KiB), and any one segment. */
+#define MAPPED_PART_BYTES_MAX 12288U
+/* What the kernel puts before a frame in a packet socket's ring: net_af_packet wants buffers that
+ * could take all of an entry. (net_virtio wants 12 bytes for its own.) Large ones are a multiple of
+ * what makes blocks of few pages. */
+#define RING_HEADER_BYTES 66U
+#define ROOM_STEP_BYTES   256U
 
 static const struct port_driver *const drivers[] = {
     &port_driver_tap,   &port_driver_af_xdp, &port_driver_af_packet,
@@ -95,14 +102,19 @@ static uint32_t packet_count(uint32_t workers, uint32_t ports)
     return workers * (ports * (3 * 1024U + handed_on) + 2 * MBUF_CACHE + 4096U) + 1024U;
 }
 
+uint32_t port_frame_room(uint16_t mtu)
+{
+    uint32_t bytes = mtu + (uint32_t)PORT_LINK_OVERHEAD + RING_HEADER_BYTES;
+    return bytes <= RTE_MBUF_DEFAULT_DATAROOM
+               ? RTE_MBUF_DEFAULT_DATAROOM
+               : (bytes + ROOM_STEP_BYTES - 1) / ROOM_STEP_BYTES * ROOM_STEP_BYTES;
+}
+
 /* The stack above takes frames of one buffer, and so every buffer is as large as the largest frame:
  * to find out about chains on the packet path would cost every port what one has of them. */
 static uint16_t buffer_bytes(uint16_t mtu)
 {
-    uint32_t bytes = mtu + (uint32_t)LINK_OVERHEAD;
-    bytes = bytes > RTE_MBUF_DEFAULT_DATAROOM ? bytes : RTE_MBUF_DEFAULT_DATAROOM;
-    bytes = (bytes + RTE_CACHE_LINE_SIZE - 1) / RTE_CACHE_LINE_SIZE * RTE_CACHE_LINE_SIZE;
-    return (uint16_t)(bytes + RTE_PKTMBUF_HEADROOM);
+    return (uint16_t)(port_frame_room(mtu) + RTE_PKTMBUF_HEADROOM);
 }
 
 uint64_t port_packet_pool_bytes(uint32_t workers, uint32_t ports, uint16_t mtu)
@@ -205,15 +217,34 @@ static void ask_interrupt_descriptors(struct port *port)
     }
 }
 
-/* A driver whose descriptors do not match its queues one to one has none that can be trusted. */
-static void choose_rx_fd(struct port *port)
+/* Whether interrupts can be turned on for all queues; afterwards they are off, which not every
+ * driver starts with. */
+static bool can_arm(const struct port *port)
 {
-    if (has_quirk(port, PORT_QUIRK_INTERRUPT_FD)) {
+    bool can = true;
+    for (uint16_t queue = 0; queue < port->capabilities.queue_count; queue++) {
+        can = rte_eth_dev_rx_intr_enable(port->dpdk_port, queue) == 0 && can;
+        (void)rte_eth_dev_rx_intr_disable(port->dpdk_port, queue);
+    }
+    return can;
+}
+
+/* A driver whose descriptors do not match its queues one to one has none that can be trusted. */
+static void choose_queue_fds(struct port *port)
+{
+    bool armed = port->with_interrupts && has_quirk(port, PORT_QUIRK_ARMED_INTERRUPT);
+    if (has_quirk(port, PORT_QUIRK_INTERRUPT_FD) || (armed && can_arm(port))) {
         ask_interrupt_descriptors(port);
     }
     if (port->queue_fd_count != port->capabilities.queue_count) {
         port->queue_fd_count = 0;
     }
+    port->capabilities.rx_armed = armed && port->queue_fd_count > 0;
+}
+
+static void choose_rx_fd(struct port *port)
+{
+    choose_queue_fds(port);
     if (port->queue_fd_count == 1) {
         port->rx_fd = port->queue_fds[0];
     } else if (port->queue_fd_count > 1) {
@@ -225,6 +256,25 @@ static void choose_rx_fd(struct port *port)
 int port_queue_fd(const struct port *port, uint16_t queue)
 {
     return queue < port->queue_fd_count ? port->queue_fds[queue] : -1;
+}
+
+/* It is an eventfd, which does not block. */
+static bool take_interrupt(const struct port *port, uint16_t queue)
+{
+    uint64_t count;
+    return read(port_queue_fd(port, queue), &count, sizeof(count)) == sizeof(count);
+}
+
+void port_arm(struct port *port, uint16_t queue)
+{
+    (void)take_interrupt(port, queue); /* that came after the last port_disarm */
+    (void)rte_eth_dev_rx_intr_enable(port->dpdk_port, queue);
+}
+
+bool port_disarm(struct port *port, uint16_t queue)
+{
+    (void)rte_eth_dev_rx_intr_disable(port->dpdk_port, queue);
+    return take_interrupt(port, queue);
 }
 
 /* ---- the kernel interface below -------------------------------------------------------------- */
@@ -288,6 +338,49 @@ static void restore_kernel_interface(struct port *port)
     }
 }
 
+/* ---- the link -------------------------------------------------------------------------------- */
+
+static bool link_is_up(const struct port *port)
+{
+    uint32_t flags = 0, needed = IFF_UP | IFF_RUNNING;
+    if (has_quirk(port, PORT_QUIRK_KERNEL_LINK)) {
+        return kernel_interface_get_flags(port->name, &flags) == 0 && (flags & needed) == needed;
+    }
+    struct rte_eth_link link;
+    return rte_eth_link_get_nowait(port->dpdk_port, &link) != 0 ||
+           link.link_status == RTE_ETH_LINK_UP;
+}
+
+/* EAL's interrupt thread and the control thread may look at once: one of them notes it. */
+void port_watch_link(struct port *port)
+{
+    uint64_t changes = __atomic_load_n(&port->link_changes, __ATOMIC_RELAXED);
+    bool up = link_is_up(port);
+    if (up == (changes % 2 == 0) ||
+        !__atomic_compare_exchange_n(&port->link_changes, &changes, changes + 1, false,
+                                     __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+        return;
+    }
+    log_write(up ? LOG_NOTICE : LOG_WARNING, "interface '%s': link is %s", port->name,
+              up ? "up" : "down");
+}
+
+static int on_link_event(uint16_t dpdk_port, enum rte_eth_event_type event, void *argument,
+                         void *result)
+{
+    (void)dpdk_port;
+    (void)event;
+    (void)result;
+    port_watch_link(argument);
+    return 0;
+}
+
+static bool tells_link(const struct port *port, const struct rte_eth_dev_info *info)
+{
+    return !has_quirk(port, PORT_QUIRK_KERNEL_LINK) &&
+           (*info->dev_flags & RTE_ETH_DEV_INTR_LSC) != 0;
+}
+
 /* ---- configuration --------------------------------------------------------------------------- */
 
 static uint16_t choose_queue_count(const struct port *port, const struct rte_eth_dev_info *info,
@@ -303,9 +396,13 @@ static uint16_t choose_queue_count(const struct port *port, const struct rte_eth
 static uint16_t choose_mtu_max(const struct port *port, const struct rte_eth_dev_info *info,
                                struct rte_mempool *pool)
 {
-    uint32_t limit = rte_pktmbuf_data_room_size(pool) - RTE_PKTMBUF_HEADROOM - LINK_OVERHEAD;
+    uint32_t limit = rte_pktmbuf_data_room_size(pool) - RTE_PKTMBUF_HEADROOM - PORT_LINK_OVERHEAD;
     if (port->driver->mtu_max != 0) {
         limit = RTE_MIN(limit, (uint32_t)port->driver->mtu_max);
+    }
+    if (has_quirk(port, PORT_QUIRK_SIZE_UNTOLD)) {
+        uint32_t asked = port->config.mtu != 0 ? port->config.mtu : RTE_ETHER_MTU;
+        return (uint16_t)RTE_MIN(limit, RTE_MAX(asked, (uint32_t)RTE_ETHER_MTU));
     }
     /* As ethdev reckons: a device that gives no MTU gives a frame size, with header and FCS. */
     if (info->max_mtu != UINT16_MAX && info->max_mtu >= MTU_MIN) {
@@ -343,6 +440,20 @@ static void choose_offloads(const struct port *port, const struct rte_eth_dev_in
     }
 }
 
+static void choose_external(struct port *port)
+{
+    struct port_capabilities *can = &port->capabilities;
+    if (!can->tx_multi_segment) {
+        return;
+    }
+    if (has_quirk(port, PORT_QUIRK_COPIES_ON_TRANSMIT)) {
+        can->tx_external_bytes = UINT16_MAX;
+    } else if (has_quirk(port, PORT_QUIRK_READS_MEMORY) && dma_serves(port->device)) {
+        can->tx_external_bytes = MAPPED_PART_BYTES_MAX;
+        can->tx_external_mapped = true;
+    }
+}
+
 static void choose_capabilities(struct port *port, const struct rte_eth_dev_info *info,
                                 uint32_t queue_count, struct rte_mempool *pool,
                                 struct rte_eth_conf *conf)
@@ -356,7 +467,7 @@ static void choose_capabilities(struct port *port, const struct rte_eth_dev_info
     can->tx_tcp_checksum = (tx & RTE_ETH_TX_OFFLOAD_TCP_CKSUM) != 0;
     can->tx_udp_checksum = (tx & RTE_ETH_TX_OFFLOAD_UDP_CKSUM) != 0;
     can->tx_multi_segment = (tx & RTE_ETH_TX_OFFLOAD_MULTI_SEGS) != 0;
-    can->tx_external = can->tx_multi_segment && has_quirk(port, PORT_QUIRK_COPIES_ON_TRANSMIT);
+    choose_external(port);
     can->tx_tso_bytes = (tx & RTE_ETH_TX_OFFLOAD_TCP_TSO) != 0 ? choose_tso_bytes(info, pool) : 0;
     can->tx_tso_bytes_ipv6 = has_quirk(port, PORT_QUIRK_CUTS_BY_LIBRARY) ? 0 : can->tx_tso_bytes;
     can->tx_prepare = (tx & ~RTE_ETH_TX_OFFLOAD_MULTI_SEGS) != 0;
@@ -423,8 +534,9 @@ static int choose_mtu(struct port *port, struct config_error *error)
 {
     uint16_t limit = port->capabilities.mtu_max, mtu = port->config.mtu;
     if (mtu != 0 && (mtu > limit || mtu < MTU_MIN)) {
-        return port_refuse(error, port->name, -EINVAL, "mtu %u is not in %u to %u", mtu, MTU_MIN,
-                           limit);
+        return port_refuse(error, port->name, -EINVAL,
+                           "mtu %u is not in %u to %u, which is what its driver takes", mtu,
+                           MTU_MIN, limit);
     }
     if (mtu == 0 && (!has_quirk(port, PORT_QUIRK_KERNEL_INTERFACE) ||
                      kernel_interface_get_mtu(port->name, &mtu) < 0)) {
@@ -443,10 +555,22 @@ static uint16_t choose_device_mtu(struct port *port)
 {
     uint32_t mtu = port->config.mtu;
     if (has_quirk(port, PORT_QUIRK_CUTS_BY_LIBRARY) && port->capabilities.tx_tso_bytes != 0) {
-        mtu = RTE_MIN(mtu + LINK_OVERHEAD, (uint32_t)port->capabilities.mtu_max);
-        port->config.mtu = (uint16_t)(mtu - LINK_OVERHEAD);
+        mtu = RTE_MIN(mtu + PORT_LINK_OVERHEAD, (uint32_t)port->capabilities.mtu_max);
+        port->config.mtu = (uint16_t)(mtu - PORT_LINK_OVERHEAD);
     }
     return (uint16_t)mtu;
+}
+
+/* A device without the call has no limit of its own. */
+static int set_device_mtu(struct port *port)
+{
+    uint16_t mtu = choose_device_mtu(port);
+    if (!has_quirk(port, PORT_QUIRK_SIZE_UNTOLD)) {
+        int result = rte_eth_dev_set_mtu(port->dpdk_port, mtu);
+        return result == -ENOTSUP ? 0 : result;
+    }
+    return has_quirk(port, PORT_QUIRK_KERNEL_INTERFACE) ? kernel_interface_set_mtu(port->name, mtu)
+                                                        : 0;
 }
 
 static int setup_queues(struct port *port, const struct rte_eth_dev_info *info,
@@ -482,15 +606,16 @@ static int configure_device(struct port *port, uint32_t queue_count, struct port
     if (result < 0) {
         return result;
     }
-    conf.intr_conf.rxq = has_quirk(port, PORT_QUIRK_INTERRUPT_FD);
+    conf.intr_conf.rxq = port->with_interrupts;
+    port->link_told = tells_link(port, &info);
+    conf.intr_conf.lsc = port->link_told;
     uint16_t queues = port->capabilities.queue_count;
     result = rte_eth_dev_configure(port->dpdk_port, queues, queues, &conf);
     if (result < 0) {
         return refuse_step(port, error, result, "configure the device");
     }
-    /* A device without the call has no limit of its own. */
-    result = rte_eth_dev_set_mtu(port->dpdk_port, choose_device_mtu(port));
-    if (result < 0 && result != -ENOTSUP) {
+    result = set_device_mtu(port);
+    if (result < 0) {
         return refuse_step(port, error, result, "set the mtu");
     }
     result = setup_queues(port, &info, pool);
@@ -549,7 +674,41 @@ static int start_device(struct port *port, struct config_error *error)
     if (result < 0) {
         return refuse_step(port, error, result, "read the device's address");
     }
-    return driver->after_start != NULL ? driver->after_start(port, error) : 0;
+    result = driver->after_start != NULL ? driver->after_start(port, error) : 0;
+    if (result == 0 && port->link_told) {
+        result = rte_eth_dev_callback_register(port->dpdk_port, RTE_ETH_EVENT_INTR_LSC,
+                                               on_link_event, port);
+        return result < 0 ? refuse_step(port, error, result, "watch the link") : 0;
+    }
+    return result;
+}
+
+static int bring_up(struct port *port, uint32_t queue_count, struct port_rss *rss,
+                    struct rte_mempool *pool, const struct descriptor_set *before,
+                    struct config_error *error)
+{
+    int result = configure_device(port, queue_count, rss, pool, error);
+    if (result == 0 && before != NULL) {
+        keep_new_descriptors(port, before);
+    }
+    return result == 0 ? start_device(port, error) : result;
+}
+
+/* What NICs refuse at the start though they announced it: interrupts where their vectors do not
+ * suffice, numbers of queues that are no powers of two. */
+static bool ask_for_less(struct port *port, uint32_t *queue_count)
+{
+    uint32_t had = port->capabilities.queue_count;
+    if (port->started || !has_quirk(port, PORT_QUIRK_ARMED_INTERRUPT)) {
+        return false;
+    }
+    if (port->with_interrupts) {
+        port->with_interrupts = false;
+        return true;
+    }
+    *queue_count = rte_align32prevpow2(had);
+    port->with_interrupts = true;
+    return *queue_count < had;
 }
 
 static int setup_device(struct port *port, uint32_t queue_count, struct port_rss *rss,
@@ -561,15 +720,16 @@ static int setup_device(struct port *port, uint32_t queue_count, struct port_rss
         collect_descriptors(&before, predicate);
     }
     int result = create_device(port, &queue_count, error);
-    if (result == 0) {
-        result = configure_device(port, queue_count, rss, pool, error);
+    if (result < 0) {
+        return result;
     }
-    if (result == 0 && predicate != NULL) {
-        keep_new_descriptors(port, &before);
-    }
-    if (result == 0) {
-        result = start_device(port, error);
-    }
+    const struct descriptor_set *known = predicate != NULL ? &before : NULL;
+    port->with_interrupts =
+        has_quirk(port, PORT_QUIRK_INTERRUPT_FD) || has_quirk(port, PORT_QUIRK_ARMED_INTERRUPT);
+    do {
+        eal_forget_reason();
+        result = bring_up(port, queue_count, rss, pool, known, error);
+    } while (result < 0 && ask_for_less(port, &queue_count));
     return result;
 }
 
@@ -627,6 +787,10 @@ void port_teardown(struct port *port)
     }
     port->rx_fd = -1;
     port->queue_fd_count = 0;
+    if (port->link_told) {
+        (void)rte_eth_dev_callback_unregister(port->dpdk_port, RTE_ETH_EVENT_INTR_LSC,
+                                              on_link_event, port);
+    }
     if (port->started) {
         (void)rte_eth_dev_stop(port->dpdk_port);
         (void)rte_eth_dev_close(port->dpdk_port);

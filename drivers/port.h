@@ -45,9 +45,12 @@ struct port_capabilities {
     bool tx_multi_segment;
     bool tx_prepare; /* packets that ask for something are made ready by the driver first */
     uint32_t tx_tso_bytes,
-        tx_tso_bytes_ipv6; /* not 0: cuts TCP packets of up to so many bytes into segments */
-    bool tx_external;      /* parts of a chain may be in memory that is no packet buffer */
-    bool rx_interrupt;     /* rx_fd below works */
+        tx_tso_bytes_ipv6;      /* not 0: cuts TCP packets of up to so many bytes into segments */
+    uint16_t tx_external_bytes; /* not 0: parts of a chain, of up to so many bytes, may be in memory
+                                   that is no packet buffer; ... */
+    bool tx_external_mapped;    /* ... in such as was mapped for devices (dma.h), that is */
+    bool rx_interrupt;          /* rx_fd below works, ... */
+    bool rx_armed;              /* ... after port_arm only */
     uint16_t queue_count;
     uint16_t mtu_max;
 };
@@ -60,7 +63,8 @@ struct port {
     struct rte_ether_addr mac;
     struct port_capabilities capabilities;
     struct interface_config config; /* mtu is the effective one */
-    int rx_fd;                      /* readable when packets wait (tap, af_xdp, af_packet), or -1 */
+    int rx_fd;                      /* readable when packets wait (pci: if armed), or -1 */
+    uint64_t link_changes; /* how often its link has changed, even while it is up; atomic */
 
     /* Private to the port files. */
     const struct port_driver *driver;
@@ -71,6 +75,8 @@ struct port {
     int queue_fd_count;
     uint64_t missed[PORT_QUEUES_MAX]; /* by queue, as last told */
     bool created, started;
+    bool with_interrupts;         /* of its queues, as configured */
+    bool link_told;               /* the driver calls when its link changes */
     bool unfinished_checksums;    /* frames may come with a checksum that was left to hardware */
     uint32_t kernel_flags_before; /* of IFF_UP and IFF_ALLMULTI: what to put back ... */
     bool kernel_gro_before;       /* ... and this */
@@ -99,9 +105,20 @@ int port_setup_exception(struct port *tap, const char *tap_name, const struct po
  * port keeps it. (port->rx_fd covers all queues.) */
 int port_queue_fd(const struct port *port, uint16_t queue);
 
+/* For a worker that wants to sleep, where capabilities.rx_armed: a packet that comes from now on
+ * makes the queue's descriptor readable; then it looks once more whether one has come before. */
+void port_arm(struct port *port, uint16_t queue);
+/* No more of that; true: one has. */
+bool port_disarm(struct port *port, uint16_t queue);
+
 /* A descriptor that is readable when any of them is; the caller closes it. -1 when there is none
  * free. */
 int port_join_descriptors(const int *fds, int count);
+
+/* Looks at the link, which is taken to be up at first; notes, and logs, what has changed. A driver
+ * that tells calls it by itself; otherwise the control thread asks now and then. Makes system
+ * calls. */
+void port_watch_link(struct port *port);
 
 uint16_t port_receive_burst(struct port *port, uint16_t queue, struct rte_mbuf **packets,
                             uint16_t count_max);

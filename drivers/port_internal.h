@@ -27,6 +27,22 @@
  * device's (after_start tells the kernel). */
 #define PORT_QUIRK_CUTS_BY_LIBRARY (1U << 6)
 
+/* The PMD's link is always up: the kernel interface of the same name knows. */
+#define PORT_QUIRK_KERNEL_LINK (1U << 7)
+
+/* The PMD announces Ethernet's largest frame and takes as much as its buffers hold: the MTU is what
+ * is asked for, and not told to it. */
+#define PORT_QUIRK_SIZE_UNTOLD (1U << 8)
+
+/* A device of a bus that reads what is sent by itself: memory may be mapped for it (dma.h). */
+#define PORT_QUIRK_READS_MEMORY (1U << 9)
+
+/* That descriptor is readable only if rte_eth_dev_rx_intr_enable came before the packet. */
+#define PORT_QUIRK_ARMED_INTERRUPT (1U << 10)
+
+/* Ethernet header, two VLAN tags: what a frame has beyond the MTU (the FCS is not in the mbuf). */
+#define PORT_LINK_OVERHEAD (RTE_ETHER_HDR_LEN + 2 * RTE_VLAN_HLEN)
+
 #define PORT_DEVICE_TEXT_BYTES_MAX 512
 
 /* Which descriptors of this process belong to a device: by what the descriptor is. */
@@ -74,6 +90,9 @@ struct eal_errand {
 void eal_post_errand(struct eal_errand *errand); /* any thread */
 /* Waits for its result; not on that thread. */
 int eal_run_errand(int (*run)(void *argument), void *argument);
+
+/* The data room of a packet buffer that takes frames of this MTU. */
+uint32_t port_frame_room(uint16_t mtu);
 
 /* The address the host side of a tap gets: the first host address of the network that is not ours.
  * False where there is none (/32, /128). */

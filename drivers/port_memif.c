@@ -12,6 +12,9 @@
  *
  * Peers come and go by way of memif_relay.h: net_memif takes its memory away from under a burst.
  *
+ * Jumbo frames: the ring's buffers, which the client makes, are as large as the MTU on its
+ * interface line asks for. A peer with smaller ones sends a frame in several, and so do we.
+ *
  * Whoever may connect shares memory with us and has to be trusted: the socket is open to its owner
  * only, by the usual umask.
  */
@@ -42,8 +45,8 @@ static int compose_memif_arguments(const struct interface_config *config, uint32
         return port_refuse(error, config->name, result, "cannot listen on %s: %s", path,
                            strerror(-result));
     }
-    snprintf(text, size, "role=%s,socket=%s,socket-abstract=no,rsize=10,bsize=2048",
-             config->client ? "client" : "server", path);
+    snprintf(text, size, "role=%s,socket=%s,socket-abstract=no,rsize=10,bsize=%u",
+             config->client ? "client" : "server", path, port_frame_room(config->mtu));
     return 0;
 }
 
@@ -82,7 +85,7 @@ const struct port_driver port_driver_memif = {
     .driver = INTERFACE_MEMIF,
     .bus = "vdev",
     .pmd = "net_memif",
-    .quirks = PORT_QUIRK_COPIES_ON_TRANSMIT,
+    .quirks = PORT_QUIRK_COPIES_ON_TRANSMIT | PORT_QUIRK_SIZE_UNTOLD,
     .rx_descriptors = 1024,
     .tx_descriptors = 1024,
     .queue_count_max = 1,

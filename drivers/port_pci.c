@@ -2,8 +2,9 @@
  *
  * The argument is its address, "0000:41:00.0", and after a comma what the PMD understands. EAL was
  * started with nothing allowed; plugging the device in allows this one. Offloads are taken from
- * what the device announces, and RSS is set to our key and table where it takes them (port.c). No
- * receive descriptor: queue interrupts of NICs would have to be armed before each sleep.
+ * what the device announces, and RSS is set to our key and table where it takes them (port.c).
+ * Queue interrupts are asked for, to be armed before each sleep; a device that does not start with
+ * them starts without.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -34,7 +35,7 @@ static int compose_pci_arguments(const struct interface_config *config, uint32_t
 const struct port_driver port_driver_pci = {
     .driver = INTERFACE_PCI,
     .bus = "pci",
-    .quirks = PORT_QUIRK_HARDWARE_RSS,
+    .quirks = PORT_QUIRK_HARDWARE_RSS | PORT_QUIRK_READS_MEMORY | PORT_QUIRK_ARMED_INTERRUPT,
     .rx_descriptors = 1024,
     .tx_descriptors = 1024,
     .queue_count_max = CONFIG_WORKERS_MAX,

@@ -9,6 +9,12 @@
 
 #include "dataplane/base/hash.h"
 
+#define TABLE_BITS  7U  /* of the hash: they choose the table's entry */
+#define RANK_SPARE  2U  /* so many port bits more than the hash bits that they must reach */
+#define STRIDE_BITS 4U  /* ports apart by 1, 2, 4 or 8 */
+#define PORTS_IPV4  16U /* where the source port's half bytes begin */
+#define PORTS_IPV6  64U
+
 /* Half byte `at` of the tuple, most significant first, as it lies in 32-bit words. */
 static uint32_t hash_nibble(const uint8_t *key, uint32_t at, uint32_t value)
 {
@@ -27,7 +33,47 @@ void port_rss_init(struct port_rss *rss, const uint8_t key[PORT_RSS_KEY_BYTES])
     }
 }
 
-void port_rss_init_random(struct port_rss *rss)
+/* ---- keys that spread ports in sequence ------------------------------------------------------ */
+
+/* Of these vectors over GF(2), which are spoilt. */
+static uint32_t rank_of(uint32_t *vectors, uint32_t count)
+{
+    uint32_t rank = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t lowest = vectors[i] & -vectors[i];
+        rank += lowest != 0;
+        for (uint32_t k = i + 1; k < count; k++) {
+            vectors[k] ^= (vectors[k] & lowest) != 0 ? vectors[i] : 0;
+        }
+    }
+    return rank;
+}
+
+/* Whether the port's bits from `stride` on reach every value of the lowest `bits` of the hash. */
+static bool has_full_rank(const struct port_rss *rss, uint32_t ports, uint32_t stride,
+                          uint32_t bits)
+{
+    uint32_t vectors[TABLE_BITS + RANK_SPARE];
+    for (uint32_t i = 0; i < bits + RANK_SPARE; i++) {
+        uint32_t bit = stride + i;
+        vectors[i] = rss->nibbles[ports + 3 - bit / 4][1U << bit % 4] & ((1U << bits) - 1);
+    }
+    return rank_of(vectors, bits + RANK_SPARE) == bits;
+}
+
+static bool spreads_ports(const struct port_rss *rss, uint32_t ports)
+{
+    for (uint32_t stride = 0; stride < STRIDE_BITS; stride++) {
+        for (uint32_t bits = 1; bits <= TABLE_BITS; bits++) {
+            if (!has_full_rank(rss, ports, stride, bits)) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+static void init_any(struct port_rss *rss)
 {
     uint8_t key[PORT_RSS_KEY_BYTES];
     for (uint32_t i = 0; i < sizeof(key); i += (uint32_t)sizeof(uint64_t)) {
@@ -36,6 +82,16 @@ void port_rss_init_random(struct port_rss *rss)
     }
     port_rss_init(rss, key);
 }
+
+/* About one key in 25 is good enough. */
+void port_rss_init_random(struct port_rss *rss)
+{
+    do {
+        init_any(rss);
+    } while (!spreads_ports(rss, PORTS_IPV4) || !spreads_ports(rss, PORTS_IPV6));
+}
+
+/* ---- the hash -------------------------------------------------------------------------------- */
 
 static uint32_t hash_word(const struct port_rss *rss, uint32_t first, uint32_t word)
 {

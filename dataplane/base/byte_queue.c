@@ -2,6 +2,9 @@
 
 #include <stdlib.h>
 
+#define SLIPS_FIRST 15U
+#define LINE_BYTES  64U
+
 /* Marks what was lent: its lender knows when the queue is cleared. */
 struct byte_owner byte_lender;
 
@@ -30,12 +33,27 @@ static struct byte_chunk *acquire_chunk(struct byte_pool *pool)
     return chunk;
 }
 
+static bool is_page(const struct byte_chunk *chunk)
+{
+    return chunk->owner == NULL && chunk->size_max == BYTE_PAGE_ROOM;
+}
+
+static bool is_slip(const struct byte_chunk *chunk)
+{
+    return chunk->owner == NULL && chunk->size_max == BYTE_SLIP_ROOM;
+}
+
 static void release_chunk(struct byte_pool *pool, struct byte_chunk *chunk)
 {
     if (chunk->owner == &byte_lender) {
         return;
     }
+    if (is_slip(chunk)) {
+        object_pool_release(&pool->slips, chunk);
+        return;
+    }
     if (chunk->owner != NULL) {
+        pool->referenced_bytes -= chunk->size_max;
         chunk->owner->release(chunk->owner);
     }
     DEBUG_CHECK(pool->used_count > 0);
@@ -62,6 +80,7 @@ static void link_chunk(struct byte_queue *queue, struct byte_chunk *chunk)
 void byte_pool_init(struct byte_pool *pool, size_t free_count_max)
 {
     *pool = (struct byte_pool){.free_count_max = free_count_max};
+    object_pool_init(&pool->slips, BYTE_SLIP_BYTES, SLIPS_FIRST);
 }
 
 void byte_pool_deinit(struct byte_pool *pool)
@@ -73,6 +92,7 @@ void byte_pool_deinit(struct byte_pool *pool)
         free(chunk);
     }
     pool->free_count = 0;
+    object_pool_deinit(&pool->slips);
 }
 
 void byte_queue_add_page(struct byte_queue *queue, struct byte_pool *pool)
@@ -109,8 +129,38 @@ void byte_queue_append_reference(struct byte_queue *queue, struct byte_pool *poo
     chunk->data = bytes.data;
     chunk->size = chunk->size_max = bytes.size;
     chunk->owner = owner;
+    pool->referenced_bytes += bytes.size;
     link_chunk(queue, chunk);
     queue->size += bytes.size;
+}
+
+/* The one that is taken next, in no cache perhaps: for writing. */
+static void prefetch_slip(const struct byte_pool *pool)
+{
+    const uint8_t *slip = (const uint8_t *)pool->slips.free;
+    if (slip != NULL) {
+        __builtin_prefetch(slip, 1);
+        __builtin_prefetch(slip + LINE_BYTES, 1);
+    }
+}
+
+void byte_queue_shrink(struct byte_queue *queue, struct byte_pool *pool)
+{
+    struct byte_chunk *page = queue->head;
+    if (page == NULL || page != queue->tail || !is_page(page) || queue->size > BYTE_SLIP_ROOM) {
+        return;
+    }
+    struct byte_chunk *slip = object_pool_acquire(&pool->slips);
+    if (slip == NULL) {
+        return;
+    }
+    prefetch_slip(pool);
+    *slip = (struct byte_chunk){
+        .data = page_bytes(slip), .size = queue->size, .size_max = BYTE_SLIP_ROOM};
+    memcpy(page_bytes(slip), page->data + queue->head_offset, queue->size);
+    release_chunk(pool, page);
+    queue->head = queue->tail = slip;
+    queue->head_offset = 0;
 }
 
 void byte_queue_move(struct byte_queue *to, struct byte_queue *from)
@@ -143,13 +193,17 @@ void byte_queue_transfer(struct byte_queue *to, struct byte_pool *to_pool, struc
         byte_queue_clear(from, from_pool);
         return;
     }
-    size_t count = 0;
+    size_t count = 0, referenced_bytes = 0;
     for (const struct byte_chunk *chunk = from->head; chunk != NULL; chunk = chunk->next) {
+        DEBUG_CHECK(!is_slip(chunk));
         count++;
+        referenced_bytes += chunk->owner != NULL ? chunk->size_max : 0;
     }
     DEBUG_CHECK(from_pool->used_count >= count);
     from_pool->used_count -= count;
     to_pool->used_count += count;
+    from_pool->referenced_bytes -= referenced_bytes;
+    to_pool->referenced_bytes += referenced_bytes;
     byte_queue_move(to, from);
 }
 

@@ -5,7 +5,8 @@
  *    v                                                        v
  *  [page: copied bytes] -> [reference: bytes of a blob] -> [page: copied bytes, room left]
  *
- * Three kinds of chunk. A page holds copied bytes and comes from the core's pool. A reference
+ * Four kinds of chunk. A page holds copied bytes and comes from the core's pool. A slip is a small
+ * page, for bytes that only wait (byte_queue_shrink). A reference
  * points at bytes that somebody else owns, a large value for instance, and holds a count on the
  * owner until the bytes are consumed; nothing is copied. Lent room, which only the head can be, is
  * filled as a page is, but is a part of the packet that the reply leaves in. The transport reads at
@@ -22,14 +23,17 @@
 
 #include "dataplane/base/bytes.h"
 #include "dataplane/base/check.h"
+#include "dataplane/base/object_pool.h"
 
 #define BYTE_PAGE_BYTES 4096 /* a page with its header */
+#define BYTE_SLIP_BYTES 256  /* a slip with its header */
 
 /* What a reference keeps alive. `release` is called once for each reference that was queued, and
  * for each `acquire` of who lets the bytes outlive that; both by any thread. */
 struct byte_owner {
     void (*acquire)(struct byte_owner *owner);
     void (*release)(struct byte_owner *owner);
+    bool is_mapped; /* devices can read the bytes by themselves, at the same addresses */
 };
 
 struct byte_chunk {
@@ -37,18 +41,21 @@ struct byte_chunk {
     const uint8_t *data;      /* first byte; in a page, right behind this header */
     size_t size;              /* bytes filled */
     size_t size_max;          /* bytes there is room for; of a reference: its size */
-    struct byte_owner *owner; /* NULL for a page, byte_lender for lent room */
+    struct byte_owner *owner; /* NULL for a page or a slip, byte_lender for lent room */
 };
 
 extern struct byte_owner byte_lender;
 
 #define BYTE_PAGE_ROOM (BYTE_PAGE_BYTES - sizeof(struct byte_chunk))
+#define BYTE_SLIP_ROOM (BYTE_SLIP_BYTES - sizeof(struct byte_chunk))
 
 struct byte_pool {
     struct byte_chunk *free;
     size_t free_count;
-    size_t free_count_max; /* beyond it, pages go back to the heap */
-    size_t used_count;     /* chunks in queues: for accounting and leak checks */
+    size_t free_count_max;   /* beyond it, pages go back to the heap */
+    size_t used_count;       /* chunks in queues, but for slips: for accounting and leak checks */
+    size_t referenced_bytes; /* that chunks in queues refer to; twice what two of them refer to */
+    struct object_pool slips;
 };
 
 struct byte_queue {
@@ -59,6 +66,12 @@ struct byte_queue {
 
 void byte_pool_init(struct byte_pool *pool, size_t free_count_max);
 void byte_pool_deinit(struct byte_pool *pool); /* every queue must be empty */
+
+/* Of all chunks in queues. */
+static inline size_t byte_pool_held_bytes(const struct byte_pool *pool)
+{
+    return pool->used_count * BYTE_PAGE_BYTES + pool->slips.used_count * BYTE_SLIP_BYTES;
+}
 
 static inline void byte_queue_init(struct byte_queue *queue)
 {
@@ -113,11 +126,16 @@ static inline void byte_queue_commit(struct byte_queue *queue, size_t size)
 void byte_queue_append_reference(struct byte_queue *queue, struct byte_pool *pool,
                                  struct slice bytes, struct byte_owner *owner);
 
+/* Bytes that fill a small part of a page, and wait: they move into a slip, and the page is the next
+ * reply's, in the cache. Nobody may point at them. Without memory nothing happens. */
+void byte_queue_shrink(struct byte_queue *queue, struct byte_pool *pool);
+
 /* Moves all of `from` to the end of `to`. */
 void byte_queue_move(struct byte_queue *to, struct byte_queue *from);
 
 /* The same where the two queues have different pools: what is short is copied, so that its pages
- * stay where they are; else the chunks move over, and belong to `to_pool` from then on. */
+ * stay where they are; else the chunks, which may be no slips, move over, and belong to `to_pool`
+ * from then on. */
 void byte_queue_transfer(struct byte_queue *to, struct byte_pool *to_pool, struct byte_queue *from,
                          struct byte_pool *from_pool);
 

@@ -2,6 +2,7 @@
 #ifndef NICACHED_BASE_BYTES_H
 #define NICACHED_BASE_BYTES_H
 
+#include <endian.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -29,6 +30,17 @@ static inline struct slice slice_of_string(const char *text)
 static inline bool slice_equal(struct slice a, struct slice b)
 {
     return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
+}
+
+/* The same in a few instructions for two to eight bytes; false for any other size. */
+static inline bool slice_equal_short(struct slice a, struct slice b)
+{
+    if (a.size != b.size || a.size - 2 > 6) {
+        return false;
+    }
+    const uint8_t *a_end = a.data + a.size, *b_end = b.data + b.size;
+    return a.size < 4 ? memcmp(a.data, b.data, 2) == 0 && memcmp(a_end - 2, b_end - 2, 2) == 0
+                      : memcmp(a.data, b.data, 4) == 0 && memcmp(a_end - 4, b_end - 4, 4) == 0;
 }
 
 /* ASCII letters only, as Redis and memcached compare command names and options. */
@@ -60,37 +72,41 @@ static inline struct slice slice_from(struct slice s, size_t offset)
 
 static inline uint16_t bytes_read_be16(const uint8_t *p)
 {
-    return (uint16_t)((uint16_t)p[0] << 8 | p[1]);
+    uint16_t value;
+    memcpy(&value, p, sizeof(value));
+    return be16toh(value);
 }
 
 static inline uint32_t bytes_read_be32(const uint8_t *p)
 {
-    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+    uint32_t value;
+    memcpy(&value, p, sizeof(value));
+    return be32toh(value);
 }
 
 static inline uint64_t bytes_read_be64(const uint8_t *p)
 {
-    return (uint64_t)bytes_read_be32(p) << 32 | bytes_read_be32(p + 4);
+    uint64_t value;
+    memcpy(&value, p, sizeof(value));
+    return be64toh(value);
 }
 
 static inline void bytes_write_be16(uint8_t *p, uint16_t value)
 {
-    p[0] = (uint8_t)(value >> 8);
-    p[1] = (uint8_t)value;
+    value = htobe16(value);
+    memcpy(p, &value, sizeof(value));
 }
 
 static inline void bytes_write_be32(uint8_t *p, uint32_t value)
 {
-    p[0] = (uint8_t)(value >> 24);
-    p[1] = (uint8_t)(value >> 16);
-    p[2] = (uint8_t)(value >> 8);
-    p[3] = (uint8_t)value;
+    value = htobe32(value);
+    memcpy(p, &value, sizeof(value));
 }
 
 static inline void bytes_write_be64(uint8_t *p, uint64_t value)
 {
-    bytes_write_be32(p, (uint32_t)(value >> 32));
-    bytes_write_be32(p + 4, (uint32_t)value);
+    value = htobe64(value);
+    memcpy(p, &value, sizeof(value));
 }
 
 #endif

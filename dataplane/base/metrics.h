@@ -60,6 +60,11 @@ static inline void metric_subtract(struct metrics *metrics, enum metric metric, 
     metric_add(metrics, metric, 0U - amount);
 }
 
+static inline void metric_set(struct metrics *metrics, enum metric metric, uint64_t value)
+{
+    __atomic_store_n(&metrics->values[metric], value, __ATOMIC_RELAXED);
+}
+
 static inline uint64_t metric_read(const struct metrics *metrics, enum metric metric)
 {
     return __atomic_load_n(&metrics->values[metric], __ATOMIC_RELAXED);

@@ -116,8 +116,9 @@ static void advance(struct timer_wheel *wheel, uint64_t target)
 
 struct timer_node *timer_wheel_take_due(struct timer_wheel *wheel, uint64_t now_us)
 {
-    if (wheel->due == NULL) {
-        advance(wheel, now_us >> TIMER_WHEEL_TICK_BITS);
+    uint64_t tick = now_us >> TIMER_WHEEL_TICK_BITS;
+    if (wheel->due == NULL && tick > wheel->tick) {
+        advance(wheel, tick);
     }
     struct timer_node *node = wheel->due;
     if (node != NULL) {

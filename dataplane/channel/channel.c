@@ -95,14 +95,19 @@ void channel_set_doorbell(struct channel *channel, struct doorbell *doorbell)
     channel->doorbell = doorbell;
 }
 
-bool channel_send(struct channel *channel, const struct message *message)
+uint32_t channel_send_burst(struct channel *channel, const struct message *messages, uint32_t count)
 {
-    struct message copy = *message;
-    bool sent = rte_ring_sp_enqueue_elem(channel->ring, &copy, sizeof(copy)) == 0;
-    if (sent && channel->doorbell != NULL) {
+    uint32_t sent =
+        rte_ring_sp_enqueue_burst_elem(channel->ring, messages, sizeof(*messages), count, NULL);
+    if (sent > 0 && channel->doorbell != NULL) {
         ring_if_asleep(channel->doorbell);
     }
     return sent;
+}
+
+bool channel_send(struct channel *channel, const struct message *message)
+{
+    return channel_send_burst(channel, message, 1) == 1;
 }
 
 uint32_t channel_receive_burst(struct channel *channel, struct message *messages,

@@ -82,6 +82,10 @@ void channel_destroy(struct channel *channel);
 /* While nobody sends. NULL: nobody waits for this channel. */
 void channel_set_doorbell(struct channel *channel, struct doorbell *doorbell);
 bool channel_send(struct channel *channel, const struct message *message);
+/* The first ones, as many as there is room for; returns how many. The receiver sees all of them at
+ * once. */
+uint32_t channel_send_burst(struct channel *channel, const struct message *messages,
+                            uint32_t count);
 uint32_t channel_receive_burst(struct channel *channel, struct message *messages,
                                uint32_t count_max);
 bool channel_is_empty(const struct channel *channel);

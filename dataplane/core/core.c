@@ -13,7 +13,8 @@
 #include "dataplane/base/log.h"
 #include "dataplane/base/rcu.h"
 
-#define BYTE_PAGES_KEPT 4096U
+#define BYTE_PAGES_KEPT     4096U
+#define CONVERSATIONS_FIRST 63U
 
 static int fail(struct config_error *error, const char *what, int code)
 {
@@ -158,7 +159,7 @@ static int create_stack(struct core *core, struct config_error *error)
         return fail(error, "network stack", -ENOMEM);
     }
     memcpy(core->links, options->links, options->link_count * sizeof(struct core_link));
-    core_describe_links(core, core->context->ports, sizeof(core->context->ports));
+    core_describe_links(core);
     for (uint32_t i = 0; i < options->link_count; i++) {
         if (!add_interfaces(core, i)) {
             return fail(error, "network stack", -ENOMEM);
@@ -267,6 +268,7 @@ struct core *core_create(const struct core_options *options)
     core->wake_fd = -1;
     core_stages_init(&core->stages);
     byte_pool_init(&core->bytes, BYTE_PAGES_KEPT);
+    object_pool_init(&core->conversations, sizeof(struct conversation), CONVERSATIONS_FIRST);
     client_registry_init(&core->clients, options->number, options->worker_count);
     core->datagram_client =
         (struct client){.kind = CLIENT_MEMCACHE_UDP, .authenticated = true, .socket_fd = -1};
@@ -319,7 +321,7 @@ void core_destroy(struct core *core)
     memcache_parser_deinit(&core->datagram_parser);
     datagram_guard_deinit(&core->datagram_guard);
     datagram_parts_destroy(core->datagram_parts);
-    core_free_conversations(core);
+    object_pool_deinit(&core->conversations);
     core_free_parsers(core);
     core_destroy_errands(core);
     core_peers_destroy(core);

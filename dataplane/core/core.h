@@ -38,8 +38,15 @@ struct core_link {
      * over. May be NULL. */
     bool (*hand_on)(void *context, uint16_t queue, struct ip_datagram *datagram);
     const char *name; /* of its interface; NULL: no VLAN can be on it */
+    /* How often its link has changed, atomic: even while it is up. NULL: it is always up. */
+    const uint64_t *link_changes;
     /* Frames lost before receive since the last call. May be NULL. */
     uint64_t (*take_missed)(void *context, uint16_t queue);
+    /* For a port whose wait_fd has to be asked beforehand: what comes from now on makes it
+     * readable, and then the queue is looked at once more. May be NULL. */
+    void (*arm)(void *context, uint16_t queue);
+    /* No more of that; true: something has. */
+    bool (*disarm)(void *context, uint16_t queue);
     int wait_fd;   /* readable when packets wait, or -1 */
     uint16_t port; /* as DPDK numbers it, for captures */
     bool wakes;    /* packets end a sleep; otherwise the worker looks from time to time */

@@ -14,41 +14,39 @@
 #include "dataplane/core/core_errand.h"
 
 #include "dataplane/base/check.h"
-
-struct batch_entry *core_batch_add(struct core *core, enum batch_entry_kind kind,
-                                   struct conversation *conversation)
-{
-    struct batch *batch = &core->batch;
-    CHECK(batch->count < CORE_BATCH_REQUESTS);
-    struct batch_entry *entry = &batch->entries[batch->count++];
-    entry->kind = kind;
-    entry->conversation = conversation;
-    entry->datagram = NULL;
-    if (conversation != NULL) {
-        entry->begin = conversation->request_begin;
-        entry->must_run = conversation->blob_count > 0 || conversation->blob_refused;
-        conversation->session.pending++;
-    }
-    return entry;
-}
+#include "dataplane/core/core_prefetch.h"
 
 /* ---- stage 1 and 2: hash and prefetch -------------------------------------------------------- */
 
-static void look_up_entry(const struct core *core, struct batch_entry *entry)
+/* A command of one word, as most requests name it, and as it was spelled. */
+struct named_command {
+    const struct command *command; /* NULL: none yet */
+    struct slice name;
+};
+
+/* Most requests name the command that the one before them named. */
+static inline const struct command *find_command(const struct batch_entry *entry,
+                                                 struct named_command *last)
 {
-    switch (entry->kind) {
-    case ENTRY_RESP:
-        entry->resp.command = command_find(entry->resp.arguments, entry->resp.argument_count);
+    const struct slice *arguments = entry->resp.arguments;
+    if (LIKELY(last->command != NULL && slice_equal_short(arguments[0], last->name))) {
+        return last->command;
+    }
+    const struct command *command = command_find(arguments, entry->resp.argument_count);
+    if (command != NULL && command->parent == NULL && !command->is_container) {
+        *last = (struct named_command){command, arguments[0]};
+    }
+    return command;
+}
+
+static inline void look_up_entry(const struct core *core, struct batch_entry *entry,
+                                 struct named_command *last)
+{
+    if (entry->kind == ENTRY_RESP) {
+        entry->resp.command = find_command(entry, last);
         entry->resp.has_key = entry->resp.command != NULL &&
                               command_first_key(entry->resp.command, entry->resp.arguments,
                                                 entry->resp.argument_count, &entry->resp.key);
-        break;
-    case ENTRY_MEMCACHE:
-        for (uint32_t i = 0; i < entry->memcache.request.key_count; i++) {
-            entry->memcache.keys[i] = key_hashed(entry->memcache.request.keys[i]);
-        }
-        break;
-    case ENTRY_ERROR: break;
     }
     if (LIKELY(core->options.worker_count == 1)) {
         entry->route.kind = ROUTE_HERE; /* nobody looks at the rest */
@@ -57,48 +55,30 @@ static void look_up_entry(const struct core *core, struct batch_entry *entry)
     }
 }
 
-static uint32_t entry_database(const struct core *core, const struct batch_entry *entry)
+static inline uint32_t entry_database(const struct core *core, const struct batch_entry *entry)
 {
     return entry->conversation != NULL ? entry->conversation->client.database
                                        : core->datagram_client.database;
 }
 
-/* So many keys at a time are on their way into the cache, while as many that are there already are
- * looked up: few enough that nothing of them is gone again by then. */
-#define GROUP_KEYS SHARD_LOOKUP_BURST
-
-struct prefetch_burst {
-    const struct key *keys[SHARD_LOOKUP_BURST];
-    uint32_t count, database;
-};
-
-static void prefetch_key(struct core *core, struct prefetch_burst *burst, uint32_t database,
-                         const struct key *key)
+static inline uint32_t prefetch_entry(const struct core *core, struct prefetch_burst *burst,
+                                      struct batch_entry *entry)
 {
-    if (burst->count == SHARD_LOOKUP_BURST || (burst->count > 0 && database != burst->database)) {
-        shard_prefetch_bulk(core->shard, burst->database, burst->keys, burst->count);
-        burst->count = 0;
+    struct key *keys = &entry->resp.key;
+    uint32_t count = entry->kind == ENTRY_RESP && entry->resp.has_key;
+    if (entry->kind == ENTRY_MEMCACHE) {
+        keys = entry->memcache.keys;
+        count = entry->memcache.request.key_count;
     }
-    burst->database = database;
-    burst->keys[burst->count++] = key;
-}
-
-static uint32_t prefetch_entry(struct core *core, struct prefetch_burst *burst,
-                               const struct batch_entry *entry)
-{
-    if (entry->route.kind != ROUTE_HERE && entry->route.kind != ROUTE_OWN) {
-        return 0;
-    }
-    if (entry->kind == ENTRY_RESP && entry->resp.has_key) {
-        prefetch_key(core, burst, entry_database(core, entry), &entry->resp.key);
-        return 1;
-    }
-    if (entry->kind != ENTRY_MEMCACHE) {
-        return 0;
-    }
-    uint32_t count = entry->memcache.request.key_count;
-    for (uint32_t i = 0; i < count; i++) {
-        prefetch_key(core, burst, 0, &entry->memcache.keys[i]);
+    switch (entry->route.kind) {
+    case ROUTE_HERE:
+    case ROUTE_OWN: prefetch_own(core, burst, entry_database(core, entry), keys, count); break;
+    case ROUTE_SHARED:
+        prefetch_shared(core, burst, entry_database(core, entry), keys, count);
+        break;
+    case ROUTE_OWNER:
+    case ROUTE_LEASE:
+    case ROUTE_ROUND: return 0; /* they travel */
     }
     return count;
 }
@@ -106,21 +86,18 @@ static uint32_t prefetch_entry(struct core *core, struct prefetch_burst *burst,
 /* The next entries, until there are keys enough; returns where the group ends. */
 static uint32_t prefetch_group(struct core *core, uint32_t first)
 {
-    /* It leaves hints in the index, which is another's while the shard is lent. */
+    /* The index is another's while the shard is lent. */
     if (core_shard_is_lent(core)) {
         return core->batch.count;
     }
     core_enter_stage(core, STAGE_PREFETCH);
     struct prefetch_burst burst;
-    burst.count = burst.database = 0;
+    prefetch_begin(&burst);
     uint32_t end = first;
-    for (uint32_t keys = 0; end < core->batch.count && keys < GROUP_KEYS; end++) {
+    for (uint32_t keys = 0; end < core->batch.count && keys < PREFETCH_GROUP_KEYS; end++) {
         keys += prefetch_entry(core, &burst, &core->batch.entries[end]);
     }
-    /* One key alone gains nothing: its look-up would only be done twice. */
-    if (burst.count > 1) {
-        shard_prefetch_bulk(core->shard, burst.database, burst.keys, burst.count);
-    }
+    prefetch_end(&burst);
     core_enter_stage(core, STAGE_RUN);
     return end;
 }
@@ -350,9 +327,11 @@ static void run_routed(struct core *core, struct batch_entry *entry)
     }
 }
 
-static void skip_entry(const struct batch_entry *entry)
+/* It is counted when it comes again. */
+static void skip_entry(struct core *core, const struct batch_entry *entry)
 {
     struct conversation *conversation = entry->conversation;
+    core->stages.requests--;
     if (!conversation->rewind) {
         conversation->rewind = true;
         conversation->session.executed = entry->begin;
@@ -420,7 +399,7 @@ static void run_conversation_entry(struct core *core, struct batch_entry *entry)
     }
     if (session->blocked != SESSION_RUNNING) {
         if (!join_errand(core, entry)) {
-            skip_entry(entry);
+            skip_entry(core, entry);
         }
         return;
     }
@@ -453,15 +432,94 @@ static void run_datagram_entry(struct core *core, struct batch_entry *entry)
     }
 }
 
+/* ---- rows of requests ------------------------------------------------------------------------ */
+
+/* Nothing but the command itself can keep it from running, here and now. */
+static inline bool runs_freely(const struct core *core, const struct batch_entry *entry)
+{
+    if (entry->kind != ENTRY_RESP || entry->must_run || !entry->resp.has_key) {
+        return false;
+    }
+    const struct session *session = &entry->conversation->session;
+    return session->blocked == SESSION_RUNNING && !session->closing && !output_is_full(entry) &&
+           (entry->route.kind == ROUTE_HERE ||
+            (entry->route.kind == ROUTE_OWN && !core_shard_is_lent(core)));
+}
+
+static inline bool continues_row(const struct batch_entry *entry, const struct batch_entry *first)
+{
+    return entry->kind == ENTRY_RESP && entry->conversation == first->conversation &&
+           entry->resp.command == first->resp.command &&
+           entry->resp.argument_count == first->resp.argument_count &&
+           entry->route.kind == first->route.kind && !entry->must_run;
+}
+
+static inline uint32_t row_length(const struct batch_entry *entries, uint32_t count_max)
+{
+    uint32_t count = 1;
+    while (count < count_max && continues_row(&entries[count], entries)) {
+        count++;
+    }
+    return count;
+}
+
+/* Until all have run, or the output is full. */
+static uint32_t run_row_entries(struct core *core, const struct batch_entry *entries,
+                                uint32_t count, struct call *call)
+{
+    struct conversation *conversation = entries->conversation;
+    const struct byte_queue *out = &conversation->session.stream->out;
+    size_t before = out->size, limit = output_limit(conversation);
+    uint32_t done = 0;
+    do {
+        call->arguments = entries[done].resp.arguments;
+        call->first_key = &entries[done].resp.key;
+        command_run_in_row(call);
+    } while (++done < count && out->size <= limit);
+    command_end_row(call, done);
+    conversation->memory_wait_began_us = 0;
+    conversation->session.pending = (uint16_t)(conversation->session.pending - done);
+    core_count_output(core, conversation, before);
+    core_after_command(conversation);
+    return done;
+}
+
+/* How many requests from the first on have run as a row (command.h), one perhaps; 0: it has to run
+ * by itself. */
+static uint32_t run_row(struct core *core, const struct batch_entry *entries, uint32_t count_max)
+{
+    if (!runs_freely(core, entries)) {
+        return 0;
+    }
+    struct reply reply;
+    struct call call;
+    init_resp_call(core, entries, &reply, &call);
+    uint32_t row_max = command_row_max(&call);
+    if (row_max == 0) {
+        return 0;
+    }
+    uint32_t count = row_length(entries, row_max < count_max ? row_max : count_max);
+    if (UNLIKELY(!core_row_has_room(core, entries, count))) {
+        return 0;
+    }
+    return run_row_entries(core, entries, count, &call);
+}
+
 static void run_group(struct core *core, uint32_t first, uint32_t end)
 {
-    for (uint32_t i = first; i < end; i++) {
-        struct batch_entry *entry = &core->batch.entries[i];
-        if (entry->conversation != NULL) {
-            run_conversation_entry(core, entry);
-        } else {
+    while (first < end) {
+        struct batch_entry *entry = &core->batch.entries[first];
+        if (UNLIKELY(entry->conversation == NULL)) {
             run_datagram_entry(core, entry);
+            first++;
+            continue;
         }
+        uint32_t count = run_row(core, entry, end - first);
+        if (count == 0) {
+            run_conversation_entry(core, entry);
+            count = 1;
+        }
+        first += count;
     }
 }
 
@@ -475,8 +533,9 @@ void core_run_batch(struct core *core)
     core_share_time(core);
     core_note_observers(core);
     core->stages.requests += batch->count;
+    struct named_command last = {0};
     for (uint32_t i = 0; i < batch->count; i++) {
-        look_up_entry(core, &batch->entries[i]);
+        look_up_entry(core, &batch->entries[i], &last);
     }
     uint32_t ready = prefetch_group(core, 0);
     for (uint32_t done = 0; done < batch->count;) {
@@ -487,5 +546,6 @@ void core_run_batch(struct core *core)
     }
     batch->count = batch->slice_count = batch->key_count = 0;
     core_send_gathered(core);
+    (void)core_flush_outboxes(core);
     core_enter_stage(core, before);
 }

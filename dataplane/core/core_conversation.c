@@ -22,24 +22,10 @@
 
 static struct conversation *acquire_conversation(struct core *core)
 {
-    struct conversation *conversation = core->free_conversations;
-    if (conversation != NULL) {
-        core->free_conversations = conversation->free_next;
-    } else {
-        conversation = malloc(sizeof(*conversation));
-        CHECK(conversation != NULL);
-    }
+    struct conversation *conversation = object_pool_acquire(&core->conversations);
+    CHECK(conversation != NULL);
     memset(conversation, 0, sizeof(*conversation));
     return conversation;
-}
-
-void core_free_conversations(struct core *core)
-{
-    while (core->free_conversations != NULL) {
-        struct conversation *next = core->free_conversations->free_next;
-        free(core->free_conversations);
-        core->free_conversations = next;
-    }
 }
 
 static bool is_memcache(const struct conversation *conversation)
@@ -159,6 +145,7 @@ static void release_blobs(struct conversation *conversation)
     while (conversation->blob_count > 0) {
         blob_release(conversation->blobs[--conversation->blob_count]);
     }
+    conversation->client.argument_bytes = 0;
     conversation->blob_refused = false;
     conversation->blob_answer = BLOB_UNASKED;
 }
@@ -200,8 +187,7 @@ static void close_conversation(struct core *core, struct conversation *conversat
         metric_subtract(core->metrics, METRIC_CONNECTIONS_CURRENT, 1);
     }
     metric_subtract(core->metrics, METRIC_CONNECTION_BYTES, sizeof(*conversation));
-    conversation->free_next = core->free_conversations;
-    core->free_conversations = conversation;
+    object_pool_release(&core->conversations, conversation);
 }
 
 /* ---- large arguments ------------------------------------------------------------------------- */
@@ -215,6 +201,7 @@ void core_add_blob(struct conversation *conversation, struct blob *blob)
         conversation->blob_capacity = capacity;
     }
     conversation->blobs[conversation->blob_count++] = blob;
+    conversation->client.argument_bytes += blob->capacity_bytes;
 }
 
 /* What both parsers say, in one shape. */
@@ -346,21 +333,36 @@ static void drop_input_of_watcher(struct conversation *conversation)
     }
 }
 
+/* More keys than a batch has room for. */
+static __attribute__((noinline)) void run_with_many_keys(struct core *core,
+                                                         struct batch_entry *entry,
+                                                         const struct slice *from, uint32_t count)
+{
+    struct key *keys = calloc(count, sizeof(*keys));
+    CHECK(keys != NULL);
+    for (uint32_t i = 0; i < count; i++) {
+        key_init(&keys[i], from[i]);
+    }
+    entry->memcache.keys = keys;
+    core_run_batch(core);
+    free(keys);
+}
+
+/* `request` is the next entry's, when nothing has run since. */
 static void add_memcache(struct core *core, struct conversation *conversation,
                          const struct memcache_request *request)
 {
     uint32_t count = request->key_count;
     bool fits = count <= CORE_BATCH_KEYS;
-    if (!core_batch_has_room(core, fits ? count : 0, fits ? count : 0)) {
+    if (UNLIKELY(!core_batch_has_room(core, 0, fits ? count : 0))) {
         core_run_batch(core);
     }
-    struct key *many = NULL;
     struct batch_entry *entry = core_batch_add(core, ENTRY_MEMCACHE, conversation);
-    entry->memcache.request = *request;
-    if (fits) {
-        entry->memcache.request.keys = core_batch_slices(core, request->keys, count);
-        entry->memcache.keys = &core->batch.keys[core->batch.key_count];
-        core->batch.key_count += count;
+    if (UNLIKELY(&entry->memcache.request != request)) {
+        entry->memcache.request = *request;
+    }
+    if (LIKELY(fits)) {
+        entry->memcache.keys = core_batch_keys(core, request->keys, count);
         if (UNLIKELY(!conversation->speaks_binary &&
                      memcache_uses_parser(&conversation->parser->memcache, request))) {
             core_run_batch(core);
@@ -370,11 +372,7 @@ static void add_memcache(struct core *core, struct conversation *conversation,
             drop_input_of_watcher(conversation);
         }
     } else {
-        many = calloc(count, sizeof(*many));
-        CHECK(many != NULL);
-        entry->memcache.keys = many;
-        core_run_batch(core);
-        free(many);
+        run_with_many_keys(core, entry, request->keys, count);
     }
 }
 
@@ -422,12 +420,15 @@ static void note_first_byte(struct core *core, struct conversation *conversation
     }
 }
 
-static void parse_memcache_bytes(struct core *core, struct conversation *conversation,
-                                 struct slice input, struct memcache_request *request,
-                                 struct memcache_parse_result *result)
+/* Into the place of the batch's next entry, which it returns. */
+static struct memcache_request *parse_memcache_bytes(struct core *core,
+                                                     struct conversation *conversation,
+                                                     struct slice input,
+                                                     struct memcache_parse_result *result)
 {
     uint64_t item_bytes_max = (uint64_t)core->config->memcache_item_size_max;
     bool login_needed = !is_authenticated(core, conversation);
+    struct memcache_request *request = core_batch_next_request(core);
     if (UNLIKELY(conversation->speaks_binary)) {
         struct memcache_binary_limits limits = {item_bytes_max, login_needed};
         memcache_binary_parse(&conversation->parser->memcache_binary, &limits, input, request,
@@ -436,26 +437,27 @@ static void parse_memcache_bytes(struct core *core, struct conversation *convers
         memcache_login_parse(input, request, result);
     } else {
         struct memcache_limits limits = {item_bytes_max};
+        conversation->parser->memcache.has_spoken = true; /* note_first_byte has looked at it */
         memcache_parse(&conversation->parser->memcache, &limits, input, request, result);
     }
+    return request;
 }
 
 static void parse_memcache(struct core *core, struct conversation *conversation, struct slice input,
                            struct parsed *parsed)
 {
     struct memcache_parse_result *result = &parsed->result.memcache;
-    struct memcache_request request;
     if (UNLIKELY(!conversation->has_spoken)) {
         note_first_byte(core, conversation, input);
     }
-    parse_memcache_bytes(core, conversation, input, &request, result);
+    struct memcache_request *request = parse_memcache_bytes(core, conversation, input, result);
     parsed->verdict = result->verdict;
     parsed->bulk_offset = result->bulk_offset;
     parsed->bulk_bytes = result->bulk_bytes;
     parsed->error = result->error;
     conversation->session.parsed += result->consumed;
     if (result->verdict == PARSE_COMPLETE) {
-        add_memcache(core, conversation, &request);
+        add_memcache(core, conversation, request);
     }
 }
 
@@ -555,17 +557,87 @@ static bool input_exceeds_limit(const struct core *core, const struct session *s
     return session->view.size - session->parsed > (uint64_t)core->config->client_query_buffer_limit;
 }
 
+/* Common requests of RESP, straight into the batch; until one comes that parse_step must look at,
+ * or nothing more may be added. */
+static void take_short_requests(struct core *core, struct conversation *conversation)
+{
+    struct session *session = &conversation->session;
+    struct batch *batch = &core->batch;
+    if (conversation->parser != NULL && !resp_parser_is_at_rest(&conversation->parser->resp)) {
+        return;
+    }
+    while (session->parsed < session->view.size) {
+        if (UNLIKELY(!core_batch_has_room(core, RESP_SHORT_ARGUMENTS_MAX, 0))) {
+            core_run_batch(core);
+            if (!may_add(session)) {
+                return;
+            }
+        }
+        struct slice *arguments = &batch->slices[batch->slice_count];
+        size_t consumed;
+        uint32_t count =
+            resp_parse_short(slice_from(session->view, session->parsed), arguments, &consumed);
+        if (count == 0) {
+            return;
+        }
+        conversation->request_begin = session->parsed;
+        struct batch_entry *entry = core_batch_add(core, ENTRY_RESP, conversation);
+        entry->resp.argument_count = count;
+        entry->resp.arguments = arguments;
+        batch->slice_count += count;
+        session->parsed += consumed;
+    }
+}
+
+/* The same of memcached's text protocol. */
+static void take_plain_gets(struct core *core, struct conversation *conversation)
+{
+    struct session *session = &conversation->session;
+    const struct conversation_parser *parser = conversation->parser;
+    if (conversation->speaks_binary || !conversation->client.authenticated ||
+        (parser != NULL && !memcache_parser_is_at_rest(&parser->memcache))) {
+        return;
+    }
+    while (session->parsed < session->view.size) {
+        if (UNLIKELY(!core_batch_has_room(core, 0, 0))) {
+            core_run_batch(core);
+            if (!may_add(session)) {
+                return;
+            }
+        }
+        size_t consumed;
+        uint32_t count =
+            core_batch_plain_get(core, slice_from(session->view, session->parsed), &consumed);
+        if (count == 0) {
+            return;
+        }
+        conversation->has_spoken = true;
+        conversation->request_begin = session->parsed;
+        core_batch_add_get(core, conversation, NULL, count);
+        session->parsed += consumed;
+    }
+}
+
 static void parse_view(struct core *core, struct conversation *conversation)
 {
     struct session *session = &conversation->session;
     core_touch(core, conversation);
-    core_take_parser(core, conversation);
     while (may_add(session) && session->parsed < session->view.size) {
+        if (LIKELY(conversation->blob_answer == BLOB_UNASKED)) {
+            (is_memcache(conversation) ? take_plain_gets : take_short_requests)(core, conversation);
+        }
+        if (LIKELY(session->parsed == session->view.size) || !may_add(session)) {
+            break;
+        }
+        if (conversation->parser == NULL) {
+            core_take_parser(core, conversation);
+        }
         if (!parse_step(core, conversation)) {
             break;
         }
     }
     if (may_add(session) && input_exceeds_limit(core, session)) {
+        metric_add(core->metrics, METRIC_QUERY_LIMIT_DISCONNECTIONS, 1);
         session->closing = true;
         session->stream->abort_requested = true;
         stream_mark_dirty(session->stream);
@@ -700,18 +772,22 @@ void core_continue(struct core *core, struct conversation *conversation)
     parse_all(core, conversation);
 }
 
-/* Up to the client, all of a conversation is read or written with a request; with many connections
- * it is not in the cache. */
+/* What of a conversation is read or written with a request; with many connections it is not in the
+ * cache. */
+void core_prefetch_conversation(const struct conversation *conversation)
+{
+    const uint8_t *first = (const uint8_t *)conversation;
+#pragma GCC unroll 16
+    for (size_t at = 0; at < CONVERSATION_HOT_BYTES; at += RTE_CACHE_LINE_SIZE) {
+        rte_prefetch0(first + at);
+    }
+}
+
 static void prefetch_conversation(const struct stream_event *event)
 {
     struct session *session = event->stream->session;
-    if (session == NULL) {
-        return;
-    }
-    const uint8_t *first = (const uint8_t *)conversation_of_session(session);
-#pragma GCC unroll 16
-    for (size_t at = 0; at < offsetof(struct conversation, errand); at += RTE_CACHE_LINE_SIZE) {
-        rte_prefetch0(first + at);
+    if (session != NULL) {
+        core_prefetch_conversation(conversation_of_session(session));
     }
 }
 
@@ -737,10 +813,12 @@ static void settle_session(struct core *core, struct session *session)
     settle_view(core, conversation);
     close_if_finished(session);
     core_note_owing(core, conversation);
-    core_note_request_memory(core, conversation, session->buffer_capacity);
+    core_note_request_memory(core, conversation,
+                             session->buffer_capacity + conversation->client.argument_bytes);
     conversation->client.query_buffer_bytes = session->buffer_bytes;
     conversation->client.query_buffer_free_bytes = session->buffer_capacity - session->buffer_bytes;
     conversation->client.output_buffer_bytes = session->stream->out.size;
+    core_limit_output(core, conversation);
 }
 
 /* What was acknowledged since its last request. */

@@ -67,6 +67,16 @@ static void send_part(struct core *core, struct core_datagram *datagram, uint16_
               offset, size);
 }
 
+static void send_parts(struct core *core, struct core_datagram *datagram, size_t count)
+{
+    size_t bytes = core->datagram_reply.size, part = datagram->part_bytes;
+    for (size_t i = 0; i < count; i++) {
+        size_t left = bytes - i * part;
+        send_part(core, datagram, (uint16_t)i, (uint16_t)count, i * part,
+                  left < part ? left : part);
+    }
+}
+
 void core_send_datagram_reply(struct core *core, struct core_datagram *datagram)
 {
     size_t bytes = core->datagram_reply.size;
@@ -83,10 +93,10 @@ void core_send_datagram_reply(struct core *core, struct core_datagram *datagram)
     } else {
         metric_add(core->metrics, METRIC_SESSION_OUTPUT_BYTES, bytes);
     }
-    for (size_t i = 0; i < count; i++) {
-        size_t offset = i * part;
-        send_part(core, datagram, (uint16_t)i, (uint16_t)count, offset,
-                  bytes - offset < part ? bytes - offset : part);
+    if (LIKELY(count == 1)) {
+        send_part(core, datagram, 0, 1, 0, bytes);
+    } else {
+        send_parts(core, datagram, count);
     }
     byte_queue_clear(&core->datagram_reply, &core->bytes);
 }
@@ -143,7 +153,7 @@ static bool must_run_now(const struct core *core, const struct core_datagram *da
            memcache_uses_parser(&core->datagram_parser, request);
 }
 
-/* Into the batch. `request` is where the batch's next entry has it, when nothing has run since. */
+/* Into the batch. `request` is the next entry's, when nothing has run since. */
 static void add_request(struct core *core, struct core_datagram *datagram,
                         const struct memcache_request *request)
 {
@@ -152,17 +162,15 @@ static void add_request(struct core *core, struct core_datagram *datagram,
         drop(core, METRIC_MEMCACHE_DATAGRAMS_DROPPED);
         return;
     }
-    if (UNLIKELY(!core_batch_has_room(core, keys, keys))) {
-        core_run_batch(core); /* which leaves the places behind its entries alone */
+    if (UNLIKELY(!core_batch_has_room(core, 0, keys))) {
+        core_run_batch(core);
     }
     struct batch_entry *entry = core_batch_add(core, ENTRY_MEMCACHE, NULL);
     if (UNLIKELY(&entry->memcache.request != request)) {
         entry->memcache.request = *request;
     }
     entry->datagram = datagram;
-    entry->memcache.request.keys = core_batch_slices(core, request->keys, keys);
-    entry->memcache.keys = &core->batch.keys[core->batch.key_count];
-    core->batch.key_count += keys;
+    entry->memcache.keys = core_batch_keys(core, request->keys, keys);
     if (UNLIKELY(must_run_now(core, datagram, &entry->memcache.request))) {
         core_run_batch(core);
     }
@@ -177,18 +185,33 @@ static void add_error(struct core *core, struct core_datagram *datagram, const c
     snprintf(entry->error.text, sizeof(entry->error.text), "%s", error);
 }
 
+/* A plain get; false: it is none. */
+static bool take_plain_get(struct core *core, struct core_datagram *datagram, struct slice text)
+{
+    size_t consumed;
+    if (UNLIKELY(datagram->frame.datagram_count != 1)) {
+        return false;
+    }
+    if (UNLIKELY(!core_batch_has_room(core, 0, 0))) {
+        core_run_batch(core);
+    }
+    uint32_t count = core_batch_plain_get(core, text, &consumed);
+    if (count > 0) {
+        core_batch_add_get(core, NULL, datagram, count);
+    }
+    return count > 0;
+}
+
 /* Of the datagram who sends it, and the payload, is known. */
 static void take_datagram(struct core *core, struct core_datagram *datagram)
 {
     metric_add(core->metrics, METRIC_SESSION_INPUT_BYTES, datagram->payload.size);
     struct slice text;
-    if (!admit(core, datagram) || !take_request(core, datagram, &text)) {
+    if (!admit(core, datagram) || !take_request(core, datagram, &text) ||
+        LIKELY(take_plain_get(core, datagram, text))) {
         return;
     }
-    if (UNLIKELY(!core_batch_has_room(core, 0, 0))) {
-        core_run_batch(core);
-    }
-    struct memcache_request *request = &core->batch.entries[core->batch.count].memcache.request;
+    struct memcache_request *request = core_batch_next_request(core);
     struct memcache_parse_result result;
     if (UNLIKELY(!parse_text(core, text, request, &result))) {
         drop(core, METRIC_MEMCACHE_DATAGRAMS_DROPPED);

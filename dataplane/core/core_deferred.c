@@ -63,6 +63,18 @@ void core_defer(struct core *core, struct conversation *conversation,
     core->deferred = conversation;
 }
 
+bool core_log_warning(struct core *core, const char *line)
+{
+    struct slice argument = slice_of_string(line);
+    struct control_request *request = control_request_create(CONTROL_LOG, 1, &argument);
+    if (request == NULL || !send_to_control(core, request)) {
+        control_request_destroy(request);
+        return false;
+    }
+    core_wake_control(core);
+    return true;
+}
+
 /* The same list serves sessions that try their request again at a certain time. */
 void core_retry_later(struct core *core, struct conversation *conversation, uint64_t at_us)
 {

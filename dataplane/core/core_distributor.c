@@ -473,6 +473,20 @@ static uint64_t take_missed(void *context, uint16_t worker)
     return queue->take_missed(queue->context, queue->queue);
 }
 
+static void arm(void *context, uint16_t worker)
+{
+    const struct distributor *distributor = context;
+    const struct core_link *queue = &distributor->queues[worker];
+    queue->arm(queue->context, queue->queue);
+}
+
+static bool disarm(void *context, uint16_t worker)
+{
+    const struct distributor *distributor = context;
+    const struct core_link *queue = &distributor->queues[worker];
+    return queue->disarm(queue->context, queue->queue);
+}
+
 void distributor_link(struct distributor *distributor, uint32_t worker, struct core_link *link)
 {
     bool has_queue = worker < distributor->options.queue_count;
@@ -485,6 +499,8 @@ void distributor_link(struct distributor *distributor, uint32_t worker, struct c
     link->has_frames = has_frames;
     link->hand_on = hand_on;
     link->take_missed = has_queue && link->take_missed != NULL ? take_missed : NULL;
+    link->arm = has_queue && link->arm != NULL ? arm : NULL;
+    link->disarm = has_queue && link->disarm != NULL ? disarm : NULL;
     link->interface.quiet = worker != 0;
     if (!has_queue) {
         link->wait_fd = -1;

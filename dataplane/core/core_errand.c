@@ -48,7 +48,10 @@ static struct errand *pop(struct errand_list *list)
 
 static void send_to(struct core *core, uint32_t to, struct errand *errand, enum message_type type)
 {
-    struct message message = {.type = type, .from = core->options.number, .pointer = errand};
+    struct message message = {.type = type,
+                              .from = core->options.number,
+                              .pointer = errand,
+                              .words = {(uintptr_t)errand->due}};
     core_send(core, to, &message);
 }
 
@@ -88,10 +91,13 @@ static struct errand *create_errand(struct core *core, enum errand_kind kind,
     errand->kind = kind;
     errand->shards = *shards;
     errand->next_stop = 0;
-    errand->last = errand->due = errand;
-    errand->request_count = 1;
+    errand->due = NULL;
+    errand->request_count = 0;
     errand->changes = 0;
     errand->is_gathering = false;
+    errand->memory_wait_began_us = 0;
+    errand->collected.count = 0;
+    errand->collected.pool = &errand->pool;
     return errand;
 }
 
@@ -123,7 +129,7 @@ static void board(struct core *core, struct errand *errand)
 /* It waits where memory is short: a train when the turn of each request comes. */
 static void seek_room(struct core *core, struct errand *errand)
 {
-    errand->kind = errand->one_shard ? ERRAND_RUN : ERRAND_ROOM;
+    errand->kind = errand->first->one_shard ? ERRAND_RUN : ERRAND_ROOM;
     errand->next_stop = 0;
     send_on(core, errand);
 }
@@ -196,7 +202,7 @@ static enum errand_kind kind_of(const struct route *route)
 }
 
 /* Reads run wherever the train is. */
-static void count_change(struct errand *train, const struct errand *request)
+static void count_change(struct errand *train, const struct errand_request *request)
 {
     if (!request->only_reads) {
         train->changes += train->changes == 0 || request->owner != train->written_owner;
@@ -210,9 +216,8 @@ void core_send_errand(struct core *core, const struct batch_entry *entry)
     const struct conversation *conversation = entry->conversation;
     struct errand *errand = create_errand(core, kind_of(&entry->route), &entry->route.shards);
     core->errand_count++;
-    errand_copy_request(core, errand, entry);
+    count_change(errand, errand_copy_request(core, errand, entry));
     note_sender(core, errand, entry);
-    count_change(errand, errand);
     if (errand->kind == ERRAND_RUN && conversation != NULL &&
         conversation->client.reply_mode == CLIENT_REPLY_ON) {
         errand->is_gathering = true;
@@ -234,13 +239,8 @@ bool core_errand_takes(const struct core *core, const struct batch_entry *entry)
 void core_join_errand(struct core *core, const struct batch_entry *entry)
 {
     struct errand *train = entry->conversation->errand;
-    struct errand *request = create_errand(core, ERRAND_RUN, &entry->route.shards);
-    errand_copy_request(core, request, entry);
-    shard_set_add_all(&train->shards, &request->shards);
-    count_change(train, request);
-    train->last->behind = request;
-    train->last = request;
-    train->request_count++;
+    shard_set_add_all(&train->shards, &entry->route.shards);
+    count_change(train, errand_copy_request(core, train, entry));
 }
 
 /* From owner to owner it takes a message for each change, and one home. Leases take one for each
@@ -269,8 +269,8 @@ void core_ask_for_blob(struct core *core, struct conversation *conversation, uin
     struct errand *errand = create_errand(core, ERRAND_BLOB, &shards);
     core->errand_count++;
     errand->bulk_bytes = bytes;
-    errand->wanted = core_wanted_by_bulk(conversation, core->options.all_shards[owner], bytes);
-    errand->memory_wait_began_us = 0;
+    errand_add_request(errand, 1)->wanted =
+        core_wanted_by_bulk(conversation, core->options.all_shards[owner], bytes);
     block_conversation(errand, conversation);
     set_out(core, errand);
 }
@@ -278,49 +278,62 @@ void core_ask_for_blob(struct core *core, struct conversation *conversation, uin
 void core_send_events(struct core *core, const struct shard_set *workers, struct slice lines)
 {
     struct errand *errand = create_errand(core, ERRAND_EVENTS, workers);
-    errand_reserve_bytes(errand, lines.size);
-    memcpy(errand->bytes, lines.data, lines.size);
-    errand->line_bytes = lines.size;
+    void *copy = errand_allocate(errand, lines.size);
+    memcpy(copy, lines.data, lines.size);
+    errand->lines = slice_of(copy, lines.size);
     core->events_away = true;
     send_on(core, errand);
 }
 
 /* ---- running --------------------------------------------------------------------------------- */
 
+static void prepare_to_run(struct core *core)
+{
+    core_share_time(core);
+    core_note_observers(core);
+}
+
 static void grant_blob(struct core *core, struct errand *errand)
 {
     struct blob *blob = shard_create_blob(core->shard, (uint32_t)errand->bulk_bytes);
     if (blob != NULL) {
-        errand_reserve_blobs(errand, 1);
-        errand->blobs[errand->blob_count++] = blob;
+        errand->first->blobs[errand->first->blob_count++] = blob;
     }
     metric_add(core->metrics, METRIC_ERRANDS_RUN, 1);
 }
 
-/* Our shard may be used for it. */
-static bool is_ready(struct core *core, struct errand *request)
+/* Our shard may be used for what is due. */
+static bool is_ready(struct core *core, struct errand *errand)
 {
-    return !core_shard_is_lent(core) && !core_errand_waits_for_memory(core, request);
+    return !core_shard_is_lent(core) && !core_errand_waits_for_memory(core, errand);
+}
+
+/* False: it cannot run here. */
+static bool run_due(struct core *core, struct errand *train)
+{
+    uint32_t count = 1;
+    if (train->due->owner == core->options.number) {
+        count = errand_run(core, train, train->due);
+        train->memory_wait_began_us = 0;
+    } else if (!train->due->only_reads || !errand_read(core, train, train->due)) {
+        return false;
+    }
+    metric_add(core->metrics, METRIC_ERRANDS_RUN, count);
+    for (; count > 0; count--) {
+        train->due = train->due->behind;
+    }
+    return true;
 }
 
 /* Runs all of the train that can run here. False: the next request waits for our shard. */
 static bool run_train(struct core *core, struct errand *train)
 {
-    while (train->due != NULL) {
-        struct errand *request = train->due;
-        if (request->owner == core->options.number) {
-            if (!is_ready(core, request)) {
-                return false;
-            }
-            (void)errand_run(core, train, request, core->shard, false);
-        } else if (!request->only_reads ||
-                   errand_run(core, train, request, core->options.all_shards[request->owner],
-                              true) == COMMAND_TORN) {
-            return true;
+    prepare_to_run(core);
+    do {
+        if (train->due->owner == core->options.number && !is_ready(core, train)) {
+            return false;
         }
-        metric_add(core->metrics, METRIC_ERRANDS_RUN, 1);
-        train->due = request->behind;
-    }
+    } while (run_due(core, train) && train->due != NULL);
     return true;
 }
 
@@ -405,11 +418,12 @@ static void for_each_shard(struct core *core, const struct errand *errand,
 /* One request over several shards: all of it is seen, or nothing. */
 static void run_jointly(struct core *core, struct errand *errand)
 {
-    if (errand->writes) {
+    bool writes = errand->first->writes;
+    if (writes) {
         for_each_shard(core, errand, shard_begin_joint_write);
     }
-    (void)errand_run(core, errand, errand, NULL, false);
-    if (errand->writes) {
+    (void)errand_run(core, errand, errand->first);
+    if (writes) {
         for_each_shard(core, errand, shard_end_joint_write);
     }
 }
@@ -420,12 +434,15 @@ static void run_with_leases(struct core *core, struct errand *train)
     if (train->conversation == NULL && !train->for_datagram) {
         return;
     }
-    if (!train->one_shard) {
+    if (!train->first->one_shard) {
         run_jointly(core, train);
         return;
     }
-    for (const struct errand *request = train; request != NULL; request = request->behind) {
-        (void)errand_run(core, train, request, core->options.all_shards[request->owner], false);
+    core_prefetch_leased(core, train);
+    for (const struct errand_request *request = train->first; request != NULL;) {
+        for (uint32_t count = errand_run(core, train, request); count > 0; count--) {
+            request = request->behind;
+        }
     }
 }
 
@@ -459,7 +476,7 @@ static void collect_memcache(struct core *core, struct errand *errand)
     struct memcache_call call = {.context = core->context,
                                  .now = &core->now,
                                  .client = &errand->client,
-                                 .request = &errand->memcache,
+                                 .request = errand->first->memcache,
                                  .collected = &errand->collected};
     memcache_collect(&call);
 }
@@ -469,18 +486,18 @@ static void collect_resp(struct core *core, struct errand *errand)
     struct call call = {.context = core->context,
                         .now = &core->now,
                         .client = &errand->client,
-                        .command = errand->command,
-                        .argument_count = errand->argument_count,
-                        .arguments = errand->arguments,
+                        .command = errand->first->command,
+                        .argument_count = errand->first->argument_count,
+                        .arguments = errand->first->arguments,
                         .collected = &errand->collected};
     core_note_sizes(core);
-    errand->command->collect(&call);
+    errand->first->command->collect(&call);
     core_close_killed(core);
 }
 
 static void collect(struct core *core, struct errand *errand)
 {
-    if (errand->command == NULL) {
+    if (errand->first->command == NULL) {
         collect_memcache(core, errand);
     } else {
         collect_resp(core, errand);
@@ -510,7 +527,7 @@ void core_take_errand(struct core *core, struct errand *errand)
         break;
     case ERRAND_ROUND: collect(core, errand); break;
     case ERRAND_EVENTS:
-        core_write_events(core, slice_of(errand->bytes, errand->line_bytes));
+        core_write_events(core, errand->lines);
         errand->next_stop = core->options.number + 1;
         send_on(core, errand);
         break;
@@ -521,7 +538,8 @@ void core_take_errand(struct core *core, struct errand *errand)
 static bool note_commands(const struct errand *train, struct client *client)
 {
     bool muted = false;
-    for (const struct errand *request = train; request != NULL; request = request->behind) {
+    for (const struct errand_request *request = train->first; request != NULL;
+         request = request->behind) {
         if (request->command != NULL) {
             muted = command_note_elsewhere(client);
         } else {
@@ -574,9 +592,10 @@ static void deliver_blob(struct core *core, struct errand *errand)
     struct conversation *conversation = errand->conversation;
     if (conversation != NULL && !conversation->session.closing) {
         conversation->blob_answer = BLOB_DENIED;
-        if (errand->blob_count > 0) {
+        struct errand_request *asked = errand->first;
+        if (asked->blob_count > 0) {
             conversation->blob_answer = BLOB_GRANTED;
-            core_add_blob(conversation, errand->blobs[--errand->blob_count]);
+            core_add_blob(conversation, asked->blobs[--asked->blob_count]);
         }
     }
     if (conversation != NULL) {
@@ -589,6 +608,7 @@ static void deliver_blob(struct core *core, struct errand *errand)
 static void take_leases_home(struct core *core, struct errand *vehicle)
 {
     struct errand_list done = {0}, lacking = {0};
+    prepare_to_run(core);
     run_passengers(core, vehicle, &done, &lacking);
     core->is_leasing = false;
     give_leases_back(core, vehicle);
@@ -610,7 +630,8 @@ void core_take_errand_home(struct core *core, struct errand *errand)
     case ERRAND_ROOM: board(core, errand); break;
     case ERRAND_LEASE: take_leases_home(core, errand); break;
     case ERRAND_ROUND:
-        (void)errand_run(core, errand, errand, NULL, false);
+        prepare_to_run(core);
+        (void)errand_run(core, errand, errand->first);
         deliver(core, errand);
         break;
     case ERRAND_EVENTS:

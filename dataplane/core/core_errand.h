@@ -33,6 +33,8 @@
 #ifndef NICACHED_CORE_CORE_ERRAND_H
 #define NICACHED_CORE_CORE_ERRAND_H
 
+#include <stddef.h>
+
 #include "dataplane/core/core_internal.h"
 
 enum errand_kind {
@@ -44,70 +46,88 @@ enum errand_kind {
     ERRAND_EVENTS
 };
 
-struct errand {
-    struct errand *next;      /* in a list of whoever has it */
-    struct errand *made_next; /* all that its home has made */
-    uint32_t home, next_stop; /* but for RUN: workers below it were visited */
-    enum errand_kind kind;
-    struct shard_set shards;     /* to be visited; of all requests of a train */
+/* A request. What it points at stands behind it in one piece of memory, but for what is in blobs:
+ * it is fetched from another worker's cache line by line. */
+struct errand_request {
+    struct errand_request *behind;
+    const struct command *command; /* NULL: of memcached's protocols */
+    bool one_shard, only_reads;    /* as its route says */
+    bool writes;
+    uint32_t owner; /* of that shard */
+    uint32_t argument_count, key_count;
+    struct slice *arguments;
+    struct memcache_request *memcache;
+    struct key *keys;            /* of a RESP request: the first one, if it has any */
     struct wanted_memory wanted; /* see core_memory.c */
-    uint64_t bulk_bytes;         /* BLOB; what is granted is in `blobs` */
-    uint64_t memory_wait_began_us;
+    struct blob **blobs;
+    uint32_t blob_count;
+    uint32_t large_value_index;
+    struct blob *large_value;
+};
 
-    /* The train, which may be one request alone. Of its head, but for `behind`. */
-    struct errand *behind, *last;
-    struct errand *due; /* the next to run; NULL: all have run */
+/* A part of an errand's memory: taken from front to back, by its home, and free when it rests. */
+struct errand_chunk {
+    struct errand_chunk *next;
+    size_t used, size;
+    max_align_t bytes[];
+};
+
+/* What every stop reads or writes comes first. */
+struct errand {
+    struct errand *next; /* in a list of whoever has it */
+    enum errand_kind kind;
+    uint32_t home, next_stop;   /* but for RUN: workers below it were visited */
+    bool is_gathering;          /* it has not left */
+    bool for_datagram;          /* whose sender waits for it, else a conversation may */
+    struct errand_request *due; /* the next to run; NULL: all have run */
+    uint64_t memory_wait_began_us;
+    struct conversation *conversation;
+    struct byte_queue reply;
+    struct byte_pool pool;
+    struct client client; /* as it was; without its names */
+
+    /* The train, which may be one request alone. */
+    struct errand_request *first, *last;
+    struct shard_set shards; /* to be visited; of all its requests */
     uint32_t request_count;
     uint32_t changes;       /* of the owner, from one write to the next; the first one counts */
     uint32_t written_owner; /* of the last write */
-    bool is_gathering;      /* it has not left */
+    struct errand_chunk *chunks, *chunk; /* all; the one in use */
 
-    /* Who waits for it: a conversation, or the sender of a datagram. Of the head. */
-    struct conversation *conversation;
-    bool for_datagram;
+    struct errand *made_next; /* all that its home has made */
+    uint64_t bulk_bytes;      /* BLOB; what is granted is in the request's blobs */
+    struct slice lines;       /* EVENTS */
+    struct collected collected;
     struct core_datagram datagram;
     struct udp_datagram packet;
     struct socket_datagram from_socket;
-    struct client client; /* as it was; without its names */
-    struct byte_queue reply;
-    struct byte_pool pool;
-
-    /* The request; what is not in a blob is in `bytes`. */
-    const struct command *command;
-    bool one_shard, only_reads; /* as its route says */
-    uint32_t owner;             /* of that shard */
-    bool writes;
-    uint32_t argument_count;
-    struct slice *arguments; /* of a RESP request; or the keys of memcached's */
-    uint32_t argument_capacity;
-    struct key first_key;
-    bool has_key;
-    struct memcache_request memcache;
-    struct key *keys;
-    uint32_t key_capacity;
-    uint8_t *bytes;
-    size_t byte_capacity;
-    size_t line_bytes; /* EVENTS: of `bytes` */
-    struct blob **blobs;
-    uint32_t blob_count, blob_capacity;
-    struct blob *large_value;
-    uint32_t large_value_index;
-    struct collected collected;
 };
+
+/* What is due, as the message says. */
+static inline const struct errand_request *errand_due_of(const struct message *message)
+{
+    return (const struct errand_request *)(uintptr_t)message->words[0];
+}
+
+/* core_prefetch.c: all of a train that has its leases. */
+void core_prefetch_leased(const struct core *core, const struct errand *train);
 
 /* core_errand_request.c */
 struct errand *errand_acquire(struct core *core);
-/* With all behind it. */
 void errand_release(struct core *core, struct errand *errand);
-/* Of the entry; who waits for it is not noted. */
-void errand_copy_request(struct core *core, struct errand *errand, const struct batch_entry *entry);
-bool errand_holds_in_blob(const struct errand *errand, struct slice bytes);
-void errand_reserve_blobs(struct errand *errand, uint32_t count);
-/* Room for so many of `bytes`; what was in them is lost. */
-void errand_reserve_bytes(struct errand *errand, size_t bytes);
-/* Of the train: on `shard`, or on all the shards that the train has leases of where it is NULL.
- * `shared`: the shard is another's to write. COMMAND_TORN: it must run on the owner's worker. */
-enum command_verdict errand_run(struct core *core, struct errand *train,
-                                const struct errand *request, struct shard *shard, bool shared);
+/* Of its memory, until it is released. Its home alone asks. */
+void *errand_allocate(struct errand *errand, size_t bytes);
+/* An empty request becomes the last one of the train; it has room for so many blobs. */
+struct errand_request *errand_add_request(struct errand *train, uint32_t blob_count_max);
+/* The same with a copy of the entry; who waits for it is not noted. */
+struct errand_request *errand_copy_request(struct core *core, struct errand *train,
+                                           const struct batch_entry *entry);
+bool errand_holds_in_blob(const struct errand_request *request, struct slice bytes);
+/* Runs the request, and those that can run as a row with it (command.h): on the shard of each,
+ * which is ours, or which the train has the lease of; on all of the train's where it is about
+ * several. How many have run. */
+uint32_t errand_run(struct core *core, struct errand *train, const struct errand_request *request);
+/* One that reads a shard that is another's to write. False: it must run on the owner's worker. */
+bool errand_read(struct core *core, struct errand *train, const struct errand_request *request);
 
 #endif

@@ -1,15 +1,70 @@
 /* A request in an errand: its memory, the copy of it, and running it.
  *
  * Thread: whoever has the errand. What is copied points at nothing of the connection that sent it,
- * but for large arguments, which are counted blobs.
+ * but for large arguments, which are counted blobs. Memory: chunks, which its home takes from the
+ * heap and keeps for the requests that come later.
  */
 #include <stdlib.h>
 
 #include "dataplane/base/check.h"
 #include "dataplane/core/core_errand.h"
 
-#define ERRAND_BYTES_KEPT 65536U /* a larger buffer is not kept for the next request */
+#define CHUNK_BYTES       2048U  /* at least, with its header */
+#define ERRAND_BYTES_KEPT 65536U /* chunks beyond it are not kept for the next request */
 #define ERRAND_PAGES_KEPT 1U
+
+/* ---- memory ---------------------------------------------------------------------------------- */
+
+static struct errand_chunk *create_chunk(size_t bytes)
+{
+    size_t size = CHUNK_BYTES - sizeof(struct errand_chunk);
+    size = bytes > size ? bytes : size;
+    struct errand_chunk *chunk = malloc(sizeof(*chunk) + size);
+    CHECK(chunk != NULL);
+    *chunk = (struct errand_chunk){.size = size};
+    return chunk;
+}
+
+/* The next chunk that has the room; at the end a new one. */
+static void use_chunk_for(struct errand *errand, size_t bytes)
+{
+    struct errand_chunk **link = errand->chunk != NULL ? &errand->chunk->next : &errand->chunks;
+    while (*link != NULL && (*link)->size < bytes) {
+        link = &(*link)->next;
+    }
+    if (*link == NULL) {
+        *link = create_chunk(bytes);
+    }
+    errand->chunk = *link;
+    errand->chunk->used = 0;
+}
+
+void *errand_allocate(struct errand *errand, size_t bytes)
+{
+    bytes = RTE_ALIGN_CEIL(bytes, sizeof(max_align_t));
+    if (errand->chunk == NULL || bytes > errand->chunk->size - errand->chunk->used) {
+        use_chunk_for(errand, bytes);
+    }
+    uint8_t *room = (uint8_t *)errand->chunk->bytes + errand->chunk->used;
+    errand->chunk->used += bytes;
+    return room;
+}
+
+static void free_chunks_beyond(struct errand *errand, size_t bytes_kept)
+{
+    size_t bytes = 0;
+    for (struct errand_chunk **link = &errand->chunks; *link != NULL;) {
+        struct errand_chunk *chunk = *link;
+        if (bytes + chunk->size > bytes_kept) {
+            *link = chunk->next;
+            free(chunk);
+        } else {
+            bytes += chunk->size;
+            link = &chunk->next;
+        }
+    }
+    errand->chunk = NULL;
+}
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
@@ -20,8 +75,10 @@ struct errand *errand_acquire(struct core *core)
         core->free_errands = errand->next;
         return errand;
     }
-    errand = calloc(1, sizeof(*errand));
+    size_t size = RTE_ALIGN_CEIL(sizeof(*errand), RTE_CACHE_LINE_SIZE);
+    errand = aligned_alloc(RTE_CACHE_LINE_SIZE, size);
     CHECK(errand != NULL);
+    memset(errand, 0, size);
     errand->home = core->options.number;
     byte_pool_init(&errand->pool, ERRAND_PAGES_KEPT);
     errand->made_next = core->errands;
@@ -29,11 +86,20 @@ struct errand *errand_acquire(struct core *core)
     return errand;
 }
 
+static void release_blobs(struct errand_request *request)
+{
+    while (request->blob_count > 0) {
+        blob_release(request->blobs[--request->blob_count]);
+    }
+}
+
 static void empty_errand(struct errand *errand)
 {
-    while (errand->blob_count > 0) {
-        blob_release(errand->blobs[--errand->blob_count]);
+    for (struct errand_request *request = errand->first; request != NULL;
+         request = request->behind) {
+        release_blobs(request);
     }
+    errand->first = errand->last = NULL;
     byte_queue_clear(&errand->reply, &errand->pool);
     byte_queue_clear(&errand->collected.text, &errand->pool);
     if (errand->for_datagram && errand->datagram.packet != NULL) {
@@ -41,24 +107,15 @@ static void empty_errand(struct errand *errand)
     }
     errand->for_datagram = false;
     errand->conversation = NULL;
-    errand->behind = NULL;
-    if (errand->byte_capacity > ERRAND_BYTES_KEPT) {
-        free(errand->bytes);
-        errand->bytes = NULL;
-        errand->byte_capacity = 0;
-    }
+    free_chunks_beyond(errand, ERRAND_BYTES_KEPT);
 }
 
 void errand_release(struct core *core, struct errand *errand)
 {
-    while (errand != NULL) {
-        struct errand *behind = errand->behind;
-        core->datagrams_away -= errand->for_datagram;
-        empty_errand(errand);
-        errand->next = core->free_errands;
-        core->free_errands = errand;
-        errand = behind;
-    }
+    core->datagrams_away -= errand->for_datagram;
+    empty_errand(errand);
+    errand->next = core->free_errands;
+    core->free_errands = errand;
 }
 
 void core_destroy_errands(struct core *core)
@@ -67,161 +124,192 @@ void core_destroy_errands(struct core *core)
         struct errand *errand = core->errands;
         core->errands = errand->made_next;
         empty_errand(errand);
+        free_chunks_beyond(errand, 0);
         byte_pool_deinit(&errand->pool);
-        free(errand->arguments);
-        free(errand->keys);
-        free(errand->bytes);
-        free(errand->blobs);
         free(errand);
     }
 }
 
 /* ---- copying a request ----------------------------------------------------------------------- */
 
-static void *grown(void *array, uint32_t *capacity, uint32_t count, size_t size)
-{
-    if (count <= *capacity) {
-        return array;
-    }
-    *capacity = count;
-    array = realloc(array, count * size);
-    CHECK(array != NULL);
-    return array;
-}
-
 /* The session keeps large arguments in blobs of their own: they are shared, not copied. */
-bool errand_holds_in_blob(const struct errand *errand, struct slice bytes)
+static bool lie_in_one_of(struct blob *const *blobs, uint32_t count, struct slice bytes)
 {
-    for (uint32_t i = 0; i < errand->blob_count; i++) {
-        if (bytes.data == errand->blobs[i]->bytes) {
+    for (uint32_t i = 0; i < count; i++) {
+        if (bytes.data == blobs[i]->bytes) {
             return true;
         }
     }
     return false;
 }
 
-void errand_reserve_blobs(struct errand *errand, uint32_t count)
+bool errand_holds_in_blob(const struct errand_request *request, struct slice bytes)
 {
-    errand->blobs = grown(errand->blobs, &errand->blob_capacity, count, sizeof(struct blob *));
+    return lie_in_one_of(request->blobs, request->blob_count, bytes);
 }
 
-static void share_blobs(struct errand *errand, const struct conversation *conversation)
+/* `more` bytes stand behind it, and are the caller's to fill. */
+static struct errand_request *add_request(struct errand *train, size_t more)
 {
-    uint32_t count = conversation != NULL ? conversation->blob_count : 0;
-    errand_reserve_blobs(errand, count);
-    for (uint32_t i = 0; i < count; i++) {
-        errand->blobs[i] = conversation->blobs[i];
-        blob_acquire(errand->blobs[i]);
+    struct errand_request *request = errand_allocate(train, sizeof(*request) + more);
+    *request = (struct errand_request){0};
+    if (train->last == NULL) {
+        train->first = train->due = request;
+    } else {
+        train->last->behind = request;
     }
-    errand->blob_count = count;
+    train->last = request;
+    train->request_count++;
+    return request;
 }
 
-static size_t copied_bytes(const struct errand *errand, const struct slice *slices, uint32_t count)
+struct errand_request *errand_add_request(struct errand *train, uint32_t blob_count_max)
+{
+    struct errand_request *request = add_request(train, blob_count_max * sizeof(struct blob *));
+    request->blobs = (struct blob **)(request + 1);
+    return request;
+}
+
+static uint32_t blob_count_of(const struct batch_entry *entry)
+{
+    return entry->conversation != NULL ? entry->conversation->blob_count : 0;
+}
+
+static bool is_blob(const struct batch_entry *entry, struct slice bytes)
+{
+    uint32_t count = blob_count_of(entry);
+    return UNLIKELY(count > 0) && lie_in_one_of(entry->conversation->blobs, count, bytes);
+}
+
+static size_t copied_bytes(const struct batch_entry *entry, const struct slice *slices,
+                           uint32_t count)
 {
     size_t bytes = 0;
     for (uint32_t i = 0; i < count; i++) {
-        bytes += errand_holds_in_blob(errand, slices[i]) ? 0 : slices[i].size;
+        bytes += is_blob(entry, slices[i]) ? 0 : slices[i].size;
     }
     return bytes;
 }
 
-void errand_reserve_bytes(struct errand *errand, size_t bytes)
+static size_t key_bytes(const struct key *keys, uint32_t count)
 {
-    if (bytes > errand->byte_capacity) {
-        free(errand->bytes);
-        errand->bytes = malloc(bytes);
-        CHECK(errand->bytes != NULL);
-        errand->byte_capacity = bytes;
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        bytes += keys[i].bytes.size;
     }
+    return bytes;
 }
 
-static struct slice copy_slice(const struct errand *errand, struct slice from, size_t *used)
+/* Whatever the entry points at. */
+static size_t bytes_of(const struct batch_entry *entry)
 {
-    if (from.size == 0 || errand_holds_in_blob(errand, from)) {
+    size_t blobs = blob_count_of(entry) * sizeof(struct blob *);
+    if (entry->kind == ENTRY_RESP) {
+        uint32_t count = entry->resp.argument_count;
+        return blobs + count * sizeof(struct slice) + entry->resp.has_key * sizeof(struct key) +
+               copied_bytes(entry, entry->resp.arguments, count);
+    }
+    const struct memcache_request *request = &entry->memcache.request;
+    return blobs + sizeof(*request) + request->key_count * sizeof(struct key) +
+           key_bytes(entry->memcache.keys, request->key_count) +
+           copied_bytes(entry, &request->value, 1) + request->arguments.size;
+}
+
+/* The next `bytes` of the memory behind a request. */
+static void *take(uint8_t **room, size_t bytes)
+{
+    void *at = *room;
+    *room += bytes;
+    return at;
+}
+
+static struct slice copy_slice(const struct batch_entry *entry, struct slice from, uint8_t **room)
+{
+    if (from.size == 0 || is_blob(entry, from)) {
         return from;
     }
-    uint8_t *to = errand->bytes + *used;
+    uint8_t *to = take(room, from.size);
     memcpy(to, from.data, from.size);
-    *used += from.size;
     return slice_of(to, from.size);
 }
 
-static void copy_arguments(struct errand *errand, const struct slice *from, uint32_t count,
-                           size_t *used)
+static void share_blobs(struct errand_request *request, const struct batch_entry *entry,
+                        uint8_t **room)
 {
-    errand->arguments =
-        grown(errand->arguments, &errand->argument_capacity, count, sizeof(struct slice));
-    for (uint32_t i = 0; i < count; i++) {
-        errand->arguments[i] = copy_slice(errand, from[i], used);
-    }
-    errand->argument_count = count;
-}
-
-static void copy_resp(struct errand *errand, const struct batch_entry *entry)
-{
-    size_t used = 0;
-    uint32_t count = entry->resp.argument_count;
-    errand_reserve_bytes(errand, copied_bytes(errand, entry->resp.arguments, count));
-    copy_arguments(errand, entry->resp.arguments, count, &used);
-    errand->command = entry->resp.command;
-    errand->writes = (errand->command->flags & COMMAND_WRITE) != 0;
-    errand->has_key = entry->resp.has_key;
-    if (errand->has_key) {
-        errand->first_key =
-            key_of(errand->arguments[errand->command->first_key], entry->resp.key.hash);
+    request->blob_count = blob_count_of(entry);
+    request->blobs = take(room, request->blob_count * sizeof(struct blob *));
+    for (uint32_t i = 0; i < request->blob_count; i++) {
+        request->blobs[i] = entry->conversation->blobs[i];
+        blob_acquire(request->blobs[i]);
     }
 }
 
-static void copy_memcache(struct errand *errand, const struct batch_entry *entry)
+static void copy_resp(struct errand_request *request, const struct batch_entry *entry,
+                      uint8_t **room)
 {
-    const struct memcache_request *request = &entry->memcache.request;
-    size_t used = 0;
-    uint32_t count = request->key_count;
-    errand_reserve_bytes(errand, copied_bytes(errand, request->keys, count) +
-                                     copied_bytes(errand, &request->value, 1) +
-                                     request->arguments.size);
-    copy_arguments(errand, request->keys, count, &used);
-    errand->keys = grown(errand->keys, &errand->key_capacity, count, sizeof(struct key));
-    for (uint32_t i = 0; i < count; i++) {
-        errand->keys[i] = key_of(errand->arguments[i], entry->memcache.keys[i].hash);
+    request->command = entry->resp.command;
+    request->writes = (request->command->flags & COMMAND_WRITE) != 0;
+    request->argument_count = entry->resp.argument_count;
+    request->key_count = entry->resp.has_key;
+    request->arguments = take(room, request->argument_count * sizeof(struct slice));
+    request->keys = take(room, request->key_count * sizeof(struct key));
+    for (uint32_t i = 0; i < request->argument_count; i++) {
+        request->arguments[i] = copy_slice(entry, entry->resp.arguments[i], room);
     }
-    errand->command = NULL;
-    errand->writes = true;
-    errand->memcache = *request;
-    errand->memcache.keys = errand->arguments;
-    errand->memcache.value = copy_slice(errand, request->value, &used);
-    errand->memcache.arguments = copy_slice(errand, request->arguments, &used);
+    if (entry->resp.has_key) {
+        *request->keys =
+            key_of(request->arguments[request->command->first_key], entry->resp.key.hash);
+    }
+}
+
+static void copy_memcache(struct errand_request *request, const struct batch_entry *entry,
+                          uint8_t **room)
+{
+    const struct memcache_request *from = &entry->memcache.request;
+    const struct key *keys = entry->memcache.keys;
+    request->writes = true;
+    request->key_count = from->key_count;
+    request->memcache = take(room, sizeof(*from));
+    request->keys = take(room, request->key_count * sizeof(struct key));
+    for (uint32_t i = 0; i < request->key_count; i++) {
+        request->keys[i] = key_of(copy_slice(entry, keys[i].bytes, room), keys[i].hash);
+    }
+    *request->memcache = *from;
+    request->memcache->keys = NULL;
+    request->memcache->value = copy_slice(entry, from->value, room);
+    request->memcache->arguments = copy_slice(entry, from->arguments, room);
 }
 
 /* The large value is the last blob; which argument shows it. */
-static void note_large_value(struct errand *errand)
+static void note_large_value(struct errand_request *request)
 {
-    errand->large_value = errand->blob_count > 0 ? errand->blobs[errand->blob_count - 1] : NULL;
-    errand->large_value_index = 0;
-    for (uint32_t i = errand->argument_count; errand->large_value != NULL && i > 0; i--) {
-        if (errand->arguments[i - 1].data == errand->large_value->bytes) {
-            errand->large_value_index = i - 1;
+    if (request->blob_count == 0) {
+        return;
+    }
+    request->large_value = request->blobs[request->blob_count - 1];
+    for (uint32_t i = request->argument_count; i > 0; i--) {
+        if (request->arguments[i - 1].data == request->large_value->bytes) {
+            request->large_value_index = i - 1;
             return;
         }
     }
 }
 
-void errand_copy_request(struct core *core, struct errand *errand, const struct batch_entry *entry)
+struct errand_request *errand_copy_request(struct core *core, struct errand *train,
+                                           const struct batch_entry *entry)
 {
-    share_blobs(errand, entry->conversation);
-    if (entry->kind == ENTRY_RESP) {
-        copy_resp(errand, entry);
-    } else {
-        copy_memcache(errand, entry);
+    struct errand_request *request = add_request(train, bytes_of(entry));
+    uint8_t *room = (uint8_t *)(request + 1);
+    share_blobs(request, entry, &room);
+    (entry->kind == ENTRY_RESP ? copy_resp : copy_memcache)(request, entry, &room);
+    note_large_value(request);
+    request->one_shard = entry->route.has_shard && !entry->route.several;
+    request->only_reads = entry->route.only_reads;
+    request->owner = entry->route.owner;
+    if (core_may_want_memory(core, entry)) {
+        request->wanted = core_wanted_memory(core, entry);
     }
-    note_large_value(errand);
-    errand->one_shard = entry->route.has_shard && !entry->route.several;
-    errand->only_reads = entry->route.only_reads;
-    errand->owner = entry->route.owner;
-    errand->wanted = core_wanted_memory(core, entry);
-    errand->memory_wait_began_us = 0;
-    errand->collected.count = 0;
-    errand->collected.pool = &errand->pool;
+    return request;
 }
 
 /* ---- running --------------------------------------------------------------------------------- */
@@ -231,57 +319,122 @@ static struct collected *collected_of(struct errand *train)
     return train->kind == ERRAND_ROUND ? &train->collected : NULL;
 }
 
+/* NULL: several. */
+static struct shard *shard_of(const struct core *core, const struct errand_request *request)
+{
+    if (!request->one_shard) {
+        return NULL;
+    }
+    bool own = request->owner == core->options.number;
+    return own ? core->shard : core->options.all_shards[request->owner];
+}
+
 static enum command_verdict run_memcache(struct core *core, struct errand *train,
-                                         const struct errand *request, struct shard *shard,
-                                         bool shared)
+                                         const struct errand_request *request, bool shared)
 {
     struct memcache_reply reply = {
-        .out = &train->reply, .pool = &train->pool, .suppressed = request->memcache.no_reply};
+        .out = &train->reply, .pool = &train->pool, .suppressed = request->memcache->no_reply};
     struct memcache_call call = {.context = core->context,
-                                 .shard = shard,
+                                 .shard = shard_of(core, request),
                                  .shared = shared,
                                  .now = &core->now,
                                  .client = &train->client,
-                                 .request = &request->memcache,
+                                 .request = request->memcache,
                                  .keys = request->keys,
                                  .large_value = request->large_value,
                                  .collected = collected_of(train),
                                  .reply = &reply};
-    if (shared && shard_observe(shard).version % 2 != 0) {
+    if (shared && shard_observe(call.shard).version % 2 != 0) {
         return COMMAND_TORN;
     }
     return memcache_execute(&call);
 }
 
-static enum command_verdict run_resp(struct core *core, struct errand *train,
-                                     const struct errand *request, struct shard *shard, bool shared)
+static void point_at(const struct core *core, struct call *call,
+                     const struct errand_request *request)
 {
-    struct reply reply = {
-        .out = &train->reply, .pool = &train->pool, .protocol = train->client.protocol};
-    struct call call = {.context = core->context,
-                        .shard = shard,
-                        .shared = shared,
-                        .now = &core->now,
-                        .client = &train->client,
-                        .command = request->command,
-                        .argument_count = request->argument_count,
-                        .arguments = request->arguments,
-                        .first_key = request->has_key ? &request->first_key : NULL,
-                        .large_value = request->large_value,
-                        .large_value_index = request->large_value_index,
-                        .collected = collected_of(train),
-                        .reply = &reply};
-    return command_run_admitted(&call);
+    call->shard = shard_of(core, request);
+    call->arguments = request->arguments;
+    call->first_key = request->key_count > 0 ? request->keys : NULL;
 }
 
-enum command_verdict errand_run(struct core *core, struct errand *train,
-                                const struct errand *request, struct shard *shard, bool shared)
+static void init_resp_call(struct core *core, struct errand *train,
+                           const struct errand_request *request, struct reply *reply,
+                           struct call *call)
 {
-    core_share_time(core);
-    core_note_observers(core);
-    enum command_verdict verdict = request->command == NULL
-                                       ? run_memcache(core, train, request, shard, shared)
-                                       : run_resp(core, train, request, shard, shared);
-    CHECK(verdict == COMMAND_DONE || (verdict == COMMAND_TORN && shared));
-    return verdict;
+    *reply = (struct reply){
+        .out = &train->reply, .pool = &train->pool, .protocol = train->client.protocol};
+    *call = (struct call){.context = core->context,
+                          .now = &core->now,
+                          .client = &train->client,
+                          .command = request->command,
+                          .argument_count = request->argument_count,
+                          .large_value = request->large_value,
+                          .large_value_index = request->large_value_index,
+                          .collected = collected_of(train),
+                          .reply = reply};
+    point_at(core, call, request);
+}
+
+static bool continues_row(const struct errand *train, const struct errand_request *request,
+                          const struct errand_request *first)
+{
+    return request->command == first->command && request->argument_count == first->argument_count &&
+           request->blob_count == 0 &&
+           (request->owner == first->owner || train->kind == ERRAND_LEASE);
+}
+
+/* How many from the first on run as a row. Of a train that has its leases it is known that there is
+ * room for all. */
+static uint32_t row_length(const struct core *core, const struct errand *train,
+                           const struct errand_request *first, const struct call *call)
+{
+    uint32_t count_max = first->key_count > 0 ? command_row_max(call) : 0, count = 0;
+    for (const struct errand_request *request = first;
+         request != NULL && count < count_max && continues_row(train, request, first);
+         request = request->behind) {
+        count++;
+    }
+    bool has_room = train->kind == ERRAND_LEASE || core_errand_row_has_room(core, first, count);
+    return has_room ? count : 0;
+}
+
+static void run_row(struct core *core, const struct errand_request *request, uint32_t count,
+                    struct call *call)
+{
+    for (uint32_t i = 0; i < count; i++, request = request->behind) {
+        point_at(core, call, request);
+        command_run_in_row(call);
+    }
+    command_end_row(call, count);
+}
+
+uint32_t errand_run(struct core *core, struct errand *train, const struct errand_request *request)
+{
+    if (request->command == NULL) {
+        CHECK(run_memcache(core, train, request, false) == COMMAND_DONE);
+        return 1;
+    }
+    struct reply reply;
+    struct call call;
+    init_resp_call(core, train, request, &reply, &call);
+    uint32_t count = request->behind != NULL ? row_length(core, train, request, &call) : 1;
+    if (count > 1) {
+        run_row(core, request, count, &call);
+        return count;
+    }
+    CHECK(command_run_admitted(&call) == COMMAND_DONE);
+    return 1;
+}
+
+bool errand_read(struct core *core, struct errand *train, const struct errand_request *request)
+{
+    if (request->command == NULL) {
+        return run_memcache(core, train, request, true) != COMMAND_TORN;
+    }
+    struct reply reply;
+    struct call call;
+    init_resp_call(core, train, request, &reply, &call);
+    call.shared = true;
+    return command_run_admitted(&call) != COMMAND_TORN;
 }

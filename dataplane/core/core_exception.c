@@ -119,6 +119,20 @@ static uint64_t take_missed(void *context, uint16_t queue)
     return port->take_missed(port->context, port->queue);
 }
 
+static void arm(void *context, uint16_t queue)
+{
+    const struct exception *exception = context;
+    const struct core_link *port = &exception->queues[queue].port;
+    port->arm(port->context, port->queue);
+}
+
+static bool disarm(void *context, uint16_t queue)
+{
+    const struct exception *exception = context;
+    const struct core_link *port = &exception->queues[queue].port;
+    return port->disarm(port->context, port->queue);
+}
+
 /* ---- creation and end ------------------------------------------------------------------------ */
 
 void exception_link(struct exception *exception, uint32_t queue, struct core_link *link)
@@ -132,6 +146,8 @@ void exception_link(struct exception *exception, uint32_t queue, struct core_lin
     link->transmit = transmit;
     link->exchange = exchange;
     link->take_missed = own->port.take_missed != NULL ? take_missed : NULL;
+    link->arm = own->port.arm != NULL ? arm : NULL;
+    link->disarm = own->port.disarm != NULL ? disarm : NULL;
     link->wait_fd = own->wait_fd;
 }
 

@@ -9,6 +9,7 @@
  *   core_route.c          what a request needs of which shards
  *   core_errand.c         requests that need other workers' shards: there and back, leases
  *   core_errand_request.c such a request: copied, run
+ *   core_prefetch.c       what keys will be asked for, on its way from memory
  *   core_batch.c          look up, prefetch, run: the requests of many connections together
  *   core_memory.c         requests that wait for memory which is about to be freed
  *   core_stages.c         cycles per stage of the pass, for INFO stages
@@ -21,6 +22,7 @@
 #define NICACHED_CORE_CORE_INTERNAL_H
 
 #include "dataplane/base/check.h"
+#include "dataplane/base/object_pool.h"
 #include "dataplane/core/core.h"
 #include "dataplane/core/core_stages.h"
 #include "dataplane/core/datagram_guard.h"
@@ -113,27 +115,33 @@ struct conversation {
     struct session session;
     struct conversation_parser *parser; /* NULL between requests */
 
-    bool has_spoken;    /* memcached: the first byte has said which of its protocols this is */
-    bool speaks_binary; /* that one */
-    bool timed_out;     /* closed because it was idle */
-    bool refused;       /* too many clients, or protected mode: does not count among the clients */
-    bool rewind;        /* a request was parsed and then not run: session.executed says where it
-                           begins; from there all is parsed again when the session goes on */
-    /* Over maxmemory: the payload is discarded, the request gets the OOM error. */
-    bool blob_refused;
-    bool owes; /* is in the list of those that do: core_limits.c */
-    /* The owner has answered about the one that comes next: it is the last blob, or there is none.
-     */
+    bool has_spoken; /* memcached: the first byte has said which of its protocols this is */
+    bool rewind;     /* a request was parsed and then not run: session.executed says where it
+                        begins; from there all is parsed again when the session goes on */
+    /* The owner has answered about the large argument that comes next: it is the last blob, or
+     * there is none. */
     enum blob_answer { BLOB_UNASKED, BLOB_GRANTED, BLOB_DENIED } blob_answer : 8;
+    bool speaks_binary : 1; /* memcached's other protocol */
+    bool blob_refused : 1;  /* over maxmemory: the payload is discarded, the request gets OOM */
+    bool timed_out : 1;     /* closed because it was idle */
+    bool refused : 1;       /* too many clients, or protected mode: no client is counted for it */
+    bool owes : 1;          /* is in the list of those that do: core_limits.c */
+    /* Since when more output waits than the soft limit allows, in seconds from 1 on; 0: it does not
+     */
+    uint32_t output_soft_since_s;
 
     size_t request_begin; /* offset in the session's view of the request that is being parsed */
     uint64_t memory_wait_began_us; /* while SESSION_AWAITS_MEMORY, and until the request has run */
 
     /* Large arguments of the request that is arriving, in order; the last one is handed to the
      * command by reference. */
-    uint32_t blob_count, blob_capacity;
+    uint32_t blob_count;
+    /* memcached's watch: what it is told of (EVENT_BIT); 0: it is no watcher. */
+    uint32_t watched;
     struct blob **blobs;
 
+    size_t
+        request_bytes; /* of the session's buffer and the blobs, as last counted: core_limits.c */
     struct client client;
 
     /* core_limits.c */
@@ -143,12 +151,10 @@ struct conversation {
         uint64_t input_bytes;
         uint32_t since_ms, command_count;
     } owing;
-    size_t request_bytes; /* of the session's buffer, as last counted */
 
     struct errand *errand; /* whose reply it awaits, or NULL */
     /* While session.blocked == SESSION_AWAITS_REPLY. */
     struct deferral deferral;
-    struct conversation *deferred_next;
 
     struct dump {
         uint64_t cursor;
@@ -156,13 +162,22 @@ struct conversation {
         bool is_active;
     } dump; /* of all keys: core_dump.c */
 
-    /* memcached's watch: what it is told of (EVENT_BIT), 0: it is no watcher; lines that it has
-     * missed since the last one. */
-    uint32_t watched, lines_skipped;
-    struct conversation *watch_next;
+    uint32_t blob_capacity;
+    uint32_t lines_skipped; /* that a watcher has missed since the last one */
 
-    struct conversation *free_next;
+    union {
+        struct conversation *deferred_next;
+        struct conversation *watch_next; /* a watcher waits for no reply */
+    };
 };
+
+#define CONVERSATION_HOT_BYTES 256
+static_assert(offsetof(struct conversation, client.output_bytes) + sizeof(uint64_t) <=
+                  CONVERSATION_HOT_BYTES,
+              "what a request reads or writes is four cache lines");
+static_assert(sizeof(struct conversation) <= 7 * RTE_CACHE_LINE_SIZE,
+              "docs/tcp.md says what a connection takes");
+static_assert(CORE_BATCH_REQUESTS <= UINT16_MAX, "session.pending counts them");
 
 /* A datagram being answered: memcached over UDP by a port of ours, or by a kernel socket. */
 struct core_datagram {
@@ -211,7 +226,7 @@ struct batch_entry {
             bool has_key;
         } resp;
         struct {
-            struct memcache_request request;
+            struct memcache_request request; /* `keys` in it are the parser's: not used here */
             struct key *keys;
         } memcache;
         struct {
@@ -262,11 +277,20 @@ struct core {
     struct conversation *watchers;
     bool events_away;   /* an errand with lines for watchers is under way */
     bool keeps_evicted; /* the shard keeps its victims for them */
-    struct conversation *free_conversations;
+    struct object_pool conversations;
     struct conversation *owing_first, *owing_last; /* core_limits.c */
-    uint64_t request_bytes;                        /* of all sessions' buffers */
+    uint64_t request_bytes;                        /* of all sessions' buffers and blobs */
     struct conversation *evicting;                 /* is not gone yet, or NULL */
-    uint64_t missed_asked_us; /* when ports were last asked for what they lost */
+    struct output_limit output_limit;              /* as all clients were last held against it */
+    uint64_t output_watch_bytes;                   /* the least that it is about */
+    uint32_t output_soft_count;                    /* clients beyond the soft limit */
+    uint64_t outputs_checked_us, output_logged_us;
+    uint64_t outputs_unlogged; /* clients ended since then without a line in the log */
+    uint64_t upkeep_us;        /* the last pass that had upkeep */
+    bool upkeep_goes_on;       /* the shard has more of it */
+    uint64_t missed_asked_us;  /* when ports were last asked for what they lost */
+    uint64_t link_changes;     /* of all ports together, as INFO shows them */
+    uint64_t pool_checked_us;  /* when the packet pool was last looked at */
     struct core_parsers parsers[PROTOCOL_COUNT];
     uint64_t clients_checked_us; /* when idle clients were last looked for */
 
@@ -308,6 +332,7 @@ struct core {
     uint8_t padding_behind[64];
     bool stop_requested; /* atomic */
     uint64_t idle_since_us;
+    bool armed;                /* links that want it are */
     uint64_t control_woken_us; /* for eviction */
     uint64_t emergency_us;     /* the last pass that evicted by itself */
 };
@@ -344,6 +369,7 @@ void core_forget_parser(struct core *core, struct conversation *conversation);
 void core_free_parsers(struct core *core);
 
 /* core_conversation.c */
+void core_prefetch_conversation(const struct conversation *conversation);
 void core_take_events(struct core *core, const struct stream_event *events, uint32_t count);
 void core_settle(struct core *core); /* end of the pass: every touched session */
 void core_continue(struct core *core, struct conversation *conversation); /* was blocked */
@@ -364,18 +390,33 @@ void core_forget_limits(struct core *core, struct conversation *conversation);
 /* Once a pass. */
 void core_end_owing(struct core *core);
 void core_limit_memory(struct core *core);
-/* The session's buffer has now this capacity; 0: it is gone. */
+void core_limit_outputs(struct core *core);
+/* What the session's buffer and the blobs take now; 0: it is gone. */
 void core_note_request_memory(struct core *core, struct conversation *conversation, size_t bytes);
-void core_free_conversations(struct core *core);
+void core_judge_output(struct core *core, struct conversation *conversation);
+/* When a session has settled. */
+static inline void core_limit_output(struct core *core, struct conversation *conversation)
+{
+    if (UNLIKELY(conversation->session.stream->out.size >= core->output_watch_bytes ||
+                 conversation->output_soft_since_s != 0)) {
+        core_judge_output(core, conversation);
+    }
+}
 void core_forget_all(struct core *core);
 /* Protected mode: who is asked for no password is served on this host only, as in Redis. memcached
  * over UDP has no login: while there is a password it serves nobody. */
 bool core_is_protected_from(const struct core *core, const struct endpoint *peer,
                             enum client_kind kind);
 
+/* core_prefetch.c */
+/* What the messages' errands need of the cache: their first lines; then, from the message at
+ * `first` on, as far as the group's end, which is returned, the keys of what will run here. */
+void core_prefetch_errands(const struct message *messages, uint32_t count);
+uint32_t core_prefetch_errand_keys(struct core *core, const struct message *messages,
+                                   uint32_t first, uint32_t count);
+
 /* core_batch.c */
-struct batch_entry *core_batch_add(struct core *core, enum batch_entry_kind kind,
-                                   struct conversation *conversation);
+void core_run_batch(struct core *core);
 /* False when the batch has no room for them: run it first. Larger than the whole arena: true with
  * `arguments` used where they are. */
 static inline bool core_batch_has_room(const struct core *core, uint32_t slices, uint32_t keys)
@@ -383,6 +424,23 @@ static inline bool core_batch_has_room(const struct core *core, uint32_t slices,
     const struct batch *batch = &core->batch;
     return batch->count < CORE_BATCH_REQUESTS && slices <= CORE_BATCH_SLICES - batch->slice_count &&
            keys <= CORE_BATCH_KEYS - batch->key_count;
+}
+
+static inline struct batch_entry *core_batch_add(struct core *core, enum batch_entry_kind kind,
+                                                 struct conversation *conversation)
+{
+    struct batch *batch = &core->batch;
+    CHECK(batch->count < CORE_BATCH_REQUESTS);
+    struct batch_entry *entry = &batch->entries[batch->count++];
+    entry->kind = kind;
+    entry->conversation = conversation;
+    entry->datagram = NULL;
+    if (conversation != NULL) {
+        entry->begin = conversation->request_begin;
+        entry->must_run = conversation->blob_count > 0 || conversation->blob_refused;
+        conversation->session.pending++;
+    }
+    return entry;
 }
 
 /* A copy of them, until the batch has run. */
@@ -399,7 +457,29 @@ static inline struct slice *core_batch_slices(struct core *core, const struct sl
     return slices;
 }
 
-void core_run_batch(struct core *core);
+/* Keys, hashed, until the batch has run. */
+static inline struct key *core_batch_keys(struct core *core, const struct slice *from,
+                                          uint32_t count)
+{
+    struct batch *batch = &core->batch;
+    CHECK(count <= CORE_BATCH_KEYS - batch->key_count);
+    struct key *keys = &batch->keys[batch->key_count];
+    for (uint32_t i = 0; i < count; i++) {
+        key_init(&keys[i], from[i]);
+    }
+    batch->key_count += count;
+    return keys;
+}
+
+/* Where a request of memcached's protocols is parsed into: the place of the entry that is added
+ * next. Running the batch, which leaves the places behind its entries alone, makes it another. */
+static inline struct memcache_request *core_batch_next_request(struct core *core)
+{
+    if (UNLIKELY(!core_batch_has_room(core, 0, 0))) {
+        core_run_batch(core);
+    }
+    return &core->batch.entries[core->batch.count].memcache.request;
+}
 /* What has come into the stream's output since it had `before` bytes. */
 void core_after_command(struct conversation *conversation);
 void core_count_output(struct core *core, struct conversation *conversation, size_t before);
@@ -412,12 +492,58 @@ void core_take_socket_datagrams(struct core *core, struct socket_datagram *datag
 void core_begin_datagram_reply(struct core *core, struct core_datagram *datagram);
 void core_send_datagram_reply(struct core *core, struct core_datagram *datagram);
 
+/* The same for keys alone, found here where core_batch_plain_get has put them. */
+static inline void core_batch_add_get(struct core *core, struct conversation *conversation,
+                                      struct core_datagram *datagram, uint32_t count)
+{
+    struct batch_entry *entry = core_batch_add(core, ENTRY_MEMCACHE, conversation);
+    entry->datagram = datagram;
+    entry->memcache.request = (struct memcache_request){.verb = MEMCACHE_GET, .key_count = count};
+    entry->memcache.keys =
+        core_batch_keys(core, &core->batch.slices[core->batch.slice_count], count);
+}
+
+/* A plain get, into the unused part of the batch's slices, as far as there is room for its keys:
+ * how many they are; 0: it is none. */
+static inline uint32_t core_batch_plain_get(struct core *core, struct slice input, size_t *consumed)
+{
+    struct batch *batch = &core->batch;
+    uint32_t slices = CORE_BATCH_SLICES - batch->slice_count;
+    uint32_t keys = CORE_BATCH_KEYS - batch->key_count;
+    return memcache_parse_plain_get(input, &batch->slices[batch->slice_count],
+                                    slices < keys ? slices : keys, consumed);
+}
+_Static_assert(CORE_BATCH_SLICES <= MEMCACHE_PLAIN_KEYS_MAX, "the room that is offered there");
+
 /* core_memory.c */
+/* Whether the request adds anything to a shard that has a limit. */
+static inline bool core_may_want_memory(const struct core *core, const struct batch_entry *entry)
+{
+    if (core->config->maxmemory == 0) {
+        return false;
+    }
+    if (entry->kind == ENTRY_RESP) {
+        const struct command *command = entry->resp.command;
+        return command != NULL && (command->flags & COMMAND_DENYOOM) != 0;
+    }
+    return entry->kind == ENTRY_MEMCACHE && entry->memcache.request.verb != MEMCACHE_GET;
+}
 /* Blocks the conversation when its request must wait. */
-void core_wait_for_memory(struct core *core, const struct batch_entry *entry);
+void core_wait_for_wanted_memory(struct core *core, const struct batch_entry *entry);
+static inline void core_wait_for_memory(struct core *core, const struct batch_entry *entry)
+{
+    if (core_may_want_memory(core, entry)) {
+        core_wait_for_wanted_memory(core, entry);
+    }
+}
 /* The request of a datagram has nobody who could wait, and one with large arguments has left the
  * input: true when it should become an errand, which can. */
-bool core_should_wait_as_errand(const struct core *core, const struct batch_entry *entry);
+bool core_waits_better_as_errand(const struct core *core, const struct batch_entry *entry);
+static inline bool core_should_wait_as_errand(const struct core *core,
+                                              const struct batch_entry *entry)
+{
+    return core_may_want_memory(core, entry) && core_waits_better_as_errand(core, entry);
+}
 /* What the request may add to the shard. */
 struct wanted_memory {
     uint64_t bytes;         /* in all; 0: nothing */
@@ -427,9 +553,16 @@ struct wanted_memory {
 struct wanted_memory core_wanted_memory(const struct core *core, const struct batch_entry *entry);
 struct wanted_memory core_wanted_by_bulk(const struct conversation *conversation,
                                          const struct shard *shard, uint64_t bytes);
+/* A row of requests for one command needs no look at each: there is plenty for all. */
+bool core_row_has_room(const struct core *core, const struct batch_entry *entries, uint32_t count);
 /* That depends on what the key holds when it runs. */
 bool core_wants_by_old_value(const struct batch_entry *entry);
-bool core_errand_waits_for_memory(struct core *core, struct errand *errand);
+/* The request of it that is due. */
+bool core_errand_waits_for_memory(struct core *core, struct errand *train);
+/* As core_row_has_room, of our shard. */
+struct errand_request;
+bool core_errand_row_has_room(const struct core *core, const struct errand_request *request,
+                              uint32_t count);
 /* With the leases of all its shards: one of them has no room, but will have some. */
 bool core_leases_lack_memory(struct core *core, struct errand *train);
 /* The next pass, at the latest, in which those who wait try again. */
@@ -473,9 +606,9 @@ static inline bool core_shard_is_lent(const struct core *core)
 /* core_peers.c */
 int core_peers_create(struct core *core);
 void core_peers_destroy(struct core *core);
-/* Never fails: what finds the channel full waits in the outbox. Wakes the receiver if it sleeps. */
+/* Never fails. It leaves with the next core_flush_outboxes. */
 void core_send(struct core *core, uint32_t to, const struct message *message);
-/* Tries again what waits; false while anything still does. */
+/* Wakes receivers that sleep. False: something waits, its channel is full. */
 bool core_flush_outboxes(struct core *core);
 /* Connections accepted here for all workers: each in turn gets one. */
 void core_place_connections(struct core *core, const struct socket_accepted *accepted,
@@ -518,12 +651,16 @@ void core_defer(struct core *core, struct conversation *conversation,
 void core_await_shard(struct core *core, struct conversation *conversation);
 void core_continue_awaiting_shard(struct core *core);
 void core_take_control_reply(struct core *core, struct control_request *request);
+/* The control thread writes the line; false: it is busy. Not on the packet path: it allocates. */
+bool core_log_warning(struct core *core, const char *line);
 void core_run_deferred(struct core *core);
 void core_forget_deferred(struct core *core, struct conversation *conversation);
 
 /* ---- core_port.c ----------------------------------------------------------------------------- */
 
-/* A line of INFO for each port, with what it does in hardware. */
-void core_describe_links(const struct core *core, char *text, size_t size);
+/* A line of INFO for each port, with what it does in hardware and how its link is. */
+void core_describe_links(struct core *core);
+/* Once a pass. */
+void core_note_links(struct core *core);
 
 #endif

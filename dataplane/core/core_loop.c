@@ -23,7 +23,11 @@
 #define SPIN_POLLING_US    1000U
 #define SLEEP_MS_MAX       100
 #define MISSED_INTERVAL_US 1000000U
-#define MESSAGES_PER_PASS  16U
+/* A pass with a request or two takes a microsecond, to look whether there is upkeep half of one. */
+#define UPKEEP_INTERVAL_US 10U
+/* It asks every cache beside the pool. */
+#define POOL_INTERVAL_US  10000U
+#define MESSAGES_PER_PASS 32U
 /* Asking the kernel about sockets is a system call. A worker that has ports asks it this often
  * while frames come in, and while they do not; without ports, in every pass. */
 #define SOCKETS_BUSY_US 10U
@@ -127,12 +131,6 @@ static void receive_sockets(struct core *core)
 
 /* ---- send ------------------------------------------------------------------------------------ */
 
-static void send_tcp(struct core *core)
-{
-    core_enter_stage(core, STAGE_TCP_OUTPUT);
-    tcp_output(core->tcp, &core->now);
-}
-
 static void send_sockets(struct core *core)
 {
     core_enter_stage(core, STAGE_SOCKET_OUTPUT);
@@ -170,10 +168,12 @@ static void transmit_links(struct core *core)
     }
 }
 
-static void earlier_timer(struct core *core, uint64_t due_us)
+static void send_tcp(struct core *core)
 {
-    if (due_us < core->next_timer_us) {
-        core->next_timer_us = due_us;
+    core_enter_stage(core, STAGE_TCP_OUTPUT);
+    while (tcp_output(core->tcp, &core->now)) {
+        transmit_links(core);
+        core_enter_stage(core, STAGE_TCP_OUTPUT);
     }
 }
 
@@ -182,8 +182,9 @@ static void run_stack_timers(struct core *core)
 {
     struct tcp_events events = {.events = core->events, .count_max = CORE_EVENTS_MAX};
     core_enter_stage(core, STAGE_TIMERS);
-    earlier_timer(core, net_run_timers(core->net, &core->now));
-    earlier_timer(core, tcp_run_timers(core->tcp, &core->now, &events));
+    uint64_t due_us = net_run_timers(core->net, &core->now);
+    core->next_timer_us = due_us < core->next_timer_us ? due_us : core->next_timer_us;
+    tcp_run_timers(core->tcp, &core->now, &events);
     if (events.count > 0) {
         core->did_work = true;
         core_take_events(core, events.events, events.count);
@@ -215,16 +216,31 @@ static void take_message(struct core *core, const struct message *message)
     }
 }
 
+/* One group of messages is prefetched, then the group before it is taken. */
+static void take_burst(struct core *core, const struct message *messages, uint32_t count)
+{
+    core_prefetch_errands(messages, count);
+    uint32_t ready = core_prefetch_errand_keys(core, messages, 0, count);
+    for (uint32_t done = 0; done < count;) {
+        uint32_t next =
+            ready < count ? core_prefetch_errand_keys(core, messages, ready, count) : ready;
+        for (; done < ready; done++) {
+            take_message(core, &messages[done]);
+        }
+        ready = next;
+    }
+}
+
 static void take_messages(struct core *core, struct channel *channel)
 {
     struct message messages[MESSAGES_PER_PASS];
     core_enter_stage(core, STAGE_MESSAGES);
     uint32_t count =
         channel != NULL ? channel_receive_burst(channel, messages, MESSAGES_PER_PASS) : 0;
-    for (uint32_t i = 0; i < count; i++) {
-        take_message(core, &messages[i]);
+    if (count > 0) {
+        core->did_work = true;
+        take_burst(core, messages, count);
     }
-    core->did_work |= count > 0;
 }
 
 static void take_peer_messages(struct core *core)
@@ -233,6 +249,7 @@ static void take_peer_messages(struct core *core)
         for (uint32_t i = 0; i < core->options.worker_count; i++) {
             take_messages(core, core->options.from_peers[i]);
         }
+        (void)core_flush_outboxes(core);
     }
 }
 
@@ -258,7 +275,8 @@ static void maintain_shard(struct core *core)
     }
     take_messages(core, core->options.from_reclaimer);
     core_enter_stage(core, STAGE_UPKEEP);
-    core->did_work |= shard_maintain(core->shard, &core->now);
+    core->upkeep_goes_on = shard_maintain(core->shard, &core->now);
+    core->did_work |= core->upkeep_goes_on;
     return_evictions(core);
     core_run_waiting_errands(core);
 }
@@ -279,35 +297,71 @@ static void count_missed(struct core *core)
     }
 }
 
+/* One pool serves all workers; the first looks at it. */
+static void note_packet_pool(struct core *core)
+{
+    const struct rte_mempool *pool = core->options.pool;
+    if (core->options.number != 0 || pool == NULL ||
+        core->now.mono_us - core->pool_checked_us < POOL_INTERVAL_US) {
+        return;
+    }
+    core->pool_checked_us = core->now.mono_us;
+    uint64_t free = rte_mempool_avail_count(pool);
+    uint64_t lowest = metric_read(core->metrics, METRIC_NET_PACKET_POOL_SIZE) == 0
+                          ? free
+                          : metric_read(core->metrics, METRIC_NET_PACKET_POOL_FREE_MIN);
+    metric_set(core->metrics, METRIC_NET_PACKET_POOL_SIZE, pool->size);
+    metric_set(core->metrics, METRIC_NET_PACKET_POOL_FREE, free);
+    metric_set(core->metrics, METRIC_NET_PACKET_POOL_FREE_MIN, free < lowest ? free : lowest);
+}
+
+static bool upkeep_is_due(const struct core *core)
+{
+    return core->upkeep_goes_on || core->now.mono_us - core->upkeep_us >= UPKEEP_INTERVAL_US;
+}
+
 static void maintain(struct core *core)
 {
     core_enter_stage(core, STAGE_UPKEEP);
-    count_missed(core);
-    core_close_idle(core);
-    core_end_owing(core);
-    core_limit_memory(core);
-    maintain_shard(core);
+    if (upkeep_is_due(core)) {
+        core->upkeep_us = core->now.mono_us;
+        count_missed(core);
+        core_note_links(core);
+        note_packet_pool(core);
+        core_close_idle(core);
+        core_end_owing(core);
+        core_limit_memory(core);
+        core_limit_outputs(core);
+        maintain_shard(core);
+    }
     core->did_work |= core_flush_events(core);
     rcu_quiescent();
+}
+
+/* The clock of a policy ticks slower than this is done. */
+static void instruct_shard(struct core *core)
+{
+    struct eviction_policy policy;
+    eviction_policy_set(&policy, core->config, &core->now);
+    shard_set_policy(core->shard, &policy);
+    core_keep_evicted(core);
+    shard_set_maxmemory(core->shard,
+                        (uint64_t)core->config->maxmemory / core->options.worker_count);
 }
 
 static void begin_pass(struct core *core, const struct instant *now)
 {
     core_stages_begin(&core->stages, core->metrics);
     core->now = *now;
+    const struct config *before = core->config;
     core->config = RCU_READ(core->options.config_slot);
     core->context->config = core->config;
     core->context->now = *now;
     core_note_observers(core);
     core->did_work = false;
     core->next_timer_us = UINT64_MAX;
-    if (!core_shard_is_lent(core)) {
-        struct eviction_policy policy;
-        eviction_policy_set(&policy, core->config, now);
-        shard_set_policy(core->shard, &policy);
-        core_keep_evicted(core);
-        shard_set_maxmemory(core->shard,
-                            (uint64_t)core->config->maxmemory / core->options.worker_count);
+    if ((core->config != before || upkeep_is_due(core)) && !core_shard_is_lent(core)) {
+        instruct_shard(core);
     }
 }
 
@@ -349,7 +403,9 @@ bool core_pass(struct core *core, const struct instant *now)
 
 uint64_t core_next_timer(const struct core *core)
 {
-    return core->next_timer_us;
+    uint64_t due_us =
+        core->tcp != NULL ? tcp_next_timer(core->tcp, &core->now) : core->next_timer_us;
+    return due_us < core->next_timer_us ? due_us : core->next_timer_us;
 }
 
 void core_close_all(struct core *core, const struct instant *now)
@@ -388,14 +444,43 @@ static int polling_ms(const struct core *core)
 static int sleep_ms(const struct core *core)
 {
     int longest = must_poll(core) ? polling_ms(core) : SLEEP_MS_MAX;
-    if (core->next_timer_us == UINT64_MAX) {
+    uint64_t due_us = core_next_timer(core);
+    if (due_us == UINT64_MAX) {
         return longest;
     }
-    if (core->next_timer_us <= core->now.mono_us) {
+    if (due_us <= core->now.mono_us) {
         return 0;
     }
-    uint64_t until_ms = (core->next_timer_us - core->now.mono_us + 999U) / 1000U;
+    uint64_t until_ms = (due_us - core->now.mono_us + 999U) / 1000U;
     return until_ms < (uint64_t)longest ? (int)until_ms : longest;
+}
+
+/* True: some were armed just now. What came before that is there for one more pass. */
+static bool arm_links(struct core *core)
+{
+    if (core->armed) {
+        return false;
+    }
+    for (uint32_t i = 0; i < core->options.link_count; i++) {
+        const struct core_link *link = &core->links[i];
+        if (link->arm != NULL) {
+            link->arm(link->context, link->queue);
+            core->armed = true;
+        }
+    }
+    return core->armed;
+}
+
+/* What has woken us once is trusted from then on. */
+static void disarm_links(struct core *core)
+{
+    for (uint32_t i = 0; i < core->options.link_count && core->armed; i++) {
+        struct core_link *link = &core->links[i];
+        if (link->disarm != NULL && link->disarm(link->context, link->queue)) {
+            link->wakes = true;
+        }
+    }
+    core->armed = false;
 }
 
 /* The descriptors are level-triggered: what arrived since the last look ends the wait at once. */
@@ -435,8 +520,11 @@ void core_run(struct core *core)
     while (!stopping(core)) {
         clock_read(&now);
         bool did_work = core_pass(core, &now);
-        if (may_sleep(core, &now, did_work)) {
+        if (!may_sleep(core, &now, did_work)) {
+            disarm_links(core);
+        } else if (!arm_links(core)) {
             sleep_until_work(core);
+            disarm_links(core);
         }
     }
     clock_read(&now);

@@ -48,14 +48,17 @@ static struct room look_for_room(const struct core *core, struct shard *shard,
                                  const struct wanted_memory *wanted)
 {
     uint64_t bytes = wanted->bytes + wanted->bytes / 4;
-    uint64_t limit = limit_of(core);
-    struct shard_memory memory;
-    shard_read_memory(shard, &memory);
-    bool starved = shard_is_starved(shard);
-    bool has_place = shard_has_room(shard, wanted->largest_bytes);
-    if (memory.used_bytes + bytes <= limit && !starved && has_place) {
+    if (LIKELY(shard_has_plenty(shard, bytes, wanted->largest_bytes))) {
         return (struct room){.is_there = true};
     }
+    uint64_t limit = limit_of(core);
+    bool starved = shard_is_starved(shard);
+    bool has_place = shard_has_room(shard, wanted->largest_bytes);
+    if (LIKELY(shard_used_bytes(shard) + bytes <= limit && !starved && has_place)) {
+        return (struct room){.is_there = true};
+    }
+    struct shard_memory memory;
+    shard_read_memory(shard, &memory);
     uint64_t lasting_bytes = memory.used_bytes - memory.retired_bytes;
     uint64_t whole_bytes = memory.index_bytes + bytes + wanted->beside_bytes;
     bool can_evict = whole_bytes <= limit && shard_can_evict(shard);
@@ -152,8 +155,8 @@ static struct wanted_memory wanted_by_memcache(const struct core *core,
     }
     uint64_t bytes = missing_bytes(entry, request->value);
     return (struct wanted_memory){.bytes = bytes + ITEM_OVERHEAD_BYTES,
-                                  .largest_bytes =
-                                      bytes + request->keys[0].size + ITEM_HEADER_BYTES};
+                                  .largest_bytes = bytes + entry->memcache.keys[0].bytes.size +
+                                                   ITEM_HEADER_BYTES};
 }
 
 struct wanted_memory core_wanted_memory(const struct core *core, const struct batch_entry *entry)
@@ -191,8 +194,8 @@ struct wanted_memory core_wanted_by_bulk(const struct conversation *conversation
 
 /* The part of a request over several shards that one of them must take: a key's arguments follow
  * it. What has been received into blobs is there already. */
-static struct wanted_memory wanted_by_part(const struct core *core, const struct errand *request,
-                                           uint32_t number)
+static struct wanted_memory wanted_by_part(const struct core *core,
+                                           const struct errand_request *request, uint32_t number)
 {
     struct wanted_memory wanted = {0};
     uint32_t key_index;
@@ -224,10 +227,11 @@ static struct wanted_memory wanted_of_shard(const struct core *core, const struc
                                             uint32_t number)
 {
     struct wanted_memory wanted = {0};
-    if (!train->one_shard) {
-        return train->wanted.bytes > 0 ? wanted_by_part(core, train, number) : wanted;
+    if (!train->first->one_shard) {
+        return train->first->wanted.bytes > 0 ? wanted_by_part(core, train->first, number) : wanted;
     }
-    for (const struct errand *request = train; request != NULL; request = request->behind) {
+    for (const struct errand_request *request = train->first; request != NULL;
+         request = request->behind) {
         if (request->owner == number) {
             add_wanted(&wanted, &request->wanted);
         }
@@ -240,7 +244,7 @@ static void evict_in_emergency(struct core *core)
 {
     if (core->emergency_us != core->now.mono_us && !shard_is_evicting(core->shard)) {
         core->emergency_us = core->now.mono_us;
-        shard_evict_now(core->shard);
+        (void)shard_evict_now(core->shard);
     }
 }
 
@@ -328,22 +332,22 @@ static bool are_short_of(const struct core *core, const struct shard_set *shards
 bool core_train_is_short_of_memory(const struct core *core, const struct errand *train)
 {
     uint64_t bytes = 0;
-    for (const struct errand *request = train; request != NULL; request = request->behind) {
+    for (const struct errand_request *request = train->first; request != NULL;
+         request = request->behind) {
         bytes += request->wanted.bytes + request->wanted.bytes / 4;
     }
     return core->config->maxmemory != 0 && bytes > 0 && are_short_of(core, &train->shards, bytes);
 }
 
-bool core_errand_waits_for_memory(struct core *core, struct errand *errand)
+bool core_errand_waits_for_memory(struct core *core, struct errand *train)
 {
-    if (core->config->maxmemory == 0 || errand->wanted.bytes == 0) {
+    if (core->config->maxmemory == 0 || train->due->wanted.bytes == 0) {
         return false;
     }
-    if (errand->kind != ERRAND_ROOM) {
-        return must_wait(core, &errand->wanted, &errand->memory_wait_began_us);
-    }
-    struct wanted_memory wanted = wanted_of_shard(core, errand, core->options.number);
-    return must_wait(core, &wanted, &errand->memory_wait_began_us);
+    struct wanted_memory wanted = train->kind == ERRAND_ROOM
+                                      ? wanted_of_shard(core, train, core->options.number)
+                                      : train->due->wanted;
+    return must_wait(core, &wanted, &train->memory_wait_began_us);
 }
 
 /* Of one of its shards, which we hold; `all` is what it wants of all of them. */
@@ -365,7 +369,8 @@ static bool lacks_memory_of(struct core *core, struct errand *train, uint32_t nu
 bool core_leases_lack_memory(struct core *core, struct errand *train)
 {
     struct wanted_memory all = {0};
-    for (const struct errand *request = train; request != NULL; request = request->behind) {
+    for (const struct errand_request *request = train->first; request != NULL;
+         request = request->behind) {
         add_wanted(&all, &request->wanted);
     }
     for (uint32_t i = 0;
@@ -377,21 +382,46 @@ bool core_leases_lack_memory(struct core *core, struct errand *train)
     return false;
 }
 
-void core_wait_for_memory(struct core *core, const struct batch_entry *entry)
+bool core_row_has_room(const struct core *core, const struct batch_entry *entries, uint32_t count)
 {
-    if (core->config->maxmemory != 0) {
-        struct wanted_memory wanted = core_wanted_memory(core, entry);
-        if (wanted.bytes > 0) {
-            (void)wait_for(core, entry->conversation, &wanted);
-        }
+    const struct command *command = entries[0].resp.command;
+    if (core->config->maxmemory == 0 || (command->flags & COMMAND_DENYOOM) == 0) {
+        return true;
+    }
+    struct wanted_memory all = {0};
+    for (uint32_t i = 0; i < count && command->value_bytes == NULL; i++) {
+        struct wanted_memory wanted = wanted_by_resp(core, &entries[i]);
+        add_wanted(&all, &wanted);
+    }
+    return command->value_bytes == NULL &&
+           shard_has_plenty(core->shard, all.bytes + all.bytes / 4, all.largest_bytes);
+}
+
+bool core_errand_row_has_room(const struct core *core, const struct errand_request *request,
+                              uint32_t count)
+{
+    struct wanted_memory all = {0};
+    for (uint32_t i = 0; core->config->maxmemory != 0 && i < count; i++) {
+        add_wanted(&all, &request->wanted);
+        request = request->behind;
+    }
+    return all.bytes == 0 ||
+           shard_has_plenty(core->shard, all.bytes + all.bytes / 4, all.largest_bytes);
+}
+
+void core_wait_for_wanted_memory(struct core *core, const struct batch_entry *entry)
+{
+    struct wanted_memory wanted = core_wanted_memory(core, entry);
+    if (wanted.bytes > 0) {
+        (void)wait_for(core, entry->conversation, &wanted);
     }
 }
 
-bool core_should_wait_as_errand(const struct core *core, const struct batch_entry *entry)
+bool core_waits_better_as_errand(const struct core *core, const struct batch_entry *entry)
 {
     bool here = entry->route.kind == ROUTE_HERE || entry->route.kind == ROUTE_OWN;
     bool too_many = entry->conversation == NULL && core->datagrams_away >= DATAGRAMS_WAITING_MAX;
-    if (core->config->maxmemory == 0 || !here || core_shard_is_lent(core) || too_many) {
+    if (!here || core_shard_is_lent(core) || too_many) {
         return false;
     }
     struct wanted_memory wanted = core_wanted_memory(core, entry);

@@ -1,7 +1,9 @@
 /* Messages between workers: one channel for each direction of each pair.
  *
- * Nobody waits: a message that finds its channel full waits in the sender's outbox, in order, and
- * is tried again in every pass. A receiver that sleeps is woken.
+ * What is sent goes into the sender's outbox, and from there, many messages at once, into the
+ * channel: when a batch has run, when the messages of others have been taken, and at the end of
+ * every pass. Nobody waits: a message that finds its channel full is tried again then. A receiver
+ * that sleeps is woken.
  *
  * Why no wake-up is lost: the sender puts the message into the channel and then exchanges `asleep`
  * for false (A in core_wake_if_asleep); the receiver exchanges it for true (B in
@@ -10,8 +12,8 @@
  * sees the message. The same holds for frames that a distributor puts into its rings. (No fences:
  * ThreadSanitizer knows none.)
  *
- * Thread: the owning worker, but for `asleep`. Memory: outboxes grow by doubling, on the heap; they
- * are empty but under overload. Failure: none (a failing heap is a CHECK).
+ * Thread: the owning worker, but for `asleep`. Memory: outboxes grow by doubling, on the heap.
+ * Failure: none (a failing heap is a CHECK).
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -70,11 +72,18 @@ void core_wake_if_asleep(struct core *peer)
 
 void core_send(struct core *core, uint32_t to, const struct message *message)
 {
-    struct outbox *outbox = &core->outboxes[to];
-    if (outbox->count > 0 || !channel_send(core->options.to_peers[to], message)) {
-        keep(outbox, message);
-    }
-    core_wake_if_asleep(core->peers[to]);
+    keep(&core->outboxes[to], message);
+}
+
+/* Those that stand next to each other in the ring: all, unless it begins again in between. */
+static uint32_t send_run(struct outbox *outbox, struct channel *channel)
+{
+    uint32_t until_end = outbox->capacity - outbox->first;
+    uint32_t count = outbox->count < until_end ? outbox->count : until_end;
+    uint32_t sent = channel_send_burst(channel, &outbox->messages[outbox->first], count);
+    outbox->first = (outbox->first + sent) % outbox->capacity;
+    outbox->count -= sent;
+    return sent;
 }
 
 static void flush_outbox(struct core *core, uint32_t to)
@@ -83,10 +92,7 @@ static void flush_outbox(struct core *core, uint32_t to)
     if (outbox->count == 0) {
         return;
     }
-    while (outbox->count > 0 &&
-           channel_send(core->options.to_peers[to], &outbox->messages[outbox->first])) {
-        outbox->first = (outbox->first + 1) % outbox->capacity;
-        outbox->count--;
+    while (outbox->count > 0 && send_run(outbox, core->options.to_peers[to]) > 0) {
     }
     core_wake_if_asleep(core->peers[to]);
 }
@@ -94,7 +100,7 @@ static void flush_outbox(struct core *core, uint32_t to)
 bool core_flush_outboxes(struct core *core)
 {
     bool empty = true;
-    for (uint32_t i = 0; i < core->options.worker_count; i++) {
+    for (uint32_t i = 0; core->options.to_peers != NULL && i < core->options.worker_count; i++) {
         flush_outbox(core, i);
         empty &= core->outboxes[i].count == 0;
     }

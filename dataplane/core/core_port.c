@@ -1,4 +1,5 @@
 /* A port as a link of a core: the queue pair of its number. */
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "dataplane/base/check.h"
@@ -21,6 +22,16 @@ static uint64_t take_missed(void *context, uint16_t queue)
     return port_take_missed(context, queue);
 }
 
+static void arm(void *context, uint16_t queue)
+{
+    port_arm(context, queue);
+}
+
+static bool disarm(void *context, uint16_t queue)
+{
+    return port_disarm(context, queue);
+}
+
 void core_link_to_port(struct core_link *link, struct port *port, uint32_t number)
 {
     const struct interface_config *config = &port->config;
@@ -30,11 +41,15 @@ void core_link_to_port(struct core_link *link, struct port *port, uint32_t numbe
         .queue = (uint16_t)number,
         .port = port->dpdk_port,
         .name = port->name,
+        .link_changes = &port->link_changes,
         .receive = receive,
         .transmit = transmit,
         .take_missed = take_missed,
         .wait_fd = port_queue_fd(port, (uint16_t)number),
-        .wakes = port_queue_fd(port, (uint16_t)number) >= 0,
+        /* An interrupt that has to be armed is trusted when one has come. */
+        .wakes = port_queue_fd(port, (uint16_t)number) >= 0 && !capabilities->rx_armed,
+        .arm = capabilities->rx_armed ? arm : NULL,
+        .disarm = capabilities->rx_armed ? disarm : NULL,
         .interface = {.mac = port->mac,
                       .addresses = config->addresses,
                       .vlan = config->vlan,
@@ -44,7 +59,8 @@ void core_link_to_port(struct core_link *link, struct port *port, uint32_t numbe
                       .tx_udp_checksum = capabilities->tx_udp_checksum,
                       .tx_tso_bytes = capabilities->tx_tso_bytes,
                       .tx_tso_bytes_ipv6 = capabilities->tx_tso_bytes_ipv6,
-                      .tx_external = capabilities->tx_external,
+                      .tx_external_bytes = capabilities->tx_external_bytes,
+                      .tx_external_mapped = capabilities->tx_external_mapped,
                       .rx_checksum = capabilities->rx_checksum,
                       .any_station = config->driver == INTERFACE_PCAP},
     };
@@ -68,23 +84,53 @@ static void name_offloads(const struct net_interface *interface, char *text, siz
     add_offload(text, size, interface->tx_udp_checksum, "udp_cksum");
     add_offload(text, size, interface->tx_tso_bytes != 0, "tso");
     add_offload(text, size, interface->tx_tso_bytes_ipv6 != 0, "tso_ipv6");
-    add_offload(text, size, interface->tx_external, "zero_copy");
+    add_offload(text, size, interface->tx_external_bytes != 0, "zero_copy");
     add_offload(text, size, text[0] == '\0', "none");
 }
 
-void core_describe_links(const struct core *core, char *text, size_t size)
+static uint64_t link_changes(const struct core_link *link)
 {
-    size_t used = 0;
+    return link->link_changes != NULL ? __atomic_load_n(link->link_changes, __ATOMIC_RELAXED) : 0;
+}
+
+void core_describe_links(struct core *core)
+{
+    char *text = core->context->ports;
+    size_t size = sizeof(core->context->ports), used = 0;
     text[0] = '\0';
     for (uint32_t i = 0; i < core->options.link_count && used < size; i++) {
         const struct core_link *link = &core->links[i];
+        uint64_t changes = link_changes(link);
         char offloads[128];
         name_offloads(&link->interface, offloads, sizeof(offloads));
-        int added = snprintf(text + used, size - used, "port%u:name=%s,mtu=%u,offloads=%s\r\n", i,
-                             link->name != NULL ? link->name : "", link->interface.mtu, offloads);
+        int added = snprintf(text + used, size - used,
+                             "port%u:name=%s,mtu=%u,offloads=%s,link=%s,"
+                             "link_changes=%" PRIu64 "\r\n",
+                             i, link->name != NULL ? link->name : "", link->interface.mtu, offloads,
+                             changes % 2 == 0 ? "up" : "down", changes);
         CHECK(added > 0 && (size_t)added < size - used);
         used += (size_t)added;
     }
+}
+
+/* All workers show all ports; the first one counts them. */
+void core_note_links(struct core *core)
+{
+    uint64_t changes = 0, down = 0;
+    for (uint32_t i = 0; i < core->options.link_count; i++) {
+        uint64_t of_link = link_changes(&core->links[i]);
+        changes += of_link;
+        down += of_link % 2;
+    }
+    if (LIKELY(changes == core->link_changes)) {
+        return;
+    }
+    if (core->options.number == 0) {
+        metric_add(core->metrics, METRIC_NET_LINK_CHANGES, changes - core->link_changes);
+        metric_set(core->metrics, METRIC_NET_LINKS_DOWN, down);
+    }
+    core->link_changes = changes;
+    core_describe_links(core);
 }
 
 bool core_vlan_interface(const struct core_link *link, const struct interface_config *config,

@@ -1,7 +1,7 @@
 /* Link layer of one interface: Ethernet II with 802.1Q, ARP, neighbour discovery, and the array of
  * frames to send.
  *
- *   frames --> link_input_batch --> packets (data starts at the IP header)
+ *   frame --> link_input_frame --> packet (data starts at the IP header)
  *                 | ARP answered here; neighbour discovery (nd.h) comes back from ICMPv6
  *
  *   IP packet --> link_output_to_station   --> interface->tx
@@ -39,8 +39,10 @@ struct net_interface {
     /* Not 0: a TCP packet of up to so many bytes may leave as one, to be cut into segments by the
      * port (with the checksums of IPv4 and TCP; frames may be chains then). */
     uint32_t tx_tso_bytes, tx_tso_bytes_ipv6;
-    /* Frames may be chains, the parts behind the first in memory that is no packet buffer. */
-    bool tx_external;
+    /* Not 0: frames may be chains, the parts behind the first, of up to so many bytes, in memory
+     * that is no packet buffer; or in such only as devices can read. */
+    uint16_t tx_external_bytes;
+    bool tx_external_mapped;
     /* A replayed capture was taken at some other station: any unicast destination is ours. */
     bool any_station;
     bool quiet; /* another worker announces our address */
@@ -79,9 +81,9 @@ struct link_packet {
     bool ipv6;
 };
 
-/* Takes over `count` frames, answers ARP, fills `packets` (room for `count`); returns how many. */
-uint32_t link_input_batch(struct net_interface *interface, struct rte_mbuf **frames, uint32_t count,
-                          const struct instant *now, struct link_packet *packets);
+/* Takes over a frame, answers ARP; true when `packet` goes up to IP. */
+bool link_input_frame(struct net_interface *interface, struct rte_mbuf *mbuf,
+                      const struct instant *now, struct link_packet *packet);
 
 /* Frames an IP packet (`type`: its Ethernet type) for a station whose MAC the caller knows. Takes
  * over the mbuf. */

@@ -1,14 +1,11 @@
 /* Frames in: Ethernet and VLAN off, ARP answered, IP handed up.
  *
- * Path: net_input_batch hands a burst in; what comes back goes to ip_input. Thread: the owning
- * worker. Failure: every frame that goes no further is freed and counted under one reason.
+ * Path: net_input_batch hands in what is not ordinary; what comes back goes to ip_input. Thread:
+ * the owning worker. Failure: every frame that goes no further is freed and counted under one
+ * reason.
  */
-#include <rte_prefetch.h>
-
 #include "dataplane/l2_link/link_internal.h"
 #include "dataplane/l2_link/wire_ethernet.h"
-
-#define LINK_PREFETCH_DISTANCE 4U
 
 /* What a frame's header says, whose VLAN it is, and how it was addressed. */
 struct link_frame {
@@ -110,36 +107,8 @@ static bool link_dispatch(struct net_interface *interface, struct rte_mbuf *mbuf
     return false;
 }
 
-/* The frame that most are: in one segment, untagged, IPv4, to our station from another. What is
- * found here is what link_check_frame would find; false says nothing about the frame. */
-static inline bool link_is_ordinary(const struct net_interface *interface,
-                                    const struct rte_mbuf *mbuf)
-{
-    const uint8_t *p = rte_pktmbuf_mtod(mbuf, const uint8_t *);
-    if (mbuf->data_len < ETHERNET_HEADER_BYTES || bytes_read_be16(p + 12) != RTE_ETHER_TYPE_IPV4 ||
-        interface->vlan != 0 || (mbuf->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED) != 0) {
-        return false;
-    }
-    uint64_t ours = wire_ethernet_station(interface->mac.addr_bytes);
-    uint64_t source = wire_ethernet_station(p + 6);
-    return wire_ethernet_station(p) == ours && interface->ipv4_count != 0 && source != ours &&
-           source != 0 && (p[6] & RTE_ETHER_GROUP_ADDR) == 0;
-}
-
-static inline void link_take_ordinary(struct net_interface *interface, struct rte_mbuf *mbuf,
-                                      struct link_packet *packet)
-{
-    packet->mbuf = mbuf;
-    packet->interface = interface;
-    packet->group = packet->ipv6 = false;
-    memcpy(&packet->source, rte_pktmbuf_mtod_offset(mbuf, uint8_t *, 6), RTE_ETHER_ADDR_LEN);
-    mbuf->data_off = (uint16_t)(mbuf->data_off + ETHERNET_HEADER_BYTES);
-    mbuf->data_len = (uint16_t)(mbuf->data_len - ETHERNET_HEADER_BYTES);
-    mbuf->pkt_len -= ETHERNET_HEADER_BYTES;
-}
-
-static inline bool link_input_frame(struct net_interface *interface, struct rte_mbuf *mbuf,
-                                    const struct instant *now, struct link_packet *packet)
+bool link_input_frame(struct net_interface *interface, struct rte_mbuf *mbuf,
+                      const struct instant *now, struct link_packet *packet)
 {
     if (UNLIKELY(mbuf->nb_segs != 1)) {
         mbuf = packet_make_contiguous(interface->link->options.large_pool, mbuf);
@@ -152,10 +121,6 @@ static inline bool link_input_frame(struct net_interface *interface, struct rte_
         /* From here on the flags can be believed: what a port does not promise is unknown. */
         mbuf->ol_flags &= ~(RTE_MBUF_F_RX_IP_CKSUM_MASK | RTE_MBUF_F_RX_L4_CKSUM_MASK);
     }
-    if (LIKELY(link_is_ordinary(interface, mbuf))) {
-        link_take_ordinary(interface, mbuf, packet);
-        return true;
-    }
     struct link_frame frame;
     enum metric reason = link_check_frame(interface, mbuf, &frame);
     if (UNLIKELY(reason != METRIC_COUNT)) {
@@ -163,22 +128,4 @@ static inline bool link_input_frame(struct net_interface *interface, struct rte_
         return false;
     }
     return link_dispatch(frame.interface, mbuf, &frame, now, packet);
-}
-
-uint32_t link_input_batch(struct net_interface *interface, struct rte_mbuf **frames, uint32_t count,
-                          const struct instant *now, struct link_packet *packets)
-{
-    uint32_t packet_count = 0;
-    for (uint32_t i = 0; i < count && i < LINK_PREFETCH_DISTANCE; i++) {
-        rte_prefetch0(rte_pktmbuf_mtod(frames[i], void *));
-    }
-    for (uint32_t i = 0; i < count; i++) {
-        if (i + LINK_PREFETCH_DISTANCE < count) {
-            rte_prefetch0(rte_pktmbuf_mtod(frames[i + LINK_PREFETCH_DISTANCE], void *));
-        }
-        if (link_input_frame(interface, frames[i], now, &packets[packet_count])) {
-            packet_count++;
-        }
-    }
-    return packet_count;
 }

@@ -31,7 +31,9 @@ static struct rte_mbuf *packet_copy_to_large(struct rte_mempool *large_pool, str
     }
     large->pkt_len = copied;
     large->data_len = (uint16_t)copied;
-    large->ol_flags = mbuf->ol_flags;
+    /* What the port noted; whose memory the parts were in is not true of this one. */
+    large->ol_flags = mbuf->ol_flags & ~(RTE_MBUF_F_INDIRECT | RTE_MBUF_F_EXTERNAL);
+    large->hash = mbuf->hash;
     large->vlan_tci = mbuf->vlan_tci;
     return large;
 }

@@ -86,6 +86,11 @@ static void icmp_accept_error(struct net *net, const struct ip_datagram *datagra
     icmp_keep_notice(net, datagram->mbuf, &notice);
 }
 
+bool net_has_icmp_notices(const struct net *net)
+{
+    return net->notice_count > 0;
+}
+
 uint32_t net_take_icmp_notices(struct net *net, struct icmp_notice *notices, uint32_t count_max)
 {
     uint32_t count = net->notice_count < count_max ? net->notice_count : count_max;

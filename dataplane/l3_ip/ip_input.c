@@ -23,8 +23,7 @@ static enum metric ip_reason_of_fault(enum wire_ipv4_fault fault)
     return METRIC_COUNT;
 }
 
-static __rte_always_inline bool ip_checksum_is_right(const struct rte_mbuf *mbuf,
-                                                     const struct ipv4_header *header)
+static bool ip_checksum_is_right(const struct rte_mbuf *mbuf, const struct ipv4_header *header)
 {
     uint64_t told = mbuf->ol_flags & RTE_MBUF_F_RX_IP_CKSUM_MASK;
     if (told == RTE_MBUF_F_RX_IP_CKSUM_GOOD) {
@@ -35,14 +34,6 @@ static __rte_always_inline bool ip_checksum_is_right(const struct rte_mbuf *mbuf
     }
     return wire_ipv4_checksum_is_right(rte_pktmbuf_mtod(mbuf, const uint8_t *),
                                        header->header_bytes);
-}
-
-/* This network, loopback, multicast and above, and the link's broadcast cannot be answered. */
-static __rte_always_inline bool ip_source_is_possible(const struct net_interface *interface,
-                                                      uint32_t source)
-{
-    uint32_t first = source >> 24;
-    return first != 0 && first != 127 && first < 224 && !link_is_broadcast(interface, source);
 }
 
 static enum metric ip_check_options(const struct rte_mbuf *mbuf, const struct ipv4_header *header)
@@ -149,8 +140,8 @@ static bool ip_reassemble(struct net *net, struct ip_datagram *datagram,
     return true;
 }
 
-static inline void ip_describe(const struct link_packet *packet, const struct ipv4_header *header,
-                               struct ip_datagram *datagram)
+static void ip_describe(const struct link_packet *packet, const struct ipv4_header *header,
+                        struct ip_datagram *datagram)
 {
     datagram->mbuf = packet->mbuf;
     datagram->interface = packet->interface;
@@ -160,39 +151,8 @@ static inline void ip_describe(const struct link_packet *packet, const struct ip
     datagram->protocol = header->protocol;
 }
 
-/* The packet that most are: whole, without options, UDP or TCP, to our only address. True when it
- * goes up; ip_check would find nothing. False says nothing about the packet. */
-static inline bool ip_input_ordinary(const struct link_packet *packet, const struct instant *now,
-                                     struct ip_datagram *datagram)
-{
-    struct net_interface *interface = packet->interface;
-    struct rte_mbuf *mbuf = packet->mbuf;
-    struct ipv4_header header;
-    uint8_t *p = rte_pktmbuf_mtod(mbuf, uint8_t *);
-    bool plain = wire_ipv4_parse_plain(slice_of(p, mbuf->data_len), &header) &&
-                 (header.protocol == IPPROTO_UDP || header.protocol == IPPROTO_TCP);
-    if (UNLIKELY(!plain || interface->ipv4_count != 1 || packet->group || packet->ipv6) ||
-        UNLIKELY(header.destination != interface->ipv4 || header.source == interface->ipv4 ||
-                 header.ttl == 0 || !ip_source_is_possible(interface, header.source)) ||
-        UNLIKELY(!ip_checksum_is_right(mbuf, &header))) {
-        return false;
-    }
-    uint16_t size = (uint16_t)(header.total_bytes - IPV4_HEADER_BYTES);
-    mbuf->data_off = (uint16_t)(mbuf->data_off + IPV4_HEADER_BYTES);
-    mbuf->data_len = size;
-    mbuf->pkt_len = size;
-    mbuf->tx_offload = 0;
-    mbuf->l3_len = IPV4_HEADER_BYTES;
-    ip_describe(packet, &header, datagram);
-    datagram->reassembled = false;
-    if (header.protocol == IPPROTO_TCP) {
-        link_note_traffic(interface, &datagram->source, &datagram->source_mac, now);
-    }
-    return true;
-}
-
-static bool ip_input_packet(struct net *net, const struct link_packet *packet,
-                            const struct instant *now, struct ip_datagram *datagram)
+bool ip_input_packet(struct net *net, const struct link_packet *packet, const struct instant *now,
+                     struct ip_datagram *datagram)
 {
     struct ipv4_header header;
     enum metric reason = ip_check(packet->interface, packet, &header);
@@ -207,20 +167,4 @@ static bool ip_input_packet(struct net *net, const struct link_packet *packet,
         return false;
     }
     return ip_dispatch(net, datagram, now);
-}
-
-uint32_t ip_input_batch(struct net *net, const struct link_packet *packets, uint32_t count,
-                        const struct instant *now, struct ip_datagram *datagrams)
-{
-    uint32_t datagram_count = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        struct ip_datagram *datagram = &datagrams[datagram_count];
-        if (LIKELY(ip_input_ordinary(&packets[i], now, datagram))) {
-            datagram_count++;
-        } else if (packets[i].ipv6 ? ipv6_input_packet(net, &packets[i], now, datagram)
-                                   : ip_input_packet(net, &packets[i], now, datagram)) {
-            datagram_count++;
-        }
-    }
-    return datagram_count;
 }

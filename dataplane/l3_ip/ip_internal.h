@@ -55,11 +55,16 @@ static inline uint32_t ip_address_get(const struct address *address)
     return bytes_read_be32(address->bytes + 12);
 }
 
-/* Takes over `count` packets; fills `datagrams`; returns how many. */
-uint32_t ip_input_batch(struct net *net, const struct link_packet *packets, uint32_t count,
-                        const struct instant *now, struct ip_datagram *datagrams);
+/* This network, loopback, multicast and above, and the link's broadcast cannot be answered. */
+static inline bool ip_source_is_possible(const struct net_interface *interface, uint32_t source)
+{
+    uint32_t first = source >> 24;
+    return first != 0 && first != 127 && first < 224 && !link_is_broadcast(interface, source);
+}
 
-/* One packet with an IPv6 header; true when `datagram` goes up to L4. */
+/* Take over the packet, of the family that they name; true when `datagram` goes up to L4. */
+bool ip_input_packet(struct net *net, const struct link_packet *packet, const struct instant *now,
+                     struct ip_datagram *datagram);
 bool ipv6_input_packet(struct net *net, const struct link_packet *packet, const struct instant *now,
                        struct ip_datagram *datagram);
 

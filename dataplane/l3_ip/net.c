@@ -5,12 +5,17 @@
  */
 #include "dataplane/l3_ip/net.h"
 
+#include <netinet/in.h>
 #include <stdlib.h>
 
 #include <rte_mempool.h>
+#include <rte_prefetch.h>
 
 #include "dataplane/base/hash.h"
+#include "dataplane/l2_link/wire_ethernet.h"
 #include "dataplane/l3_ip/ip_internal.h"
+
+#define PREFETCH_DISTANCE 4U /* frames */
 
 /* One for each reassembly under way, and some for what was handed up or out and is not free again.
  */
@@ -163,17 +168,99 @@ static void net_count_received(struct net *net, struct rte_mbuf **frames, uint32
     metric_add(net->options.metrics, METRIC_NET_RX_BYTES, bytes);
 }
 
+/* The frame that most are: in one segment, untagged, from another station to ours; in it a whole
+ * packet of IPv4 without options, UDP or TCP, from another address to the only one we have. What is
+ * asked here is what link_input_frame and ip_input_packet ask, in one pass over the headers; false
+ * says nothing about the frame. */
+static inline bool net_is_ordinary(const struct net_interface *interface,
+                                   const struct rte_mbuf *mbuf)
+{
+    const uint8_t *frame = rte_pktmbuf_mtod(mbuf, const uint8_t *);
+    const uint8_t *ip = frame + ETHERNET_HEADER_BYTES;
+    const uint64_t told = interface->rx_checksum ? mbuf->ol_flags & RTE_MBUF_F_RX_IP_CKSUM_MASK : 0;
+    if (UNLIKELY(mbuf->data_len < ETHERNET_HEADER_BYTES + IPV4_HEADER_BYTES || mbuf->nb_segs != 1 ||
+                 (mbuf->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED) != 0)) {
+        return false;
+    }
+    uint64_t ours = wire_ethernet_station(interface->mac.addr_bytes);
+    uint64_t station = wire_ethernet_station(frame + 6);
+    uint32_t source = bytes_read_be32(ip + 12), total = bytes_read_be16(ip + 2);
+    /* The Ethernet type, the version, the length of the header. */
+    uint32_t kind = bytes_read_be32(frame + 12) >> 8;
+    bool is_part = (bytes_read_be16(ip + 6) & (IPV4_MORE_FRAGMENTS | IPV4_OFFSET_MASK)) != 0;
+    uint8_t ttl = ip[8], protocol = ip[9];
+    if (UNLIKELY((wire_ethernet_station(frame) ^ ours) != 0 || station == ours || station == 0 ||
+                 (frame[6] & RTE_ETHER_GROUP_ADDR) != 0 ||
+                 kind != ((uint32_t)RTE_ETHER_TYPE_IPV4 << 8 | 0x45) || is_part || ttl == 0) ||
+        UNLIKELY(bytes_read_be32(ip + 16) != interface->ipv4 || source == interface->ipv4 ||
+                 !ip_source_is_possible(interface, source) || total < IPV4_HEADER_BYTES ||
+                 total > mbuf->data_len - ETHERNET_HEADER_BYTES)) {
+        return false;
+    }
+    return (protocol == IPPROTO_UDP || protocol == IPPROTO_TCP) &&
+           (told == RTE_MBUF_F_RX_IP_CKSUM_GOOD ||
+            (told != RTE_MBUF_F_RX_IP_CKSUM_BAD && checksum_is_right(wire_ipv4_sum(ip))));
+}
+
+/* Its headers off, and the padding behind it. */
+static inline void net_take_ordinary(struct net_interface *interface, struct rte_mbuf *mbuf,
+                                     const struct instant *now, struct ip_datagram *datagram)
+{
+    const uint8_t *frame = rte_pktmbuf_mtod(mbuf, const uint8_t *);
+    const uint8_t *ip = frame + ETHERNET_HEADER_BYTES;
+    uint16_t size = (uint16_t)(bytes_read_be16(ip + 2) - IPV4_HEADER_BYTES);
+    mbuf->data_off = (uint16_t)(mbuf->data_off + ETHERNET_HEADER_BYTES + IPV4_HEADER_BYTES);
+    mbuf->data_len = size;
+    mbuf->pkt_len = size;
+    mbuf->tx_offload = 0;
+    mbuf->l3_len = IPV4_HEADER_BYTES;
+    if (!interface->rx_checksum) { /* what a port does not promise is unknown */
+        mbuf->ol_flags &= ~(RTE_MBUF_F_RX_IP_CKSUM_MASK | RTE_MBUF_F_RX_L4_CKSUM_MASK);
+    }
+    datagram->mbuf = mbuf;
+    datagram->interface = interface;
+    ip_address_set(&datagram->source, bytes_read_be32(ip + 12));
+    ip_address_set(&datagram->destination, interface->ipv4);
+    memcpy(&datagram->source_mac, frame + 6, RTE_ETHER_ADDR_LEN);
+    datagram->reassembled = false;
+    datagram->protocol = ip[9];
+    if (datagram->protocol == IPPROTO_TCP) {
+        link_note_traffic(interface, &datagram->source, &datagram->source_mac, now);
+    }
+}
+
+/* True when `datagram` goes up to L4. */
+static bool net_input_frame(struct net *net, struct net_interface *interface, struct rte_mbuf *mbuf,
+                            const struct instant *now, struct ip_datagram *datagram)
+{
+    struct link_packet packet;
+    if (!link_input_frame(interface, mbuf, now, &packet)) {
+        return false;
+    }
+    return packet.ipv6 ? ipv6_input_packet(net, &packet, now, datagram)
+                       : ip_input_packet(net, &packet, now, datagram);
+}
+
 uint32_t net_input_batch(struct net *net, struct net_interface *interface, struct rte_mbuf **frames,
                          uint32_t count, const struct instant *now, struct ip_datagram *datagrams)
 {
-    struct link_packet packets[NET_TX_BURST];
+    const bool has_ordinary = interface->vlan == 0 && interface->ipv4_count == 1;
     uint32_t datagram_count = 0;
     net_count_received(net, frames, count);
-    for (uint32_t done = 0; done < count; done += NET_TX_BURST) {
-        uint32_t burst = count - done < NET_TX_BURST ? count - done : NET_TX_BURST;
-        uint32_t packet_count = link_input_batch(interface, frames + done, burst, now, packets);
-        datagram_count +=
-            ip_input_batch(net, packets, packet_count, now, datagrams + datagram_count);
+    for (uint32_t i = 0; i < count && i < PREFETCH_DISTANCE; i++) {
+        rte_prefetch0(rte_pktmbuf_mtod(frames[i], void *));
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        if (i + PREFETCH_DISTANCE < count) {
+            rte_prefetch0(rte_pktmbuf_mtod(frames[i + PREFETCH_DISTANCE], void *));
+        }
+        struct ip_datagram *datagram = &datagrams[datagram_count];
+        if (LIKELY(has_ordinary && net_is_ordinary(interface, frames[i]))) {
+            net_take_ordinary(interface, frames[i], now, datagram);
+            datagram_count++;
+        } else if (net_input_frame(net, interface, frames[i], now, datagram)) {
+            datagram_count++;
+        }
     }
     return datagram_count;
 }

@@ -3,9 +3,11 @@
  * No globals, no clock, no system call: a function of (packets, time). Two instances can be
  * joined by a simulated link inside one test process.
  *
- *   frames --> link_input_batch --> ip_input_batch --> udp_input_batch --> datagrams
- *                 | ARP answered       | ICMP and ND      tcp_input_batch --> stream events
- *                                      | answered
+ *   frames --> net_input_batch ------------------------------> udp_input_batch --> datagrams
+ *                 | what is not ordinary            ^          tcp_input_batch --> stream events
+ *                 v                                 |
+ *              link_input_frame --> ip_input_packet
+ *                 | ARP answered       | ICMP and ND answered
  *
  *   tcp_output / udp_reply --> ip_output --> link_output --> interface's transmit array
  *                                                           (the loop flushes it to the port)
@@ -109,6 +111,7 @@ struct icmp_notice {
     struct endpoint local, peer; /* of the quoted packet: local is its source */
     uint32_t sequence;           /* TCP: quoted SEQ */
 };
+bool net_has_icmp_notices(const struct net *net);
 uint32_t net_take_icmp_notices(struct net *net, struct icmp_notice *notices, uint32_t count_max);
 
 #endif

@@ -65,28 +65,6 @@ static inline enum wire_ipv4_fault wire_ipv4_parse(struct slice packet, struct i
     return WIRE_IPV4_RIGHT;
 }
 
-/* The same of what most packets are: no options, no fragment. Leaves out identification; false says
- * nothing about the packet. */
-static inline bool wire_ipv4_parse_plain(struct slice packet, struct ipv4_header *header)
-{
-    const uint8_t *p = packet.data;
-    if (packet.size < IPV4_HEADER_BYTES || p[0] != 0x45) {
-        return false;
-    }
-    uint32_t total = bytes_read_be16(p + 2);
-    if ((bytes_read_be16(p + 6) & (IPV4_MORE_FRAGMENTS | IPV4_OFFSET_MASK)) != 0 ||
-        total < IPV4_HEADER_BYTES || total > packet.size) {
-        return false;
-    }
-    header->header_bytes = IPV4_HEADER_BYTES;
-    header->total_bytes = (uint16_t)total;
-    header->ttl = p[8];
-    header->protocol = p[9];
-    header->source = bytes_read_be32(p + 12);
-    header->destination = bytes_read_be32(p + 16);
-    return true;
-}
-
 /* The sum of a header without options. */
 static inline uint64_t wire_ipv4_sum(const uint8_t *header)
 {

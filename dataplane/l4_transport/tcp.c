@@ -6,13 +6,13 @@
 
 #include "dataplane/l4_transport/tcp_internal.h"
 
-#define HELD_PACKETS_MIN   4096U
-#define PORT_FIRST         32768U
-#define PORT_COUNT         28232U
-#define PORT_TRIES         64U
-#define PURPOSE_PORT       3U
-#define PURPOSE_CHOICES    6U
-#define CONNECTIONS_A_SLAB 64U
+#define HELD_PACKETS_MIN  4096U
+#define PORT_FIRST        32768U
+#define PORT_COUNT        28232U
+#define PORT_TRIES        64U
+#define PURPOSE_PORT      3U
+#define PURPOSE_CHOICES   6U
+#define CONNECTIONS_FIRST 63U
 
 void tcp_default_options(struct tcp_options *options)
 {
@@ -82,7 +82,7 @@ struct tcp *tcp_create(const struct tcp_options *options)
     TAILQ_INIT(&tcp->time_wait);
     timer_wheel_init(&tcp->wheel, 0);
     init_secrets(tcp);
-    tcp_pool_init(&tcp->connections, sizeof(struct tcp_connection), CONNECTIONS_A_SLAB);
+    object_pool_init(&tcp->connections, sizeof(struct tcp_connection), CONNECTIONS_FIRST);
     tcp_flight_pools_init(&tcp->flights);
     tcp->congestion = tcp->options.congestion == TCP_CONGESTION_NEWRENO ? &tcp_newreno : &tcp_cubic;
     tcp_reassembly_budget_init(&tcp->reassembly, options->pool,
@@ -103,12 +103,18 @@ static void for_each_connection(struct tcp *tcp,
                                             const struct instant *),
                                 const struct instant *now)
 {
-    for (uint32_t i = 0; i <= tcp->table.mask + tcp->table.split; i++) {
-        struct tcp_connection *c = tcp->table.buckets[i];
-        while (c != NULL) {
+    for (uint32_t i = 0; i < tcp_table_bucket_count(&tcp->table); i++) {
+        struct tcp_bucket *bucket = &tcp->table.buckets[i];
+        struct tcp_connection *c = tcp_bucket_overflow(bucket);
+        while (c != NULL) { /* before the slots, which they may get */
             struct tcp_connection *next = c->table_next;
             act(tcp, c, now);
             c = next;
+        }
+        for (uint32_t slot = 0; slot < TCP_TABLE_SLOTS; slot++) {
+            if (bucket->slots[slot] != NULL) {
+                act(tcp, bucket->slots[slot], now);
+            }
         }
     }
 }
@@ -164,7 +170,7 @@ void tcp_destroy(struct tcp *tcp)
     drop_links(tcp);
     tcp_release(tcp);
     tcp_reassembly_budget_deinit(&tcp->reassembly);
-    tcp_pool_deinit(&tcp->connections);
+    object_pool_deinit(&tcp->connections);
     tcp_flight_pools_deinit(&tcp->flights);
     tcp_table_deinit(&tcp->table);
     free(tcp->held);
@@ -254,18 +260,31 @@ struct stream *tcp_connect(struct tcp *tcp, const struct endpoint *peer, const s
     return &c->stream;
 }
 
-void tcp_output(struct tcp *tcp, const struct instant *now)
+bool tcp_output(struct tcp *tcp, const struct instant *now)
 {
     /* A stream may be marked again on the way (no room in the transmit array): that is for the next
      * pass. */
-    struct stream *stream = tcp->dirty.first;
-    tcp->dirty.first = NULL;
-    while (stream != NULL) {
-        struct stream *next = stream->dirty_next;
-        stream->dirty = false;
-        tcp_output_connection(tcp, tcp_connection_of_stream(stream), now);
-        stream = next;
+    struct stream *stream = tcp->sending;
+    if (stream == NULL) {
+        stream = tcp->dirty.first;
+        tcp->dirty.first = NULL;
     }
+    bool is_burst = false;
+    while (stream != NULL && !is_burst) {
+        struct tcp_connection *c = tcp_connection_of_stream(stream);
+        const struct net_interface *interface = c->interface;
+        stream->dirty = false;
+        stream = stream->dirty_next;
+        tcp_output_connection(tcp, c, now);
+        is_burst = interface->tx_count >= NET_TX_BURST;
+    }
+    tcp->sending = stream;
+    return stream != NULL;
+}
+
+void tcp_prefetch(const struct stream *stream)
+{
+    tcp_prefetch_connection((const struct tcp_connection *)(const void *)stream);
 }
 
 void tcp_release(struct tcp *tcp)

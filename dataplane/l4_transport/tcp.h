@@ -59,10 +59,18 @@ struct tcp_events {
 /* Takes those of `datagrams` that are TCP (their mbuf becomes NULL). */
 void tcp_input_batch(struct tcp *tcp, struct ip_datagram *datagrams, uint32_t count,
                      const struct instant *now, struct tcp_events *events);
-void tcp_output(struct tcp *tcp, const struct instant *now);
+/* True: not all is sent yet, but an interface has a burst of frames. They had better leave first,
+ * while they are in the cache; then it goes on where it stopped, and must, until it returns false.
+ */
+bool tcp_output(struct tcp *tcp, const struct instant *now);
 /* Returns the next due time (mono_us) or UINT64_MAX. */
-uint64_t tcp_run_timers(struct tcp *tcp, const struct instant *now, struct tcp_events *events);
+void tcp_run_timers(struct tcp *tcp, const struct instant *now, struct tcp_events *events);
+/* When there may be something for it to do: the next timer, or now. UINT64_MAX: never. */
+uint64_t tcp_next_timer(const struct tcp *tcp, const struct instant *now);
 void tcp_release(struct tcp *tcp);
+
+/* Asks for what of a stream a segment reads or writes: with many of them it is in no cache. */
+void tcp_prefetch(const struct stream *stream);
 
 /* Connections, half-open ones included, TIME-WAIT ones not. */
 uint32_t tcp_connection_count(const struct tcp *tcp);

@@ -185,6 +185,7 @@ void tcp_process_ack(struct tcp *tcp, struct tcp_connection *c, const struct tcp
                      const struct instant *now, struct tcp_events *events)
 {
     bool was_persisting = tcp_flight_bytes(c) == 0;
+    tcp_settle_window(tcp, c);
     bool window_changed = update_window(c, segment);
     /* Reports of duplicates come when nothing is under way any more, too. */
     if (!was_persisting && is_plain(c, segment)) {
@@ -208,14 +209,21 @@ void tcp_process_ack(struct tcp *tcp, struct tcp_connection *c, const struct tcp
     }
 }
 
+/* Nothing is under way, and nothing waits to be sent: an ACK of nothing new brings a window only.
+ */
+static inline bool is_at_rest(const struct tcp_connection *c)
+{
+    return c->snd_nxt == c->snd_una && c->stream.out.size == 0 && c->backoff == 0;
+}
+
 void tcp_process_plain_ack(struct tcp *tcp, struct tcp_connection *c,
                            const struct tcp_segment *segment, const struct instant *now,
                            struct tcp_events *events)
 {
     uint32_t acked = segment->ack - c->snd_una;
     uint32_t window = (uint32_t)segment->window << c->snd_shift;
-    if (UNLIKELY(acked == 0 || window == 0 || c->retries != 0 || c->cwnd_limited ||
-                 !c->sack_enabled || seq_before(segment->seq, c->snd_wl1))) {
+    if (UNLIKELY((acked == 0 && !is_at_rest(c)) || window == 0 || c->retries != 0 ||
+                 c->cwnd_limited || !c->sack_enabled || seq_before(segment->seq, c->snd_wl1))) {
         tcp_process_ack(tcp, c, segment, now, events);
         return;
     }
@@ -224,6 +232,9 @@ void tcp_process_plain_ack(struct tcp *tcp, struct tcp_connection *c,
     }
     c->snd_wnd = window;
     c->snd_wl1 = segment->seq;
+    if (UNLIKELY(acked == 0)) {
+        return;
+    }
     uint32_t rtt_us = (uint32_t)now->mono_us - c->flight_sent_us;
     sample_round_trip(c, rtt_us, tcp->options.rto_min_ms * 1000U);
     tcp_note_smallest_rtt(c, rtt_us, now);
@@ -232,6 +243,8 @@ void tcp_process_plain_ack(struct tcp *tcp, struct tcp_connection *c,
     c->retransmit_due = TCP_NEVER;
     if (tcp_flight_bytes(c) > 0) {
         tcp_arm_retransmit(tcp, c, now);
+    } else if (segment->text_bytes == 0) {
+        tcp_rest_timer(tcp, c);
     }
     if (c->stream.out.size > tcp_flight_bytes(c)) {
         stream_mark_dirty(&c->stream);

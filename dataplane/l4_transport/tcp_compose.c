@@ -273,11 +273,15 @@ struct text {
     uint64_t sum; /* of what is placed, where it is wanted */
 };
 
-/* Whether bytes of a chunk are better shown where they lie than copied. */
+/* Whether bytes of a chunk are better shown where they lie than copied: the port can, and its
+ * device, where it reads them by itself, can reach them. */
 static inline bool is_shown(const struct tcp_connection *c, const struct byte_chunk *chunk,
                             uint32_t bytes)
 {
-    return chunk->owner != NULL && bytes >= EXTERNAL_BYTES_MIN && c->interface->tx_external;
+    const struct net_interface *interface = c->interface;
+    return chunk->owner != NULL && bytes >= EXTERNAL_BYTES_MIN &&
+           interface->tx_external_bytes != 0 &&
+           (!interface->tx_external_mapped || chunk->owner->is_mapped);
 }
 
 static void release_external(void *address, void *owner)
@@ -294,7 +298,8 @@ static void chain(struct rte_mbuf *head, struct rte_mbuf *tail, struct rte_mbuf 
     head->pkt_len += mbuf->data_len;
 }
 
-/* Appends a buffer that shows `text`; returns it. DPDK's count of who uses the bytes lies in that
+/* Appends a buffer that shows `text`; returns it. A device that reads there does so at the same
+ * address (byte_owner.is_mapped). DPDK's count of who uses the bytes lies in that
  * buffer's own room, which nobody uses meanwhile: nothing here or in the ports that take such
  * frames makes a second buffer of one, which could outlive it. */
 static struct rte_mbuf *append_external(struct tcp *tcp, struct rte_mbuf *head,
@@ -312,13 +317,28 @@ static struct rte_mbuf *append_external(struct tcp *tcp, struct rte_mbuf *head,
     rte_mbuf_ext_refcnt_set(info, 1);
     owner->acquire(owner);
     /* The parameter is not const; nobody writes to what is to be sent. */
-    rte_pktmbuf_attach_extbuf(mbuf, (void *)(uintptr_t)text.data, RTE_BAD_IOVA, (uint16_t)text.size,
-                              info);
+    rte_pktmbuf_attach_extbuf(mbuf, (void *)(uintptr_t)text.data, (uintptr_t)text.data,
+                              (uint16_t)text.size, info);
     mbuf->data_len = (uint16_t)text.size;
     mbuf->pkt_len = (uint32_t)text.size;
     chain(head, tail, mbuf);
     metric_add(tcp->metrics, METRIC_TCP_SEGMENTS_EXTERNAL, 1);
+    metric_add(tcp->metrics, METRIC_TCP_BYTES_EXTERNAL, text.size);
     return mbuf;
+}
+
+/* The same in as many buffers as the port's parts take; returns the last. NULL: no buffer. */
+static struct rte_mbuf *append_parts(struct tcp *tcp, const struct tcp_connection *c,
+                                     struct rte_mbuf *head, struct rte_mbuf *tail,
+                                     struct slice text, struct byte_owner *owner)
+{
+    size_t part_max = c->interface->tx_external_bytes;
+    while (text.size > 0 && tail != NULL) {
+        size_t part = text.size < part_max ? text.size : part_max;
+        tail = append_external(tcp, head, tail, slice_of(text.data, part), owner);
+        text = slice_of(text.data + part, text.size - part);
+    }
+    return tail;
 }
 
 /* Appends a copy: what is left of the last buffer's room, then further ones. Returns the last. */
@@ -356,7 +376,7 @@ static bool append_large(struct tcp *tcp, struct tcp_connection *c, const struct
         uint32_t part = (uint32_t)chunk->size - offset;
         part = part < left ? part : left;
         struct slice bytes = slice_of(chunk->data + offset, part);
-        tail = is_shown(c, chunk, part) ? append_external(tcp, head, tail, bytes, chunk->owner)
+        tail = is_shown(c, chunk, part) ? append_parts(tcp, c, head, tail, bytes, chunk->owner)
                                         : append_copy(tcp, head, tail, bytes);
         left -= part;
         if (tail == NULL || left == 0) {
@@ -370,11 +390,22 @@ static bool append_large(struct tcp *tcp, struct tcp_connection *c, const struct
     return tail != NULL;
 }
 
+/* What the next segment will show: it is summed and copied by the port while nothing else waits for
+ * memory, and the processor's own prefetching ends with every page. */
+static void prefetch_next(const struct byte_chunk *chunk, uint32_t offset, uint32_t bytes)
+{
+    uint32_t end = (uint32_t)chunk->size - offset < bytes ? (uint32_t)chunk->size : offset + bytes;
+    for (; offset < end; offset += RTE_CACHE_LINE_SIZE) {
+        rte_prefetch0(chunk->data + offset);
+    }
+}
+
 /* Text of a segment that lies within one large value, where that may be shown. False: no buffer. */
 static bool place_shown(struct tcp *tcp, struct tcp_connection *c, struct text *text,
                         const struct byte_chunk *chunk, uint32_t offset, struct rte_mbuf *head)
 {
     struct slice bytes = slice_of(chunk->data + offset, text->bytes);
+    prefetch_next(chunk, offset + text->bytes, text->bytes);
     text->sum = c->interface->tx_tcp_checksum ? 0 : checksum_add(0, bytes.data, bytes.size);
     return append_external(tcp, head, head, bytes, chunk->owner) != NULL;
 }

@@ -36,7 +36,7 @@ struct tcp_connection *tcp_connection_acquire(struct tcp *tcp, const struct endp
                                               struct net_interface *interface,
                                               const struct instant *now)
 {
-    struct tcp_connection *c = tcp_pool_acquire(&tcp->connections);
+    struct tcp_connection *c = object_pool_acquire(&tcp->connections);
     if (c == NULL) {
         metric_add(tcp->metrics, METRIC_TCP_DROP_NO_MEMORY, 1);
         return NULL;
@@ -265,7 +265,7 @@ void tcp_free_dead(struct tcp *tcp)
             tcp->dead = c;
         } else {
             byte_queue_clear(&c->stream.out, tcp->options.pool);
-            tcp_pool_release(&tcp->connections, c);
+            object_pool_release(&tcp->connections, c);
             metric_subtract(tcp->metrics, METRIC_CONNECTION_BYTES, tcp->connections.object_bytes);
         }
         c = next;
@@ -274,6 +274,10 @@ void tcp_free_dead(struct tcp *tcp)
 
 void tcp_move_timer(struct tcp *tcp, struct tcp_connection *c, uint64_t due_us)
 {
-    timer_wheel_arm(&tcp->wheel, &c->timer, due_us);
+    if (due_us == TCP_NEVER) {
+        timer_wheel_cancel(&tcp->wheel, &c->timer);
+    } else {
+        timer_wheel_arm(&tcp->wheel, &c->timer, due_us);
+    }
     c->timer_due = due_us;
 }

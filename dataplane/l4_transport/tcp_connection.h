@@ -17,6 +17,8 @@
 #include <assert.h>
 #include <sys/queue.h>
 
+#include <rte_prefetch.h>
+
 #include "dataplane/base/stream.h"
 #include "dataplane/base/timer_wheel.h"
 #include "dataplane/l3_ip/net.h"
@@ -111,19 +113,20 @@ struct tcp_connection {
     bool ack_now : 1, ack_pending : 1;
     bool cwnd_limited : 1; /* the window was what stopped the sender: only then does it grow */
     bool has_cursor : 1;   /* send_chunk is set */
-    uint8_t due;           /* enum tcp_due */
+    uint8_t due : 2;       /* enum tcp_due */
+    bool cwnd_stale : 1;   /* tcp_settle_window has to be called before cwnd is looked at */
     uint8_t backoff, retries;
 
-    /* cold: what is under way; the timer */
-    _Alignas(TCP_LINE_BYTES) struct tcp_reassembly *reassembly; /* NULL: nothing out of order */
+    /* cold: the timer; what is under way */
+    _Alignas(TCP_LINE_BYTES) struct timer_node timer;
+    uint64_t idle_due;
+    struct tcp_reassembly *reassembly;   /* NULL: nothing out of order */
     struct tcp_flight *flight;           /* NULL: all that is under way left at flight_sent_us */
     const struct byte_chunk *send_chunk; /* cursor into stream.out: chunk ... */
     uint32_t send_chunk_seq;             /* ... and the sequence number of its first byte */
     uint32_t snd_wnd_max;
     uint32_t cwnd, ssthresh; /* bytes */
-    struct timer_node timer;
-    uint64_t idle_due;
-    uint64_t resent_us; /* when a timer last sent something again; 0: never */
+    uint64_t resent_us;      /* when a timer last sent something again; 0: never */
     uint64_t hash;
     struct tcp_connection *pending_next;
 
@@ -176,9 +179,11 @@ static_assert(TCP_LINES_FROM(stream, snd_una) == 2 * TCP_LINE_BYTES,
 static_assert(TCP_LINES_FROM(snd_una, course) == TCP_LINE_BYTES &&
                   TCP_LINES_FROM(snd_una, last_send) < TCP_LINE_BYTES,
               "sequence variables and round trips are one cache line");
-static_assert(TCP_LINES_FROM(course, reassembly) == TCP_LINE_BYTES &&
+static_assert(TCP_LINES_FROM(course, timer) == TCP_LINE_BYTES &&
                   TCP_LINES_FROM(course, retries) < TCP_LINE_BYTES,
               "course, time and the way are one cache line");
+static_assert(TCP_LINES_FROM(timer, idle_due) < TCP_LINE_BYTES,
+              "the timer moves within one cache line");
 static_assert(sizeof(struct tcp_connection) <= 8 * TCP_LINE_BYTES,
               "docs/tcp.md says what a connection takes");
 
@@ -193,6 +198,18 @@ static inline struct tcp_connection *tcp_connection_of_stream(struct stream *str
 {
     return (struct tcp_connection *)(void *)((uint8_t *)stream -
                                              offsetof(struct tcp_connection, stream));
+}
+
+/* The stream, the hot lines and the timer's: all that a plain request and its reply read or write.
+ * With many connections they are not in the cache. */
+static inline void tcp_prefetch_connection(const struct tcp_connection *c)
+{
+    const uint8_t *at = (const uint8_t *)c;
+    rte_prefetch0(at);
+    rte_prefetch0(at + TCP_LINE_BYTES);
+    rte_prefetch0(at + 2 * TCP_LINE_BYTES);
+    rte_prefetch0(at + 3 * TCP_LINE_BYTES);
+    rte_prefetch0(at + 4 * TCP_LINE_BYTES);
 }
 
 static inline uint32_t tcp_flight_bytes(const struct tcp_connection *c)

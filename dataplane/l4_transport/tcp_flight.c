@@ -8,7 +8,7 @@
 
 #include "dataplane/base/check.h"
 
-#define FLIGHTS_A_SLAB 16U
+#define FLIGHTS_FIRST 15U
 
 static const size_t object_bytes[TCP_FLIGHT_SIZES] = {256, 1024, 6144};
 
@@ -25,7 +25,7 @@ static_assert((6144 - sizeof(struct tcp_flight)) / sizeof(struct tcp_flight_rang
 void tcp_flight_pools_init(struct tcp_flight_pools *pools)
 {
     for (uint32_t i = 0; i < TCP_FLIGHT_SIZES; i++) {
-        tcp_pool_init(&pools->sizes[i], object_bytes[i], FLIGHTS_A_SLAB);
+        object_pool_init(&pools->sizes[i], object_bytes[i], FLIGHTS_FIRST);
     }
     pools->bytes = 0;
     pools->bytes_max = TCP_FLIGHT_BYTES_MAX;
@@ -34,14 +34,14 @@ void tcp_flight_pools_init(struct tcp_flight_pools *pools)
 void tcp_flight_pools_deinit(struct tcp_flight_pools *pools)
 {
     for (uint32_t i = 0; i < TCP_FLIGHT_SIZES; i++) {
-        tcp_pool_deinit(&pools->sizes[i]);
+        object_pool_deinit(&pools->sizes[i]);
     }
 }
 
 struct tcp_flight *tcp_flight_create(struct tcp_flight_pools *pools, uint32_t start, uint32_t end,
                                      uint32_t sent_us)
 {
-    struct tcp_flight *flight = tcp_pool_acquire(&pools->sizes[0]);
+    struct tcp_flight *flight = object_pool_acquire(&pools->sizes[0]);
     if (flight == NULL) {
         return NULL;
     }
@@ -54,7 +54,7 @@ struct tcp_flight *tcp_flight_create(struct tcp_flight_pools *pools, uint32_t st
 void tcp_flight_destroy(struct tcp_flight_pools *pools, struct tcp_flight *flight)
 {
     pools->bytes -= flight->size > 0 ? object_bytes[flight->size] : 0;
-    tcp_pool_release(&pools->sizes[flight->size], flight);
+    object_pool_release(&pools->sizes[flight->size], flight);
 }
 
 static struct tcp_flight *acquire_larger(struct tcp_flight_pools *pools, uint32_t size)
@@ -62,7 +62,7 @@ static struct tcp_flight *acquire_larger(struct tcp_flight_pools *pools, uint32_
     if (size == TCP_FLIGHT_SIZES || pools->bytes + object_bytes[size] > pools->bytes_max) {
         return NULL;
     }
-    struct tcp_flight *flight = tcp_pool_acquire(&pools->sizes[size]);
+    struct tcp_flight *flight = object_pool_acquire(&pools->sizes[size]);
     pools->bytes += flight != NULL ? object_bytes[size] : 0;
     return flight;
 }

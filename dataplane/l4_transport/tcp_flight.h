@@ -23,7 +23,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "dataplane/l4_transport/tcp_pool.h"
+#include "dataplane/base/object_pool.h"
 #include "dataplane/l4_transport/tcp_sequence.h"
 
 #define TCP_FLIGHT_SIZES      3U
@@ -58,7 +58,7 @@ struct tcp_flight {
 };
 
 struct tcp_flight_pools {
-    struct tcp_pool sizes[TCP_FLIGHT_SIZES];
+    struct object_pool sizes[TCP_FLIGHT_SIZES];
     uint64_t bytes, bytes_max; /* of the flights that grew */
 };
 

@@ -55,6 +55,9 @@ static void take_notice(struct tcp *tcp, const struct icmp_notice *notice,
 
 void tcp_take_icmp_notices(struct tcp *tcp, const struct instant *now)
 {
+    if (LIKELY(!net_has_icmp_notices(tcp->net))) {
+        return;
+    }
     struct icmp_notice notices[NOTICES_AT_ONCE];
     uint32_t count = net_take_icmp_notices(tcp->net, notices, NOTICES_AT_ONCE);
     for (uint32_t i = 0; i < count; i++) {

@@ -1,8 +1,8 @@
 /* Segments in: validation, look-up, the fast path.
  *
- * A batch goes through three stages, so that the memory one stage needs was asked for by the one
- * before: headers are checked and hashed, the table's chains are read, the connections are worked
- * on.
+ * A batch goes through four stages, so that the memory one stage needs was asked for by the one
+ * before: headers are checked and hashed, the table's buckets are read, then where the reply lies
+ * that is acknowledged; the connections are worked on.
  *
  * Most segments of an established connection are the next in order, carry a plain header, and
  * change nothing but text and ACK. They are recognised by summing up all reasons why a segment may
@@ -10,7 +10,6 @@
  * tcp_input_slow.c.
  */
 #include <rte_ip.h>
-#include <rte_prefetch.h>
 
 #include "dataplane/l3_ip/checksum.h"
 #include "dataplane/l4_transport/tcp_internal.h"
@@ -141,13 +140,28 @@ static void input_stray(struct tcp *tcp, struct tcp_segment *segment, const stru
     }
 }
 
-static inline void input_one(struct tcp *tcp, struct tcp_segment *segment,
-                             const struct instant *now, struct tcp_events *events)
+/* `guess` was right unless a tag was another's; and a segment before this one may have ended it,
+ * which says its state: what is plain is in the table. */
+static inline struct tcp_connection *find_connection(const struct tcp *tcp,
+                                                     struct tcp_connection *guess,
+                                                     const struct tcp_segment *segment)
+{
+    const struct ip_datagram *datagram = segment->datagram;
+    if (LIKELY(guess != NULL && tcp_is_plain(guess) &&
+               tcp_connection_has_tuple(guess, &datagram->destination, segment->local_port,
+                                        &datagram->source, segment->peer_port))) {
+        return guess;
+    }
+    return tcp_table_find(&tcp->table, segment->hash, &datagram->destination, segment->local_port,
+                          &datagram->source, segment->peer_port);
+}
+
+static inline void input_one(struct tcp *tcp, struct tcp_connection *guess,
+                             struct tcp_segment *segment, const struct instant *now,
+                             struct tcp_events *events)
 {
     struct ip_datagram *datagram = segment->datagram;
-    struct tcp_connection *c =
-        tcp_table_find(&tcp->table, segment->hash, &datagram->destination, segment->local_port,
-                       &datagram->source, segment->peer_port);
+    struct tcp_connection *c = find_connection(tcp, guess, segment);
     if (UNLIKELY(c == NULL)) {
         input_stray(tcp, segment, now, events);
     } else if (UNLIKELY(!segment_is_sound(datagram, c->ipv4))) {
@@ -185,7 +199,7 @@ static uint32_t validate_stage(struct tcp *tcp, struct ip_datagram *datagrams, u
         }
         segment->hash = tcp_table_hash(&datagram->destination, segment->local_port,
                                        &datagram->source, segment->peer_port);
-        rte_prefetch0(&tcp->table.buckets[tcp_table_bucket(&tcp->table, segment->hash)]);
+        rte_prefetch0(tcp_table_bucket(&tcp->table, segment->hash));
         rte_prefetch0(segment->header + segment->header_bytes);
         valid++;
     }
@@ -193,24 +207,25 @@ static uint32_t validate_stage(struct tcp *tcp, struct ip_datagram *datagrams, u
     return valid;
 }
 
-/* The stream and the hot lines: all that a plain request and its reply read or write. With many
- * connections they are not in the cache. */
-static inline void prefetch_connection(const struct tcp_connection *c)
+/* Stage 2: whose they are. */
+static void connection_stage(const struct tcp_table *table, const struct tcp_segment *segments,
+                             uint32_t count, struct tcp_connection **connections)
 {
-    const uint8_t *at = (const uint8_t *)c;
-    rte_prefetch0(at);
-    rte_prefetch0(at + TCP_LINE_BYTES);
-    rte_prefetch0(at + 2 * TCP_LINE_BYTES);
-    rte_prefetch0(at + 3 * TCP_LINE_BYTES);
+    for (uint32_t i = 0; i < count; i++) {
+        connections[i] = tcp_table_guess(table, segments[i].hash);
+        if (connections[i] != NULL) {
+            tcp_prefetch_connection(connections[i]);
+        }
+    }
 }
 
-/* A connection that stands second in its chain: with as many buckets as connections every second
- * look-up meets another one first, whose ports have just been prefetched. */
-static inline void prefetch_second(const struct tcp_connection *c,
-                                   const struct tcp_segment *segment)
+/* Stage 3: the reply that the segment acknowledges, which lies where it was written. */
+static void reply_stage(struct tcp_connection *const *connections, uint32_t count)
 {
-    if (UNLIKELY(c->stream.peer.port != segment->peer_port) && c->table_next != NULL) {
-        prefetch_connection(c->table_next);
+    for (uint32_t i = 0; i < count; i++) {
+        if (connections[i] != NULL && connections[i]->stream.out.head != NULL) {
+            rte_prefetch0(connections[i]->stream.out.head);
+        }
     }
 }
 
@@ -218,21 +233,12 @@ static void input_stages(struct tcp *tcp, struct ip_datagram *datagrams, uint32_
                          const struct instant *now, struct tcp_events *events)
 {
     struct tcp_segment segments[TCP_INPUT_STAGE];
-    const struct tcp_connection *chains[TCP_INPUT_STAGE];
+    struct tcp_connection *connections[TCP_INPUT_STAGE];
     uint32_t valid = validate_stage(tcp, datagrams, count, segments);
+    connection_stage(&tcp->table, segments, valid, connections);
+    reply_stage(connections, valid);
     for (uint32_t i = 0; i < valid; i++) {
-        chains[i] = tcp_table_chain(&tcp->table, segments[i].hash);
-        if (chains[i] != NULL) {
-            prefetch_connection(chains[i]);
-        }
-    }
-    for (uint32_t i = 0; i < valid; i++) {
-        if (chains[i] != NULL) {
-            prefetch_second(chains[i], &segments[i]);
-        }
-    }
-    for (uint32_t i = 0; i < valid; i++) {
-        input_one(tcp, &segments[i], now, events);
+        input_one(tcp, connections[i], &segments[i], now, events);
         if (segments[i].datagram->mbuf != NULL) {
             free_datagram(segments[i].datagram);
         }

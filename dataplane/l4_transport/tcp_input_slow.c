@@ -71,14 +71,20 @@ static enum step check_reset(struct tcp *tcp, struct tcp_connection *c,
     return STEP_DONE;
 }
 
+/* RFC 7323 5.5: in 24 days without a segment the peer's clock may have gone half round, so that the
+ * last timestamp says nothing about the next. */
+static bool timestamp_is_outdated(const struct tcp_connection *c, const struct instant *now)
+{
+    static const uint32_t outdated = (24ULL * 24 * 3600 * 1000000) >> TCP_RECEIVE_TICK_BITS;
+    return tcp_receive_tick(now) - c->last_receive > outdated;
+}
+
 /* RFC 7323 5.3. A segment without the option is accepted, as Linux does. */
 static enum step check_timestamp(struct tcp *tcp, struct tcp_connection *c,
                                  struct tcp_segment *segment, const struct instant *now)
 {
-    static const uint32_t outdated = (24ULL * 24 * 3600 * 1000000) >> TCP_RECEIVE_TICK_BITS;
     if (!c->ts_enabled || !segment->options.has_timestamps ||
-        !seq_before(segment->options.ts_value, c->ts_recent) ||
-        tcp_receive_tick(now) - c->last_receive > outdated) {
+        !seq_before(segment->options.ts_value, c->ts_recent) || timestamp_is_outdated(c, now)) {
         return STEP_GO_ON;
     }
     metric_add(tcp->metrics, METRIC_TCP_DROP_OLD_TIMESTAMP, 1);
@@ -334,15 +340,16 @@ static enum step check_time_wait_reuse(struct tcp *tcp, struct tcp_connection *c
 }
 
 /* RFC 7323 4.3: the timestamp to echo is that of the segment that advanced the window's left edge.
- */
+ * It replaces an outdated one whatever it is: the next segments are compared with it. */
 static void note_alive(struct tcp_connection *c, const struct tcp_segment *segment,
                        const struct instant *now)
 {
+    bool replaces =
+        timestamp_is_outdated(c, now) || !seq_before(segment->options.ts_value, c->ts_recent);
     c->last_receive = tcp_receive_tick(now);
     tcp_follow_station(c, segment->datagram);
     if (c->ts_enabled && segment->options.has_timestamps &&
-        seq_at_or_before(segment->seq, c->last_ack_sent) &&
-        !seq_before(segment->options.ts_value, c->ts_recent)) {
+        seq_at_or_before(segment->seq, c->last_ack_sent) && replaces) {
         c->ts_recent = segment->options.ts_value;
     }
 }

@@ -23,12 +23,12 @@
 #include "dataplane/base/check.h"
 #include "dataplane/base/checksum.h"
 #include "dataplane/base/hash.h"
+#include "dataplane/base/object_pool.h"
 #include "dataplane/l4_transport/tcp.h"
 #include "dataplane/l4_transport/tcp_connection.h"
 #include "dataplane/l4_transport/tcp_cookie.h"
 #include "dataplane/l4_transport/tcp_flight.h"
 #include "dataplane/l4_transport/tcp_options.h"
-#include "dataplane/l4_transport/tcp_pool.h"
 #include "dataplane/l4_transport/tcp_reassembly.h"
 #include "dataplane/l4_transport/tcp_secret.h"
 #include "dataplane/l4_transport/tcp_table.h"
@@ -92,9 +92,10 @@ struct tcp {
     struct net *net;
     struct metrics *metrics;
     struct stream_list dirty;
+    struct stream *sending; /* those of the dirty ones that tcp_output has still to look at */
     struct tcp_table table;
     struct timer_wheel wheel;
-    struct tcp_pool connections;
+    struct object_pool connections;
     struct tcp_flight_pools flights;
     const struct tcp_congestion_control *congestion;
     struct tcp_reassembly_budget reassembly;
@@ -157,6 +158,17 @@ static inline void tcp_arm_timer(struct tcp *tcp, struct tcp_connection *c, uint
 static inline bool tcp_events_have_room(const struct tcp_events *events)
 {
     return events->count < events->count_max;
+}
+
+/* Nothing is under way any more, and the peer had nothing to say with it: it rests. The timer goes
+ * back to what it is armed for then, now that the connection is in the cache; left to fire for a
+ * retransmission that is not due any more, it would find it in memory. */
+static inline void tcp_rest_timer(struct tcp *tcp, struct tcp_connection *c)
+{
+    uint64_t due_us = c->idle_due < c->ack_due ? c->idle_due : c->ack_due;
+    if (c->timer_due < due_us) {
+        tcp_move_timer(tcp, c, due_us);
+    }
 }
 
 static inline uint32_t tcp_timestamp(const struct tcp_connection *c, const struct instant *now)
@@ -291,6 +303,16 @@ void tcp_measure_round_trip(struct tcp *tcp, struct tcp_connection *c,
 
 void tcp_congestion_init(struct tcp_connection *c);
 void tcp_congestion_restart_idle(const struct tcp *tcp, struct tcp_connection *c);
+/* Before anything looks at the congestion window. A lone reply fits any window, so one that leaves
+ * after a silence only notes what the silence means for cwnd (RFC 5681 4.1), which is not in the
+ * cache then. */
+static inline void tcp_settle_window(const struct tcp *tcp, struct tcp_connection *c)
+{
+    if (UNLIKELY(c->cwnd_stale)) {
+        c->cwnd_stale = false;
+        tcp_congestion_restart_idle(tcp, c);
+    }
+}
 /* A round trip was measured. */
 void tcp_congestion_note_rtt(struct tcp_connection *c, uint32_t rtt_us);
 /* `acked` bytes were acknowledged, outside of fast recovery. */

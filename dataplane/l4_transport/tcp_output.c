@@ -7,6 +7,7 @@
 #define TX_RESERVE       64U  /* places in the transmit array that text leaves to ACKs and resets */
 #define HEADERS_MAX      100U /* of IPv6 and TCP, with options */
 #define CUT_SEGMENTS_MAX 64U  /* of one packet: what the least of the ports cuts at once */
+#define SELDOM_MS        16U  /* between replies: a peer delays its ACK for longer */
 
 static inline uint32_t least(uint32_t a, uint32_t b)
 {
@@ -213,8 +214,9 @@ static bool was_silent(const struct tcp_connection *c, const struct instant *now
 void tcp_transmit(struct tcp *tcp, struct tcp_connection *c, const struct instant *now)
 {
     uint32_t flight_before = tcp_flight_bytes(c), nxt_before = c->snd_nxt;
-    if (flight_before == 0 && was_silent(c, now)) {
-        tcp_congestion_restart_idle(tcp, c);
+    c->cwnd_stale |= flight_before == 0 && was_silent(c, now);
+    if (unsent_bytes(c) > 0) {
+        tcp_settle_window(tcp, c);
     }
     send_text(tcp, c, now);
     if (c->detached && tcp_state_sends((enum tcp_state)c->state) && unsent_bytes(c) == 0) {
@@ -304,7 +306,7 @@ static bool follow_requests(struct tcp *tcp, struct tcp_connection *c, const str
 /* What most replies are: all there is, in one segment, and nothing else under way or asked for. The
  * windows say nothing else about it than send_new_text would find: with nothing under way cwnd lets
  * one segment through. */
-static inline bool is_plain_reply(const struct tcp_connection *c, const struct instant *now)
+static inline bool is_plain_reply(const struct tcp_connection *c)
 {
     const struct stream *stream = &c->stream;
     uint32_t reasons = !tcp_is_plain(c);
@@ -313,9 +315,18 @@ static inline bool is_plain_reply(const struct tcp_connection *c, const struct i
     reasons |= stream->out.size > c->snd_wnd;
     reasons |= stream->close_requested | stream->abort_requested;
     reasons |= stream->drain_below != 0;
-    reasons |= was_silent(c, now);
     reasons |= transmit_array_is_full(c);
     return reasons == 0;
+}
+
+/* Text that has left waits for its ACK for as long as the peer delays that. Of a connection that is
+ * asked again before, it is gone soon; those that ask seldom are many, and each would keep a page.
+ */
+static inline void keep_reply(struct tcp *tcp, struct tcp_connection *c, uint32_t silent_ms)
+{
+    if (silent_ms >= SELDOM_MS && !c->has_cursor) {
+        byte_queue_shrink(&c->stream.out, tcp->options.pool);
+    }
 }
 
 /* The segment acknowledges what there is to be, and says all there is about the window. */
@@ -324,11 +335,14 @@ static inline void send_plain_reply(struct tcp *tcp, struct tcp_connection *c,
 {
     uint32_t size = (uint32_t)c->stream.out.size;
     c->cwnd_limited = false;
+    uint32_t silent_ms = tcp_send_tick(now) - c->last_send;
+    c->cwnd_stale |= was_silent(c, now);
     if (UNLIKELY(!tcp_send_segment(tcp, c, c->snd_nxt, size, TCP_PSH, now))) {
         stream_mark_dirty(&c->stream);
         acknowledge(tcp, c, now);
         return;
     }
+    keep_reply(tcp, c, silent_ms);
     c->flight_sent_us = (uint32_t)now->mono_us;
     c->snd_nxt += size;
     tcp_arm_retransmit(tcp, c, now);
@@ -336,7 +350,7 @@ static inline void send_plain_reply(struct tcp *tcp, struct tcp_connection *c,
 
 void tcp_output_connection(struct tcp *tcp, struct tcp_connection *c, const struct instant *now)
 {
-    if (LIKELY(is_plain_reply(c, now))) {
+    if (LIKELY(is_plain_reply(c))) {
         send_plain_reply(tcp, c, now);
         return;
     }

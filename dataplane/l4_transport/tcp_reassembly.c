@@ -18,7 +18,7 @@ void tcp_reassembly_budget_init(struct tcp_reassembly_budget *budget, struct byt
         .page_count_max = (uint32_t)(bytes_max / PAGE_BYTES),
     };
     size_t bytes = sizeof(struct tcp_reassembly) + budget->slot_count * sizeof(struct byte_chunk *);
-    tcp_pool_init(&budget->stores, bytes, 16);
+    object_pool_init(&budget->stores, bytes, 16);
     byte_queue_init(&budget->used);
 }
 
@@ -26,7 +26,7 @@ void tcp_reassembly_budget_deinit(struct tcp_reassembly_budget *budget)
 {
     tcp_reassembly_free_used(budget);
     CHECK(budget->page_count == 0);
-    tcp_pool_deinit(&budget->stores);
+    object_pool_deinit(&budget->stores);
 }
 
 void tcp_reassembly_free_used(struct tcp_reassembly_budget *budget)
@@ -61,7 +61,7 @@ static void retire_page(struct tcp_reassembly_budget *budget, struct tcp_reassem
 
 struct tcp_reassembly *tcp_reassembly_create(struct tcp_reassembly_budget *budget, uint32_t next)
 {
-    struct tcp_reassembly *store = tcp_pool_acquire(&budget->stores);
+    struct tcp_reassembly *store = object_pool_acquire(&budget->stores);
     if (store != NULL) {
         store->base = next;
         store->first = 0;
@@ -79,7 +79,7 @@ void tcp_reassembly_destroy(struct tcp_reassembly_budget *budget, struct tcp_rea
             retire_page(budget, store, store->slots[i]);
         }
     }
-    tcp_pool_release(&budget->stores, store);
+    object_pool_release(&budget->stores, store);
 }
 
 static struct byte_chunk **slot_of(const struct tcp_reassembly_budget *budget,

@@ -17,13 +17,13 @@
 #define NICACHED_L4_TRANSPORT_TCP_REASSEMBLY_H
 
 #include "dataplane/base/byte_queue.h"
-#include "dataplane/l4_transport/tcp_pool.h"
+#include "dataplane/base/object_pool.h"
 #include "dataplane/l4_transport/tcp_ranges.h"
 
 /* Shared by the stores of one worker. */
 struct tcp_reassembly_budget {
     struct byte_pool *pages;
-    struct tcp_pool stores;
+    struct object_pool stores;
     uint32_t slot_count; /* pages one store can span */
     uint32_t page_count, page_count_max;
     struct byte_queue used;

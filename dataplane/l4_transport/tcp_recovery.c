@@ -454,6 +454,7 @@ void tcp_recovery_on_timeout(struct tcp *tcp, struct tcp_connection *c, const st
 
 void tcp_recovery_resend_all(struct tcp *tcp, struct tcp_connection *c, const struct instant *now)
 {
+    tcp_settle_window(tcp, c);
     if (c->recovery == TCP_RECOVERY_NONE) {
         c->recovery = TCP_RECOVERY_TIMEOUT;
         c->recovery_point = c->snd_nxt;

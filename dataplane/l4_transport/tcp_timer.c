@@ -1,7 +1,8 @@
 /* Everything that time brings to a connection. It has up to three due times (retransmission or
  * persist, delayed ACK, idleness) and one timer node, armed at or before the earliest of them: a
  * due time that moves back, as the retransmission's does with every ACK, costs one store, and the
- * node finds out when it fires. TIME-WAIT needs no node: all last equally long, so their list is
+ * node finds out when it fires. Only an ACK after which the connection rests moves the node too
+ * (tcp_rest_timer). TIME-WAIT needs no node: all last equally long, so their list is
  * sorted.
  */
 #include "dataplane/l4_transport/tcp_internal.h"
@@ -155,6 +156,7 @@ static void on_retransmit_due(struct tcp *tcp, struct tcp_connection *c, const s
                               struct tcp_events *events)
 {
     c->retransmit_due = TCP_NEVER;
+    tcp_settle_window(tcp, c);
     if (c->state == TCP_SYN_SENT || c->state == TCP_SYN_RECEIVED) {
         retransmit_handshake(tcp, c, now, events);
     } else if (c->retries >= TCP_RETRIES_MAX) {
@@ -254,7 +256,7 @@ static void end_time_waits(struct tcp *tcp, const struct instant *now)
     }
 }
 
-static uint64_t next_due(const struct tcp *tcp, const struct instant *now)
+uint64_t tcp_next_timer(const struct tcp *tcp, const struct instant *now)
 {
     if (tcp->pending != NULL || tcp->dirty.first != NULL) {
         return now->mono_us;
@@ -264,7 +266,7 @@ static uint64_t next_due(const struct tcp *tcp, const struct instant *now)
     return waiting != NULL && waiting->time_wait_due < due ? waiting->time_wait_due : due;
 }
 
-uint64_t tcp_run_timers(struct tcp *tcp, const struct instant *now, struct tcp_events *events)
+void tcp_run_timers(struct tcp *tcp, const struct instant *now, struct tcp_events *events)
 {
     tcp_emit_pending(tcp, events);
     /* Bounded: a node that fires is armed for later than now. */
@@ -277,5 +279,4 @@ uint64_t tcp_run_timers(struct tcp *tcp, const struct instant *now, struct tcp_e
         on_timer(tcp, (struct tcp_connection *)(void *)at, now, events);
     }
     end_time_waits(tcp, now);
-    return next_due(tcp, now);
 }

@@ -75,6 +75,19 @@ static void udp_drop(struct udp *udp, struct rte_mbuf *mbuf, enum metric reason)
 /* ---- input -------------------------------------------------------------------------------------
  */
 
+/* checksum_pseudo, in a few instructions where both are IPv4. */
+static inline uint64_t udp_sum_pseudo(const struct address *source,
+                                      const struct address *destination, uint32_t total)
+{
+    if (UNLIKELY(!address_is_ipv4(source))) {
+        return checksum_pseudo(source, destination, IPPROTO_UDP, total);
+    }
+    uint32_t words[2];
+    memcpy(&words[0], source->bytes + 12, sizeof(words[0]));
+    memcpy(&words[1], destination->bytes + 12, sizeof(words[1]));
+    return (uint64_t)words[0] + words[1] + htobe32(IPPROTO_UDP + total);
+}
+
 static bool udp_checksum_is_right(const struct ip_datagram *ip, const struct udp_header *header)
 {
     uint64_t told = ip->mbuf->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK;
@@ -87,7 +100,7 @@ static bool udp_checksum_is_right(const struct ip_datagram *ip, const struct udp
     if (told == RTE_MBUF_F_RX_L4_CKSUM_BAD) {
         return false;
     }
-    uint64_t sum = checksum_pseudo(&ip->source, &ip->destination, IPPROTO_UDP, header->total_bytes);
+    uint64_t sum = udp_sum_pseudo(&ip->source, &ip->destination, header->total_bytes);
     const uint8_t *data = rte_pktmbuf_mtod(ip->mbuf, const uint8_t *);
     return checksum_is_right(checksum_add(sum, data, header->total_bytes));
 }
@@ -202,13 +215,14 @@ static struct rte_mbuf *udp_take_lent(struct udp_datagram *datagram, const struc
     if (UNLIKELY(body->head != room || mbuf == NULL || size > room->size_max)) {
         return NULL;
     }
-    uint8_t *at = (uint8_t *)mbuf->buf_addr + (room->data - (const uint8_t *)mbuf->buf_addr);
+    size_t at = (size_t)(room->data - (const uint8_t *)mbuf->buf_addr);
     if (UNLIKELY(size > room->size)) {
-        byte_queue_copy_out(body, room->size, at + room->size, size - room->size);
+        byte_queue_copy_out(body, room->size, (uint8_t *)mbuf->buf_addr + at + room->size,
+                            size - room->size);
     }
     datagram->ip.mbuf = NULL;
     packet_clear_offloads(mbuf);
-    mbuf->data_off = (uint16_t)(at + size - total - (uint8_t *)mbuf->buf_addr);
+    mbuf->data_off = (uint16_t)(at + size - total);
     return mbuf;
 }
 
@@ -237,20 +251,31 @@ static void udp_answer(struct udp *udp, const struct udp_datagram *datagram, str
     }
 }
 
+/* The first word was written just now, by itself: a load of more than that would wait for it. */
+static inline uint64_t udp_sum_payload(const uint8_t *payload, size_t size)
+{
+    if (UNLIKELY(size < sizeof(uint64_t))) {
+        return checksum_add(0, payload, size);
+    }
+    return checksum_add(checksum_word(NULL, payload, sizeof(uint64_t)), payload + sizeof(uint64_t),
+                        size - sizeof(uint64_t));
+}
+
 /* Header in front of the payload, with the checksum or what the NIC needs to compute it. */
 static __rte_always_inline void udp_seal(const struct udp_datagram *datagram, struct rte_mbuf *mbuf)
 {
     const struct net_interface *interface = datagram->ip.interface;
     uint8_t *header = rte_pktmbuf_mtod(mbuf, uint8_t *);
     uint32_t total = mbuf->data_len;
-    wire_udp_compose(header, datagram->local.port, datagram->source.port, (uint16_t)total);
-    uint64_t sum =
-        checksum_pseudo(&datagram->local.address, &datagram->source.address, IPPROTO_UDP, total);
+    uint64_t own =
+        wire_udp_compose(header, datagram->local.port, datagram->source.port, (uint16_t)total);
+    uint64_t sum = udp_sum_pseudo(&datagram->local.address, &datagram->source.address, total);
     if (UNLIKELY(interface->tx_udp_checksum) &&
         total + ip_header_bytes(&datagram->source.address) <= interface->mtu) {
         checksum_store(header + 6, checksum_fold(sum));
     } else {
-        wire_udp_set_checksum(header, checksum_add(sum, header, total));
+        sum += own + udp_sum_payload(header + UDP_HEADER_BYTES, total - UDP_HEADER_BYTES);
+        wire_udp_set_checksum(header, sum);
     }
 }
 

@@ -29,12 +29,14 @@ static inline enum wire_udp_fault wire_udp_parse(struct slice datagram, struct u
     return fits ? WIRE_UDP_RIGHT : WIRE_UDP_LENGTH;
 }
 
-/* Writes UDP_HEADER_BYTES; the checksum field is zero. */
-static inline void wire_udp_compose(uint8_t *to, uint16_t source_port, uint16_t destination_port,
-                                    uint16_t total_bytes)
+/* Writes UDP_HEADER_BYTES, the checksum field zero; returns what they sum up to. */
+static inline uint64_t wire_udp_compose(uint8_t *to, uint16_t source_port,
+                                        uint16_t destination_port, uint16_t total_bytes)
 {
-    bytes_write_be32(to, (uint32_t)source_port << 16 | destination_port);
-    bytes_write_be32(to + 4, (uint32_t)total_bytes << 16);
+    uint32_t words[2] = {htobe32((uint32_t)source_port << 16 | destination_port),
+                         htobe32((uint32_t)total_bytes << 16)};
+    memcpy(to, words, sizeof(words));
+    return (uint64_t)words[0] + words[1];
 }
 
 /* A computed zero is sent as all ones: zero means "none". `sum` covers pseudo-header and datagram.

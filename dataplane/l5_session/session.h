@@ -36,11 +36,12 @@ struct session {
 
     struct slice view;
     size_t parsed, executed; /* offsets into view */
-    uint32_t pending;        /* parsed requests of this session in the batch */
+    uint16_t pending;        /* parsed requests of this session in the batch */
     enum session_blocked blocked : 8;
     bool finished; /* the peer sends nothing more */
     bool closing;  /* nothing more is parsed or run */
     bool touched;  /* on the list of touched_next */
+    bool bulk_active;
     struct session *touched_next;
 
     uint8_t *buffer;
@@ -48,7 +49,6 @@ struct session {
 
     uint8_t *bulk; /* where a large argument goes, or NULL; may be NULL while bulk_discard */
     size_t bulk_bytes, bulk_received;
-    bool bulk_active;
 };
 
 void session_attach(struct session *session, struct stream *stream);

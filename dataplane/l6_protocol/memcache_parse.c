@@ -876,23 +876,3 @@ void memcache_parser_refuse_value(struct memcache_parser *parser)
     CHECK(parser->state == MEMCACHE_VALUE && !parser->value_supplied);
     parser->value_refused = true;
 }
-
-bool memcache_frame_parse(struct slice datagram, struct memcache_frame *frame)
-{
-    if (datagram.size < MEMCACHE_FRAME_BYTES) {
-        return false;
-    }
-    frame->request_id = bytes_read_be16(datagram.data);
-    frame->sequence = bytes_read_be16(datagram.data + 2);
-    frame->datagram_count = bytes_read_be16(datagram.data + 4);
-    frame->reserved = bytes_read_be16(datagram.data + 6);
-    return true;
-}
-
-void memcache_frame_compose(const struct memcache_frame *frame, uint8_t bytes[MEMCACHE_FRAME_BYTES])
-{
-    bytes_write_be16(bytes, frame->request_id);
-    bytes_write_be16(bytes + 2, frame->sequence);
-    bytes_write_be16(bytes + 4, frame->datagram_count);
-    bytes_write_be16(bytes + 6, frame->reserved);
-}

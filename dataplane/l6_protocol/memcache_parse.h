@@ -17,6 +17,7 @@
 #include "dataplane/l6_protocol/base64.h"
 #include "dataplane/l6_protocol/memcache_binary.h"
 #include "dataplane/l6_protocol/memcache_meta.h"
+#include "dataplane/l6_protocol/memcache_text.h"
 #include "dataplane/l6_protocol/request.h"
 
 #define MEMCACHE_KEY_BYTES_MAX      250U
@@ -155,6 +156,38 @@ void memcache_parse(struct memcache_parser *parser, const struct memcache_limits
 bool memcache_uses_parser(const struct memcache_parser *parser,
                           const struct memcache_request *request);
 
+/* ---- the common request ---------------------------------------------------------------------- */
+
+#define MEMCACHE_PLAIN_KEYS_MAX 1024U
+_Static_assert(MEMCACHE_PLAIN_KEYS_MAX *(MEMCACHE_KEY_BYTES_MAX + 2U) < MEMCACHE_GET_LINE_BYTES_MAX,
+               "no line of so many keys is too long");
+
+/* A line of "get" as clients write it: a blank in front of each key, CRLF behind the last; read in
+ * one pass and without a parser, into `keys`, which has room for `room` of them, at most
+ * MEMCACHE_PLAIN_KEYS_MAX. Returns their number, and how many bytes the line took; 0:
+ * memcache_parse is to read it, which takes what this takes for the same request. Only where a
+ * request begins. */
+static inline uint32_t memcache_parse_plain_get(struct slice input, struct slice *keys,
+                                                uint32_t room, size_t *consumed)
+{
+    if (input.size < 4 || memcmp(input.data, "get ", 4) != 0) {
+        return 0;
+    }
+    const uint8_t *at = input.data + 3, *const end = input.data + input.size;
+    uint32_t count = 0;
+    do {
+        const uint8_t *key = at + 1;
+        at = memcache_skip_visible(key, end);
+        size_t size = (size_t)(at - key);
+        if (end - at < 2 || size - 1 >= MEMCACHE_KEY_BYTES_MAX || count == room) {
+            return 0;
+        }
+        keys[count++] = slice_of(key, size);
+    } while (*at == ' ');
+    *consumed = (size_t)(at + 2 - input.data);
+    return at[0] == '\r' && at[1] == '\n' ? count : 0;
+}
+
 /* A large value that arrived elsewhere: exactly as resp_parser_supply_bulk (resp_parse.h). After it
  * the input is the command line directly followed by the CRLF behind the value. */
 void memcache_parser_supply_value(struct memcache_parser *parser, struct slice value);
@@ -179,8 +212,23 @@ struct memcache_frame {
 };
 
 /* False when there are fewer than eight bytes. */
-bool memcache_frame_parse(struct slice datagram, struct memcache_frame *frame);
-void memcache_frame_compose(const struct memcache_frame *frame,
-                            uint8_t bytes[MEMCACHE_FRAME_BYTES]);
+static inline bool memcache_frame_parse(struct slice datagram, struct memcache_frame *frame)
+{
+    if (datagram.size < MEMCACHE_FRAME_BYTES) {
+        return false;
+    }
+    frame->request_id = bytes_read_be16(datagram.data);
+    frame->sequence = bytes_read_be16(datagram.data + 2);
+    frame->datagram_count = bytes_read_be16(datagram.data + 4);
+    frame->reserved = bytes_read_be16(datagram.data + 6);
+    return true;
+}
+
+static inline void memcache_frame_compose(const struct memcache_frame *frame,
+                                          uint8_t bytes[MEMCACHE_FRAME_BYTES])
+{
+    bytes_write_be64(bytes, (uint64_t)frame->request_id << 48 | (uint64_t)frame->sequence << 32 |
+                                (uint64_t)frame->datagram_count << 16 | frame->reserved);
+}
 
 #endif

@@ -26,12 +26,39 @@ static inline const uint8_t *memcache_skip_blocks(const uint8_t *at, const uint8
     }
     return at;
 }
+/* The same for a blank or any control character. */
+static inline const uint8_t *memcache_skip_visible_blocks(const uint8_t *at, const uint8_t *end)
+{
+    const __m128i blank = _mm_set1_epi8(' ');
+    for (; end - at >= 16; at += 16) {
+        __m128i block = _mm_loadu_si128((const __m128i_u *)(const void *)at);
+        int found = _mm_movemask_epi8(_mm_cmpeq_epi8(_mm_min_epu8(block, blank), block));
+        if (found != 0) {
+            return at + __builtin_ctz((unsigned)found);
+        }
+    }
+    return at;
+}
 #else
 static inline const uint8_t *memcache_skip_blocks(const uint8_t *at, const uint8_t *end)
 {
     return at;
 }
+static inline const uint8_t *memcache_skip_visible_blocks(const uint8_t *at, const uint8_t *end)
+{
+    return at;
+}
 #endif
+
+/* From `at` on: where the first blank or control character is, or `end`. */
+static inline const uint8_t *memcache_skip_visible(const uint8_t *at, const uint8_t *end)
+{
+    at = memcache_skip_visible_blocks(at, end);
+    while (at<end && * at> ' ') {
+        at++;
+    }
+    return at;
+}
 
 /* The next word of [*at, end), empty when there is none; *at moves behind it. */
 static inline struct slice memcache_next_word(const uint8_t **at, const uint8_t *end)

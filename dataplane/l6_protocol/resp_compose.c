@@ -15,7 +15,6 @@
 #include "dataplane/base/number.h"
 
 #define HEADER_BYTES_MAX      (1 + NUMBER_TEXT_BYTES_MAX + 2) /* marker, number, CRLF */
-#define SMALL_BYTES_MAX       1024U /* one reservation; beyond, the end of a page would be wasted */
 #define ERROR_BYTES_MAX       2048U
 #define LONG_DOUBLE_BYTES_MAX (5U * 1024U)
 #define DOUBLE_BYTES_MAX      40U
@@ -70,7 +69,7 @@ void reply_status(struct reply *reply, const char *text)
         return;
     }
     size_t size = strlen(text);
-    CHECK(size <= SMALL_BYTES_MAX);
+    CHECK(size <= REPLY_SMALL_BYTES_MAX);
     uint8_t *start = reserve(reply, size + 3), *at = start;
     *at++ = '+';
     commit(reply, start, put_line_end(put_bytes(at, text, size)));
@@ -152,18 +151,9 @@ void reply_boolean(struct reply *reply, bool value)
 
 /* ---- bulk strings -------------------------------------------------------------------------- */
 
-void reply_bulk(struct reply *reply, struct slice bytes)
+void reply_large_bulk(struct reply *reply, struct slice bytes)
 {
     if (reply->suppressed) {
-        return;
-    }
-    if (LIKELY(bytes.size <= SMALL_BYTES_MAX)) {
-        uint8_t *start = reserve(reply, HEADER_BYTES_MAX + bytes.size + 2);
-        uint8_t *at = put_header(start, '$', bytes.size);
-        if (bytes.size > 0) {
-            at = put_bytes(at, bytes.data, bytes.size);
-        }
-        commit(reply, start, put_line_end(at));
         return;
     }
     write_header(reply, '$', bytes.size);

@@ -9,6 +9,7 @@
 
 #include "dataplane/base/byte_queue.h"
 #include "dataplane/base/bytes.h"
+#include "dataplane/base/number.h"
 
 struct reply {
     struct byte_queue *out;
@@ -19,12 +20,42 @@ struct reply {
 };
 
 void reply_status(struct reply *reply, const char *text); /* "+OK" */
+/* What most writes are answered with. */
+static inline void reply_ok(struct reply *reply)
+{
+    static const char ok[] = {'+', 'O', 'K', '\r', '\n'};
+    if (!reply->suppressed) {
+        memcpy(byte_queue_reserve(reply->out, reply->pool, sizeof(ok)), ok, sizeof(ok));
+        byte_queue_commit(reply->out, sizeof(ok));
+    }
+}
+
 /* `text` starts with its prefix: "ERR ...". CR and LF in it become spaces. */
 void reply_error(struct reply *reply, const char *text);
 void reply_error_format(struct reply *reply, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 void reply_integer(struct reply *reply, int64_t value);
-void reply_bulk(struct reply *reply, struct slice bytes);
+void reply_large_bulk(struct reply *reply, struct slice bytes);
+/* In one reservation; beyond, the end of a page would be wasted. */
+#define REPLY_SMALL_BYTES_MAX 1024U
+static inline void reply_bulk(struct reply *reply, struct slice bytes)
+{
+    if (UNLIKELY(reply->suppressed || bytes.size > REPLY_SMALL_BYTES_MAX)) {
+        reply_large_bulk(reply, bytes);
+        return;
+    }
+    uint8_t *start =
+        byte_queue_reserve(reply->out, reply->pool, 1 + NUMBER_TEXT_BYTES_MAX + 2 + bytes.size + 2);
+    *start = '$';
+    uint8_t *at = number_put_uint64(start + 1, bytes.size);
+    memcpy(at, "\r\n", 2);
+    if (LIKELY(bytes.size > 0)) {
+        memcpy(at + 2, bytes.data, bytes.size);
+    }
+    at += 2 + bytes.size;
+    memcpy(at, "\r\n", 2);
+    byte_queue_commit(reply->out, (size_t)(at + 2 - start));
+}
 void reply_bulk_string(struct reply *reply, const char *text);
 /* A bulk string whose bytes are not copied: takes over one count on the owner. */
 void reply_bulk_reference(struct reply *reply, struct slice bytes, struct byte_owner *owner);

@@ -69,6 +69,75 @@ void resp_parser_release_large(struct resp_parser *parser);
 void resp_parse(struct resp_parser *parser, const struct resp_limits *limits, struct slice input,
                 struct resp_request *request, struct resp_parse_result *result);
 
+/* ---- the common request ---------------------------------------------------------------------- */
+
+#define RESP_SHORT_ARGUMENTS_MAX    8U
+#define RESP_SHORT_LENGTH_BYTES_MIN 8U /* that can be looked at where a length line begins */
+
+/* "$", one to four digits without a leading zero, CR and one more byte. Behind it; NULL: no such
+ * line. */
+static inline const uint8_t *resp_short_length(const uint8_t *at, size_t *length)
+{
+    uint32_t number = (uint32_t)at[1] - '0';
+    if (at[0] != '$' || number > 9) {
+        return NULL;
+    }
+    for (uint32_t i = 2; i < 6; i++) {
+        if (at[i] == '\r') {
+            *length = number;
+            return at + i + 2;
+        }
+        uint32_t digit = (uint32_t)at[i] - '0';
+        if (digit > 9 || number == 0) {
+            return NULL;
+        }
+        number = number * 10 + digit;
+    }
+    return NULL;
+}
+
+/* "POST" and "Host:" are refused: the parser looks closer. */
+static inline bool resp_short_name_is_safe(struct slice name)
+{
+    if (name.size != 4 && name.size != 5) {
+        return true;
+    }
+    uint8_t first = name.data[0] | 0x20;
+    return first != 'p' && first != 'h';
+}
+
+/* A request of a few short arguments that is all there: read in one pass and without a parser, into
+ * `arguments`, which has room for RESP_SHORT_ARGUMENTS_MAX. Returns their number, and how many
+ * bytes they took; 0: resp_parse is to read it, which takes what this takes for the same request,
+ * under any limits that the configuration may set. Only where a request begins. */
+static inline uint32_t resp_parse_short(struct slice input, struct slice *arguments,
+                                        size_t *consumed)
+{
+    const uint8_t *at = input.data, *const end = input.data + input.size;
+    if (input.size < 4 || at[0] != '*' || at[2] != '\r') {
+        return 0;
+    }
+    uint32_t count = (uint32_t)at[1] - '0';
+    if (count - 1 >= RESP_SHORT_ARGUMENTS_MAX) {
+        return 0;
+    }
+    at += 4;
+    for (uint32_t i = 0; i < count; i++) {
+        size_t size;
+        if ((size_t)(end - at) < RESP_SHORT_LENGTH_BYTES_MIN) {
+            return 0;
+        }
+        at = resp_short_length(at, &size);
+        if (at == NULL || (size_t)(end - at) < size + 2) {
+            return 0;
+        }
+        arguments[i] = slice_of(at, size);
+        at += size + 2;
+    }
+    *consumed = (size_t)(at - input.data);
+    return resp_short_name_is_safe(arguments[0]) ? count : 0;
+}
+
 /* A large bulk that arrived elsewhere. To be called after a PARSE_PARTIAL with bulk_bytes > 0, when
  * the session holds all bulk_bytes payload bytes in memory of its own: `bulk`, which must stay
  * until the request was executed. From then on the request's input is what it was WITHOUT the

@@ -36,7 +36,8 @@ struct client {
     uint64_t command_count;
     /* Filled by that layer, for CLIENT LIST. */
     uint64_t input_bytes, output_bytes; /* totals */
-    uint64_t query_buffer_bytes, query_buffer_free_bytes, argument_bytes, output_buffer_bytes;
+    uint64_t query_buffer_bytes, query_buffer_free_bytes, output_buffer_bytes;
+    uint64_t argument_bytes; /* large arguments, those on their way included, all of each */
 
     uint64_t id; /* unique and increasing; over workers: id % workers == worker */
     struct endpoint local, peer;

@@ -13,10 +13,9 @@
 
 #define ADDRESS_BYTES_MAX 512 /* a Unix socket shows its path */
 
-static void format_address(const struct call *call, const struct client *client,
+static void format_address(const struct config *config, const struct client *client,
                            const struct endpoint *endpoint, char text[ADDRESS_BYTES_MAX])
 {
-    const struct config *config = call->context->config;
     if (endpoint->port == 0) {
         snprintf(text, ADDRESS_BYTES_MAX, "%.500s:0",
                  client->kind == CLIENT_RESP ? config->unixsocket : config->memcache_unixsocket);
@@ -54,24 +53,26 @@ static const char *text_or_empty(const char *text)
     return text == NULL ? "" : text;
 }
 
-static uint64_t seconds_since(const struct call *call, uint64_t mono_us)
+static uint64_t seconds_since(const struct instant *now, uint64_t mono_us)
 {
-    return call->now->mono_us <= mono_us ? 0 : (call->now->mono_us - mono_us) / 1000000;
+    return now->mono_us <= mono_us ? 0 : (now->mono_us - mono_us) / 1000000;
 }
 
-static void print_client(struct text *text, const struct call *call, const struct client *client)
+static void print_client(struct text *text, const struct command_context *context,
+                         const struct client *client)
 {
+    const struct instant *now = &context->now;
     char address[ADDRESS_BYTES_MAX], local_address[ADDRESS_BYTES_MAX], flags[8];
-    format_address(call, client, &client->peer, address);
-    format_address(call, client, &client->local, local_address);
+    format_address(context->config, client, &client->peer, address);
+    format_address(context->config, client, &client->local, local_address);
     format_flags(client, flags);
     text_print(text, "id=%" PRIu64 " addr=%s laddr=%s fd=%d name=%s", client->id, address,
                local_address, client->socket_fd, text_or_empty(client->name));
     text_print(text,
                " age=%" PRIu64 " idle=%" PRIu64 " flags=%s db=%" PRIu32
                " sub=0 psub=0 ssub=0 multi=-1",
-               seconds_since(call, client->created_mono_us),
-               seconds_since(call, client->active_mono_us), flags, client->database);
+               seconds_since(now, client->created_mono_us),
+               seconds_since(now, client->active_mono_us), flags, client->database);
     uint64_t total = sizeof(*client) + client->query_buffer_bytes +
                      client->query_buffer_free_bytes + client->argument_bytes +
                      client->output_buffer_bytes;
@@ -87,11 +88,22 @@ static void print_client(struct text *text, const struct call *call, const struc
                text_or_empty(client->library_name), text_or_empty(client->library_version));
 }
 
+size_t client_describe(const struct command_context *context, const struct client *client,
+                       struct byte_pool *pool, char *line, size_t size_max)
+{
+    struct text text = {.pool = pool};
+    print_client(&text, context, client);
+    size_t size = byte_queue_copy_out(&text.queue, 0, line, size_max - 1);
+    text_discard(&text);
+    line[line[size - 1] == '\n' ? size - 1 : size] = '\0';
+    return strlen(line);
+}
+
 enum command_verdict connection_client_info(struct call *call)
 {
     struct text text;
     text_init(&text, call->reply);
-    print_client(&text, call, call->client);
+    print_client(&text, call->context, call->client);
     text_reply_verbatim(&text, call->reply);
     return COMMAND_DONE;
 }
@@ -168,7 +180,7 @@ static void print_clients_by_id(struct text *text, struct call *call)
         const struct client *const *found =
             bsearch(&key, sorted, registry->count, sizeof(const struct client *), compare_ids);
         if (found != NULL) {
-            print_client(text, call, *found);
+            print_client(text, call->context, *found);
         }
     }
     free(sorted);
@@ -208,7 +220,7 @@ void connection_collect_list(struct call *call)
     } else if (call->argument_count == 2 || parse_type(call, 3) == CLIENT_TYPE_NORMAL) {
         for (const struct client *client = call->context->clients->first; client != NULL;
              client = client->next) {
-            print_client(&text, call, client);
+            print_client(&text, call->context, client);
         }
     }
     call->collected->text = text.queue;
@@ -290,7 +302,7 @@ static bool address_matches(const struct call *call, const struct client *client
                             const struct endpoint *endpoint, struct slice wanted)
 {
     char address[ADDRESS_BYTES_MAX];
-    format_address(call, client, endpoint, address);
+    format_address(call->context->config, client, endpoint, address);
     return slice_equal(slice_of_string(address), wanted);
 }
 
@@ -363,7 +375,7 @@ enum command_verdict connection_client_kill(struct call *call)
     } else if (killed == 0) {
         reply_error(call->reply, "ERR No such client");
     } else {
-        reply_status(call->reply, "OK");
+        reply_ok(call->reply);
     }
     return COMMAND_DONE;
 }

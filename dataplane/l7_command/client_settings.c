@@ -41,7 +41,7 @@ enum command_verdict connection_client_setname(struct call *call)
 {
     if (client_name_valid(call, "Client names", call->arguments[2])) {
         client_set_text(&call->client->name, call->arguments[2]);
-        reply_status(call->reply, "OK");
+        reply_ok(call->reply);
     }
     return COMMAND_DONE;
 }
@@ -74,7 +74,7 @@ enum command_verdict connection_client_setinfo(struct call *call)
     }
     if (client_name_valid(call, what, call->arguments[3])) {
         client_set_text(field, call->arguments[3]);
-        reply_status(call->reply, "OK");
+        reply_ok(call->reply);
     }
     return COMMAND_DONE;
 }
@@ -95,7 +95,7 @@ static enum command_verdict set_switch(struct call *call, bool *value)
         reply_error(call->reply, ERROR_SYNTAX);
         return COMMAND_DONE;
     }
-    reply_status(call->reply, "OK");
+    reply_ok(call->reply);
     return COMMAND_DONE;
 }
 
@@ -115,7 +115,7 @@ enum command_verdict connection_client_reply(struct call *call)
     struct client *client = call->client;
     if (call_option(call, 2, "ON")) {
         client->reply_mode = CLIENT_REPLY_ON;
-        reply_status(call->reply, "OK");
+        reply_ok(call->reply);
     } else if (call_option(call, 2, "OFF")) {
         client->reply_mode = CLIENT_REPLY_OFF;
     } else if (call_option(call, 2, "SKIP")) {

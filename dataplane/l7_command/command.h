@@ -110,6 +110,7 @@ enum control_request_type {
     CONTROL_CONFIG_REWRITE,
     CONTROL_SHUTDOWN, /* arguments: those of the command, without its name. It may be answered
                          (ABORT, failure); success answers nothing, because the process ends. */
+    CONTROL_LOG,      /* argument: a line for the log, a warning; its answer is for nobody */
 };
 struct control_request {
     enum control_request_type type;
@@ -164,7 +165,7 @@ struct error_statistics {
 struct statistics_baseline;
 
 /* Everything of one worker that commands may use. One per worker, no globals. */
-#define COMMAND_PORTS_BYTES 3072
+#define COMMAND_PORTS_BYTES 4096
 
 struct command_context {
     struct shard *shard;
@@ -197,6 +198,10 @@ struct command_context {
     char operating_system[256];
     uint64_t process_id, system_memory_bytes;
 };
+/* The client as CLIENT LIST shows it, without the newline, cut to `size_max` bytes with terminator;
+ * returns its length. */
+size_t client_describe(const struct command_context *context, const struct client *client,
+                       struct byte_pool *pool, char *line, size_t size_max);
 /* Zeroed, tables allocated; NULL when out of memory. */
 struct command_context *command_context_create(void);
 void command_context_destroy(struct command_context *context);
@@ -268,8 +273,16 @@ const struct command *command_find(const struct slice *arguments, uint32_t argum
 /* The row of a top-level command, or of a subcommand of `parent`, by its name alone. */
 const struct command *command_find_named(const struct command *parent, struct slice name);
 /* Hashes the first key position's argument; false when there is none. */
-bool command_first_key(const struct command *command, const struct slice *arguments,
-                       uint32_t argument_count, struct key *key);
+static inline bool command_first_key(const struct command *command, const struct slice *arguments,
+                                     uint32_t argument_count, struct key *key)
+{
+    uint32_t position = (uint32_t)command->first_key;
+    if (position == 0 || position >= argument_count) {
+        return false;
+    }
+    key_init(key, arguments[position]);
+    return true;
+}
 /* Flags imply some categories (fast or slow, admin is dangerous, ...): all of them. */
 uint32_t command_categories(const struct command *command);
 
@@ -287,6 +300,25 @@ bool command_arity_fits(const struct command *command, uint32_t argument_count);
  * the state at its turn (arity, authentication, memory), runs the handler, keeps the statistics.
  * An AUTH earlier in the same batch counts. */
 enum command_verdict command_run(struct call *call);
+/* Rows: requests of one client that follow each other, all for the same command and with as many
+ * arguments, none of which changes what the next one may do. What was found out for the first holds
+ * for all, and statistics are kept once: command_row_max, command_run_in_row for each,
+ * command_end_row. */
+/* How many may run so from the request of `call` on; 0: command_run is to run this one. */
+uint32_t command_row_max(const struct call *call);
+void command_end_row(struct call *call, uint32_t count);
+/* An error reply has been composed behind the first `size_before` bytes of the output. */
+void command_note_error(struct call *call, size_t size_before);
+static inline void command_run_in_row(struct call *call)
+{
+    const struct reply *reply = call->reply;
+    uint32_t errors_before = reply->error_count;
+    size_t size_before = reply->out->size;
+    CHECK(call->command->handler(call) == COMMAND_DONE);
+    if (UNLIKELY(reply->error_count != errors_before)) {
+        command_note_error(call, size_before);
+    }
+}
 /* The two halves of command_run, for a request whose second half runs on another worker or later:
  * the first where its connection is, the second with the context of the worker that runs it. False:
  * refused, and answered. */
@@ -371,6 +403,11 @@ static inline struct shard *call_shard(const struct call *call, const struct key
                ? call->shard
                : call->context->all_shards[key_owner(key, call->context->worker_count)];
 }
+/* No other worker reads values. */
+static inline bool context_is_alone(const struct command_context *context)
+{
+    return context->worker_count == 1;
+}
 /* The i-th of all shards, for COMMAND_ALL_SHARDS; there are context->worker_count. */
 static inline struct shard *context_shard(const struct command_context *context, uint32_t index)
 {
@@ -378,15 +415,49 @@ static inline struct shard *context_shard(const struct command_context *context,
 }
 /* The client's database, the key at argument `index` (hash reused when it is the first key). */
 struct key call_key(const struct call *call, uint32_t index);
-/* Looks up for reading: counts keyspace_hits / keyspace_misses, and the use of the item for the
- * eviction, unless CLIENT NO-TOUCH is on. */
-const struct item *call_find_for_read(struct call *call, const struct key *key);
-/* The same for commands that ask about a key without using it (TTL, TYPE, OBJECT, EXISTS). */
-const struct item *call_peek(struct call *call, const struct key *key);
-void call_note_use(struct call *call, const struct item *item);
-const struct item *call_find_for_write(struct call *call, const struct key *key);
+static inline const struct item *call_find_for_write(struct call *call, const struct key *key)
+{
+    struct shard *shard = call_shard(call, key);
+    uint32_t database = call->client->database;
+    return UNLIKELY(call->shared) ? shard_find_shared(shard, database, key, call->now)
+                                  : shard_find(shard, database, key, call->now);
+}
+/* For commands that ask about a key without using it (TTL, TYPE, OBJECT, EXISTS): counts
+ * keyspace_hits and keyspace_misses. */
+static inline const struct item *call_peek(struct call *call, const struct key *key)
+{
+    const struct item *item = call_find_for_write(call, key);
+    metric_add(call->context->metrics, item != NULL ? METRIC_KEYSPACE_HITS : METRIC_KEYSPACE_MISSES,
+               1);
+    return item;
+}
+static inline void call_note_use(struct call *call, const struct item *item)
+{
+    eviction_note_use(shard_policy(call->context->shard), item, &call->context->random_state);
+}
+/* Looks up for reading: counts as call_peek, and the use of the item for the eviction, unless
+ * CLIENT NO-TOUCH is on. */
+static inline const struct item *call_find_for_read(struct call *call, const struct key *key)
+{
+    const struct item *item = call_peek(call, key);
+    if (item != NULL && !call->client->no_touch) {
+        call_note_use(call, item);
+    }
+    return item;
+}
 /* A string item's value as a bulk reply: referenced when it is in a blob, copied otherwise. */
-void reply_item(struct reply *reply, const struct item *item);
+static inline void reply_item(struct reply *reply, const struct item *item)
+{
+    uint8_t scratch[NUMBER_TEXT_BYTES_MAX];
+    struct slice value = item_value(item, scratch);
+    struct blob *blob = item_is_plain(item) ? NULL : item_blob(item);
+    if (LIKELY(blob == NULL)) {
+        reply_bulk(reply, value);
+        return;
+    }
+    blob_acquire(blob);
+    reply_bulk_reference(reply, value, &blob->owner);
+}
 bool call_option(const struct call *call, uint32_t index, const char *name); /* ignoring case */
 bool call_int64(struct call *call, uint32_t index, int64_t *value); /* replies ERROR_NOT_INTEGER */
 /* Redis' glob: * ? [a-z] [^a] \x; iterative, no recursion (CVE-2024-31228). */

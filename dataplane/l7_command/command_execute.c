@@ -137,9 +137,7 @@ static bool protected_command_allowed(const struct call *call)
 
 static bool exceeds(const struct shard *shard, uint64_t limit_bytes)
 {
-    struct shard_memory memory;
-    shard_read_memory(shard, &memory);
-    return memory.used_bytes > limit_bytes;
+    return shard_used_bytes(shard) > limit_bytes;
 }
 
 /* Any of the shards that its keys live on. */
@@ -235,8 +233,8 @@ static inline bool admit(struct call *call)
 
 /* ---- execution ------------------------------------------------------------------------------ */
 
-/* The first word of the error just composed, read back from the reply. */
-static void note_error_reply(struct call *call, size_t size_before)
+/* By its first word, read back from the reply. */
+void command_note_error(struct call *call, size_t size_before)
 {
     uint8_t bytes[ERROR_WORD_BYTES_MAX];
     size_t size = byte_queue_copy_out(call->reply->out, size_before, bytes, sizeof(bytes));
@@ -314,7 +312,7 @@ static enum command_verdict run(struct call *call)
         statistics_note_latency(statistics, rte_rdtsc() - start);
     }
     if (UNLIKELY(call->reply->error_count != errors_before)) {
-        note_error_reply(call, size_before);
+        command_note_error(call, size_before);
     }
     add_relaxed(&statistics->calls, 1);
     call->client->command_count++;
@@ -377,6 +375,42 @@ enum command_verdict command_run_admitted(struct call *call)
 enum command_verdict command_run(struct call *call)
 {
     return admit(call) ? execute(call) : COMMAND_DONE;
+}
+
+/* ---- rows ------------------------------------------------------------------------------------ */
+
+/* Commands on keys do nothing to their client. */
+#define ROW_FLAGS (COMMAND_READONLY | COMMAND_WRITE)
+#define ALONE_FLAGS                                                                                \
+    (COMMAND_ADMIN | COMMAND_PROTECTED | COMMAND_NO_AUTH | COMMAND_ALL_SHARDS |                    \
+     COMMAND_ALL_WORKERS | COMMAND_TWO_PLACES)
+
+/* A call that is to be timed runs alone. Memory is whoever collects the row to look after. */
+uint32_t command_row_max(const struct call *call)
+{
+    const struct command *command = call->command;
+    if (UNLIKELY(command == NULL)) {
+        return 0;
+    }
+    uint64_t calls = call->context->statistics[command_index(command)].calls;
+    bool alone = (command->flags & ROW_FLAGS) == 0;
+    alone |= (command->flags & ALONE_FLAGS) != 0;
+    alone |= !command_arity_fits(command, call->argument_count);
+    alone |= !call->client->authenticated;
+    alone |= call->client->reply_mode != CLIENT_REPLY_ON;
+    alone |= calls < TIMED_CALLS_FULL;
+    if (UNLIKELY(alone || is_joint_write(call))) {
+        return 0;
+    }
+    return (uint32_t)((0 - calls) % TIMED_CALLS_STRIDE);
+}
+
+void command_end_row(struct call *call, uint32_t count)
+{
+    note_command(call);
+    add_relaxed(&call->context->statistics[command_index(call->command)].calls, count);
+    call->client->command_count += count;
+    metric_add(call->context->metrics, METRIC_COMMANDS_PROCESSED, count);
 }
 
 bool command_note_elsewhere(struct client *client)

@@ -159,17 +159,6 @@ const struct command *command_find(const struct slice *arguments, uint32_t argum
     return command_find_named(command, arguments[1]);
 }
 
-bool command_first_key(const struct command *command, const struct slice *arguments,
-                       uint32_t argument_count, struct key *key)
-{
-    uint32_t position = (uint32_t)command->first_key;
-    if (position == 0 || position >= argument_count) {
-        return false;
-    }
-    *key = key_hashed(arguments[position]);
-    return true;
-}
-
 uint32_t command_key_count(const struct command *command, uint32_t argument_count)
 {
     int64_t first = command->first_key, count = argument_count;

@@ -35,7 +35,7 @@ enum command_verdict config_get(struct call *call)
 enum command_verdict config_resetstat(struct call *call)
 {
     statistics_reset(call->context);
-    reply_status(call->reply, "OK");
+    reply_ok(call->reply);
     return COMMAND_DONE;
 }
 

@@ -39,14 +39,14 @@ enum command_verdict connection_select(struct call *call)
         reply_error(call->reply, "ERR DB index is out of range");
     } else {
         call->client->database = (uint32_t)index;
-        reply_status(call->reply, "OK");
+        reply_ok(call->reply);
     }
     return COMMAND_DONE;
 }
 
 enum command_verdict connection_quit(struct call *call)
 {
-    reply_status(call->reply, "OK");
+    reply_ok(call->reply);
     call->client->close_after_reply = true;
     return COMMAND_DONE;
 }

@@ -30,7 +30,7 @@ enum command_verdict connection_auth(struct call *call)
         return COMMAND_DONE;
     }
     if (authenticate(call, user, call->arguments[call->argument_count - 1])) {
-        reply_status(call->reply, "OK");
+        reply_ok(call->reply);
     }
     return COMMAND_DONE;
 }

@@ -56,7 +56,7 @@ enum command_verdict generic_rename(struct call *call)
     if (item == NULL) {
         reply_error(call->reply, ERROR_NO_KEY);
     } else if (slice_equal(from.key.bytes, to.key.bytes) || transfer(call, item, &from, &to)) {
-        reply_status(call->reply, "OK");
+        reply_ok(call->reply);
     }
     return COMMAND_DONE;
 }

@@ -69,6 +69,10 @@ void info_print_stats(struct text *text, const struct call *call)
     text_print(text, "dump_payload_sanitizations:0\r\nio_threaded_reads_processed:0\r\n"
                      "io_threaded_writes_processed:0\r\nacl_access_denied_cmd:0\r\n"
                      "acl_access_denied_key:0\r\nacl_access_denied_channel:0\r\n");
+    print_metric(text, call, "client_query_buffer_limit_disconnections",
+                 METRIC_QUERY_LIMIT_DISCONNECTIONS);
+    print_metric(text, call, "client_output_buffer_limit_disconnections",
+                 METRIC_OUTPUT_LIMIT_DISCONNECTIONS);
     text_print(text, "acl_access_denied_auth:%" PRIu64 "\r\n", count_errors(call, "WRONGPASS"));
     print_metric(text, call, "eventloop_cycles", METRIC_LOOP_PASSES);
 }

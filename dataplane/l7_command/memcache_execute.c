@@ -42,15 +42,6 @@ uint64_t memcache_expire_at_ms(int64_t exptime, const struct instant *now)
     return milliseconds <= now->wall_ms ? MEMCACHE_EXPIRED : milliseconds;
 }
 
-bool memcache_check_type(struct memcache_call *call, const struct item *item)
-{
-    if (LIKELY(item == NULL || item_type(item) == ITEM_STRING)) {
-        return true;
-    }
-    memcache_reply_line(call->reply, MEMCACHE_WRONG_TYPE);
-    return false;
-}
-
 /* ---- verbs --------------------------------------------------------------------------------- */
 
 static void execute_delete(struct memcache_call *call)
@@ -164,7 +155,6 @@ bool memcache_only_reads(const struct memcache_request *request)
 static void execute_text(struct memcache_call *call)
 {
     switch (call->request->verb) {
-    case MEMCACHE_GET:
     case MEMCACHE_GETS:
     case MEMCACHE_GAT:
     case MEMCACHE_GATS: memcache_execute_get(call); break;
@@ -195,6 +185,7 @@ static void execute_text(struct memcache_call *call)
     case MEMCACHE_META_NOOP: memcache_reply_line(call->reply, "MN"); break;
     case MEMCACHE_META_DEBUG: memcache_execute_meta_debug(call); break;
     case MEMCACHE_LOGIN: memcache_execute_login(call); break;
+    case MEMCACHE_GET:
     case MEMCACHE_META_GET:
     case MEMCACHE_NOOP:
     case MEMCACHE_SASL_LIST:
@@ -211,6 +202,8 @@ enum command_verdict memcache_run(struct memcache_call *call)
     call->reply->suppressed = call->request->no_reply;
     if (UNLIKELY(call->request->binary.present)) {
         verdict = memcache_execute_binary(call);
+    } else if (LIKELY(call->request->verb == MEMCACHE_GET)) {
+        memcache_execute_get(call);
     } else if (call->request->verb == MEMCACHE_META_GET) {
         verdict = memcache_execute_meta_get(call);
     } else {

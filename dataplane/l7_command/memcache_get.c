@@ -12,6 +12,8 @@
 struct get_form {
     bool shows_cas, touches;
     uint32_t last_index; /* of the key whose value END may follow at once */
+    const struct eviction_policy *policy;
+    uint32_t hits; /* so far */
 };
 
 /* The value of key `index` again, under other options. NULL: no memory. */
@@ -57,22 +59,24 @@ static void reply_value(struct memcache_call *call, uint32_t index, const struct
     uint8_t scratch[NUMBER_TEXT_BYTES_MAX];
     struct memcache_value value = {.key = call->keys[index].bytes,
                                    .bytes = item_value(item, scratch),
-                                   .shows_cas = form->shows_cas,
                                    .is_last = index == form->last_index};
-    if (!item_is_plain(item)) {
-        struct blob *blob = item_blob(item);
-        if (blob != NULL) {
-            blob_acquire(blob);
-            value.owner = &blob->owner;
-        }
-        value.client_flags = item_client_flags(item);
-        value.cas = item_cas(item);
+    if (LIKELY(item_is_plain(item) && !form->shows_cas)) {
+        memcache_reply_value(call->reply, &value);
+        return;
     }
+    struct blob *blob = item_blob(item);
+    if (blob != NULL) {
+        blob_acquire(blob);
+        value.owner = &blob->owner;
+    }
+    value.client_flags = item_client_flags(item);
+    value.shows_cas = form->shows_cas;
+    value.cas = item_cas(item);
     memcache_reply_value(call->reply, &value);
 }
 
 /* False: the reply is over, by an error or with the last value. */
-static bool get_key(struct memcache_call *call, uint32_t index, const struct get_form *form)
+static inline bool get_key(struct memcache_call *call, uint32_t index, struct get_form *form)
 {
     const bool touches = form->touches;
     const struct item *item = memcache_find(call, index);
@@ -87,9 +91,8 @@ static bool get_key(struct memcache_call *call, uint32_t index, const struct get
     if (!memcache_check_type(call, item)) {
         return false;
     }
-    eviction_note_use(shard_policy(call->context->shard), item, &call->context->random_state);
-    memcache_count(call, METRIC_KEYSPACE_HITS);
-    memcache_count(call, touches ? METRIC_MEMCACHE_TOUCH_HITS : METRIC_MEMCACHE_GET_HITS);
+    eviction_note_use(form->policy, item, &call->context->random_state);
+    form->hits++;
     if (form->shows_cas) {
         item = memcache_with_cas(call, index, item);
         if (item == NULL) {
@@ -113,13 +116,17 @@ void memcache_execute_get(struct memcache_call *call)
     /* What touches may still fail behind its value. */
     struct get_form form = {.shows_cas = verb == MEMCACHE_GETS || verb == MEMCACHE_GATS,
                             .touches = touches,
-                            .last_index = touches ? UINT32_MAX : count - 1};
-    metric_add(call->context->metrics,
-               touches ? METRIC_MEMCACHE_CMD_TOUCH : METRIC_MEMCACHE_CMD_GET, count);
-    for (uint32_t i = 0; i < count; i++) {
-        if (!get_key(call, i, &form)) {
-            return;
-        }
+                            .last_index = touches ? UINT32_MAX : count - 1,
+                            .policy = shard_policy(call->context->shard)};
+    struct metrics *metrics = call->context->metrics;
+    uint32_t done = 0;
+    while (done < count && get_key(call, done, &form)) {
+        done++;
     }
-    memcache_reply_end(call->reply);
+    metric_add(metrics, touches ? METRIC_MEMCACHE_CMD_TOUCH : METRIC_MEMCACHE_CMD_GET, count);
+    metric_add(metrics, METRIC_KEYSPACE_HITS, form.hits);
+    metric_add(metrics, touches ? METRIC_MEMCACHE_TOUCH_HITS : METRIC_MEMCACHE_GET_HITS, form.hits);
+    if (done == count) {
+        memcache_reply_end(call->reply);
+    }
 }

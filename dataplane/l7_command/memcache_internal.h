@@ -52,7 +52,14 @@ static inline bool memcache_is_string(const struct item *item) /* true for NULL 
     return LIKELY(item == NULL || item_type(item) == ITEM_STRING);
 }
 /* False, with the error written, when it is not. */
-bool memcache_check_type(struct memcache_call *call, const struct item *item);
+static inline bool memcache_check_type(struct memcache_call *call, const struct item *item)
+{
+    if (LIKELY(memcache_is_string(item))) {
+        return true;
+    }
+    memcache_reply_line(call->reply, MEMCACHE_WRONG_TYPE);
+    return false;
+}
 static inline void memcache_count(struct memcache_call *call, enum metric metric)
 {
     metric_add(call->context->metrics, metric, 1);

@@ -77,6 +77,13 @@ struct item *memcache_draft_value(struct memcache_call *call, struct item_draft_
     return draft;
 }
 
+static bool overwrite(struct memcache_call *call)
+{
+    return context_is_alone(call->context) && call->request->client_flags == 0 &&
+           shard_overwrite(memcache_shard(call, 0), MEMCACHE_DATABASE, &call->keys[0],
+                           call->request->value);
+}
+
 static enum memcache_outcome store(struct memcache_call *call, uint64_t *cas)
 {
     uint64_t expire_at_ms = memcache_expire_at_ms(call->request->exptime, call->now);
@@ -84,7 +91,7 @@ static enum memcache_outcome store(struct memcache_call *call, uint64_t *cas)
     if (expire_at_ms == MEMCACHE_EXPIRED) {
         /* Stored and expired at once. */
         (void)shard_delete(memcache_shard(call, 0), MEMCACHE_DATABASE, &call->keys[0], call->now);
-    } else {
+    } else if (expire_at_ms != 0 || *cas != 0 || !overwrite(call)) {
         struct item *draft = memcache_draft_value(
             call, (struct item_draft_options){.expire_at_ms = expire_at_ms, .cas = *cas});
         if (UNLIKELY(draft == NULL)) {

@@ -37,7 +37,7 @@ enum command_verdict server_flushdb(struct call *call)
         for (uint32_t i = 0; i < call->context->worker_count; i++) {
             shard_flush(context_shard(call->context, i), call->client->database);
         }
-        reply_status(call->reply, "OK");
+        reply_ok(call->reply);
     }
     return COMMAND_DONE;
 }
@@ -55,7 +55,7 @@ enum command_verdict server_flushall(struct call *call)
         for (uint32_t i = 0; i < call->context->worker_count; i++) {
             flush_all_databases(context_shard(call->context, i));
         }
-        reply_status(call->reply, "OK");
+        reply_ok(call->reply);
     }
     return COMMAND_DONE;
 }
@@ -83,7 +83,7 @@ enum command_verdict server_swapdb(struct call *call)
     for (uint32_t i = 0; a != b && i < call->context->worker_count; i++) {
         shard_swap_databases(context_shard(call->context, i), (uint32_t)a, (uint32_t)b);
     }
-    reply_status(call->reply, "OK");
+    reply_ok(call->reply);
     return COMMAND_DONE;
 }
 

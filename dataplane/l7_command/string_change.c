@@ -81,9 +81,9 @@ enum command_verdict string_append(struct call *call)
         return COMMAND_DONE;
     }
     size_t old_size = old == NULL ? 0 : item_value_size(old);
-    struct item *draft = old == NULL
-                             ? string_draft_argument(call, &key, 2, string_options_like(NULL))
-                             : draft_grown(call, &key, old, tail.size);
+    struct item_draft_options new = string_options_like(NULL);
+    struct item *draft = old == NULL ? string_draft_argument(call, &key, 2, &new)
+                                     : draft_grown(call, &key, old, tail.size);
     if (draft == NULL) {
         return COMMAND_DONE;
     }

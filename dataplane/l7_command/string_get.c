@@ -17,15 +17,11 @@ static const struct item *find_or_reply_null(struct call *call, struct key *key)
     return string_check_type(call, item) ? item : NULL;
 }
 
-/* By far the most frequent: its key stays where the batch has it. */
+/* By far the most frequent. */
 enum command_verdict string_get(struct call *call)
 {
     struct key hashed;
-    const struct key *key = call->first_key;
-    if (UNLIKELY(key == NULL)) {
-        hashed = call_key(call, 1);
-        key = &hashed;
-    }
+    const struct key *key = string_key(call, &hashed);
     const struct item *item = call_find_for_read(call, key);
     if (item == NULL) {
         reply_null(call->reply);

@@ -2,7 +2,8 @@
  *
  * Order in every handler: check everything, make the draft, write the reply, publish. So a reply is
  * never taken back, and a request that finds no memory changes nothing. The old item stays readable
- * until the end of the pass, also behind the publish.
+ * until the end of the pass, also behind the publish. What is overwritten in place needs no memory,
+ * and nobody has asked for the old value.
  */
 #include <stdlib.h>
 
@@ -44,9 +45,10 @@ static const struct item *find_old(struct call *call, const struct key *key, uin
 static enum command_verdict set_value(struct call *call, uint32_t value_index, uint32_t flags,
                                       uint64_t expire_at_ms)
 {
-    struct key key = call_key(call, 1);
+    struct key hashed;
+    const struct key *key = string_key(call, &hashed);
     bool get = (flags & STRING_OPTION_GET) != 0;
-    const struct item *old = find_old(call, &key, flags);
+    const struct item *old = find_old(call, key, flags);
     if (get && !string_check_type(call, old)) {
         return COMMAND_DONE;
     }
@@ -57,17 +59,22 @@ static enum command_verdict set_value(struct call *call, uint32_t value_index, u
     if ((flags & STRING_OPTION_KEEPTTL) != 0 && old != NULL) {
         expire_at_ms = item_expire_at_ms(old);
     }
+    bool may_stay = !get && expire_at_ms == 0 && context_is_alone(call->context);
+    if (may_stay && string_overwrite(call, key, value_index)) {
+        reply_ok(call->reply);
+        return COMMAND_DONE;
+    }
     struct item_draft_options options = {.expire_at_ms = expire_at_ms};
-    struct item *draft = string_draft_argument(call, &key, value_index, options);
+    struct item *draft = string_draft_argument(call, key, value_index, &options);
     if (draft == NULL) {
         return COMMAND_DONE;
     }
     if (get) {
         reply_old_value(call, old);
     } else {
-        reply_status(call->reply, "OK");
+        reply_ok(call->reply);
     }
-    string_publish(call, &key, draft);
+    string_publish(call, key, draft);
     return COMMAND_DONE;
 }
 
@@ -113,7 +120,8 @@ enum command_verdict string_setnx(struct call *call)
         reply_integer(call->reply, 0);
         return COMMAND_DONE;
     }
-    struct item *draft = string_draft_argument(call, &key, 2, (struct item_draft_options){0});
+    struct item_draft_options options = {0};
+    struct item *draft = string_draft_argument(call, &key, 2, &options);
     if (draft != NULL) {
         reply_integer(call->reply, 1);
         string_publish(call, &key, draft);
@@ -147,8 +155,8 @@ static bool draft_pairs(struct call *call, struct drafts *drafts)
 {
     for (uint32_t i = 1; i < call->argument_count; i += 2) {
         struct key key = call_key(call, i);
-        struct item *draft =
-            string_draft_argument(call, &key, i + 1, (struct item_draft_options){0});
+        struct item_draft_options options = {0};
+        struct item *draft = string_draft_argument(call, &key, i + 1, &options);
         if (draft == NULL) {
             discard_drafts(call, drafts);
             return false;
@@ -205,7 +213,7 @@ static bool check_pairs(struct call *call)
 enum command_verdict string_mset(struct call *call)
 {
     if (check_pairs(call) && set_pairs(call)) {
-        reply_status(call->reply, "OK");
+        reply_ok(call->reply);
     }
     return COMMAND_DONE;
 }

@@ -17,15 +17,6 @@
 /* Below this a copy is cheaper than the bookkeeping of a reference. */
 #define REFERENCE_BYTES_MIN 4096U
 
-bool string_check_type(struct call *call, const struct item *item)
-{
-    if (item == NULL || item_type(item) == ITEM_STRING) {
-        return true;
-    }
-    reply_error(call->reply, ERROR_WRONG_TYPE);
-    return false;
-}
-
 uint64_t string_size_max(const struct call *call)
 {
     uint64_t limit = (uint64_t)call->context->config->proto_max_bulk_len;
@@ -83,15 +74,21 @@ static struct item *draft_integer(struct call *call, const struct key *key, int6
     return answer_without_memory(call, draft);
 }
 
-struct item *string_draft_raw(struct call *call, const struct key *key, uint64_t size,
-                              struct item_draft_options options)
+static inline struct item *draft_raw(struct call *call, const struct key *key, uint64_t size,
+                                     struct item_draft_options *options)
 {
     if (!string_check_size(call, size, 0)) {
         return NULL;
     }
-    options.encoding = ENCODING_RAW;
-    options.value_bytes = (uint32_t)size;
-    return answer_without_memory(call, shard_draft(call_shard(call, key), key->bytes, &options));
+    options->encoding = ENCODING_RAW;
+    options->value_bytes = (uint32_t)size;
+    return answer_without_memory(call, shard_draft(call_shard(call, key), key->bytes, options));
+}
+
+struct item *string_draft_raw(struct call *call, const struct key *key, uint64_t size,
+                              struct item_draft_options options)
+{
+    return draft_raw(call, key, size, &options);
 }
 
 /* The session has put the argument into a blob already, and it is large enough to stay there. */
@@ -102,25 +99,33 @@ static bool is_large_value(const struct call *call, uint32_t index)
 }
 
 struct item *string_draft_argument(struct call *call, const struct key *key, uint32_t index,
-                                   struct item_draft_options options)
+                                   struct item_draft_options *options)
 {
     CHECK(index < call->argument_count);
     struct slice value = call->arguments[index];
     int64_t integer;
     if (number_parse_int64(value, &integer)) {
-        return draft_integer(call, key, integer, &options);
+        return draft_integer(call, key, integer, options);
     }
     if (is_large_value(call, index) && value.size <= ITEM_VALUE_BYTES_MAX) {
-        options.encoding = ENCODING_RAW;
-        options.value_bytes = (uint32_t)value.size;
+        options->encoding = ENCODING_RAW;
+        options->value_bytes = (uint32_t)value.size;
         return answer_without_memory(call, shard_draft_over_blob(call_shard(call, key), key->bytes,
-                                                                 call->large_value, &options));
+                                                                 call->large_value, options));
     }
-    struct item *draft = string_draft_raw(call, key, value.size, options);
+    struct item *draft = draft_raw(call, key, value.size, options);
     if (draft != NULL && value.size != 0) {
         memcpy(draft_value(draft), value.data, value.size);
     }
     return draft;
+}
+
+bool string_overwrite(struct call *call, const struct key *key, uint32_t index)
+{
+    struct slice value = call->arguments[index];
+    int64_t integer;
+    return !number_parse_int64(value, &integer) &&
+           shard_overwrite(call_shard(call, key), call->client->database, key, value);
 }
 
 bool string_publish_again(struct call *call, const struct key *key, const struct item *item,
@@ -155,19 +160,31 @@ void string_reply_part(struct reply *reply, const struct item *item, size_t offs
     reply_bulk_reference(reply, part, &blob->owner);
 }
 
+/* Where the key is looked for; false: nothing is there. */
+static bool aim(const struct call *call, struct key *key, struct shard_lookup *lookup)
+{
+    *lookup = (struct shard_lookup){
+        .index = shard_index(call_shard(call, key), call->client->database),
+        .key = key,
+        .is_own = call->shard != NULL && !call->shared,
+    };
+    return lookup->index != NULL;
+}
+
 void string_load_keys(struct call *call, uint32_t index, uint32_t step, struct key_burst *burst)
 {
-    const struct key *pointers[SHARD_LOOKUP_BURST];
+    struct shard_lookup lookups[SHARD_LOOKUP_BURST];
+    uint32_t lookup_count = 0;
     burst->count = 0;
     while (burst->count < SHARD_LOOKUP_BURST && index < call->argument_count) {
-        burst->keys[burst->count] = call_key(call, index);
-        pointers[burst->count] = &burst->keys[burst->count];
-        burst->count++;
+        struct key *key = &burst->keys[burst->count++];
+        *key = call_key(call, index);
+        lookup_count += aim(call, key, &lookups[lookup_count]);
         index += step;
     }
     burst->next_index = index;
     /* The first key of a request was prefetched with its batch. */
-    if (burst->count > 1 && call->shard != NULL && !call->shared) {
-        shard_prefetch_bulk(call->shard, call->client->database, pointers, burst->count);
+    if (burst->count > 1) {
+        shard_prefetch_bulk(lookups, lookup_count);
     }
 }

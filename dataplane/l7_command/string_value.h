@@ -8,7 +8,24 @@
 
 /* False, with WRONGTYPE written, when the key holds something else. NULL passes: no key, no type.
  */
-bool string_check_type(struct call *call, const struct item *item);
+static inline bool string_check_type(struct call *call, const struct item *item)
+{
+    if (LIKELY(item == NULL || item_type(item) == ITEM_STRING)) {
+        return true;
+    }
+    reply_error(call->reply, ERROR_WRONG_TYPE);
+    return false;
+}
+
+/* The key at argument 1, where the batch has it: nobody needs a copy. */
+static inline const struct key *string_key(const struct call *call, struct key *hashed)
+{
+    if (LIKELY(call->first_key != NULL)) {
+        return call->first_key;
+    }
+    *hashed = call_key(call, 1);
+    return hashed;
+}
 
 /* The largest string, and the bound on LCS' working memory: proto-max-bulk-len. */
 uint64_t string_size_max(const struct call *call);
@@ -28,7 +45,7 @@ struct item_draft_options string_options_same_value(const struct item *old);
  * one; over the blob when the session received it into one. Fills in encoding and size of
  * `options`. NULL with the error written when it is too long or the memory is not there. */
 struct item *string_draft_argument(struct call *call, const struct key *key, uint32_t index,
-                                   struct item_draft_options options);
+                                   struct item_draft_options *options);
 
 /* A draft of `size` raw bytes, to be filled in. NULL with the error written. */
 struct item *string_draft_raw(struct call *call, const struct key *key, uint64_t size,
@@ -38,6 +55,10 @@ struct item *string_draft_raw(struct call *call, const struct key *key, uint64_t
  */
 bool string_publish_again(struct call *call, const struct key *key, const struct item *item,
                           const struct item_draft_options *options);
+
+/* For the only worker: the argument is the value of `key` from now on, where that has one as long
+ * of which nothing but its bytes changes. False: it takes a draft. */
+bool string_overwrite(struct call *call, const struct key *key, uint32_t index);
 
 /* `draft` becomes the value of `key` in the client's database. */
 void string_publish(struct call *call, const struct key *key, struct item *draft);

@@ -18,6 +18,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "dataplane/base/rcu.h"
+#include "dataplane/store/item_key.h"
 #include "dataplane/store/shard.h"
 
 struct index;
@@ -38,7 +40,7 @@ struct index_services {
     struct metrics *metrics;
     uint64_t (*hash_item)(const struct item *item); /* the fingerprint of its key */
     uint64_t now_us;                                /* of this pass */
-    uint64_t pass;          /* from 1 on; hints of an earlier one are void */
+    uint64_t epoch;                                 /* the last one that was given to an index */
     uint64_t growth_budget; /* cycles of a pass after which writes pay less for growth */
     uint64_t growth_cycles; /* spent in this pass on growing and moving */
     bool starved;           /* it is nearly full and no memory for more is left */
@@ -65,11 +67,11 @@ typedef void index_visitor(void *argument, struct item *item, uint64_t hash);
 struct index_operations {
     struct index *(*create)(struct index_services *services);
     bool (*dismantle)(struct index *index, uint32_t work, index_visitor *free_item, void *argument);
-    struct item *(*find)(struct index *index, const struct key *key);
+    struct item *(*find)(const struct index *index, const struct key *key);
     struct item *(*read)(const struct index *index, const struct key *key);
     struct item *(*read_hash)(const struct index *index, uint64_t hash);
     bool (*holds)(const struct index *index, uint64_t hash, const struct item *item);
-    void (*prefetch_bulk)(struct index *index, const struct key *const *keys, uint32_t count);
+    void (*prefetch_bulk)(const struct shard_lookup *lookups, uint32_t count);
     struct item *(*store)(struct index *index, const struct key *key, struct item *item);
     struct item *(*remove)(struct index *index, const struct key *key);
     bool (*maintain)(struct index *index);
@@ -84,7 +86,57 @@ struct index {
     const struct index_operations *operations;
     struct index_services *services;
     struct overflow *overflow; /* published */
+    uint64_t epoch;
 };
+
+/* ---- what the prefetch stage leaves in a key --------------------------------------------------
+ *
+ * Where it found the key, so that the operation that follows need not search again. Never trusted:
+ * the item that is there now must have the full key. And void once a part of the index has been
+ * replaced, for what is there may be out of date, and its memory goes back: the index begins
+ * another epoch then. No two indexes of a process have the same. */
+
+/* A word that holds the address of an item, and in its other bits what the index wants. Items are
+ * in user space, which ends at 2^47, and aligned by 8. */
+typedef uint64_t index_entry __attribute__((may_alias));
+#define ENTRY_ITEM UINT64_C(0x0000FFFFFFFFFFF8)
+
+static inline struct item *entry_item(uint64_t entry)
+{
+    return (struct item *)(uintptr_t)(entry & ENTRY_ITEM);
+}
+
+static inline uint64_t index_first_epoch(uint32_t worker)
+{
+    return (uint64_t)(worker + 1) << 48;
+}
+
+static inline void index_begin_epoch(struct index *index)
+{
+    index->epoch = ++index->services->epoch;
+}
+
+/* Only by its owner: for anybody else the epoch may begin while he looks. */
+static inline void index_note_found(const struct shard_lookup *lookup, void *entry)
+{
+    if (LIKELY(lookup->is_own)) {
+        lookup->key->entry = entry;
+        lookup->key->epoch = lookup->index->epoch;
+    }
+}
+
+/* NULL: it is not, or no longer, known where the key is. */
+static inline struct item *index_found_item(const struct index *index, const struct key *key)
+{
+    if (UNLIKELY(key->epoch != index->epoch)) {
+        return NULL;
+    }
+    struct item *item = entry_item(RCU_READ((index_entry *)key->entry));
+    return LIKELY(item != NULL && item_has_key(item, key)) ? item : NULL;
+}
+
+/* ---- the operations ---------------------------------------------------------------------------
+ */
 
 /* Of the kind that the services name. */
 struct index *index_create(struct index_services *services);
@@ -109,12 +161,13 @@ static inline bool index_dismantle(struct index *index, uint32_t work, index_vis
     return index->operations->dismantle(index, work, free_item, argument);
 }
 
-static inline struct item *index_find(struct index *index, const struct key *key)
+static inline struct item *index_find(const struct index *index, const struct key *key)
 {
-    return index->operations->find(index, key);
+    struct item *item = index_found_item(index, key);
+    return LIKELY(item != NULL) ? item : index->operations->find(index, key);
 }
 
-/* The same for any thread that is inside an RCU read section. */
+/* The same for any thread that is inside an RCU read section, whatever the key says. */
 static inline struct item *index_read(const struct index *index, const struct key *key)
 {
     return index->operations->read(index, key);
@@ -133,17 +186,24 @@ static inline bool index_holds(const struct index *index, uint64_t hash, const s
     return index->operations->holds(index, hash, item);
 }
 
-static inline void index_prefetch_bulk(struct index *index, const struct key *const *keys,
-                                       uint32_t count)
+/* Of one or several indexes, all of this one's kind. */
+static inline void index_prefetch_bulk(const struct index *index,
+                                       const struct shard_lookup *lookups, uint32_t count)
 {
-    index->operations->prefetch_bulk(index, keys, count);
+    index->operations->prefetch_bulk(lookups, count);
 }
 
 /* `item` becomes what the key holds; returns what it held before, or NULL. */
 static inline struct item *index_store(struct index *index, const struct key *key,
                                        struct item *item)
 {
-    return index->operations->store(index, key, item);
+    struct item *before = index_found_item(index, key);
+    if (UNLIKELY(before == NULL)) {
+        return index->operations->store(index, key, item);
+    }
+    index_entry *entry = key->entry;
+    RCU_PUBLISH(entry, (*entry & ~ENTRY_ITEM) | (uint64_t)(uintptr_t)item);
+    return before;
 }
 
 static inline struct item *index_remove(struct index *index, const struct key *key)

@@ -43,17 +43,12 @@ static inline struct place find_in_leaf(const struct buckets_index *index, const
     return place;
 }
 
-/* The owner's way: the hint of the prefetch stage first. */
-static inline struct place find_hinted(struct buckets_index *index, const struct key *key)
+/* The owner's way: where the prefetch stage found it, if it still is there. */
+static inline struct place find_found(const struct buckets_index *index, const struct key *key)
 {
-    const struct bucket_hint *hint = buckets_hint(index, key->hash);
-    if (hint->hash == key->hash && hint->epoch == index->epoch) {
-        struct item *item = entry_item(RCU_READ(hint->entry));
-        if (LIKELY(item != NULL && item_has_key(item, key))) {
-            return (struct place){.entry = hint->entry, .item = item};
-        }
-    }
-    return find_in_leaf(index, key);
+    struct item *item = index_found_item(&index->common, key);
+    return item != NULL ? (struct place){.entry = key->entry, .item = item}
+                        : find_in_leaf(index, key);
 }
 
 static inline struct item *find(const struct index *common, const struct key *key,
@@ -69,11 +64,6 @@ static inline struct item *find(const struct index *common, const struct key *ke
 struct item *index_buckets_read(const struct index *common, const struct key *key)
 {
     return find(common, key, find_in_leaf(buckets_index_of_const(common), key));
-}
-
-struct item *index_buckets_find(struct index *common, const struct key *key)
-{
-    return find(common, key, find_hinted(buckets_index_of(common), key));
 }
 
 /* ---- by fingerprint alone: for the eviction, which knows no keys ------------------------------
@@ -154,7 +144,7 @@ static void insert(struct buckets_index *index, const struct key *key, struct it
 struct item *index_buckets_store(struct index *common, const struct key *key, struct item *item)
 {
     struct buckets_index *index = buckets_index_of(common);
-    struct place place = find_hinted(index, key);
+    struct place place = find_in_leaf(index, key);
     if (place.item != NULL) {
         RCU_PUBLISH(place.entry, (*place.entry & ~ENTRY_ITEM) | (uint64_t)(uintptr_t)item);
         return place.item;
@@ -172,7 +162,7 @@ struct item *index_buckets_store(struct index *common, const struct key *key, st
 struct item *index_buckets_remove(struct index *common, const struct key *key)
 {
     struct buckets_index *index = buckets_index_of(common);
-    struct place place = find_hinted(index, key);
+    struct place place = find_found(index, key);
     if (place.item != NULL) {
         RCU_PUBLISH(place.entry, *place.entry & ENTRY_SPILLED);
         index->entry_count--;

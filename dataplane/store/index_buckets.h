@@ -49,8 +49,7 @@
 
 #define TAG_SHIFT 48
 #define TAG_MASK  (UINT64_MAX << TAG_SHIFT)
-/* Items are in user space, which ends at 2^47, and aligned by 8. */
-#define ENTRY_ITEM    UINT64_C(0x0000FFFFFFFFFFF8)
+/* ENTRY_ITEM, and: */
 #define ENTRY_SPILLED UINT64_C(1) /* in the first entry of a bucket, be that empty or not */
 
 struct leaf_bucket {
@@ -78,20 +77,10 @@ struct root {
     uint64_t tables[];      /* published; a table stands in all words of its range */
 };
 
-/* Where the prefetch stage found a key, so that the look-up that follows need not compare tags
- * again. Never trusted: the item there must still have the full key. Void once any leaf has been
- * replaced: what is found in a leaf that is no longer published may be out of date. */
-struct bucket_hint {
-    uint64_t hash, epoch;
-    uint64_t *entry;
-};
-#define BUCKET_HINTS 512U
-
 struct buckets_index {
     struct index common;
     struct root *root; /* published */
     uint64_t entry_count;
-    uint64_t epoch; /* owner: leaves published; from 1 on */
     /* index_buckets_upkeep.c */
     uint64_t removals;            /* since the last round began */
     uint64_t round_position;      /* where to look next */
@@ -101,7 +90,6 @@ struct buckets_index {
     /* index_dismantle has come to here, or through. */
     uint64_t dismantled_position;
     bool leaves_are_gone;
-    struct bucket_hint hints[BUCKET_HINTS];
 };
 
 static inline struct buckets_index *buckets_index_of(struct index *common)
@@ -112,11 +100,6 @@ static inline struct buckets_index *buckets_index_of(struct index *common)
 static inline const struct buckets_index *buckets_index_of_const(const struct index *common)
 {
     return (const struct buckets_index *)common;
-}
-
-static inline struct bucket_hint *buckets_hint(struct buckets_index *index, uint64_t hash)
-{
-    return &index->hints[(hash >> 32) % BUCKET_HINTS];
 }
 
 /* ---- the way to a leaf ------------------------------------------------------------------------
@@ -195,11 +178,6 @@ static inline uint64_t range_start(uint64_t position, uint32_t depth)
 static inline uint64_t tag_at(uint64_t position, uint32_t depth)
 {
     return position << depth & TAG_MASK;
-}
-
-static inline struct item *entry_item(uint64_t entry)
-{
-    return (struct item *)(uintptr_t)(entry & ENTRY_ITEM);
 }
 
 static inline bool entry_is_empty(uint64_t entry)
@@ -284,12 +262,10 @@ void index_buckets_free_spares(struct index_services *services);
 struct index *index_buckets_create(struct index_services *services);
 bool index_buckets_dismantle(struct index *common, uint32_t work, index_visitor *free_item,
                              void *argument);
-struct item *index_buckets_find(struct index *common, const struct key *key);
 struct item *index_buckets_read(const struct index *common, const struct key *key);
 struct item *index_buckets_read_hash(const struct index *common, uint64_t hash);
 bool index_buckets_holds(const struct index *common, uint64_t hash, const struct item *item);
-void index_buckets_prefetch_bulk(struct index *common, const struct key *const *keys,
-                                 uint32_t count);
+void index_buckets_prefetch_bulk(const struct shard_lookup *lookups, uint32_t count);
 struct item *index_buckets_store(struct index *common, const struct key *key, struct item *item);
 struct item *index_buckets_remove(struct index *common, const struct key *key);
 bool index_buckets_maintain(struct index *common);

@@ -88,7 +88,7 @@ void leaf_publish(struct buckets_index *index, uint64_t position, const struct l
     uint64_t count = UINT64_C(1) << (table_depth(table) + TABLE_BITS - leaf->depth);
     uint64_t *first = table_slot(table, range_start(position, leaf->depth));
     publish_range(first, count, leaf_pack(leaf));
-    index->epoch++; /* no hint leads to what was there */
+    index_begin_epoch(&index->common);
 }
 
 void leaf_note_replaced(struct buckets_index *index, uint32_t entries_moved)

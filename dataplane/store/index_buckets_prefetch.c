@@ -4,7 +4,8 @@
  *                                |              ^
  *                                +--> second ---+   for the keys that the first did not have
  *
- * What is found is a hint for the look-up that follows. Thread: the owner. */
+ * What is found is noted in the key, for what comes next. Thread: the owner, or any reader under
+ * RCU, who notes nothing. */
 #include <rte_prefetch.h>
 
 #include "dataplane/base/check.h"
@@ -12,7 +13,7 @@
 #include "dataplane/store/item_prefetch.h"
 
 struct probe {
-    uint64_t hash;
+    const struct shard_lookup *lookup;
     const uint64_t *slot; /* the leaf's word */
     struct leaf leaf;
     uint64_t tag;
@@ -25,23 +26,27 @@ struct found_items {
     uint32_t count;
 };
 
-static void fetch_slot(const struct buckets_index *index, struct probe *probe)
+static uint64_t position_of(const struct probe *probe)
 {
-    probe->slot = leaf_slot(index, position_of_hash(probe->hash));
+    return position_of_hash(probe->lookup->key->hash);
+}
+
+static void fetch_slot(struct probe *probe)
+{
+    probe->slot = leaf_slot(buckets_index_of_const(probe->lookup->index), position_of(probe));
     rte_prefetch0(probe->slot);
 }
 
 static void fetch_first_bucket(struct probe *probe)
 {
     probe->leaf = leaf_unpack(RCU_READ(probe->slot));
-    probe->tag = tag_at(position_of_hash(probe->hash), probe->leaf.depth);
+    probe->tag = tag_at(position_of(probe), probe->leaf.depth);
     probe->bucket = &probe->leaf.buckets[first_bucket(probe->tag, probe->leaf.bucket_count)];
     rte_prefetch0(probe->bucket);
 }
 
 /* More than one match is rare, and then the first will do. */
-static bool fetch_item(struct buckets_index *index, const struct probe *probe,
-                       struct found_items *found)
+static bool fetch_item(const struct probe *probe, struct found_items *found)
 {
     uint32_t matches = bucket_match(probe->bucket, probe->tag);
     if (matches == 0) {
@@ -52,16 +57,15 @@ static bool fetch_item(struct buckets_index *index, const struct probe *probe,
     if (LIKELY(item != NULL)) {
         item_prefetch_begin(item);
         found->items[found->count++] = item;
-        *buckets_hint(index, probe->hash) = (struct bucket_hint){probe->hash, index->epoch, entry};
+        index_note_found(probe->lookup, entry);
     }
     return true;
 }
 
 /* True: the second bucket is wanted. */
-static bool fetch_from_first(struct buckets_index *index, struct probe *probe,
-                             struct found_items *found)
+static bool fetch_from_first(struct probe *probe, struct found_items *found)
 {
-    if (fetch_item(index, probe, found) || !bucket_is_spilled(probe->bucket)) {
+    if (fetch_item(probe, found) || !bucket_is_spilled(probe->bucket)) {
         return false;
     }
     probe->bucket = &probe->leaf.buckets[second_bucket(probe->tag, probe->leaf.bucket_count)];
@@ -69,27 +73,25 @@ static bool fetch_from_first(struct buckets_index *index, struct probe *probe,
     return true;
 }
 
-void index_buckets_prefetch_bulk(struct index *common, const struct key *const *keys,
-                                 uint32_t count)
+void index_buckets_prefetch_bulk(const struct shard_lookup *lookups, uint32_t count)
 {
-    struct buckets_index *index = buckets_index_of(common);
     CHECK(count <= SHARD_LOOKUP_BURST);
     struct probe probes[SHARD_LOOKUP_BURST];
     struct found_items found;
     found.count = 0;
     for (uint32_t i = 0; i < count; i++) {
-        probes[i].hash = keys[i]->hash;
-        fetch_slot(index, &probes[i]);
+        probes[i].lookup = &lookups[i];
+        fetch_slot(&probes[i]);
     }
     for (uint32_t i = 0; i < count; i++) {
         fetch_first_bucket(&probes[i]);
     }
     uint32_t wanted = 0;
     for (uint32_t i = 0; i < count; i++) {
-        wanted |= (uint32_t)fetch_from_first(index, &probes[i], &found) << i;
+        wanted |= (uint32_t)fetch_from_first(&probes[i], &found) << i;
     }
     for (; wanted != 0; wanted &= wanted - 1) {
-        (void)fetch_item(index, &probes[__builtin_ctz(wanted)], &found);
+        (void)fetch_item(&probes[__builtin_ctz(wanted)], &found);
     }
     for (uint32_t i = 0; i < found.count; i++) {
         item_prefetch_rest(found.items[i]);

@@ -24,12 +24,15 @@ struct place {
     bool collided;     /* another key has the fingerprint */
 };
 
-static void locate_in_segments(const struct rte_index *index, const struct key *key,
-                               struct place *place)
+static inline __attribute__((always_inline)) void locate_in_segments(const struct rte_index *index,
+                                                                     const struct key *key,
+                                                                     bool is_own,
+                                                                     struct place *place)
 {
     struct segment *segment = index_rte_root(index, key->hash);
     while (segment != NULL) {
-        int32_t position = segment_find(segment, &key->hash);
+        int32_t position =
+            is_own ? segment_find_own(segment, key->hash) : segment_find(segment, &key->hash);
         struct item *item = position >= 0 ? segment_item(segment, (uint32_t)position) : NULL;
         if (item != NULL) {
             if (item_has_key(item, key)) {
@@ -45,53 +48,59 @@ static void locate_in_segments(const struct rte_index *index, const struct key *
     }
 }
 
-static void locate(const struct rte_index *index, const struct key *key, struct place *place)
+static inline __attribute__((always_inline)) void
+locate_by(const struct rte_index *index, const struct key *key, bool is_own, struct place *place)
 {
     *place = (struct place){0};
-    locate_in_segments(index, key, place);
+    locate_in_segments(index, key, is_own, place);
     if (place->item == NULL && !overflow_is_empty(&index->common)) {
         place->overflow = overflow_find(&index->common, key);
         place->item = place->overflow != NULL ? RCU_READ(&place->overflow->item) : NULL;
     }
 }
 
-/* Where the prefetch stage found the key, if it still is there; else NULL. */
-static inline struct item *hinted_item(struct rte_index *index, const struct key *key,
-                                       const struct hint **hint)
+/* The owner's way. */
+static void locate(const struct rte_index *index, const struct key *key, struct place *place)
 {
-    *hint = index_rte_hint(index, key->hash);
-    if (UNLIKELY((*hint)->hash != key->hash || (*hint)->pass != index->common.services->pass)) {
-        return NULL;
-    }
-    struct item *item = segment_item((*hint)->segment, (*hint)->position);
-    return LIKELY(item != NULL && item_has_key(item, key)) ? item : NULL;
+    locate_by(index, key, true, place);
 }
 
-/* The owner's way: the hint first. */
-static void locate_hinted(struct rte_index *index, const struct key *key, struct place *place)
+/* The segment on the way of a key in which its entry is. */
+static struct segment *segment_of_entry(const struct rte_index *index, const struct key *key)
 {
-    const struct hint *hint;
-    struct item *item = hinted_item(index, key, &hint);
-    if (UNLIKELY(item == NULL)) {
+    struct segment *segment = index_rte_root(index, key->hash);
+    while (segment != NULL && !segment_has_slot(segment, key->entry)) {
+        segment = segment_child(segment, key->hash);
+    }
+    return segment;
+}
+
+/* Where the prefetch stage found it, if it still is there. */
+static void locate_found(const struct rte_index *index, const struct key *key, struct place *place)
+{
+    struct item *item = index_found_item(&index->common, key);
+    struct segment *segment = item != NULL ? segment_of_entry(index, key) : NULL;
+    if (segment == NULL) {
         locate(index, key, place);
         return;
     }
-    *place = (struct place){.segment = hint->segment, .position = hint->position, .item = item};
+    uint32_t position = (uint32_t)((const struct slot *)key->entry - segment->slots);
+    *place = (struct place){.segment = segment, .position = position, .item = item};
 }
 
 struct item *index_rte_read(const struct index *common, const struct key *key)
 {
     const struct rte_index *index = rte_index_of_const(common);
     struct place place;
-    locate(index, key, &place);
+    locate_by(index, key, false, &place);
     return place.item;
 }
 
-struct item *index_rte_find(struct index *common, const struct key *key)
+struct item *index_rte_find(const struct index *common, const struct key *key)
 {
-    const struct hint *hint;
-    struct item *item = hinted_item(rte_index_of(common), key, &hint);
-    return LIKELY(item != NULL) ? item : index_rte_read(common, key);
+    struct place place;
+    locate(rte_index_of_const(common), key, &place);
+    return place.item;
 }
 
 /* ---- changes -------------------------------------------------------------------------------- */
@@ -110,9 +119,9 @@ struct item *index_rte_store(struct index *common, const struct key *key, struct
 {
     struct rte_index *index = rte_index_of(common);
     struct place place;
-    locate_hinted(index, key, &place);
+    locate(index, key, &place);
     if (place.segment != NULL) {
-        (void)RCU_EXCHANGE(&place.segment->slots[place.position].item, item);
+        RCU_PUBLISH(&place.segment->slots[place.position].item, item);
     } else if (place.overflow != NULL) {
         (void)overflow_replace(place.overflow, item);
     } else {
@@ -139,7 +148,7 @@ struct item *index_rte_remove(struct index *common, const struct key *key)
 {
     struct rte_index *index = rte_index_of(common);
     struct place place;
-    locate_hinted(index, key, &place);
+    locate_found(index, key, &place);
     if (place.segment != NULL) {
         remove_from_segment(index, place.segment, place.position, key->hash);
     } else if (place.overflow != NULL) {

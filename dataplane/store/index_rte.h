@@ -28,17 +28,6 @@ static inline uint32_t directory_bytes(uint32_t depth)
     return (uint32_t)(sizeof(struct directory) + (sizeof(struct segment *) << depth));
 }
 
-/* Where the prefetch stage found a key, so that the look-up that follows need not ask rte_hash
- * again. Never trusted: the item there must still have the full key. */
-struct hint {
-    uint64_t hash;
-    struct segment *segment;
-    uint32_t position;
-    uint64_t pass;
-};
-/* Far more than one batch looks up: two keys of a batch in one slot cost a second look-up. */
-#define INDEX_HINTS 1024
-
 struct rte_index {
     struct index common;
     struct directory *directory; /* published */
@@ -48,7 +37,6 @@ struct rte_index {
     struct segment *inspected;                  /* the next to be looked at: too large by now? */
     struct segment *hungry;                     /* those that want children */
     struct segment *moving_first, *moving_last; /* those moving out, in the order they began */
-    struct hint hints[INDEX_HINTS];
 };
 
 /* What an operation is handed. */
@@ -60,11 +48,6 @@ static inline struct rte_index *rte_index_of(struct index *common)
 static inline const struct rte_index *rte_index_of_const(const struct index *common)
 {
     return (const struct rte_index *)common;
-}
-
-static inline struct hint *index_rte_hint(struct rte_index *index, uint64_t hash)
-{
-    return &index->hints[(hash >> 32) % INDEX_HINTS];
 }
 
 /* The directory's segment for a hash; NULL before the first one. */
@@ -108,11 +91,11 @@ bool index_rte_add_to_segment(struct rte_index *index, uint64_t hash, struct ite
 struct index *index_rte_create(struct index_services *services);
 bool index_rte_dismantle(struct index *common, uint32_t work, index_visitor *free_item,
                          void *argument);
-struct item *index_rte_find(struct index *common, const struct key *key);
+struct item *index_rte_find(const struct index *common, const struct key *key);
 struct item *index_rte_read(const struct index *common, const struct key *key);
 struct item *index_rte_read_hash(const struct index *common, uint64_t hash);
 bool index_rte_holds(const struct index *common, uint64_t hash, const struct item *item);
-void index_rte_prefetch_bulk(struct index *common, const struct key *const *keys, uint32_t count);
+void index_rte_prefetch_bulk(const struct shard_lookup *lookups, uint32_t count);
 struct item *index_rte_store(struct index *common, const struct key *key, struct item *item);
 struct item *index_rte_remove(struct index *common, const struct key *key);
 bool index_rte_maintain(struct index *common);

@@ -139,6 +139,7 @@ static void retire_moved(struct rte_index *index, struct segment *segment)
     }
     replace_in_directory(index, segment);
     index_rte_unlink_segment(index, segment);
+    index_begin_epoch(&index->common);
     retire_add(index->common.services->retire, RETIRED_SEGMENT, segment, 0);
 }
 

@@ -6,9 +6,9 @@
  *
  * rte_hash's own bulk look-up does the same for the keys of one table only; a batch meets as many
  * tables as there are segments. So the rounds are ours, over rte_hash's memory (segment.h: checked
- * when a segment is made, and never trusted): what they find is a hint, a position at which the
- * item must still have the full key. Whoever finds no hint asks rte_hash, which then finds its
- * lines in the cache. Thread: the owner. */
+ * when a segment is made): what they find is noted in the key, and the item there must still have
+ * the full key. Where nothing is found the look-up goes the same way again, its lines in the cache;
+ * a reader's asks rte_hash. Thread: the owner, or any reader under RCU, who notes nothing. */
 #include <rte_prefetch.h>
 
 #include "dataplane/base/check.h"
@@ -16,122 +16,116 @@
 #include "dataplane/store/item_prefetch.h"
 
 struct probe {
+    const struct shard_lookup *lookup;
     uint64_t hash;
-    struct segment *segment; /* where to look; NULL: done */
-    uint32_t position;       /* POSITION_NONE: in neither bucket */
+    const struct segment *segment; /* where to look; NULL: done */
+    union {
+        const struct bucket *bucket;
+        struct slot *slot; /* NULL: in neither bucket */
+    };
 };
-#define POSITION_NONE UINT32_MAX
 
-/* Position of the first entry that has the signature: more than one is rare, and for a hint the
- * first will do. An empty one gives POSITION_NONE. */
-static uint32_t match_signature(const struct bucket *bucket, uint64_t hash)
+static void fetch_first_bucket(struct probe *probe, const struct segment *segment)
 {
-    uint64_t matches = bucket_match_signature(bucket, (uint16_t)((uint32_t)hash >> 16));
-    return matches != 0 ? bucket->slot_numbers[bucket_first_match(matches)] - 1 : POSITION_NONE;
+    probe->segment = segment;
+    probe->bucket = NULL;
+    if (LIKELY(segment != NULL && segment->buckets != NULL)) {
+        probe->bucket = segment_bucket(segment, probe->hash);
+        rte_prefetch0(probe->bucket);
+    }
 }
 
-static void fetch_slot(struct probe *probe)
+/* Fetches the slot of the first entry that has the signature: more than one is rare, and then the
+ * first will do. False: there is none. */
+static inline bool fetch_slot(struct probe *probe)
 {
-    if (LIKELY(probe->position < probe->segment->capacity)) {
-        rte_prefetch0(&probe->segment->slots[probe->position]);
-    } else {
-        probe->position = POSITION_NONE;
+    const struct bucket *bucket = probe->bucket;
+    uint64_t matches = bucket_match_signature(bucket, segment_signature(probe->hash));
+    probe->slot = NULL;
+    if (matches == 0) {
+        return false;
     }
+    uint32_t position = bucket->slot_numbers[bucket_first_match(matches)] - 1; /* -1: empty */
+    if (LIKELY(position < probe->segment->capacity)) {
+        probe->slot = &probe->segment->slots[position];
+        rte_prefetch0(probe->slot);
+    }
+    return true;
 }
 
 /* True: the second bucket is wanted. */
-static bool match_first(struct probe *probe)
+static inline bool match_first(struct probe *probe)
 {
-    probe->position = POSITION_NONE;
-    if (UNLIKELY(probe->segment == NULL || probe->segment->buckets == NULL)) {
+    if (UNLIKELY(probe->bucket == NULL) || LIKELY(fetch_slot(probe))) {
         return false;
     }
-    probe->position = match_signature(segment_bucket(probe->segment, probe->hash), probe->hash);
-    if (probe->position == POSITION_NONE) {
-        rte_prefetch0(segment_other_bucket(probe->segment, probe->hash));
-        return true;
-    }
-    fetch_slot(probe);
-    return false;
+    probe->bucket = segment_other_bucket(probe->segment, probe->hash);
+    rte_prefetch0(probe->bucket);
+    return true;
 }
 
-static void match_second(struct probe *probe)
+/* The item that is there, on its way into the cache; NULL: another one's, or none. */
+static inline const struct item *settle(const struct probe *probe)
 {
-    probe->position =
-        match_signature(segment_other_bucket(probe->segment, probe->hash), probe->hash);
-    fetch_slot(probe);
-}
-
-/* The item that is there, on its way into the cache; or NULL, and the key is sent on to the child.
- */
-static const struct item *settle(struct rte_index *index, struct probe *probe)
-{
-    struct item *item = NULL;
-    if (probe->position != POSITION_NONE &&
-        segment_hash_at(probe->segment, probe->position) == probe->hash) {
-        item = segment_item(probe->segment, probe->position);
-    }
-    if (item == NULL) {
-        probe->segment = probe->segment != NULL ? segment_child(probe->segment, probe->hash) : NULL;
+    struct slot *slot = probe->slot;
+    if (UNLIKELY(slot == NULL || slot_hash(slot) != probe->hash)) {
         return NULL;
     }
-    item_prefetch_begin(item);
-    *index_rte_hint(index, probe->hash) =
-        (struct hint){probe->hash, probe->segment, probe->position, index->common.services->pass};
-    probe->segment = NULL;
+    const struct item *item = RCU_READ(&slot->item);
+    if (LIKELY(item != NULL)) {
+        item_prefetch_begin(item);
+        index_note_found(probe->lookup, slot);
+    }
     return item;
 }
 
-/* Of `count` probes those with a segment look there. Returns how many have to go on to another;
- * they are the first then. `items` gets what the others found. */
-static uint32_t look_once(struct rte_index *index, struct probe *probes, uint32_t count,
-                          const struct item **items, uint32_t *item_count)
+/* Of `count` probes those with a segment look there. Returns how many have to go on to another, on
+ * their way; they are the first then. `items` gets what the others found. */
+static uint32_t look_once(struct probe *probes, uint32_t count, const struct item **items,
+                          uint32_t *item_count)
 {
     uint32_t seconds = 0, left = 0;
     for (uint32_t i = 0; i < count; i++) {
         seconds |= (uint32_t)match_first(&probes[i]) << i;
     }
     for (; seconds != 0; seconds &= seconds - 1) {
-        match_second(&probes[__builtin_ctz(seconds)]);
+        (void)fetch_slot(&probes[__builtin_ctz(seconds)]);
     }
     for (uint32_t i = 0; i < count; i++) {
-        const struct item *item = settle(index, &probes[i]);
+        const struct segment *segment = probes[i].segment;
+        const struct item *item = settle(&probes[i]);
         if (LIKELY(item != NULL)) {
             items[(*item_count)++] = item;
-        } else if (probes[i].segment != NULL) {
-            probes[left++] = probes[i];
+            continue;
+        }
+        const struct segment *child =
+            segment != NULL ? segment_child(segment, probes[i].hash) : NULL;
+        if (UNLIKELY(child != NULL)) {
+            probes[left].lookup = probes[i].lookup;
+            probes[left].hash = probes[i].hash;
+            fetch_first_bucket(&probes[left++], child);
         }
     }
     return left;
 }
 
-static void fetch_first_bucket(const struct probe *probe)
-{
-    if (LIKELY(probe->segment != NULL && probe->segment->buckets != NULL)) {
-        rte_prefetch0(segment_bucket(probe->segment, probe->hash));
-    }
-}
-
 /* Longer walks than that are rare, and left to the look-ups. */
 #define WALK_MAX 3
 
-void index_rte_prefetch_bulk(struct index *common, const struct key *const *keys, uint32_t count)
+void index_rte_prefetch_bulk(const struct shard_lookup *lookups, uint32_t count)
 {
-    struct rte_index *index = rte_index_of(common);
     CHECK(count <= SHARD_LOOKUP_BURST);
     struct probe probes[SHARD_LOOKUP_BURST];
     const struct item *items[SHARD_LOOKUP_BURST];
     uint32_t item_count = 0;
     for (uint32_t i = 0; i < count; i++) {
-        probes[i].hash = keys[i]->hash;
-        probes[i].segment = index_rte_root(index, keys[i]->hash);
-        fetch_first_bucket(&probes[i]);
+        const struct rte_index *index = rte_index_of_const(lookups[i].index);
+        probes[i].lookup = &lookups[i];
+        probes[i].hash = lookups[i].key->hash;
+        fetch_first_bucket(&probes[i], index_rte_root(index, probes[i].hash));
     }
     for (uint32_t step = 0; count > 0 && step < WALK_MAX; step++) {
-        count = look_once(index, probes, count, items, &item_count);
-        for (uint32_t i = 0; i < count; i++) {
-            fetch_first_bucket(&probes[i]);
-        }
+        count = look_once(probes, count, items, &item_count);
     }
     for (uint32_t i = 0; i < item_count; i++) {
         item_prefetch_rest(items[i]);

@@ -3,6 +3,7 @@
 #include "dataplane/store/item.h"
 
 #include "dataplane/base/check.h"
+#include "dataplane/store/item_key.h"
 #include "dataplane/store/store_internal.h"
 
 /* ---- accessors that are too large to be inline ------------------------------------------------
@@ -56,7 +57,8 @@ static struct blob *create_blob(struct shard *shard, uint32_t capacity_bytes,
     bytes = bytes > MEMORY_SMALL_BYTES_MAX ? bytes : MEMORY_SMALL_BYTES_MAX + 1;
     struct blob *blob = memory_allocate(&shard->memory, bytes, limit);
     if (blob != NULL) {
-        *blob = (struct blob){.owner = {acquire_owner, release_owner},
+        bool is_mapped = memory_is_mapped(&shard->memory, blob);
+        *blob = (struct blob){.owner = {acquire_owner, release_owner, is_mapped},
                               .shard = shard,
                               .reference_count = 1,
                               .capacity_bytes = capacity_bytes};
@@ -80,11 +82,45 @@ void blob_acquire(struct blob *blob)
     CHECK(before > 0 && before < UINT32_MAX);
 }
 
+static void keep(struct blob *blob)
+{
+    __atomic_fetch_add(&blob->shard->kept_bytes, blob->capacity_bytes, __ATOMIC_RELAXED);
+}
+
+static void stop_keeping(struct blob *blob)
+{
+    __atomic_fetch_sub(&blob->shard->kept_bytes, blob->capacity_bytes, __ATOMIC_RELAXED);
+}
+
+void blob_show(struct blob *blob)
+{
+    if (__atomic_fetch_add(&blob->item_count, 1, __ATOMIC_RELAXED) > 0) {
+        return;
+    }
+    if (blob->was_shown) {
+        stop_keeping(blob);
+    } else {
+        blob->was_shown = true;
+    }
+}
+
+void blob_hide(struct blob *blob)
+{
+    uint32_t before = __atomic_fetch_sub(&blob->item_count, 1, __ATOMIC_RELAXED);
+    CHECK(before > 0);
+    if (before == 1) {
+        keep(blob);
+    }
+}
+
 /* True: that was the last count. */
 static bool count_down(struct blob *blob)
 {
     uint32_t before = __atomic_fetch_sub(&blob->reference_count, 1, __ATOMIC_ACQ_REL);
     CHECK(before > 0);
+    if (before == 1 && blob->was_shown) {
+        stop_keeping(blob);
+    }
     return before == 1;
 }
 
@@ -165,11 +201,22 @@ static uint8_t *put_32(uint8_t *to, uint32_t value)
     return to + sizeof(value);
 }
 
-/* The order of the drawing in item.h. */
-static void fill_fields(struct item *item, const struct shape *shape,
-                        const struct item_draft_options *options)
+/* Of 8 to 16 bytes by two words that overlap: a call takes longer than that. */
+static inline void copy_key(uint8_t *to, struct slice key)
 {
-    uint8_t *to = (uint8_t *)(item + 1);
+    if (LIKELY(key.size >= 8 && key.size <= 16)) {
+        uint64_t first = item_key_word(key.data), last = item_key_word(key.data + key.size - 8);
+        (void)put_64(to, first);
+        (void)put_64(to + key.size - 8, last);
+    } else if (key.size > 0) {
+        memcpy(to, key.data, key.size);
+    }
+}
+
+/* Whatever there is in front of the key, in the order of the drawing in item.h; returns its end. */
+static uint8_t *fill_fields(uint8_t *to, const struct shape *shape,
+                            const struct item_draft_options *options)
+{
     if (options->expire_at_ms != 0) {
         to = put_64(to, options->expire_at_ms);
     }
@@ -186,12 +233,18 @@ static void fill_fields(struct item *item, const struct shape *shape,
     if (shape->key.size > ITEM_SHORT_KEY_BYTES_MAX) {
         to = put_32(to, (uint32_t)shape->key.size);
     }
-    if (shape->key.size > 0) {
-        memcpy(to, shape->key.data, shape->key.size);
-    }
+    return to;
 }
 
-static unsigned layout_of(const struct shape *shape, const struct item_draft_options *options)
+/* Few have one of them. */
+static inline bool has_fields(const struct shape *shape, const struct item_draft_options *options)
+{
+    return UNLIKELY((options->expire_at_ms | options->cas | options->client_flags) != 0 ||
+                    shape->blob != NULL || shape->key.size > ITEM_SHORT_KEY_BYTES_MAX);
+}
+
+static inline unsigned layout_of(const struct shape *shape,
+                                 const struct item_draft_options *options)
 {
     return (options->expire_at_ms != 0 ? ITEM_HAS_EXPIRY : 0) |
            (options->cas != 0 ? ITEM_HAS_CAS : 0) | (shape->blob != NULL ? ITEM_HAS_BLOB : 0) |
@@ -199,15 +252,17 @@ static unsigned layout_of(const struct shape *shape, const struct item_draft_opt
            (shape->key.size > ITEM_SHORT_KEY_BYTES_MAX ? ITEM_HAS_LONG_KEY : 0);
 }
 
-static void fill_header(struct item *item, const struct shape *shape, unsigned layout,
-                        uint8_t state)
+static inline void fill_header(struct item *item, const struct shape *shape, unsigned layout,
+                               const struct item_draft_options *options, uint32_t access)
 {
-    DEBUG_CHECK(state <= ITEM_STATES);
+    DEBUG_CHECK(options->state <= ITEM_STATES);
     item->kinds =
         (uint16_t)((unsigned)shape->type | (unsigned)shape->encoding << ITEM_ENCODING_SHIFT |
-                   layout | (unsigned)state << ITEM_STATE_SHIFT);
+                   layout | (unsigned)options->state << ITEM_STATE_SHIFT);
     item->inline_word = shape->blob != NULL ? 0 : (uint16_t)shape->value_bytes;
-    item->key_access = shape->key.size <= ITEM_SHORT_KEY_BYTES_MAX ? (uint32_t)shape->key.size : 0;
+    uint32_t key_bytes =
+        shape->key.size <= ITEM_SHORT_KEY_BYTES_MAX ? (uint32_t)shape->key.size : 0;
+    item->key_access = key_bytes | access << ITEM_ACCESS_SHIFT;
 }
 
 struct item *shard_allocate_item(struct shard *shard, size_t bytes, enum memory_limit limit,
@@ -222,11 +277,14 @@ struct item *shard_allocate_item(struct shard *shard, size_t bytes, enum memory_
 }
 
 /* Key, fields and header; the value is the caller's to fill. Takes over no count on the blob. */
-static struct item *create_item(struct shard *shard, const struct shape *shape,
-                                const struct item_draft_options *options)
+static inline __attribute__((always_inline)) struct item *
+create_item(struct shard *shard, const struct shape *shape,
+            const struct item_draft_options *options)
 {
-    unsigned layout = layout_of(shape, options);
-    size_t bytes = sizeof(struct item) + item_fields_bytes(layout) + shape->key.size +
+    unsigned layout = has_fields(shape, options) ? layout_of(shape, options) : 0;
+    DEBUG_CHECK(layout == layout_of(shape, options));
+    unsigned fields_bytes = item_fields_bytes(layout);
+    size_t bytes = sizeof(struct item) + fields_bytes + shape->key.size +
                    (shape->blob != NULL ? 0 : shape->value_bytes);
     bool refused = shape->key.size > ITEM_KEY_BYTES_MAX ||
                    shape->value_bytes > ITEM_VALUE_BYTES_MAX ||
@@ -237,9 +295,12 @@ static struct item *create_item(struct shard *shard, const struct shape *shape,
         metric_add(shard->metrics, METRIC_STORE_OUT_OF_MEMORY, 1);
         return NULL;
     }
-    fill_header(item, shape, layout, options->state);
-    item->key_access |= eviction_initial_access(&shard->policy) << ITEM_ACCESS_SHIFT;
-    fill_fields(item, shape, options);
+    fill_header(item, shape, layout, options, eviction_initial_access(&shard->policy));
+    uint8_t *to = (uint8_t *)(item + 1);
+    if (UNLIKELY(fields_bytes > 0)) {
+        to = fill_fields(to, shape, options);
+    }
+    copy_key(to, shape->key);
     return item;
 }
 
@@ -250,7 +311,10 @@ static struct item *create_item_owning(struct shard *shard, const struct shape *
     struct item *item = create_item(shard, shape, options);
     if (item == NULL) {
         shard_release_blob(shard, shape->blob);
-    } else if (blob_used_bytes(shape->blob) < shape->value_bytes) {
+        return NULL;
+    }
+    blob_show(shape->blob);
+    if (blob_used_bytes(shape->blob) < shape->value_bytes) {
         __atomic_store_n(&shape->blob->used_bytes, shape->value_bytes, __ATOMIC_RELAXED);
     }
     return item;
@@ -273,11 +337,6 @@ struct item *shard_draft(struct shard *shard, struct slice key,
         return NULL;
     }
     return create_item_owning(shard, &shape, options);
-}
-
-uint8_t *draft_value(struct item *draft)
-{
-    return (uint8_t *)(uintptr_t)item_value_bytes(draft);
 }
 
 struct item *shard_draft_over_blob(struct shard *shard, struct slice key, struct blob *blob,

@@ -23,7 +23,8 @@
  *  1. A published item never changes but for `access` and `fetched`. Changing a value publishes a
  *     new item. The words of both are therefore read and written atomically, and their other bits
  *     never change: two readers that write at once lose one of the two accesses and nothing else.
- *     `fetched` is only ever set.
+ *     `fetched` is only ever set. One exception, where nobody but its owner reads a shard's values:
+ *     the bytes of a plain value may be overwritten by as many others (shard_overwrite).
  *  2. The stored bytes are what STRLEN counts, for every encoding but INT, where they are an int64
  *     in machine order.
  *  3. A value of more than ITEM_INLINE_BYTES_MAX is in a blob. A blob is counted: items and
@@ -104,25 +105,27 @@ _Static_assert(ITEM_STREAM <= ITEM_TYPE_MASK, "three bits hold every type");
  *                                                      +- by anybody else: through the shard's
  *                                                         stack of returned blobs, at its next pass
  *
- * Who may touch what: `reference_count` and `next_returned` are atomic; `used_bytes` is written by
- * the holder of its shard (items of other shards may show it, too); the rest does not change. Why
- * nobody counts up from 0, and nobody reads what has been freed: A. A holder counts up for another
- * one while it holds a count itself. A reader of another worker does so between finding the item
- * and its next quiescent state: the item is freed a grace period after it was unlinked, so until
- * then it holds its own count. So counting up needs no order (relaxed), and a count that was 0 is a
- * CHECK. B. Counting down releases: what this holder read of the bytes comes before it. Who arrives
- * at 0 also acquires: the reads of all others come before what it does next. One operation,
- * ACQ_REL. C. The stack of returned blobs has many who push and one who takes. A push is a
- * compare-exchange with release: it hands on what B acquired. The holder takes all of it by one
- * exchange with acquire; so a blob is never taken while another is compared with it, and there is
- * no ABA. */
+ * Who may touch what: `reference_count`, `item_count` and `next_returned` are atomic; `used_bytes`
+ * is written by the holder of its shard (items of other shards may show it, too), `was_shown` by
+ * who makes the first item; the rest does not change. Why nobody counts up from 0, and nobody reads
+ * what has been freed: A. A holder counts up for another one while it holds a count itself. A
+ * reader of another worker does so between finding the item and its next quiescent state: the item
+ * is freed a grace period after it was unlinked, so until then it holds its own count. So counting
+ * up needs no order (relaxed), and a count that was 0 is a CHECK. B. Counting down releases: what
+ * this holder read of the bytes comes before it. Who arrives at 0 also acquires: the reads of all
+ * others come before what it does next. One operation, ACQ_REL. C. The stack of returned blobs has
+ * many who push and one who takes. A push is a compare-exchange with release: it hands on what B
+ * acquired. The holder takes all of it by one exchange with acquire; so a blob is never taken while
+ * another is compared with it, and there is no ABA. */
 struct blob {
     struct byte_owner owner; /* first: a byte queue releases through it */
     struct shard *shard;
     struct blob *next_returned;
     uint32_t reference_count;
+    uint32_t item_count; /* of the references: items' and drafts', of any shard */
     uint32_t used_bytes; /* bytes that some item shows */
     uint32_t capacity_bytes;
+    bool was_shown; /* by an item; the rest of its life it is shown or kept (shard_kept_bytes) */
     uint8_t bytes[];
 };
 
@@ -158,6 +161,12 @@ static inline bool item_is_fetched(const struct item *item)
     return (item_inline_word(item) & ITEM_FETCHED) != 0;
 }
 
+/* Whoever changes the item, where nobody else sets it. */
+static inline void item_clear_fetched(struct item *item)
+{
+    __atomic_store_n(&item->inline_word, (uint16_t)item_inline_bytes(item), __ATOMIC_RELAXED);
+}
+
 /* Any thread that may read the item. */
 static inline void item_set_fetched(const struct item *item)
 {
@@ -191,6 +200,12 @@ static inline uint64_t item_optional_field(const struct item *item, unsigned bit
         memcpy(&field, item_field(item, bit), sizeof(field));
     }
     return field;
+}
+
+/* Its value is a string of so many bytes as they are, and there is nothing beside it. */
+static inline bool item_is_bare(const struct item *item, size_t value_bytes)
+{
+    return (item->kinds & ~ITEM_ROOMY) == 0 && item_inline_bytes(item) == value_bytes;
 }
 
 /* Nothing optional and no encoding: the key, and behind it the value, as nearly all are. */
@@ -330,6 +345,9 @@ static inline uint64_t item_bytes_with_blob(const struct item *item)
 /* One more / one less holder; any thread. */
 void blob_acquire(struct blob *blob);
 void blob_release(struct blob *blob);
+/* One more item, or one less, has one of the counts. */
+void blob_show(struct blob *blob);
+void blob_hide(struct blob *blob);
 
 static inline uint32_t blob_reference_count(const struct blob *blob)
 {

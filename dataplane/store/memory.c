@@ -9,7 +9,6 @@
 
 #define SMALL_STEPS       62U /* classes of 16, 24, ... 504 */
 #define STEPS_PER_DOUBLE  16U
-#define LINEAR_BYTES_MAX  512U
 #define SPAN_UNITS_MIN    8U
 #define SPAN_BLOCKS_MIN   4U
 #define TASKS_PENDING_MAX 8U
@@ -38,12 +37,13 @@ static uint32_t class_bytes(uint32_t class)
     }
     uint32_t step = class - SMALL_STEPS;
     uint32_t doubling = step / STEPS_PER_DOUBLE, part = step % STEPS_PER_DOUBLE;
-    return (LINEAR_BYTES_MAX + LINEAR_BYTES_MAX / STEPS_PER_DOUBLE * part) << doubling;
+    return (MEMORY_LINEAR_BYTES_MAX + MEMORY_LINEAR_BYTES_MAX / STEPS_PER_DOUBLE * part)
+           << doubling;
 }
 
 static uint32_t class_of(size_t bytes)
 {
-    if (bytes <= LINEAR_BYTES_MAX) {
+    if (bytes <= MEMORY_LINEAR_BYTES_MAX) {
         return bytes <= 16 ? 0 : (uint32_t)(bytes - 9) / 8;
     }
     uint32_t last = (uint32_t)bytes - 1;
@@ -185,25 +185,45 @@ static bool fits(const struct memory *memory, uint64_t bytes)
     return limit == 0 || (used <= limit && bytes <= limit - used);
 }
 
-/* How many units may be in use, and how many chunks may have memory behind them. */
+/* What the limit leaves for pages and their books. */
+static uint64_t pages_bytes_max(const struct memory *memory)
+{
+    uint64_t limit = limit_of(memory), other = memory->index_bytes - memory->index_block_bytes;
+    return limit > other ? limit - other : 0;
+}
+
+static uint64_t at_least(uint64_t value, uint64_t least)
+{
+    return value > least ? value : least;
+}
+
+/* How many units may be in use. */
 static uint64_t units_max(const struct memory *memory)
 {
     uint64_t most = (uint64_t)memory->region.chunk_count * REGION_CHUNK_UNITS;
-    uint64_t limit = limit_of(memory);
-    if (limit == 0) {
+    if (limit_of(memory) == 0) {
         return most;
     }
-    uint64_t other = memory->index_bytes - memory->index_block_bytes +
-                     memory->region.backed_chunks * REGION_CHUNK_OVERHEAD;
-    uint64_t bytes = limit > other ? limit - other : 0;
-    uint64_t units = bytes / REGION_UNIT_BYTES;
-    units = units > MEMORY_UNITS_MIN ? units : MEMORY_UNITS_MIN;
+    uint64_t bytes = pages_bytes_max(memory);
+    uint64_t books = memory->region.backed_chunks * REGION_CHUNK_OVERHEAD;
+    uint64_t units = (bytes > books ? bytes - books : 0) / REGION_UNIT_BYTES;
+    units = at_least(units, MEMORY_UNITS_MIN);
     return units < most ? units : most;
 }
 
+/* How many chunks may have memory behind them: all of the units in use may lie in them, the last
+ * one in part. It does not depend on how many have: who takes one more never finds himself above
+ * it. */
 static uint32_t chunks_max(const struct memory *memory)
 {
-    return (uint32_t)((units_max(memory) + REGION_CHUNK_UNITS - 1) / REGION_CHUNK_UNITS);
+    const uint64_t least = (MEMORY_UNITS_MIN + REGION_CHUNK_UNITS - 1) / REGION_CHUNK_UNITS;
+    if (limit_of(memory) == 0) {
+        return memory->region.chunk_count;
+    }
+    uint64_t chunks = (pages_bytes_max(memory) + REGION_CHUNK_BYTES - REGION_UNIT_BYTES) /
+                      (REGION_CHUNK_BYTES + REGION_CHUNK_OVERHEAD);
+    chunks = at_least(chunks, least);
+    return chunks < memory->region.chunk_count ? (uint32_t)chunks : memory->region.chunk_count;
 }
 
 bool memory_is_oversized(const struct memory *memory)
@@ -665,11 +685,8 @@ void memory_recycle(struct memory *memory, void *block, size_t given)
     give_recent(memory, class, block);
 }
 
-size_t memory_rounded_bytes(size_t bytes)
+size_t memory_rounded_large_bytes(size_t bytes)
 {
-    if (LIKELY(bytes <= LINEAR_BYTES_MAX)) {
-        return bytes <= 16 ? 16 : (bytes + 7) & ~(size_t)7;
-    }
     return class_bytes(class_of(bytes));
 }
 
@@ -678,16 +695,45 @@ size_t memory_block_bytes(const struct memory *memory, const void *block)
     return bytes_of(memory, region_span(&memory->region, span_of(memory, block)));
 }
 
+bool memory_is_mapped(const struct memory *memory, const void *block)
+{
+    const struct span *span = region_span(&memory->region, span_of(memory, block));
+    uint32_t unit = region_run_start(&memory->region, region_unit(&memory->region, block));
+    return region_is_mapped(&memory->region, unit, span->units);
+}
+
 /* With so many free units nobody needs to look, though some lie in a chunk that is being emptied or
  * in runs that are too short. */
 #define PLENTY_UNITS 4096U
 
-/* Tries it. What finds a block of this size finds one for less, too: its own class, the pages that
- * come back here, or this very block (find_larger_span). */
+bool memory_has_plenty(const struct memory *memory, uint64_t bytes, uint64_t largest_bytes)
+{
+    if (limit_of(memory) == 0) {
+        return true;
+    }
+    uint64_t units = PLENTY_UNITS + bytes / REGION_UNIT_BYTES;
+    return largest_bytes <= MEMORY_SMALL_BYTES_MAX && fits(memory, bytes) &&
+           memory->region.used_units + units <= units_max(memory);
+}
+
+/* A block of this size, without a trial: of a span that there is, or of one for which there are
+ * pages. */
+static bool has_small_block(const struct memory *memory, size_t bytes)
+{
+    const struct size_class *class = &memory->classes[class_of(bytes)];
+    const struct region *region = &memory->region;
+    return class->recent != NULL || class->free_blocks > 0 ||
+           (region->used_units + SPAN_UNITS_MAX <= units_max(memory) &&
+            region_has_run(region, SPAN_UNITS_MAX));
+}
+
+/* Tries it, if need be. What finds a block of this size finds one for less, too: its own class, the
+ * pages that come back here, or this very block (find_larger_span). */
 bool memory_can_allocate(struct memory *memory, size_t bytes)
 {
-    uint64_t units = limit_of(memory) == 0 ? UINT64_MAX : units_max(memory);
-    if (bytes <= MEMORY_SMALL_BYTES_MAX && memory->region.used_units + PLENTY_UNITS <= units) {
+    if (bytes <= MEMORY_SMALL_BYTES_MAX &&
+        (limit_of(memory) == 0 ||
+         (fits(memory, class_bytes(class_of(bytes))) && has_small_block(memory, bytes)))) {
         return true;
     }
     uint64_t peak = memory->peak_bytes;
@@ -761,6 +807,11 @@ void memory_publish_figures(struct memory *memory)
 uint64_t memory_huge_bytes(const struct memory *memory)
 {
     return __atomic_load_n(&memory->region.huge_chunks, __ATOMIC_RELAXED) * REGION_CHUNK_BYTES;
+}
+
+uint64_t memory_mapped_bytes(const struct memory *memory)
+{
+    return __atomic_load_n(&memory->region.mapped_chunks, __ATOMIC_RELAXED) * REGION_CHUNK_BYTES;
 }
 
 /* Holes count only beyond a share of the spans: nobody can be sure to find one of the right size.
@@ -876,6 +927,7 @@ bool memory_init(struct memory *memory, const struct memory_options *options)
         .bytes_min = whole_chunks(options->limit_bytes) + REGION_CHUNK_BYTES,
         .bytes_max = whole_chunks(machine_bytes()),
         .use_hugepages = options->use_hugepages,
+        .devices = options->devices,
         .numa_node = options->numa_node,
     };
     if (!region_init(&memory->region, &region)) {

@@ -29,6 +29,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "dataplane/base/check.h"
 #include "dataplane/store/region.h"
 
 enum memory_limit { MEMORY_LIMITED, MEMORY_UNLIMITED };
@@ -87,6 +88,7 @@ struct memory_options {
                              the index will need; 0: a little, and more when it is used */
     bool use_hugepages;
     int numa_node; /* -1: any */
+    const struct region_devices *devices;
 };
 
 bool memory_init(struct memory *memory, const struct memory_options *options);
@@ -107,10 +109,24 @@ bool memory_drain(struct memory *memory, uint32_t count);
 /* A block of `bytes`, or of up to 64 bytes less, can be had now: that the books leave room does
  * not say that a hole of the right size, or a run of pages, is there. */
 bool memory_can_allocate(struct memory *memory, size_t bytes);
+/* True: `bytes` in small blocks of any sizes, and of `largest_bytes` at most, can be had for
+ * certain. False says nothing. */
+bool memory_has_plenty(const struct memory *memory, uint64_t bytes, uint64_t largest_bytes);
+#define MEMORY_LINEAR_BYTES_MAX 512U
+size_t memory_rounded_large_bytes(size_t bytes); /* beyond that */
 /* What blocks of a class take, asked for by size: 1 to MEMORY_SMALL_BYTES_MAX. */
-size_t memory_rounded_bytes(size_t bytes);
+static inline size_t memory_rounded_bytes(size_t bytes)
+{
+    if (LIKELY(bytes <= MEMORY_LINEAR_BYTES_MAX)) {
+        return bytes <= 16 ? 16 : (bytes + 7) & ~(size_t)7;
+    }
+    return memory_rounded_large_bytes(bytes);
+}
 /* What a block takes. */
 size_t memory_block_bytes(const struct memory *memory, const void *block);
+
+/* Devices can read it where it lies, as long as it is not freed. */
+bool memory_is_mapped(const struct memory *memory, const void *block);
 
 /* A part of an index: a multiple of MEMORY_INDEX_STEP bytes, or more where no page can be had:
  * memory_block_bytes says how many. memory_free takes it back. Nobody moves it but who asks
@@ -179,7 +195,8 @@ void memory_give_up(struct memory *memory, uint32_t span);
 uint64_t memory_hole_bytes(const struct memory *memory); /* free, in spans */
 /* What can still be allocated without moving anything; UINT64_MAX: there is no limit. */
 uint64_t memory_headroom_bytes(const struct memory *memory);
-uint64_t memory_huge_bytes(const struct memory *memory); /* of reserved hugepages */
+uint64_t memory_huge_bytes(const struct memory *memory);   /* of reserved hugepages */
+uint64_t memory_mapped_bytes(const struct memory *memory); /* for devices */
 /* Brings the figures up to date that others may read but that are not kept block by block. */
 void memory_publish_figures(struct memory *memory);
 

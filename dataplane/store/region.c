@@ -12,6 +12,11 @@
 #define BIN_EMPTY     (REGION_BINS - 1)
 #define BIN_NONE      REGION_BINS
 #define FIRST_FIT_MAX 8 /* chunks of the lowest bin that are looked at */
+/* Where a region for devices is looked for: above what EAL takes for itself, from 4 GiB on. */
+#define DEVICE_ADDRESS_FIRST (UINT64_C(1) << 36)
+#define DEVICE_ADDRESS_END   (UINT64_C(1) << 46)
+#define DEVICE_ADDRESS_STEP  (UINT64_C(1) << 30)
+#define DEVICE_ADDRESS_TRIES 1024U
 
 /* ---- bits of a chunk --------------------------------------------------------------------------
  */
@@ -334,6 +339,16 @@ void region_set_draining(struct region *region, uint32_t number, bool draining)
     }
 }
 
+bool region_is_mapped(const struct region *region, uint32_t unit, uint32_t units)
+{
+    uint32_t last = (unit + units - 1) / REGION_CHUNK_UNITS;
+    bool is_mapped = true;
+    for (uint32_t chunk = unit / REGION_CHUNK_UNITS; chunk <= last; chunk++) {
+        is_mapped = is_mapped && region->chunks[chunk].is_mapped;
+    }
+    return is_mapped;
+}
+
 /* ---- the machine's memory ---------------------------------------------------------------------
  */
 
@@ -360,6 +375,30 @@ static uint8_t *reserve_aligned(uint64_t bytes)
     return address + before;
 }
 
+/* The lowest addresses that are free: those of an IOMMU are of 39 to 48 bits, and the kernel gives
+ * out what takes 47. NULL: there are none. */
+static uint8_t *reserve_low(uint64_t bytes)
+{
+    uint64_t step = (bytes + DEVICE_ADDRESS_STEP - 1) / DEVICE_ADDRESS_STEP * DEVICE_ADDRESS_STEP;
+    uint64_t at = DEVICE_ADDRESS_FIRST;
+    for (uint32_t i = 0; i < DEVICE_ADDRESS_TRIES && at + bytes <= DEVICE_ADDRESS_END; i++) {
+        void *address =
+            mmap((void *)(uintptr_t)at, bytes, PROT_READ | PROT_WRITE,
+                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+        if (address != MAP_FAILED) {
+            return address;
+        }
+        at += step;
+    }
+    return NULL;
+}
+
+static uint8_t *reserve_region(uint64_t bytes, bool for_devices)
+{
+    uint8_t *address = for_devices ? reserve_low(bytes) : NULL;
+    return address != NULL ? address : reserve_aligned(bytes);
+}
+
 /* A wish: another node is better than no memory. */
 static void prefer_node(const struct region *region, void *address, uint64_t bytes)
 {
@@ -372,11 +411,13 @@ static void prefer_node(const struct region *region, void *address, uint64_t byt
 
 bool region_init(struct region *region, const struct region_options *options)
 {
-    *region =
-        (struct region){.use_hugepages = options->use_hugepages, .numa_node = options->numa_node};
+    *region = (struct region){.use_hugepages = options->use_hugepages,
+                              .numa_node = options->numa_node,
+                              .devices = options->devices};
     uint64_t bytes =
         options->bytes_max > options->bytes_min ? options->bytes_max : options->bytes_min;
-    while ((region->base = reserve_aligned(bytes)) == NULL && bytes / 2 >= options->bytes_min) {
+    while ((region->base = reserve_region(bytes, options->devices != NULL)) == NULL &&
+           bytes / 2 >= options->bytes_min) {
         bytes /= 2;
     }
     if (region->base == NULL) {
@@ -439,22 +480,30 @@ static void populate(struct region *region, uint32_t number)
     uint8_t *address = region->base + number * REGION_CHUNK_BYTES;
     bool is_huge = region->use_hugepages && map_hugepage(region, address);
     /* Without MADV_POPULATE_WRITE (Linux < 5.14) the pages come when they are touched. */
-    (void)madvise(address, REGION_CHUNK_BYTES, MADV_POPULATE_WRITE);
-    region->chunks[number] = (struct chunk){.bin = BIN_NONE, .is_huge = is_huge};
+    bool is_there = madvise(address, REGION_CHUNK_BYTES, MADV_POPULATE_WRITE) == 0;
+    bool is_mapped =
+        is_there && region->devices != NULL && region->devices->map(address, REGION_CHUNK_BYTES);
+    region->chunks[number] =
+        (struct chunk){.bin = BIN_NONE, .is_huge = is_huge, .is_mapped = is_mapped};
     __atomic_fetch_add(&region->huge_chunks, is_huge, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&region->mapped_chunks, is_mapped, __ATOMIC_RELAXED);
 }
 
 static void release_pages(struct region *region, uint32_t number)
 {
     uint8_t *address = region->base + number * REGION_CHUNK_BYTES;
-    bool is_huge = region->chunks[number].is_huge;
+    bool is_huge = region->chunks[number].is_huge, is_mapped = region->chunks[number].is_mapped;
     memory_unpoison(address, REGION_CHUNK_BYTES);
+    if (is_mapped) {
+        region->devices->unmap(address, REGION_CHUNK_BYTES);
+    }
     if (is_huge) {
         map_ordinary(region, address);
     } else {
         (void)madvise(address, REGION_CHUNK_BYTES, MADV_DONTNEED);
     }
     __atomic_fetch_sub(&region->huge_chunks, is_huge, __ATOMIC_RELAXED);
+    __atomic_fetch_sub(&region->mapped_chunks, is_mapped, __ATOMIC_RELAXED);
 }
 
 void region_serve(struct region *region, uint32_t number)

@@ -17,6 +17,11 @@
  * put there and taken away by the reclaimer thread, for that takes system calls. When none is FREE
  * a BARE chunk is taken all the same: the kernel gives its pages when they are touched.
  *
+ * Devices may read a chunk where it lies once it has been mapped for them, which is done when it is
+ * prepared and undone before it is released. A run keeps its chunks USED: as long as somebody holds
+ * it, a frame in a device's queue for instance, they stay mapped. What was not prepared, or could
+ * not be mapped, is not for devices.
+ *
  * Invariants:
  *  1. A run is at least REGION_RUN_UNITS_MIN long, so no two begin in the same span slot.
  *  2. A chunk is in the list of the bin of its longest free run, but for full ones, draining ones
@@ -67,9 +72,17 @@ struct chunk {
     uint16_t longest_run; /* of free units */
     bool draining;        /* to become empty: nothing is taken from it */
     bool is_huge;         /* a reserved hugepage */
+    bool is_mapped;       /* devices can read it */
     uint8_t bin;
     uint8_t distance[REGION_CHUNK_UNITS]; /* from a unit back to the start of its run */
     struct span spans[REGION_SPANS];
+};
+
+/* Makes memory readable for devices at the addresses that it has; false: it stays unreadable. By
+ * whoever serves. */
+struct region_devices {
+    bool (*map)(void *address, uint64_t bytes);
+    void (*unmap)(void *address, uint64_t bytes);
 };
 
 struct region {
@@ -87,15 +100,18 @@ struct region {
     uint32_t wanted_chunks;  /* a large run found no room: so many should be BARE and allowed */
     uint32_t faulting_takes; /* BARE chunks that were taken before anybody prepared them */
     uint32_t huge_chunks;    /* made of reserved hugepages; written by who prepares */
+    uint32_t mapped_chunks;  /* for devices; the same */
+    const struct region_devices *devices; /* NULL: none read here */
     bool use_hugepages;
     int numa_node;
 };
 
 struct region_options {
-    uint64_t bytes_min; /* addresses that are wanted in any case */
-    uint64_t bytes_max; /* and at best */
-    bool use_hugepages; /* reserved ones, while there are any */
-    int numa_node;      /* -1: wherever */
+    uint64_t bytes_min;                   /* addresses that are wanted in any case */
+    uint64_t bytes_max;                   /* and at best */
+    bool use_hugepages;                   /* reserved ones, while there are any */
+    int numa_node;                        /* -1: wherever */
+    const struct region_devices *devices; /* that are to read here; NULL: none */
 };
 
 bool region_init(struct region *region, const struct region_options *options);
@@ -130,6 +146,20 @@ static inline uint32_t region_unit(const struct region *region, const void *addr
 static inline uint32_t region_used_chunks(const struct region *region)
 {
     return region->backed_chunks - region->free_chunks - region->pending_chunks;
+}
+
+/* Devices can read all of a run. */
+bool region_is_mapped(const struct region *region, uint32_t unit, uint32_t units);
+
+/* A run of so many units, a power of two, can be had without more chunks than there are. */
+static inline bool region_has_run(const struct region *region, uint32_t units)
+{
+    for (uint32_t bin = (uint32_t)__builtin_ctz(units); bin < REGION_BINS; bin++) {
+        if (region->bins[bin] != REGION_NONE) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* The number of the span slot in which a run begins. */

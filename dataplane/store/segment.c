@@ -1,5 +1,6 @@
 #include "dataplane/store/segment.h"
 
+#include <pthread.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -54,7 +55,7 @@ static uint64_t *key_address(const struct rte_hash *hash, uint32_t position)
     return key;
 }
 
-/* ---- buckets, for prefetching -----------------------------------------------------------------
+/* ---- buckets ----------------------------------------------------------------------------------
  */
 
 static uint32_t bucket_bytes(uint32_t entries)
@@ -88,18 +89,46 @@ static const struct bucket *find_buckets(const struct rte_hash *hash, uint32_t e
     return NULL;
 }
 
-static bool bucket_holds(const struct bucket *bucket, uint64_t hash, int32_t position)
+/* ---- a segment that nobody has checked --------------------------------------------------------
+ */
+
+/* Slots are read and written by address: asking rte_hash costs a look-up for each, and rte_hash has
+ * no exchange. That they lie in a plain array is checked, not assumed. */
+static void find_slots(struct segment *segment)
 {
-    return bucket->signatures[0] == (uint16_t)((uint32_t)hash >> 16) &&
-           bucket->slot_numbers[0] == (uint32_t)position + 1;
+    uint32_t last = segment->capacity - 1;
+    char *first_key = (char *)key_address(segment->hash, 0);
+    segment->slots = (struct slot *)(void *)(first_key - offsetof(struct slot, hash));
+    CHECK((uintptr_t)segment->slots % sizeof(struct slot) == 0);
+    CHECK(key_address(segment->hash, 1) == &segment->slots[1].hash);
+    CHECK(key_address(segment->hash, last) == &segment->slots[last].hash);
+}
+
+static struct segment *create_unchecked(uint32_t entries)
+{
+    struct segment *segment = calloc(1, sizeof(*segment));
+    if (segment == NULL) {
+        return NULL;
+    }
+    segment->capacity = entries;
+    segment->hash = create_hash(entries);
+    if (segment->hash == NULL) {
+        free(segment);
+        return NULL;
+    }
+    find_slots(segment);
+    segment->bucket_mask = rte_align32pow2(entries) / 8 - 1;
+    segment->buckets = find_buckets(segment->hash, entries);
+    return segment;
 }
 
 /* ---- the layout, checked ----------------------------------------------------------------------
  */
 
 /* That the data word of a key lies before it: what is put there by address is what rte_hash finds,
- * and what rte_hash puts there is found by address. The same key tells whether the buckets are what
- * we take them for. */
+ * and what rte_hash puts there is found by address. The same key tells whether these are its
+ * buckets.
+ */
 static void check_layout(struct segment *segment)
 {
     uint64_t key = 0x6E69636163686564ULL;
@@ -114,23 +143,61 @@ static void check_layout(struct segment *segment)
     CHECK(rte_hash_lookup_with_hash_data(segment->hash, &key, (uint32_t)key, &found) == position);
     CHECK(found == other);
     slot->item = NULL;
-    if (segment->buckets != NULL && !bucket_holds(segment_bucket(segment, key), key, position)) {
+    if (segment_find_own(segment, key) != position) {
         segment->buckets = NULL;
     }
     CHECK(rte_hash_del_key_with_hash(segment->hash, &key, (uint32_t)key) == position);
     CHECK(rte_hash_free_key_with_position(segment->hash, position) == 0);
 }
 
-/* Slots are read and written by address: asking rte_hash costs a look-up for each, and rte_hash has
- * no exchange. That they lie in a plain array is checked, not assumed. */
-static void find_slots(struct segment *segment)
+/* ---- where rte_hash keeps its entries, seen once for the process ------------------------------
+ */
+
+static bool keeps_entries_in_buckets;
+
+static uint64_t trial_key(uint32_t number)
 {
-    uint32_t last = segment->capacity - 1;
-    char *first_key = (char *)key_address(segment->hash, 0);
-    segment->slots = (struct slot *)(void *)(first_key - offsetof(struct slot, hash));
-    CHECK((uintptr_t)segment->slots % sizeof(struct slot) == 0);
-    CHECK(key_address(segment->hash, 1) == &segment->slots[1].hash);
-    CHECK(key_address(segment->hash, last) == &segment->slots[last].hash);
+    return (number + 1) * 0x9E3779B97F4A7C15ULL;
+}
+
+/* Of all keys of the trial rte_hash and we say the same. */
+static bool both_agree(const struct segment *segment)
+{
+    for (uint32_t i = 0; i < segment->capacity; i++) {
+        uint64_t key = trial_key(i);
+        int32_t position = segment_find(segment, &key), own = segment_find_own(segment, key);
+        if (position != own && (position >= 0 || own >= 0)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Filled until entries have been moved to their other buckets, and emptied by half. */
+static bool passes_trial(const struct segment *segment)
+{
+    for (uint32_t i = 0; i < segment->capacity; i++) {
+        uint64_t key = trial_key(i);
+        (void)rte_hash_add_key_with_hash(segment->hash, &key, (uint32_t)key);
+    }
+    if (!both_agree(segment)) {
+        return false;
+    }
+    for (uint32_t i = 0; i < segment->capacity; i += 2) {
+        uint64_t key = trial_key(i);
+        (void)rte_hash_del_key_with_hash(segment->hash, &key, (uint32_t)key);
+    }
+    return both_agree(segment);
+}
+
+static void learn_where_entries_are(void)
+{
+    struct segment *trial = create_unchecked(SEGMENT_ENTRIES_MIN);
+    if (trial == NULL) {
+        return; /* no memory: rte_hash will be asked */
+    }
+    keeps_entries_in_buckets = trial->buckets != NULL && passes_trial(trial);
+    segment_destroy(trial);
 }
 
 /* ---- life -------------------------------------------------------------------------------------
@@ -138,21 +205,16 @@ static void find_slots(struct segment *segment)
 
 struct segment *segment_create(uint32_t entries)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
     CHECK(entries >= SEGMENT_ENTRIES_MIN && entries <= SEGMENT_ENTRIES_MAX);
-    struct segment *segment = calloc(1, sizeof(*segment));
-    if (segment == NULL) {
-        return NULL;
+    CHECK(pthread_once(&once, learn_where_entries_are) == 0);
+    struct segment *segment = create_unchecked(entries);
+    if (segment != NULL) {
+        if (!keeps_entries_in_buckets) {
+            segment->buckets = NULL;
+        }
+        check_layout(segment);
     }
-    segment->capacity = entries;
-    segment->hash = create_hash(entries);
-    if (segment->hash == NULL) {
-        free(segment);
-        return NULL;
-    }
-    find_slots(segment);
-    segment->bucket_mask = rte_align32pow2(entries) / 8 - 1;
-    segment->buckets = find_buckets(segment->hash, entries);
-    check_layout(segment);
     return segment;
 }
 

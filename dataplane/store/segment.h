@@ -28,6 +28,7 @@
 
 #include <rte_hash.h>
 
+#include "dataplane/base/check.h"
 #include "dataplane/base/rcu.h"
 
 struct item;
@@ -42,8 +43,9 @@ struct slot {
 };
 _Static_assert(sizeof(struct slot) == 16, "never across two cache lines");
 
-/* As rte_hash 22.11 lays out a bucket. Only ever looked into to know what to prefetch, and never
- * trusted: see segment_buckets. */
+/* As rte_hash 22.11 lays out a bucket: looked into where the process has seen that rte_hash keeps
+ * its entries there and nowhere else (segment.c), by the owner only. Readers, who may meet an entry
+ * on its way to another bucket, prefetch it and ask rte_hash. */
 struct bucket {
     uint16_t signatures[8];
     uint32_t slot_numbers[8]; /* position + 1; 0: empty */
@@ -75,7 +77,7 @@ struct segment {
     /* Read by every look-up. */
     struct rte_hash *hash;
     struct slot *slots;           /* the one of position 0, inside rte_hash */
-    const struct bucket *buckets; /* NULL: not recognised, nothing is prefetched */
+    const struct bucket *buckets; /* NULL: not recognised, rte_hash is asked */
     struct segment *children[2];  /* set while it moves out; the same one twice if there is one */
     struct segment *walk_next;    /* the upper neighbour, while both move into one child */
     uint64_t start;               /* the first hash of its range */
@@ -124,10 +126,21 @@ static inline struct item *segment_item(const struct segment *segment, uint32_t 
     return RCU_READ(&segment->slots[position].item);
 }
 
-/* The fingerprint that was put at a position; meaningful while its item is there. */
+static inline bool segment_has_slot(const struct segment *segment, const void *slot)
+{
+    uintptr_t offset = (uintptr_t)slot - (uintptr_t)segment->slots;
+    return offset < segment->capacity * sizeof(struct slot);
+}
+
+/* The fingerprint that was put there; meaningful while its item is there. */
+static inline uint64_t slot_hash(const struct slot *slot)
+{
+    return __atomic_load_n(&slot->hash, __ATOMIC_RELAXED);
+}
+
 static inline uint64_t segment_hash_at(const struct segment *segment, uint32_t position)
 {
-    return __atomic_load_n(&segment->slots[position].hash, __ATOMIC_RELAXED);
+    return slot_hash(&segment->slots[position]);
 }
 
 /* The two buckets in which rte_hash keeps a fingerprint; `buckets` is not NULL. */
@@ -139,6 +152,11 @@ static inline const struct bucket *segment_other_bucket(const struct segment *se
                                                         uint64_t hash)
 {
     return &segment->buckets[((uint32_t)hash ^ ((uint32_t)hash >> 16)) & segment->bucket_mask];
+}
+
+static inline uint16_t segment_signature(uint64_t hash)
+{
+    return (uint16_t)((uint32_t)hash >> 16);
 }
 
 /* All signatures at once: of eight bytes the n-th is not 0 when entry n has the signature, whether
@@ -158,6 +176,33 @@ static inline uint64_t bucket_match_signature(const struct bucket *bucket, uint1
 static inline uint32_t bucket_first_match(uint64_t matches)
 {
     return (uint32_t)__builtin_ctzll(matches) / 8;
+}
+
+/* The position in a bucket; negative: not there. */
+static inline int32_t bucket_find(const struct segment *segment, const struct bucket *bucket,
+                                  uint64_t hash)
+{
+    uint64_t matches = bucket_match_signature(bucket, segment_signature(hash));
+    while (matches != 0) {
+        uint32_t entry = bucket_first_match(matches);
+        uint32_t position = bucket->slot_numbers[entry] - 1; /* -1: empty */
+        if (LIKELY(position < segment->capacity) && segment_hash_at(segment, position) == hash) {
+            return (int32_t)position;
+        }
+        matches &= ~(UINT64_C(0xFF) << 8 * entry);
+    }
+    return -1;
+}
+
+/* As segment_find. Owner only: an entry that moves is nowhere for a moment. */
+static inline int32_t segment_find_own(const struct segment *segment, uint64_t hash)
+{
+    if (UNLIKELY(segment->buckets == NULL)) {
+        return segment_find(segment, &hash);
+    }
+    int32_t position = bucket_find(segment, segment_bucket(segment, hash), hash);
+    return position >= 0 ? position
+                         : bucket_find(segment, segment_other_bucket(segment, hash), hash);
 }
 
 /* Below it are all positions that have an item, or had one. */

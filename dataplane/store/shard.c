@@ -31,6 +31,7 @@ struct shard *shard_create(const struct shard_options *options)
     shard->random_state = 0x9E3779B97F4A7C15ULL + options->number;
     struct memory_options memory = {.limit_bytes = options->maxmemory_bytes,
                                     .use_hugepages = options->use_hugepages,
+                                    .devices = options->devices,
                                     .numa_node = options->numa_node};
     if (!memory_init(&shard->memory, &memory)) {
         free(shard);
@@ -50,7 +51,7 @@ struct shard *shard_create(const struct shard_options *options)
                                               .to_reclaimer = options->to_reclaimer,
                                               .number = options->number,
                                               .growth_budget = UPKEEP_GROWTH_US * cycles_per_us,
-                                              .pass = 1};
+                                              .epoch = index_first_epoch(options->number)};
     return shard;
 }
 
@@ -133,6 +134,7 @@ void shard_free_item(struct shard *shard, struct item *item)
 {
     struct blob *blob = item_blob(item);
     if (blob != NULL) {
+        blob_hide(blob);
         shard_release_blob(shard, blob);
     }
     memory_free(&shard->memory, item);
@@ -160,11 +162,10 @@ static size_t own_blob_bytes(const struct shard *shard, const struct blob *blob)
     return is_own ? memory_block_bytes(&shard->memory, blob) : 0;
 }
 
-void shard_retire_item(struct shard *shard, struct item *item)
+/* `bytes` is what its block takes. */
+static void retire_item(struct shard *shard, struct item *item, size_t bytes)
 {
-    size_t bytes = shard_block_bytes(shard, item);
     enum retired_kind kind = RETIRED_ITEM;
-    shard_note_unpublished(shard, item, bytes);
     if (UNLIKELY((item->kinds & ITEM_HAS_BLOB) != 0)) {
         bytes += own_blob_bytes(shard, item_blob(item));
         kind = RETIRED_BLOB_ITEM;
@@ -172,6 +173,13 @@ void shard_retire_item(struct shard *shard, struct item *item)
     memory_note_retired(&shard->memory, bytes);
     retire_add(&shard->retire, kind, item, (uint32_t)bytes);
     metric_add(shard->metrics, METRIC_STORE_RETIRED_OBJECTS, 1);
+}
+
+void shard_retire_item(struct shard *shard, struct item *item)
+{
+    size_t bytes = shard_block_bytes(shard, item);
+    shard_note_unpublished(shard, item, bytes);
+    retire_item(shard, item, bytes);
 }
 
 void shard_discard_draft(struct shard *shard, struct item *draft)
@@ -206,12 +214,16 @@ const struct item *shard_find_shared(const struct shard *shard, uint32_t databas
     return item != NULL && !item_is_expired(item, now->wall_ms) ? item : NULL;
 }
 
-void shard_prefetch_bulk(struct shard *shard, uint32_t database, const struct key *const *keys,
-                         uint32_t count)
+const struct index *shard_index(const struct shard *shard, uint32_t database)
 {
-    struct index *index = database_at(shard, database)->index;
-    if (index != NULL && count > 0) {
-        index_prefetch_bulk(index, keys, count);
+    CHECK(database < SHARD_DATABASE_COUNT);
+    return RCU_READ(&shard->databases[database].index);
+}
+
+void shard_prefetch_bulk(const struct shard_lookup *lookups, uint32_t count)
+{
+    if (count > 0) {
+        index_prefetch_bulk(lookups->index, lookups, count);
     }
 }
 
@@ -226,27 +238,70 @@ static struct index *index_for_writing(struct shard *shard, struct database *dat
     return database->index;
 }
 
+static void finish_insert(struct shard *shard, uint32_t database, const struct key *key,
+                          const struct item *item)
+{
+    struct database *to = database_at(shard, database);
+    counter_add(&to->key_count, 1);
+    counter_add(&to->expiry_count, item_has_expiry(item));
+    shard_note_published(shard, item);
+    if (shard->policy.access == ACCESS_QUEUE) {
+        shard_note_insertion(shard, database, key->hash, item);
+    }
+}
+
+/* Of one key. Nearly always: the books stay as they are. */
+static bool count_alike(const struct item *a, const struct item *b)
+{
+    return a->kinds == b->kinds && (a->kinds & ITEM_ROOMY) == 0 &&
+           item_inline_bytes(a) == item_inline_bytes(b);
+}
+
+static void finish_overwrite(struct shard *shard, struct database *to, struct item *old,
+                             const struct item *item)
+{
+    size_t bytes = shard_block_bytes(shard, old);
+    if (UNLIKELY(!count_alike(old, item))) {
+        counter_add(&to->expiry_count, item_has_expiry(item));
+        counter_add(&to->expiry_count, 0U - (uint64_t)item_has_expiry(old));
+        shard_note_published(shard, item);
+        shard_note_unpublished(shard, old, bytes);
+    }
+    if (shard->policy.access != ACCESS_RECENCY) { /* the use of the key goes on */
+        item_set_access(item, eviction_access_after_use(&shard->policy, item_access(old),
+                                                        &shard->random_state));
+    }
+    retire_item(shard, old, bytes);
+}
+
+bool shard_overwrite(struct shard *shard, uint32_t database, const struct key *key,
+                     struct slice value)
+{
+    const struct index *index = database_at(shard, database)->index;
+    struct item *item = index != NULL ? index_find(index, key) : NULL;
+    if (item == NULL || !item_is_bare(item, value.size)) {
+        return false;
+    }
+    if (value.size != 0) {
+        memcpy(draft_value(item), value.data, value.size);
+    }
+    item_clear_fetched(item);
+    item_set_access(
+        item, eviction_access_after_use(&shard->policy, item_access(item), &shard->random_state));
+    return true;
+}
+
 void shard_publish(struct shard *shard, uint32_t database, const struct key *key,
                    struct item *draft)
 {
     struct database *to = database_at(shard, database);
     DEBUG_CHECK(slice_equal(item_key(draft), key->bytes));
-    counter_add(&to->expiry_count, item_has_expiry(draft));
-    shard_note_published(shard, draft);
     struct item *old = index_store(index_for_writing(shard, to), key, draft);
-    if (old == NULL) {
-        counter_add(&to->key_count, 1);
-        if (shard->policy.access == ACCESS_QUEUE) {
-            shard_note_insertion(shard, database, key->hash, draft);
-        }
-        return;
+    if (LIKELY(old != NULL)) {
+        finish_overwrite(shard, to, old, draft);
+    } else {
+        finish_insert(shard, database, key, draft);
     }
-    if (shard->policy.access != ACCESS_RECENCY) { /* the use of the key goes on */
-        item_set_access(draft, eviction_access_after_use(&shard->policy, item_access(old),
-                                                         &shard->random_state));
-    }
-    counter_add(&to->expiry_count, 0U - (uint64_t)item_has_expiry(old));
-    shard_retire_item(shard, old);
 }
 
 const struct item *shard_remove(struct shard *shard, uint32_t database, const struct key *key)

@@ -7,6 +7,7 @@
  *   fill draft_value(draft)      the value bytes; nobody else sees them
  *   shard_publish(..., draft)    becomes the value of the key; the old item is retired
  *   (or shard_discard_draft)
+ *   or, in place, shard_overwrite
  *
  * An item pointer from a look-up is valid until the end of the pass (RCU), also when the same pass
  * overwrites or deletes the key.
@@ -33,12 +34,13 @@ enum index_kind { INDEX_RTE_HASH, INDEX_BUCKETS };
 struct shard_options {
     uint32_t number; /* of the worker; part of names and of the CAS values */
     enum index_kind index;
-    uint64_t maxmemory_bytes;     /* 0: no limit */
-    struct metrics *metrics;      /* of the owning worker */
-    struct channel *to_reclaimer; /* NULL: no concurrent reader; retired items are freed by
-                                     shard_maintain at once (tests) */
-    bool use_hugepages;           /* reserved ones, as long as there are some */
-    int numa_node;                /* -1: any */
+    uint64_t maxmemory_bytes;             /* 0: no limit */
+    struct metrics *metrics;              /* of the owning worker */
+    struct channel *to_reclaimer;         /* NULL: no concurrent reader; retired items are freed by
+                                             shard_maintain at once (tests) */
+    bool use_hugepages;                   /* reserved ones, as long as there are some */
+    const struct region_devices *devices; /* that may read values where they lie; NULL: none */
+    int numa_node;                        /* -1: any */
 };
 
 /* EAL must be up (--no-huge will do). With a limit, memory is put behind most of it here, which
@@ -60,10 +62,20 @@ enum index_kind shard_index_kind(const struct shard *shard); /* any thread */
 struct key {
     struct slice bytes;
     uint64_t hash;
+    /* Where shard_prefetch_bulk found it, for what comes next: index.h. */
+    void *entry;
+    uint64_t epoch; /* 0: nowhere */
 };
 static inline struct key key_of(struct slice bytes, uint64_t hash)
 {
-    return (struct key){bytes, hash};
+    return (struct key){.bytes = bytes, .hash = hash};
+}
+/* Where it is to stay: a key that is returned is written twice. */
+static inline void key_init(struct key *key, struct slice bytes)
+{
+    key->bytes = bytes;
+    key->hash = hash_bytes(bytes);
+    key->epoch = 0;
 }
 static inline struct key key_hashed(struct slice bytes)
 {
@@ -84,11 +96,22 @@ const struct item *shard_find(struct shard *shard, uint32_t database, const stru
 const struct item *shard_find_shared(const struct shard *shard, uint32_t database,
                                      const struct key *key, const struct instant *now);
 
+/* What the keys of a database are looked up in; NULL: it is empty. Of the caller's own shard, or of
+ * one that he may read under RCU. */
+const struct index *shard_index(const struct shard *shard, uint32_t database);
+
+/* A key that will be looked up, and whether by the owner of that index. */
+struct shard_lookup {
+    const struct index *index;
+    struct key *key;
+    bool is_own;
+};
+
 /* Prefetch stage of a batch: touches buckets, slots and items of `count` (<= SHARD_LOOKUP_BURST)
- * keys with interleaved misses, so that the shard_find calls that follow hit the cache. A hint:
- * never changes a result. */
-void shard_prefetch_bulk(struct shard *shard, uint32_t database, const struct key *const *keys,
-                         uint32_t count);
+ * keys with interleaved misses, so that the calls that follow with these keys hit the cache; where
+ * the shard is the caller's own, also notes in the keys where they are, so that those calls search
+ * nothing. The shards may be several. Never changes a result. */
+void shard_prefetch_bulk(const struct shard_lookup *lookups, uint32_t count);
 
 /* ---- writing ------------------------------------------------------------------------------- */
 
@@ -106,7 +129,16 @@ struct item_draft_options {
 /* NULL when the memory is not there: the standard OOM error is due. Never kills. */
 struct item *shard_draft(struct shard *shard, struct slice key,
                          const struct item_draft_options *options);
-uint8_t *draft_value(struct item *draft); /* value_bytes bytes, or the int64's 8 bytes */
+static inline uint8_t *draft_value(struct item *draft) /* value_bytes, or the int64's 8 bytes */
+{
+    return (uint8_t *)(uintptr_t)item_value_bytes(draft);
+}
+
+/* For callers that know that no other thread reads values: `value`, which is no integer, becomes
+ * the key's, if that has a string of as many bytes and nothing beside it. False: it takes a draft.
+ */
+bool shard_overwrite(struct shard *shard, uint32_t database, const struct key *key,
+                     struct slice value);
 
 /* A draft over existing blob bytes: takes one more count on the blob. `value_bytes` bytes of it are
  * shown. */
@@ -216,9 +248,9 @@ uint32_t shard_take_evicted(struct shard *shard, const struct eviction_victim **
 
 /* Whether the policy has anything to evict. */
 bool shard_can_evict(const struct shard *shard);
-/* In an emergency: evicts a few keys at once, the best of a bounded sample. Their memory comes back
- * after a grace period. */
-void shard_evict_now(struct shard *shard);
+/* When the control thread is late: evicts a few keys at once, the best of a bounded sample, and
+ * returns how many. Their memory comes back after a grace period. */
+uint32_t shard_evict_now(struct shard *shard);
 /* A write waits for so much room: the control thread makes it, for the next few milliseconds. */
 void shard_want_bytes(struct shard *shard, uint64_t bytes, const struct instant *now);
 void shard_want_nothing(struct shard *shard);
@@ -261,6 +293,12 @@ bool shard_will_free(const struct shard *shard);
 /* False: there is no room for an item or a blob of so many bytes, though maxmemory may leave some.
  * */
 bool shard_has_room(struct shard *shard, uint64_t bytes);
+/* True: there is room for items of so many bytes in all, the largest of which is small, and it
+ * takes no longer look to know. */
+bool shard_has_plenty(const struct shard *shard, uint64_t bytes, uint64_t largest_bytes);
+uint64_t shard_used_bytes(const struct shard *shard); /* any thread: as in shard_memory */
+/* Of the blobs that no item shows any more: only replies hold them. Any thread. */
+uint64_t shard_kept_bytes(const struct shard *shard);
 
 /* Messages of types MESSAGE_RECLAIMED_BATCH, MESSAGE_SEGMENT_READY and MESSAGE_MEMORY_READY for
  * this shard. */

@@ -48,6 +48,7 @@ static struct item *copy_item(struct shard *shard, const struct item *item)
     }
     if (copy != NULL && item_blob(copy) != NULL) {
         blob_acquire(item_blob(copy));
+        blob_show(item_blob(copy));
     }
     return copy;
 }

@@ -1,5 +1,5 @@
 /* The owner's part of eviction: takes the victims that the control thread chose out of the index,
- * and chooses by itself only in an emergency.
+ * and chooses by itself when the control thread is late.
  *
  * A victim is an item that was there when it was chosen. Since then its key may have been
  * overwritten, deleted or flushed: it goes only if the index still maps that fingerprint to that
@@ -27,6 +27,9 @@
 #define EMERGENCY_ITEMS   64U /* looked at in one slice */
 #define EMERGENCY_VICTIMS 16U /* of a slice */
 #define EMERGENCY_SCANS   8U  /* a segment that has moved out holds nothing */
+#define SLICES_PER_PASS   4U
+#define FRUITLESS_US      1000U
+#define SHORT_PART        96U /* of the limit: two thirds of the least that is kept free */
 
 /* ---- batches from the control thread ----------------------------------------------------------
  */
@@ -49,16 +52,18 @@ static void prefetch_victim(const struct eviction_batch *batch, uint32_t at)
     }
 }
 
-/* Of one pass: what work_off and shard_evict_now can remove. */
+/* Of one pass: what shard_run_evictions and shard_evict_now can remove. */
+#define EVICTED_MAX (VICTIMS_WHILE_WAITING + (SLICES_PER_PASS + 1) * EMERGENCY_VICTIMS)
+
 struct evicted_items {
     uint32_t count;
-    struct eviction_victim victims[VICTIMS_WHILE_WAITING + EMERGENCY_VICTIMS];
+    struct eviction_victim victims[EVICTED_MAX];
 };
 
 static void keep_evicted(struct shard *shard, const struct eviction_victim *victim)
 {
     struct evicted_items *evicted = shard->eviction.evicted;
-    CHECK(evicted->count < VICTIMS_WHILE_WAITING + EMERGENCY_VICTIMS);
+    CHECK(evicted->count < EVICTED_MAX);
     evicted->victims[evicted->count++] = *victim;
 }
 
@@ -116,18 +121,6 @@ static void work_off(struct shard *shard)
     metric_add(shard->metrics, METRIC_STORE_EVICTED_KEYS, evicted);
 }
 
-bool shard_run_evictions(struct shard *shard, const struct instant *now)
-{
-    struct shard_eviction *eviction = &shard->eviction;
-    if (eviction->wanted_bytes != 0 && now->mono_us >= eviction->wanted_until_us) {
-        __atomic_store_n(&eviction->wanted_bytes, 0, __ATOMIC_RELAXED);
-    }
-    if (eviction->waiting != NULL) {
-        work_off(shard);
-    }
-    return eviction->waiting != NULL;
-}
-
 bool shard_is_evicting(const struct shard *shard)
 {
     return shard->eviction.waiting != NULL;
@@ -167,7 +160,7 @@ void shard_keep_finished_eviction(struct shard *shard, struct eviction_batch *ba
     shard->eviction.finished = batch;
 }
 
-/* ---- in an emergency --------------------------------------------------------------------------
+/* ---- when the control thread is late ----------------------------------------------------------
  */
 
 struct emergency_slice {
@@ -248,7 +241,7 @@ static bool take_slice(struct shard *shard, struct emergency_slice *slice)
     return true;
 }
 
-void shard_evict_now(struct shard *shard)
+uint32_t shard_evict_now(struct shard *shard)
 {
     struct emergency_slice slice = {.shard = shard};
     bool possible = shard->policy.kind != EVICT_NOTHING;
@@ -258,6 +251,52 @@ void shard_evict_now(struct shard *shard)
     uint32_t evicted = evict_highest(shard, &slice);
     metric_add(shard->metrics, METRIC_STORE_EVICTED_KEYS, evicted);
     metric_add(shard->metrics, METRIC_STORE_EMERGENCY_EVICTIONS, evicted);
+    return evicted;
+}
+
+/* ---- in every pass ----------------------------------------------------------------------------
+ */
+
+/* The control thread keeps at least 1/64 free, beside what is about to be freed (headroom.h), and
+ * positions of the index. With less it is late: a host that gives it no CPU, or more writes than it
+ * can follow. Nor is the free memory of use to everybody: small pages between large ones. */
+static bool is_short(const struct shard *shard)
+{
+    const struct memory *memory = &shard->memory;
+    uint64_t least = __atomic_load_n(&memory->limit_bytes, __ATOMIC_RELAXED) / SHORT_PART;
+    uint64_t retired = __atomic_load_n(&memory->retired_bytes, __ATOMIC_RELAXED);
+    bool has_failed = shard->services.starved || memory->short_of_pages;
+    return retired < least && (has_failed || memory_headroom_bytes(memory) + retired < least);
+}
+
+/* Before a write has to wait. A slice without a victim (volatile-*, few keys with a time to live)
+ * is not followed by another at once. */
+static void evict_early(struct shard *shard, uint64_t now_us)
+{
+    struct shard_eviction *eviction = &shard->eviction;
+    for (uint32_t i = 0; i < SLICES_PER_PASS && now_us >= eviction->fruitless_until_us; i++) {
+        if (!is_short(shard)) {
+            return;
+        }
+        if (shard_evict_now(shard) == 0) {
+            eviction->fruitless_until_us = now_us + FRUITLESS_US;
+        }
+    }
+}
+
+bool shard_run_evictions(struct shard *shard, const struct instant *now)
+{
+    struct shard_eviction *eviction = &shard->eviction;
+    if (eviction->wanted_bytes != 0 && now->mono_us >= eviction->wanted_until_us) {
+        __atomic_store_n(&eviction->wanted_bytes, 0, __ATOMIC_RELAXED);
+    }
+    if (eviction->waiting != NULL) {
+        work_off(shard);
+    }
+    if (shard->policy.kind != EVICT_NOTHING && eviction->waiting == NULL) {
+        evict_early(shard, now->mono_us);
+    }
+    return eviction->waiting != NULL;
 }
 
 /* ---- s3fifo: new keys -------------------------------------------------------------------------

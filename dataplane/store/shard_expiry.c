@@ -46,13 +46,13 @@ static uint32_t sweep_database(struct shard *shard, uint32_t number, uint64_t wa
     database->sweep_cursor =
         index_scan(database->index, database->sweep_cursor, SWEEP_ITEMS, collect_expired, &slice);
     metric_add(shard->metrics, METRIC_STORE_EXPIRY_SEARCHED, slice.searched);
-    const struct key *keys[SWEEP_ITEMS];
+    struct shard_lookup lookups[SWEEP_ITEMS];
     for (uint32_t i = 0; i < slice.count; i++) {
-        keys[i] = &slice.expired[i];
+        lookups[i] = (struct shard_lookup){database->index, &slice.expired[i], .is_own = true};
     }
-    shard_prefetch_bulk(shard, number, keys, slice.count);
+    shard_prefetch_bulk(lookups, slice.count);
     for (uint32_t i = 0; i < slice.count; i++) {
-        shard_expire(shard, number, keys[i]);
+        shard_expire(shard, number, &slice.expired[i]);
     }
     return slice.count;
 }
@@ -132,8 +132,11 @@ static bool sweep_slice(struct shard *shard, uint64_t wall_ms)
 
 bool shard_sweep_expired(struct shard *shard, const struct instant *now)
 {
-    uint64_t before = rte_rdtsc();
     note_time(shard, now->mono_us);
+    if (LIKELY(!is_due(&shard->sweep))) {
+        return false;
+    }
+    uint64_t before = rte_rdtsc();
     while (is_due(&shard->sweep) && shard->sweep.credit > 0 && sweep_slice(shard, now->wall_ms)) {
         uint64_t after = rte_rdtsc();
         spend(shard, after - before);

@@ -158,8 +158,10 @@ static void publish_figures(struct shard *shard, uint64_t now_us)
     set_gauge(shard, METRIC_STORE_PAGES_RESIDENT, memory->resident_bytes);
     set_gauge(shard, METRIC_STORE_PAGES_HOLES, memory_hole_bytes(memory));
     set_gauge(shard, METRIC_STORE_PAGES_HUGE, memory_huge_bytes(memory));
+    set_gauge(shard, METRIC_STORE_PAGES_MAPPED, memory_mapped_bytes(memory));
     set_gauge(shard, METRIC_STORE_PAGES_UNPREPARED, memory->region.faulting_takes);
     set_gauge(shard, METRIC_STORE_RETIRED_BYTES, memory->retired_bytes);
+    set_gauge(shard, METRIC_STORE_KEPT_BYTES, shard_kept_bytes(shard));
     set_gauge(shard, METRIC_STORE_RECLAIM_BATCHES, shard->retire.in_flight_count);
     set_gauge(shard, METRIC_STORE_GRACE_PERIODS, shard->retire.returned_count);
     set_gauge(shard, METRIC_STORE_GRACE_US, shard->retire.grace_us_sum);
@@ -174,43 +176,48 @@ static bool maintain_memory(struct shard *shard, const struct instant *now)
     return more;
 }
 
-static void note_cost(struct shard *shard, enum upkeep_cause cause, uint64_t cycles)
+/* What has been done since `start`, and `more` cycles of it before; returns the time. */
+static uint64_t note_cost(struct shard *shard, enum upkeep_cause cause, uint64_t start,
+                          uint64_t more)
 {
     static const enum metric long_passes[UPKEEP_CAUSE_COUNT] = {
         [UPKEEP_GROWTH] = METRIC_STORE_LONG_GROWTH,
         [UPKEEP_EXPIRY] = METRIC_STORE_LONG_EXPIRY,
         [UPKEEP_RECLAIM] = METRIC_STORE_LONG_RECLAIM,
     };
+    uint64_t now = rte_rdtsc(), cycles = now - start + more;
     if (cycles > shard->longest_cycles[cause]) {
         __atomic_store_n(&shard->longest_cycles[cause], cycles, __ATOMIC_RELAXED);
     }
     if (UNLIKELY(cycles > shard->long_cycles)) {
         metric_add(shard->metrics, long_passes[cause], 1);
     }
+    return now;
 }
 
-static bool grow(struct shard *shard)
+/* Each step begins where the one before ended, at *time: to read the clock takes as long as to look
+ * whether there is anything to do. */
+static bool grow(struct shard *shard, uint64_t *time)
 {
-    uint64_t start = rte_rdtsc(), by_writes = shard->services.growth_cycles;
+    uint64_t by_writes = shard->services.growth_cycles;
     bool more = maintain_indexes(shard);
-    note_cost(shard, UPKEEP_GROWTH, by_writes + rte_rdtsc() - start);
+    *time = note_cost(shard, UPKEEP_GROWTH, *time, by_writes);
     shard->services.growth_cycles = 0;
     return more;
 }
 
-static bool expire(struct shard *shard, const struct instant *now)
+static bool expire(struct shard *shard, const struct instant *now, uint64_t *time)
 {
-    uint64_t start = rte_rdtsc();
     bool more = shard_sweep_expired(shard, now);
-    note_cost(shard, UPKEEP_EXPIRY, rte_rdtsc() - start);
+    *time = note_cost(shard, UPKEEP_EXPIRY, *time, 0);
     return more;
 }
 
 /* As many as were retired since the last time, so that they do not pile up however long that takes:
  * who retired so many took longer. What has piled up all the same goes as the budget allows. */
-static bool reclaim(struct shard *shard, const struct instant *now)
+static bool reclaim(struct shard *shard, const struct instant *now, uint64_t *time)
 {
-    uint64_t start = rte_rdtsc(), end = start + shard->reclaim_budget;
+    uint64_t end = *time + shard->reclaim_budget;
     uint64_t added = retire_added_count(&shard->retire);
     uint64_t due = added - shard->reclaimed_up_to;
     shard->reclaimed_up_to = added;
@@ -219,19 +226,19 @@ static bool reclaim(struct shard *shard, const struct instant *now)
     /* Who overwrites goes on with what was freed just now; nobody does any more. */
     bool more = due == 0 && !memory_drain(&shard->memory, DRAINED_AT_ONCE);
     dismantle(shard, end);
-    note_cost(shard, UPKEEP_RECLAIM, rte_rdtsc() - start);
+    *time = note_cost(shard, UPKEEP_RECLAIM, *time, 0);
     return more;
 }
 
 bool shard_maintain(struct shard *shard, const struct instant *now)
 {
-    shard->services.pass++;
     shard->services.now_us = now->mono_us;
     run_delayed_flushes(shard, now->wall_ms);
-    bool more = grow(shard);
-    more |= expire(shard, now);
-    more |= shard_run_evictions(shard, now);
-    more |= reclaim(shard, now);
+    bool more = shard_run_evictions(shard, now);
+    uint64_t time = rte_rdtsc();
+    more |= grow(shard, &time);
+    more |= expire(shard, now, &time);
+    more |= reclaim(shard, now, &time);
     more |= maintain_memory(shard, now);
     return more || retire_has_returned(&shard->retire) || shard->dismantling_first != NULL;
 }
@@ -263,6 +270,21 @@ bool shard_will_free(const struct shard *shard)
 bool shard_has_room(struct shard *shard, uint64_t bytes)
 {
     return memory_can_allocate(&shard->memory, bytes);
+}
+
+bool shard_has_plenty(const struct shard *shard, uint64_t bytes, uint64_t largest_bytes)
+{
+    return !shard->services.starved && memory_has_plenty(&shard->memory, bytes, largest_bytes);
+}
+
+uint64_t shard_used_bytes(const struct shard *shard)
+{
+    return memory_used_bytes(&shard->memory);
+}
+
+uint64_t shard_kept_bytes(const struct shard *shard)
+{
+    return __atomic_load_n(&shard->kept_bytes, __ATOMIC_RELAXED);
 }
 
 void shard_take_message(struct shard *shard, const struct message *message)

@@ -72,6 +72,7 @@ struct shard_eviction {
     bool was_starved;  /* atomic: in the pass before this one */
     uint32_t database; /* where an emergency goes on */
     uint64_t cursor;
+    uint64_t fruitless_until_us;
     struct insertion_ring *insertions; /* published; NULL until a policy wants it */
     bool keeps_evicted;
     struct evicted_items *evicted; /* NULL until they are first kept */
@@ -93,6 +94,7 @@ struct shard {
     struct memory_task unsent_task;          /* memory NULL: none */
     struct type_book types[ITEM_TYPE_COUNT]; /* owner writes, anybody reads, relaxed */
     struct blob *returned_blobs; /* see item.h: pushed by anybody, taken by the holder */
+    uint64_t kept_bytes;         /* anybody, relaxed */
     uint64_t cycles_per_us;
     uint64_t long_cycles;                   /* of a pass that is counted */
     uint64_t expiry_budget, reclaim_budget; /* cycles of a pass */

@@ -21,17 +21,18 @@ What one core does with an index that grows from nothing and shrinks again, with
 Made by `tests/bench/growth_report.py` from
 
 ```sh
-STORE_INDEX=rte_hash build-test/tests/unit/store/store_growth_bench growth {keys} --json rte_hash.json
-STORE_INDEX=buckets build-test/tests/unit/store/store_growth_bench growth {keys} --json buckets.json
-build-test/tests/unit/store/store_growth_bench expiry 10000000 > expiry.txt
-build-test/tests/unit/store/store_growth_bench flush 10000000 > flush.txt
+STORE_INDEX=rte_hash build-bench/tests/unit/store/store_growth_bench growth {keys} --json rte_hash.json
+STORE_INDEX=buckets build-bench/tests/unit/store/store_growth_bench growth {keys} --json buckets.json
+build-bench/tests/unit/store/store_growth_bench expiry 10000000 > expiry.txt
+build-bench/tests/unit/store/store_growth_bench flush 10000000 > flush.txt
 ```
 
 Keys of 16 bytes, values of 8; one pass of upkeep with each 32 inserts; a reclaimer thread as in the server. Look-ups are
 batches of 32 random keys that are there, with the full key compared and the value touched; beside them rte_hash's own
 bulk look-up of the same keys, in one table made for exactly that number, with the same comparison. Both are the best
-of five rounds, turn and turn about. EAL without hugepages (4 KiB pages), on a shared virtual machine with other work on
-its two cores (a load of 20 to 38): compare columns, not machines.
+of five rounds, turn and turn about. Release build, EAL without hugepages (4 KiB pages), on a quiet virtual machine of two cores: one
+for each index, at the same time; compare columns, not machines. What our look-ups lose with more keys beyond what rte_hash's own lose
+shows in the column "ratio".
 {tables}
 
 ![Index bytes per key, and look-ups, over the number of keys](growth.svg)

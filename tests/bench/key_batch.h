@@ -14,7 +14,7 @@
 struct key_batch {
     uint8_t texts[BURST][16];
     struct key keys[BURST];
-    const struct key *pointers[BURST];
+    struct key *pointers[BURST];
 };
 
 static inline void key_batch_set(struct key_batch *batch, uint32_t i, uint64_t number)

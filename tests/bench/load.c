@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -19,6 +20,8 @@
 #define CLOSING_MAX      256U
 #define CLOSE_TIMEOUT    (3 * SECOND_NS) /* since the last one that was over */
 #define DATAGRAM_IDS_MAX 32768U
+#define LARGE_PAGE_BYTES (2U << 20)
+#define EVENTS_AHEAD     8U /* whose connections are on their way from memory */
 #define WAIT_NS_MAX      (100 * MILLISECOND_NS)
 #define WAKE_EARLY_NS                                                                              \
     (MILLISECOND_NS / 5) /* a sleep ends late by about so much: the rest is polled */
@@ -75,16 +78,33 @@ static uint32_t capacity_for(const struct load_options *options)
     return capacity;
 }
 
+/* In large pages, if it fills any and the kernel has some: what is looked at in turn is in no
+ * cache, and would be outside of the TLB, too. */
+static void *allocate_zeroed(size_t count, size_t object_bytes)
+{
+    size_t alignment = count * object_bytes < LARGE_PAGE_BYTES ? LOAD_LINE_BYTES : LARGE_PAGE_BYTES;
+    size_t bytes = (count * object_bytes + alignment - 1) / alignment * alignment;
+    void *memory = aligned_alloc(alignment, bytes);
+    if (memory != NULL) {
+        if (alignment == LARGE_PAGE_BYTES) {
+            (void)madvise(memory, bytes, MADV_HUGEPAGE);
+        }
+        memset(memory, 0, bytes);
+    }
+    return memory;
+}
+
 static bool allocate(struct load *load)
 {
     size_t count = load->options.connections;
-    load->connections = calloc(count, sizeof(struct connection));
-    load->ready = calloc(count, sizeof(uint32_t));
-    load->request_memory = calloc(count * load->capacity, sizeof(struct request));
+    load->connections = allocate_zeroed(count, sizeof(struct connection));
+    load->ready = allocate_zeroed(count, sizeof(uint32_t));
+    load->request_memory = allocate_zeroed(count * load->capacity, sizeof(struct request));
     load->key_memory =
-        calloc(count * load->capacity * load->keys_a_request, sizeof(struct request_key));
+        allocate_zeroed(count * load->capacity * load->keys_a_request, sizeof(struct request_key));
+    load->line_memory = calloc(count, REPLY_LINE_BYTES_MAX);
     return load->connections != NULL && load->ready != NULL && load->request_memory != NULL &&
-           load->key_memory != NULL;
+           load->key_memory != NULL && load->line_memory != NULL;
 }
 
 struct load *load_create(const struct load_options *options)
@@ -108,7 +128,8 @@ struct load *load_create(const struct load_options *options)
         connection->index = i;
         connection->requests = load->request_memory + (size_t)i * load->capacity;
         connection->keys = load->key_memory + (size_t)i * load->capacity * load->keys_a_request;
-        reply_parser_init(&connection->parser, options->workload->protocol);
+        reply_parser_init(&connection->parser, options->workload->protocol,
+                          load->line_memory + (size_t)i * REPLY_LINE_BYTES_MAX);
     }
     return load;
 }
@@ -119,6 +140,7 @@ void load_destroy(struct load *load)
     free(load->ready);
     free(load->request_memory);
     free(load->key_memory);
+    free(load->line_memory);
     free(load);
 }
 
@@ -176,6 +198,14 @@ static void take_datagram(struct load *load, const struct transport_datagram *da
     }
 }
 
+static void prefetch_connection(const struct load *load, const struct stream_event *event)
+{
+    const struct connection *connection = event->stream->session;
+    if (connection != NULL) {
+        load_prefetch(load, (uint32_t)(connection - load->connections));
+    }
+}
+
 /* One pass of input. True when anything came. */
 static bool take_input(struct load *load)
 {
@@ -186,7 +216,13 @@ static bool take_input(struct load *load)
     }
     read_clock(load);
     load->last_activity_ns = load->now_ns;
+    for (uint32_t i = 0; i < EVENTS_AHEAD && i < input->event_count; i++) {
+        prefetch_connection(load, &input->events[i]);
+    }
     for (uint32_t i = 0; i < input->event_count; i++) {
+        if (i + EVENTS_AHEAD < input->event_count) {
+            prefetch_connection(load, &input->events[i + EVENTS_AHEAD]);
+        }
         take_stream_event(load, &input->events[i]);
     }
     for (uint32_t i = 0; i < input->datagram_count; i++) {

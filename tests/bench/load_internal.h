@@ -2,9 +2,12 @@
 #ifndef NICACHED_TESTS_BENCH_LOAD_INTERNAL_H
 #define NICACHED_TESTS_BENCH_LOAD_INTERNAL_H
 
+#include <rte_prefetch.h>
+
 #include "tests/bench/load.h"
 #include "tests/bench/schedule.h"
 
+#define LOAD_LINE_BYTES            64
 #define LOAD_DATAGRAM_HEADER_BYTES 8U
 #define LOAD_DATAGRAM_BYTES_MAX    1400U /* of a request: one packet at the usual MTU */
 
@@ -32,21 +35,25 @@ enum connection_state {
 /* Requests have consecutive ids; their slot is the id modulo the capacity. A stream answers them in
  * order, datagrams in any. */
 struct connection {
-    struct stream *stream; /* NULL: a channel of datagrams, or closed */
-    uint32_t index;
-    enum connection_state state;
-    uint32_t first, next, active;
+    _Alignas(LOAD_LINE_BYTES) struct stream *stream; /* NULL: a channel of datagrams, or closed */
     struct request *requests;
     struct request_key *keys; /* keys_a_get for each request */
-    bool queued;              /* in the ready list */
+    uint32_t index;
+    uint32_t first, next, active;
+    enum connection_state state : 8;
+    bool queued; /* in the ready list */
 
     /* The reply that is being read. */
-    uint32_t value_index, value_count;
     bool checking;
     uint16_t datagram_id, datagram_sequence;
-    struct value_check check;
+    uint32_t value_index, value_count;
+    _Alignas(LOAD_LINE_BYTES) struct value_check check;
     struct reply_parser parser;
 };
+
+#define LOAD_HOT_BYTES (2 * LOAD_LINE_BYTES) /* of a connection: what one value needs */
+_Static_assert(offsetof(struct connection, parser.elements_left) <= LOAD_HOT_BYTES,
+               "a turn and its reply take two cache lines");
 
 struct load {
     struct load_options options;
@@ -63,7 +70,8 @@ struct load {
     uint32_t open_count, opening_count;
     struct request *request_memory;
     struct request_key *key_memory;
-    uint32_t *ready; /* ring of connections with room */
+    uint8_t *line_memory; /* of the reply parsers */
+    uint32_t *ready;      /* ring of connections with room */
     uint32_t ready_first, ready_count;
     uint8_t datagram[LOAD_DATAGRAM_BYTES_MAX];
 
@@ -110,6 +118,17 @@ static inline struct request_key *load_keys_at(const struct load *load,
                                                const struct connection *connection, uint32_t id)
 {
     return &connection->keys[(size_t)(id & load->mask) * load->keys_a_request];
+}
+
+/* With many of them they are in no cache. */
+static inline void load_prefetch(const struct load *load, uint32_t index)
+{
+    const uint8_t *connection = (const uint8_t *)&load->connections[index];
+    rte_prefetch0(connection);
+    rte_prefetch0(connection + LOAD_LINE_BYTES);
+    size_t first = (size_t)index * load->capacity;
+    rte_prefetch0(&load->request_memory[first]);
+    rte_prefetch0(&load->key_memory[first * load->keys_a_request]);
 }
 
 static inline bool load_knows_key(const struct load *load, uint64_t key)

@@ -230,7 +230,7 @@ void load_take_datagram(struct load *load, struct connection *connection, struct
         return;
     }
     if (sequence == 0) {
-        reply_parser_init(&connection->parser, load->workload->protocol);
+        reply_parser_reset(&connection->parser);
         connection->value_index = connection->value_count = 0;
     } else if (id != connection->datagram_id || sequence != connection->datagram_sequence + 1) {
         return;

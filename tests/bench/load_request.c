@@ -1,6 +1,8 @@
 /* Requests: whose turn it is, what to ask, and when. */
 #include "tests/bench/load_internal.h"
 
+#define TURNS_AHEAD 8U
+
 static bool closed_loop(const struct load *load)
 {
     return load->phase->rate <= 0;
@@ -27,6 +29,13 @@ void load_offer(struct load *load, struct connection *connection)
         load->ready[(load->ready_first + load->ready_count++) % load->options.connections] =
             connection->index;
     }
+}
+
+/* The one whose turn comes `distance` turns later than the next. */
+static uint32_t ready_at(const struct load *load, uint32_t distance)
+{
+    uint32_t at = load->ready_first + distance, count = load->options.connections;
+    return load->ready[at < count ? at : at - count];
 }
 
 static struct connection *take_ready(struct load *load)
@@ -158,10 +167,24 @@ static bool may_begin(const struct load *load)
     return load->options.in_flight_max == 0 || load->in_flight < load->options.in_flight_max;
 }
 
+/* Whose turn it is soon: its stream; and later: what names that. */
+static void prefetch_turns(const struct load *load)
+{
+    void (*prefetch)(const struct stream *stream) = load->transport->operations->prefetch;
+    if (prefetch != NULL && load->ready_count > 2 * TURNS_AHEAD) {
+        load_prefetch(load, ready_at(load, 2 * TURNS_AHEAD));
+        const struct stream *stream = load->connections[ready_at(load, TURNS_AHEAD)].stream;
+        if (stream != NULL) {
+            prefetch(stream);
+        }
+    }
+}
+
 static bool generate_closed(struct load *load)
 {
     bool sent = false;
     for (uint32_t left = load->ready_count; left > 0 && may_begin(load); left--) {
+        prefetch_turns(load);
         struct connection *connection = take_ready(load);
         while (has_room(load, connection) && may_issue(load)) {
             issue(load, connection, load->now_ns);

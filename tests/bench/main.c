@@ -110,10 +110,10 @@ static bool setup_workload(struct program *program)
 static bool setup_transport(struct program *program)
 {
     const struct options *options = &program->options;
-    program->transport =
-        options->has_interface
-            ? transport_open_stack(&options->interface, options->hugepages, &program->error)
-            : transport_open_sockets(&program->error);
+    program->transport = options->has_interface
+                             ? transport_open_stack(&options->interface, options->hugepages,
+                                                    options->ack_delay_ms, &program->error)
+                             : transport_open_sockets(&program->error);
     return program->transport != NULL;
 }
 

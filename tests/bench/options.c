@@ -31,6 +31,8 @@ static const char help[] =
     "     --interface LINE   DPDK port and address to send from, as in nicached.conf:\n"
     "                        \"m0 memif:/run/nicached/m0.sock 198.18.2.1/24 client\"\n"
     "     --hugepages MODE   auto, yes or no (default auto); with --interface\n"
+    "     --ack-delay MS     how long the ACK of a reply waits for a request that it can ride on\n"
+    "                        (default 40; below 500 by RFC 9293); with --interface\n"
     "     --cpu N            stay on this CPU\n"
     "\n"
     "Load\n"
@@ -363,6 +365,7 @@ enum long_option {
     OPTION_INTERFACE_LINE,
     OPTION_META,
     OPTION_HUGEPAGES,
+    OPTION_ACK_DELAY,
     OPTION_CPU,
     OPTION_IN_FLIGHT,
     OPTION_DURATION,
@@ -401,6 +404,7 @@ static const struct option words[] = {
     {"udp", no_argument, NULL, 'u'},
     {"pipeline", required_argument, NULL, 'P'},
     {"in-flight", required_argument, NULL, OPTION_IN_FLIGHT},
+    {"ack-delay", required_argument, NULL, OPTION_ACK_DELAY},
     {"value-size", required_argument, NULL, 'd'},
     {"interface", required_argument, NULL, OPTION_INTERFACE_LINE},
     {"hugepages", required_argument, NULL, OPTION_HUGEPAGES},
@@ -450,6 +454,7 @@ static bool take_server_option(struct options *options, int code, char *text)
         break;
     case OPTION_INTERFACE_LINE: return parse_interface_line(options, text);
     case OPTION_HUGEPAGES: return parse_hugepages(options, text);
+    case OPTION_ACK_DELAY: return parse_small("--ack-delay", text, 1, 499, &options->ack_delay_ms);
     case OPTION_CPU:
         right = parse_small("--cpu", text, 0, 1023, &number);
         options->cpu = (int)number;
@@ -519,7 +524,8 @@ static bool take_template_option(struct options *options, int code, const char *
 static bool is_server_option(int code)
 {
     return (code < 256 && strchr("hpamu", code) != NULL) || code == OPTION_INTERFACE_LINE ||
-           code == OPTION_META || code == OPTION_HUGEPAGES || code == OPTION_CPU;
+           code == OPTION_META || code == OPTION_HUGEPAGES || code == OPTION_ACK_DELAY ||
+           code == OPTION_CPU;
 }
 
 static bool is_request_option(int code)
@@ -702,6 +708,9 @@ static bool finish(struct options *options)
     }
     if (options->password != NULL && options->protocol != REPLY_RESP) {
         return refuse("-a is RESP's");
+    }
+    if (options->ack_delay_ms > 0 && !options->has_interface) {
+        return refuse("--ack-delay goes with --interface: the kernel has its own");
     }
     return check_meta(options) && check_datagrams(options) && resolve(options) &&
            check_templates(options);

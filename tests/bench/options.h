@@ -23,7 +23,8 @@ struct options {
     bool has_interface;
     struct interface_config interface;
     enum hugepages_mode hugepages;
-    int cpu; /* -1: any */
+    uint32_t ack_delay_ms; /* 0: the stack's default */
+    int cpu;               /* -1: any */
     bool busy;
     const char *password;
 

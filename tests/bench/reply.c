@@ -2,9 +2,15 @@
 
 #include "dataplane/base/number.h"
 
-void reply_parser_init(struct reply_parser *parser, enum reply_protocol protocol)
+void reply_parser_init(struct reply_parser *parser, enum reply_protocol protocol, uint8_t *line)
 {
     parser->protocol = protocol;
+    parser->line = line;
+    reply_parser_reset(parser);
+}
+
+void reply_parser_reset(struct reply_parser *parser)
+{
     parser->state = REPLY_STATE_LINE;
     parser->status = REPLY_STATUS_OK;
     parser->depth = 0;

@@ -56,15 +56,19 @@ struct reply_parser {
     enum reply_protocol protocol;
     enum reply_state state;
     enum reply_status status; /* of the reply so far */
-    uint64_t value_left;
     uint32_t crlf_left;
+    uint64_t value_left;
     uint32_t depth;
+    uint32_t line_size; /* of a line that is not whole yet */
+    /* From here on nothing that a single value in one piece needs. */
     uint64_t elements_left[REPLY_DEPTH_MAX]; /* of the arrays that are open */
-    uint32_t line_size;                      /* of a line that is not whole yet */
-    uint8_t line[REPLY_LINE_BYTES_MAX];
+    uint8_t *line;                           /* the owner's, for such a line */
 };
 
-void reply_parser_init(struct reply_parser *parser, enum reply_protocol protocol);
+/* `line`: REPLY_LINE_BYTES_MAX bytes that nobody else uses. */
+void reply_parser_init(struct reply_parser *parser, enum reply_protocol protocol, uint8_t *line);
+/* Forgets what has arrived of a reply. */
+void reply_parser_reset(struct reply_parser *parser);
 
 /* Takes bytes off the front of `input`. Call until it says REPLY_NEED_MORE (or REPLY_BROKEN). */
 enum reply_event_type reply_next(struct reply_parser *parser, struct slice *input,

@@ -55,7 +55,7 @@ static void pass(struct bench *bench)
 
 static void prefetch(struct bench *bench)
 {
-    shard_prefetch_bulk(bench->fixture->shard, 0, bench->batch.pointers, BURST);
+    prefetch_keys(bench->fixture, 0, bench->batch.pointers, BURST);
 }
 
 static const struct item *find(struct bench *bench, uint32_t i)

@@ -44,6 +44,9 @@ struct transport_operations {
     void (*input)(struct transport *transport, const struct instant *now,
                   struct transport_input *input);
     void (*output)(struct transport *transport, const struct instant *now);
+    /* Something is sent on the stream soon: what that needs is asked for from memory. NULL: that is
+     * others' memory. */
+    void (*prefetch)(const struct stream *stream);
     /* Connections that are not over yet, those that were asked to close included. NULL: whoever
      * carries them ends them by itself. */
     uint32_t (*connection_count)(const struct transport *transport);
@@ -60,7 +63,9 @@ struct transport {
 };
 
 struct transport *transport_open_sockets(struct config_error *error);
+/* `ack_delay_ms`: how long an ACK waits for text to ride on; 0: the stack's default. */
 struct transport *transport_open_stack(const struct interface_config *interface,
-                                       enum hugepages_mode hugepages, struct config_error *error);
+                                       enum hugepages_mode hugepages, uint32_t ack_delay_ms,
+                                       struct config_error *error);
 
 #endif

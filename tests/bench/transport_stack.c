@@ -115,21 +115,28 @@ static void take_input(struct transport *transport, const struct instant *now,
         take_frames(side, count, now, input, &events);
     }
     (void)net_run_timers(side->net, now);
-    (void)tcp_run_timers(side->tcp, now, &events);
+    tcp_run_timers(side->tcp, now, &events);
     input->event_count = events.count;
 }
 
-static void flush_output(struct transport *transport, const struct instant *now)
+static void transmit(struct stack_side *side)
 {
-    struct stack_side *side = side_of(transport);
     struct net_interface *interface = side->interface;
-    tcp_output(side->tcp, now);
     for (uint32_t sent = 0; sent < interface->tx_count; sent += NET_TX_BURST) {
         uint32_t count = interface->tx_count - sent;
         (void)port_transmit_burst(&side->port, 0, interface->tx + sent,
                                   (uint16_t)(count < NET_TX_BURST ? count : NET_TX_BURST));
     }
     interface->tx_count = 0;
+}
+
+static void flush_output(struct transport *transport, const struct instant *now)
+{
+    struct stack_side *side = side_of(transport);
+    while (tcp_output(side->tcp, now)) {
+        transmit(side);
+    }
+    transmit(side);
 }
 
 static uint32_t count_connections(const struct transport *transport)
@@ -183,6 +190,7 @@ static const struct transport_operations operations = {
     .send = send_datagram,
     .input = take_input,
     .output = flush_output,
+    .prefetch = tcp_prefetch,
     .connection_count = count_connections,
     .destroy = destroy,
 };
@@ -227,7 +235,7 @@ static struct net_interface describe(const struct port *port)
     };
 }
 
-static int setup_stack(struct stack_side *side, struct config_error *error)
+static int setup_stack(struct stack_side *side, uint32_t ack_delay_ms, struct config_error *error)
 {
     struct instant now;
     clock_read(&now);
@@ -243,6 +251,9 @@ static int setup_stack(struct stack_side *side, struct config_error *error)
         tcp_options.pool = &side->transport.pool;
         tcp_options.metrics = &side->transport.metrics;
         tcp_options.seed = random_seed();
+        if (ack_delay_ms != 0) {
+            tcp_options.delayed_ack_ms = ack_delay_ms;
+        }
         side->tcp = tcp_create(&tcp_options);
         side->udp = udp_create(side->net, &side->transport.metrics);
     }
@@ -269,7 +280,8 @@ static void wait_for_link(struct stack_side *side)
 }
 
 struct transport *transport_open_stack(const struct interface_config *interface,
-                                       enum hugepages_mode hugepages, struct config_error *error)
+                                       enum hugepages_mode hugepages, uint32_t ack_delay_ms,
+                                       struct config_error *error)
 {
     struct stack_side *side = calloc(1, sizeof(*side));
     if (side == NULL) {
@@ -278,7 +290,8 @@ struct transport *transport_open_stack(const struct interface_config *interface,
     }
     byte_pool_init(&side->transport.pool, PAGES_KEPT);
     side->transport.operations = &operations;
-    if (setup_port(side, interface, hugepages, error) < 0 || setup_stack(side, error) < 0) {
+    if (setup_port(side, interface, hugepages, error) < 0 ||
+        setup_stack(side, ack_delay_ms, error) < 0) {
         struct instant now;
         clock_read(&now);
         destroy(&side->transport, &now);

@@ -543,7 +543,7 @@ def main(title=__doc__.splitlines()[0], exceptions=EXCEPTIONS, kind=Server, case
         servers.print_exceptions(exceptions)
         return 0
     servers.require("memcached")
-    ports = [servers.free_port(), servers.free_port()]
+    ports = servers.free_ports(2)
     reference = start_reference(ports[0])
     subject = start_reference(ports[1]) if arguments.server == "reference" \
         else servers.start_subject(arguments.server, 0, ports[1])

@@ -167,7 +167,7 @@ def start_reference(directory, name):
 
 
 def start_subject(binary):
-    port = servers.free_port()
+    port, = servers.free_ports(1)
     process = servers.start_subject(binary, port, 0)
     address = "127.0.0.1:%d" % port
     wait_for(address, process)

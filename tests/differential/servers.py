@@ -1,12 +1,16 @@
 """What both differential tests share: options, the two servers, progress."""
 import argparse
 import atexit
+import pathlib
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+from free_ports import free_ports  # noqa: E402, F401  (for those that import this)
 
 
 def parse_arguments(description, reference):
@@ -35,12 +39,6 @@ def print_exceptions(rows):
     print("| request | why |\n|---|---|")
     for words, reason in rows:
         print("| %s | %s |" % (words.replace("|", "\\|"), reason.replace("|", "\\|")))
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Process:

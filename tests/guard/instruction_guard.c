@@ -5,11 +5,16 @@
  *   instruction_guard udp_get                  one case
  *   instruction_guard --keys 1000000 udp_get   the same where the keys are not in the cache: cycles
  *                                              only, and how they are spread over the stages
+ *   instruction_guard --connections 100000 --under-way 64 tcp_get
+ *                                              the same where the connections are not: each round
+ *                                              is the next 64 ones', so all ask in turn; with
+ *                                              --ack-delay 1000 the client's ACK of a reply waits
+ *                                              that long (ms) for the next request to ride on
  *
  * A client (a TCP host of tests/support) and a core share a link without loss, delay or chance, in
- * simulated time. In each round every connection sends its requests and gets its replies, which are
- * compared byte for byte. Only core_pass is counted: the client, and the copying of frames from one
- * to the other, are not. The same build gives the same count.
+ * simulated time. In each round every connection, or every one whose turn it is, sends its requests
+ * and gets its replies, which are compared byte for byte. Only core_pass is counted: the client,
+ * and the copying of frames from one to the other, are not. The same build gives the same count.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,13 +38,26 @@ enum {
     KEYS_MAX = 16000000,
     KEY_BYTES = 16,
     VALUE_BYTES = 64,
-    CONNECTIONS = 32,
-    WARM_UP_ROUNDS = 8,
+    UNDER_WAY_DEFAULT = 32,
+    UNDER_WAY_MAX = 256,
+    CONNECTIONS_MAX = 120000,
+    ACK_DELAY_MS_MAX = 10000,
+    CLIENT_ADDRESSES = 6, /* IPv4; each has 28,232 ports */
+    STEP_US = 100,
+    /* With --keys or --connections. A round of 50 requests in it is 200,000 a second, and 100,000
+     * connections are each silent for half a second: longer than a retransmission timeout. */
+    STEP_US_COLD = 250,
+    STEP_US_LONE = 4,    /* a round trip of one who asks as soon as it has its reply */
+    WARM_UP_ROUNDS = 40, /* the first calls of a command are all timed, which is not counted */
+    ROUND_STEPS_MAX = 200,
     ROUNDS_MAX = 1024,
-    ROUNDS_COLD = ROUNDS_MAX, /* with --keys: the median of more */
+    /* With --keys or --connections: the median of more, and as one what the client's delayed
+     * acknowledgments, which come by its timer's tick, are spread over. */
+    ROUNDS_COLD = ROUNDS_MAX,
+    PARTS_COLD = 16,
     MULTIGET_KEYS = 50,
     PIPELINE = 16,
-    FRAMES_MAX = 1024,
+    FRAMES_MAX = 4096,
     TEXT_BYTES_MAX = 8192,
     POOL_MBUFS = 16383,
     SERVER_NUMBER = 1,
@@ -53,11 +71,17 @@ struct text {
     size_t size;
 };
 
+/* A connection's part of a round. */
+struct turn {
+    struct stream *stream;
+    struct text request, reply; /* sent, and expected */
+    size_t checked;
+};
+
 struct connection {
     struct stream *stream;
     bool opened;
-    struct text request, reply; /* of this round: sent, and expected */
-    size_t checked;
+    struct turn *turn; /* NULL: it is others' */
 };
 
 struct frames {
@@ -65,16 +89,26 @@ struct frames {
     uint32_t count;
 };
 
+/* What the command line asks for. */
+struct scale {
+    uint32_t keys;
+    uint32_t connections, under_way; /* all of them, and those of a round */
+    uint32_t step_us;
+    uint32_t ack_delay_ms; /* 0: the stack's own */
+};
+
 struct guard {
-    uint64_t now_us, random, turn;
-    uint32_t key_count;
+    uint64_t now_us, random, shards_in_turn;
+    struct scale scale;
     bool counting;
     uint64_t cycles[ROUNDS_MAX]; /* of each round, while counting */
     uint32_t rounds;
     struct rte_mempool *pool;
     struct frames to_server, from_server;
     struct simulated_host client;
-    struct connection connections[CONNECTIONS];
+    struct connection *connections;
+    uint32_t next_connection; /* whose turn is next */
+    struct turn turns[UNDER_WAY_MAX];
     struct simulated_server server;
 };
 
@@ -114,7 +148,7 @@ static void append_value(struct text *text, uint32_t key)
 
 static uint32_t draw_key(struct guard *guard)
 {
-    return (uint32_t)(random_next(&guard->random) >> 33) % guard->key_count;
+    return (uint32_t)(random_next(&guard->random) >> 33) % guard->scale.keys;
 }
 
 /* ---- cases: one request and its reply -------------------------------------------------------- */
@@ -219,7 +253,7 @@ static void ask_foreign_set(struct guard *guard, struct text *request, struct te
 /* Keys of both shards in turn, the other one's first. */
 static void ask_sets_in_turn(struct guard *guard, struct text *request, struct text *reply)
 {
-    set_key(draw_key_of(guard, guard->turn++ % 2 == 0 ? 1 : 0), request, reply);
+    set_key(draw_key_of(guard, guard->shards_in_turn++ % 2 == 0 ? 1 : 0), request, reply);
 }
 
 static void set_two_keys(uint32_t first, uint32_t second, struct text *request, struct text *reply)
@@ -260,6 +294,7 @@ static const struct guard_case cases[] = {
     {"tcp_resp_get", REDIS_PORT, false, 1, 64, ask_redis_get},
     {"tcp_resp_set", REDIS_PORT, false, 1, 64, ask_redis_set},
     {"tcp_resp_get_pipelined", REDIS_PORT, false, PIPELINE, 16, ask_redis_get},
+    {"tcp_resp_set_pipelined", REDIS_PORT, false, PIPELINE, 16, ask_redis_set},
     {"tcp_multiget", MEMCACHE_PORT, false, 1, 16, ask_multiget},
 };
 
@@ -273,6 +308,12 @@ static const struct guard_case pair_cases[] = {
     {"pair_joint_mset_2", REDIS_PORT, false, 1, 64, ask_joint_mset},
     {"pair_foreign_set_pipelined", REDIS_PORT, false, PIPELINE, 16, ask_foreign_set},
     {"pair_sets_in_turn_pipelined", REDIS_PORT, false, PIPELINE, 16, ask_sets_in_turn},
+};
+
+/* One request a pass: what is left of it without company is the pass itself. */
+static const struct guard_case lone_cases[] = {
+    {"lone_udp_get", MEMCACHE_PORT, true, 1, 64, ask_memcache_get},
+    {"lone_tcp_resp_get", REDIS_PORT, false, 1, 64, ask_redis_get},
 };
 
 /* ---- the link -------------------------------------------------------------------------------- */
@@ -325,6 +366,11 @@ static struct rte_mbuf *received_copy(struct guard *guard, struct rte_mbuf *mbuf
 
 /* ---- a step of simulated time ---------------------------------------------------------------- */
 
+static bool is_cold(const struct scale *scale)
+{
+    return scale->keys != KEYS_DEFAULT || scale->connections > scale->under_way;
+}
+
 static struct instant instant_now(const struct guard *guard)
 {
     return (struct instant){guard->now_us, 1700000000000 + guard->now_us / 1000,
@@ -364,7 +410,7 @@ static void pass_all_cores(struct guard *guard, const struct instant *now)
 static void server_pass(struct guard *guard)
 {
     struct instant now = instant_now(guard);
-    guard->now_us += 100;
+    guard->now_us += guard->scale.step_us;
     if (!guard->counting) {
         pass_all_cores(guard, &now);
         return;
@@ -384,11 +430,11 @@ static void step(struct guard *guard)
 
 /* ---- the client ------------------------------------------------------------------------------ */
 
-static void check_reply(struct connection *connection, struct slice data)
+static void check_reply(struct turn *turn, struct slice data)
 {
-    CHECK(data.size <= connection->reply.size - connection->checked);
-    CHECK(memcmp(connection->reply.bytes + connection->checked, data.data, data.size) == 0);
-    connection->checked += data.size;
+    CHECK(turn != NULL && data.size <= turn->reply.size - turn->checked);
+    CHECK(memcmp(turn->reply.bytes + turn->checked, data.data, data.size) == 0);
+    turn->checked += data.size;
 }
 
 static void on_events(struct simulated_host *host, const struct stream_event *events,
@@ -401,16 +447,21 @@ static void on_events(struct simulated_host *host, const struct stream_event *ev
         if (events[i].type == STREAM_OPENED) {
             connection->opened = true;
         } else if (events[i].type == STREAM_DATA) {
-            check_reply(connection, events[i].data);
+            check_reply(connection->turn, events[i].data);
         } else {
             connection->stream = NULL;
         }
     }
 }
 
-static bool all_opened(const struct guard *guard)
+static uint32_t least(uint32_t a, uint32_t b)
 {
-    for (uint32_t i = 0; i < CONNECTIONS; i++) {
+    return a < b ? a : b;
+}
+
+static bool all_opened(const struct guard *guard, uint32_t first, uint32_t end)
+{
+    for (uint32_t i = first; i < end; i++) {
         if (!guard->connections[i].opened) {
             return false;
         }
@@ -418,46 +469,80 @@ static bool all_opened(const struct guard *guard)
     return true;
 }
 
-static void open_connections(struct guard *guard, uint16_t port)
+static void open_some(struct guard *guard, const struct endpoint *server, uint32_t first,
+                      uint32_t end)
 {
     struct instant now = instant_now(guard);
-    struct endpoint server = {simulated_host_address(SERVER_NUMBER), port};
-    for (uint32_t i = 0; i < CONNECTIONS; i++) {
+    for (uint32_t i = first; i < end; i++) {
         struct connection *connection = &guard->connections[i];
-        *connection = (struct connection){.stream = tcp_connect(guard->client.tcp, &server, &now)};
+        *connection = (struct connection){.stream = tcp_connect(guard->client.tcp, server, &now)};
         CHECK(connection->stream != NULL);
         connection->stream->session = connection;
     }
-    for (int i = 0; i < 20000 && !all_opened(guard); i++) {
+    for (int i = 0; i < 20000 && !all_opened(guard, first, end); i++) {
         step(guard);
     }
-    CHECK(all_opened(guard));
+    CHECK(all_opened(guard, first, end));
+}
+
+static void open_connections(struct guard *guard, uint16_t port)
+{
+    struct endpoint server = {simulated_host_address(SERVER_NUMBER), port};
+    uint32_t count = guard->scale.connections, part = guard->scale.under_way;
+    for (uint32_t i = 0; i < count; i += part) {
+        open_some(guard, &server, i, least(i + part, count));
+    }
+    guard->next_connection = 0;
+}
+
+/* The server has taken all there is. */
+static void settle(struct guard *guard)
+{
+    do {
+        step(guard);
+    } while (guard->to_server.count > 0);
 }
 
 static void close_connections(struct guard *guard)
 {
-    for (uint32_t i = 0; i < CONNECTIONS; i++) {
+    for (uint32_t i = 0; i < guard->scale.connections; i++) {
         struct stream *stream = guard->connections[i].stream;
         stream->abort_requested = true;
         stream_mark_dirty(stream);
+        if ((i + 1) % guard->scale.under_way == 0) {
+            settle(guard);
+        }
     }
     for (int i = 0; i < 10; i++) {
         step(guard);
     }
 }
 
-static void send_request(struct guard *guard, struct connection *connection)
+static void send_request(struct guard *guard, struct turn *turn)
 {
-    byte_queue_append(&connection->stream->out, &guard->client.bytes, connection->request.bytes,
-                      connection->request.size);
-    stream_mark_dirty(connection->stream);
-    connection->request.size = 0;
+    byte_queue_append(&turn->stream->out, &guard->client.bytes, turn->request.bytes,
+                      turn->request.size);
+    stream_mark_dirty(turn->stream);
+    turn->request.size = 0;
+}
+
+/* The next connections have their turn. */
+static void begin_round(struct guard *guard)
+{
+    for (uint32_t i = 0; i < guard->scale.under_way; i++) {
+        struct turn *turn = &guard->turns[i];
+        struct connection *connection = &guard->connections[guard->next_connection];
+        guard->next_connection = (guard->next_connection + 1) % guard->scale.connections;
+        connection->turn = turn;
+        turn->stream = connection->stream;
+        turn->request.size = turn->reply.size = turn->checked = 0;
+    }
 }
 
 static bool all_replied(const struct guard *guard)
 {
-    for (uint32_t i = 0; i < CONNECTIONS; i++) {
-        if (guard->connections[i].checked < guard->connections[i].reply.size) {
+    for (uint32_t i = 0; i < guard->scale.under_way; i++) {
+        if (guard->turns[i].checked < guard->turns[i].reply.size) {
             return false;
         }
     }
@@ -465,28 +550,31 @@ static bool all_replied(const struct guard *guard)
 }
 
 /* The client's acknowledgments travel with its next requests, those that wait so long. One step is
- * enough, but for a pipeline whose requests travel one after the other. */
+ * enough, but for a pipeline whose requests travel one after the other, and for more requests than
+ * the server takes at once. */
 static void finish_round(struct guard *guard)
 {
-    for (int i = 0; i < 20 && !all_replied(guard); i++) {
+    for (int i = 0; i < ROUND_STEPS_MAX && !all_replied(guard); i++) {
         step(guard);
         client_pass(guard);
     }
-    for (uint32_t i = 0; i < CONNECTIONS; i++) {
-        struct connection *connection = &guard->connections[i];
-        CHECK(connection->checked == connection->reply.size);
-        connection->checked = connection->reply.size = 0;
+    for (uint32_t i = 0; i < guard->scale.under_way; i++) {
+        struct turn *turn = &guard->turns[i];
+        struct connection *connection = turn->stream->session;
+        CHECK(turn->checked == turn->reply.size);
+        connection->turn = NULL;
     }
 }
 
 static void run_tcp_round(struct guard *guard, const struct guard_case *one)
 {
-    for (uint32_t i = 0; i < CONNECTIONS; i++) {
-        struct connection *connection = &guard->connections[i];
+    begin_round(guard);
+    for (uint32_t i = 0; i < guard->scale.under_way; i++) {
+        struct turn *turn = &guard->turns[i];
         for (uint32_t j = 0; j < one->pipeline; j++) {
-            one->ask(guard, &connection->request, &connection->reply);
+            one->ask(guard, &turn->request, &turn->reply);
         }
-        send_request(guard, connection);
+        send_request(guard, turn);
     }
     finish_round(guard);
 }
@@ -524,17 +612,18 @@ static void check_datagram(struct rte_mbuf *mbuf, const struct text *reply)
 
 static void run_udp_round(struct guard *guard, const struct guard_case *one)
 {
-    static struct text replies[CONNECTIONS];
-    for (uint32_t i = 0; i < CONNECTIONS; i++) {
-        struct text request = {.size = 0};
-        replies[i].size = 0;
-        one->ask(guard, &request, &replies[i]);
-        send_datagram(guard, &request);
+    for (uint32_t i = 0; i < guard->scale.under_way; i++) {
+        struct turn *turn = &guard->turns[i];
+        turn->request.size = turn->reply.size = 0;
+        one->ask(guard, &turn->request, &turn->reply);
+        send_datagram(guard, &turn->request);
     }
-    server_pass(guard);
-    CHECK(guard->from_server.count == CONNECTIONS);
-    for (uint32_t i = 0; i < CONNECTIONS; i++) {
-        check_datagram(guard->from_server.array[i], &replies[i]);
+    while (guard->to_server.count > 0) {
+        server_pass(guard);
+    }
+    CHECK(guard->from_server.count == guard->scale.under_way);
+    for (uint32_t i = 0; i < guard->scale.under_way; i++) {
+        check_datagram(guard->from_server.array[i], &guard->turns[i].reply);
     }
     guard->from_server.count = 0;
 }
@@ -546,6 +635,7 @@ static void create_server(struct guard *guard, bool pair)
     struct instant now = instant_now(guard);
     (pair ? simulated_server_init_pair : simulated_server_init)(&guard->server);
     guard->server.config->port = REDIS_PORT;
+    guard->server.config->maxclients = CONNECTIONS_MAX;
     guard->server.config->memcache_port = MEMCACHE_PORT;
     guard->server.config->memcache_udp_port = MEMCACHE_PORT;
     free(guard->server.config->memcache_udp_allow); /* a get's reply is larger than its request */
@@ -558,11 +648,25 @@ static void create_server(struct guard *guard, bool pair)
     simulated_server_start(&guard->server, &options);
 }
 
-static void create_guard(struct guard *guard, const char *name, bool pair, uint32_t key_count)
+static void add_client_addresses(struct guard *guard)
+{
+    struct interface_addresses *addresses = &guard->client.interface->addresses;
+    for (uint8_t i = 1; i < CLIENT_ADDRESSES; i++) {
+        CHECK(addresses->count < sizeof(addresses->at) / sizeof(addresses->at[0]));
+        addresses->at[addresses->count++] =
+            (struct address_prefix){simulated_host_address((uint8_t)(CLIENT_NUMBER + i)), 24};
+    }
+    net_complete_interface(guard->client.interface);
+}
+
+static void create_guard(struct guard *guard, const char *name, bool pair,
+                         const struct scale *scale)
 {
     guard->now_us = 1000000;
     guard->random = 1;
-    guard->key_count = key_count;
+    guard->scale = *scale;
+    guard->connections = calloc(scale->connections, sizeof(*guard->connections));
+    CHECK(guard->connections != NULL);
     /* With a cache for this thread, as the server's own pool. */
     guard->pool = rte_pktmbuf_pool_create(name, POOL_MBUFS, 256, 0, 2048 + RTE_PKTMBUF_HEADROOM,
                                           SOCKET_ID_ANY);
@@ -572,8 +676,12 @@ static void create_guard(struct guard *guard, const char *name, bool pair, uint3
     struct tcp_options options;
     tcp_default_options(&options);
     options.seed = 1;
+    if (scale->ack_delay_ms != 0) {
+        options.delayed_ack_ms = scale->ack_delay_ms;
+    }
     simulated_host_init(&guard->client, CLIENT_NUMBER, 1500, guard->pool, &options, &now);
     guard->client.on_events = on_events;
+    add_client_addresses(guard);
 }
 
 /* Far more than the index needs until it has moved all entries to where they stay. */
@@ -582,13 +690,14 @@ static void create_guard(struct guard *guard, const char *name, bool pair, uint3
 static void load_keys(struct guard *guard)
 {
     open_connections(guard, REDIS_PORT);
-    for (uint32_t key = 0; key < guard->key_count;) {
-        for (uint32_t i = 0; i < CONNECTIONS; i++) {
-            struct connection *connection = &guard->connections[i];
-            for (uint32_t j = 0; j < 8 && key < guard->key_count; j++) {
-                set_key(key++, &connection->request, &connection->reply);
+    for (uint32_t key = 0; key < guard->scale.keys;) {
+        begin_round(guard);
+        for (uint32_t i = 0; i < guard->scale.under_way; i++) {
+            struct turn *turn = &guard->turns[i];
+            for (uint32_t j = 0; j < 8 && key < guard->scale.keys; j++) {
+                set_key(key++, &turn->request, &turn->reply);
             }
-            send_request(guard, connection);
+            send_request(guard, turn);
         }
         finish_round(guard);
     }
@@ -600,7 +709,7 @@ static void load_keys(struct guard *guard)
     for (uint32_t i = 0; i < guard->server.worker_count; i++) {
         count += shard_key_count(guard->server.shards[i], 0);
     }
-    CHECK(count == guard->key_count);
+    CHECK(count == guard->scale.keys);
 }
 
 static int compare_cycles(const void *a, const void *b)
@@ -609,13 +718,19 @@ static int compare_cycles(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-/* Of the first worker, while a case is counted: what the stages of timed passes took, per request.
- * Not receive: it begins when the pass before ended, and has the client in it. */
+/* Of the first worker, while a case is counted: packets for each request, and what the stages of
+ * timed passes took. Not receive: it begins when the pass before ended, and has the client in it.
+ */
 static void print_stages(const struct guard *guard, const struct metrics *before)
 {
     const struct metrics *now = &guard->server.metrics;
     double requests = (double)(metric_read(now, METRIC_LOOP_TIMED_REQUESTS) -
                                metric_read(before, METRIC_LOOP_TIMED_REQUESTS));
+    double packets =
+        (double)(metric_read(now, METRIC_LOOP_PACKETS) - metric_read(before, METRIC_LOOP_PACKETS));
+    printf("    %-12s %8.2f\n", "packets",
+           packets / (double)(metric_read(now, METRIC_LOOP_REQUESTS) -
+                              metric_read(before, METRIC_LOOP_REQUESTS)));
     for (uint32_t i = STAGE_RECEIVE + 1; i < STAGE_SLEEP; i++) {
         enum metric metric = stage_cycles_metric((enum stage)i);
         double cycles = (double)(metric_read(now, metric) - metric_read(before, metric));
@@ -625,9 +740,10 @@ static void print_stages(const struct guard *guard, const struct metrics *before
     }
 }
 
-static uint32_t round_count(const struct guard *guard, const struct guard_case *one)
+/* Every connection has had its turn. */
+static uint32_t warm_up_count(const struct guard *guard)
 {
-    return guard->key_count == KEYS_DEFAULT ? one->rounds : ROUNDS_COLD;
+    return WARM_UP_ROUNDS + guard->scale.connections / guard->scale.under_way - 1;
 }
 
 static void run_case(struct guard *guard, const struct guard_case *one)
@@ -638,27 +754,28 @@ static void run_case(struct guard *guard, const struct guard_case *one)
     guard->random = 1;
     guard->rounds = 0;
     memset(guard->cycles, 0, sizeof(guard->cycles));
-    uint32_t rounds = round_count(guard, one);
+    uint32_t rounds = is_cold(&guard->scale) ? ROUNDS_COLD : one->rounds;
+    uint32_t parts = is_cold(&guard->scale) ? PARTS_COLD : 1;
+    uint32_t warm_up = warm_up_count(guard);
     struct metrics before = {{0}};
-    for (uint32_t i = 0; i < WARM_UP_ROUNDS + rounds; i++) {
-        if (i == WARM_UP_ROUNDS) {
+    for (uint32_t i = 0; i < warm_up + rounds * parts; i++) {
+        if (i == warm_up) {
             guard->counting = true;
             before = guard->server.metrics;
         }
         (one->udp ? run_udp_round : run_tcp_round)(guard, one);
-        guard->rounds += guard->counting ? 1 : 0;
+        guard->rounds += guard->counting && (i - warm_up + 1) % parts == 0 ? 1 : 0;
     }
     guard->counting = false;
     CALLGRIND_DUMP_STATS_AT(one->name);
-    uint64_t requests = (uint64_t)rounds * CONNECTIONS * one->pipeline;
+    double passed = guard->scale.under_way * one->pipeline * parts;
     /* The median: a round during which the thread was interrupted says nothing. And the best tenth:
      * where somebody works beside us on the same core, half of the rounds are slow. */
     qsort(guard->cycles, guard->rounds, sizeof(guard->cycles[0]), compare_cycles);
-    double passed = CONNECTIONS * one->pipeline;
-    printf("%s %lu requests, %.0f TSC cycles each, %.0f in the best tenth\n", one->name,
-           (unsigned long)requests, (double)guard->cycles[guard->rounds / 2] / passed,
+    printf("%s %.0f requests, %.0f TSC cycles each, %.0f in the best tenth\n", one->name,
+           rounds * passed, (double)guard->cycles[guard->rounds / 2] / passed,
            (double)guard->cycles[guard->rounds / 10] / passed);
-    if (guard->key_count != KEYS_DEFAULT) {
+    if (is_cold(&guard->scale)) {
         print_stages(guard, &before);
     }
     if (!one->udp) {
@@ -695,7 +812,7 @@ static void start_dpdk(uint32_t key_count)
 }
 
 /* Those of the list that are wanted: all, or the one that is named. */
-static void run_cases(const char *server_name, bool pair, uint32_t key_count,
+static void run_cases(const char *server_name, bool pair, const struct scale *scale,
                       const struct guard_case *list, size_t count, const char *name)
 {
     static struct guard guard;
@@ -706,7 +823,7 @@ static void run_cases(const char *server_name, bool pair, uint32_t key_count,
         }
         if (!created) {
             memset(&guard, 0, sizeof(guard));
-            create_guard(&guard, server_name, pair, key_count);
+            create_guard(&guard, server_name, pair, scale);
             load_keys(&guard);
             created = true;
         }
@@ -714,29 +831,51 @@ static void run_cases(const char *server_name, bool pair, uint32_t key_count,
     }
 }
 
-static uint32_t read_key_count(const char *text)
+static uint32_t read_count(const char *text, uint32_t most)
 {
     unsigned long count = strtoul(text, NULL, 10);
-    CHECK(count > 0 && count <= KEYS_MAX);
+    CHECK(count > 0 && count <= most);
     return (uint32_t)count;
+}
+
+/* Returns how many arguments there were. */
+static int read_scale(int argument_count, char **arguments, struct scale *scale)
+{
+    int at = 1;
+    *scale = (struct scale){.keys = KEYS_DEFAULT, .under_way = UNDER_WAY_DEFAULT};
+    for (; at + 1 < argument_count && arguments[at][0] == '-'; at += 2) {
+        if (strcmp(arguments[at], "--keys") == 0) {
+            scale->keys = read_count(arguments[at + 1], KEYS_MAX);
+        } else if (strcmp(arguments[at], "--connections") == 0) {
+            scale->connections = read_count(arguments[at + 1], CONNECTIONS_MAX);
+        } else if (strcmp(arguments[at], "--ack-delay") == 0) {
+            scale->ack_delay_ms = read_count(arguments[at + 1], ACK_DELAY_MS_MAX);
+        } else {
+            CHECK(strcmp(arguments[at], "--under-way") == 0);
+            scale->under_way = read_count(arguments[at + 1], UNDER_WAY_MAX);
+        }
+    }
+    scale->connections = scale->connections == 0 ? scale->under_way : scale->connections;
+    CHECK(scale->connections >= scale->under_way);
+    scale->step_us = is_cold(scale) ? STEP_US_COLD : STEP_US;
+    return at;
 }
 
 int main(int argument_count, char **arguments)
 {
-    uint32_t key_count = KEYS_DEFAULT;
-    if (argument_count > 2 && strcmp(arguments[1], "--keys") == 0) {
-        key_count = read_key_count(arguments[2]);
-        argument_count -= 2;
-        arguments += 2;
-    }
-    const char *name = argument_count < 2 ? NULL : arguments[1];
-    start_dpdk(key_count);
+    struct scale scale;
+    int at = read_scale(argument_count, arguments, &scale);
+    const char *name = at < argument_count ? arguments[at] : NULL;
+    start_dpdk(scale.keys);
     command_table_setup();
     rcu_thread_register();
     printf("build %s\n", GUARD_BUILD);
-    run_cases("guard", false, key_count, cases, sizeof(cases) / sizeof(cases[0]), name);
-    run_cases("pair", true, key_count, pair_cases, sizeof(pair_cases) / sizeof(pair_cases[0]),
-              name);
+    run_cases("guard", false, &scale, cases, sizeof(cases) / sizeof(cases[0]), name);
+    struct scale lone = scale;
+    lone.connections = lone.under_way = 1;
+    lone.step_us = STEP_US_LONE;
+    run_cases("lone", false, &lone, lone_cases, sizeof(lone_cases) / sizeof(lone_cases[0]), name);
+    run_cases("pair", true, &scale, pair_cases, sizeof(pair_cases) / sizeof(pair_cases[0]), name);
     rcu_thread_unregister();
     return 0;
 }

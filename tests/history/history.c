@@ -16,6 +16,14 @@ const char *operation_name(enum operation_type type)
     return names[type];
 }
 
+bool operation_needs_memory(enum operation_type type)
+{
+    return type == OPERATION_SET || type == OPERATION_SET_NX || type == OPERATION_SET_XX ||
+           type == OPERATION_SET_GET || type == OPERATION_INCR || type == OPERATION_APPEND ||
+           type == OPERATION_MSET || type == OPERATION_MSETNX || type == OPERATION_RENAME ||
+           type == OPERATION_COPY || type == OPERATION_COPY_REPLACE;
+}
+
 void history_deinit(struct history *history)
 {
     free(history->operations);

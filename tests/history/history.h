@@ -57,6 +57,8 @@ enum operation_type {
 };
 
 const char *operation_name(enum operation_type type);
+/* Whether Redis' command may be refused for want of memory. */
+bool operation_needs_memory(enum operation_type type);
 
 /* What a key holds, without its bytes:
  *   0                                   nothing
@@ -130,6 +132,7 @@ static inline const struct access *operation_accesses(const struct history *hist
 
 struct check_options {
     bool eviction;      /* any key may vanish at any moment */
+    bool refusals;      /* a write that nobody heard the answer of may have been refused */
     uint64_t slack_ns;  /* how late or early the server's clock may see an expiry */
     uint64_t steps_max; /* of one search, then it gives up; 0: the default */
 };

@@ -18,27 +18,21 @@ import contextlib
 import os
 import pathlib
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests/support"))
+from free_ports import free_ports  # noqa: E402
+
 MODES = ("plain", "full", "eviction", "growth")
 # Of a sanitizer's build: libraries' leaks, and what TSan cannot see into.
 SANITIZERS = {"TSAN_OPTIONS": f"halt_on_error=1:suppressions={ROOT}/tests/support/tsan.supp",
               "LSAN_OPTIONS": f"suppressions={ROOT}/tests/support/lsan.supp:print_suppressions=0"}
 HISTORY_TIMEOUT_S = 1200
 STACK_ADDRESS = "198.18.0.2"
-
-
-def free_ports(count):
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
 
 
 def mode_directives(arguments, workers, mode):

@@ -84,9 +84,10 @@ static void take_option(struct arguments *arguments, int option)
     case PIPELINE: recorder->pipeline = (uint32_t)number; return;
     case GROUPS: recorder->groups = (uint32_t)number; return;
     case FILLER: recorder->filler_keys = (uint32_t)number; return;
-    case REFUSALS: recorder->refusals = true; return;
+    case REFUSALS: recorder->refusals = arguments->check.refusals = true; return;
     case EVICTION:
-        recorder->refusals = recorder->eviction = arguments->check.eviction = true;
+        recorder->refusals = arguments->check.refusals = true;
+        recorder->eviction = arguments->check.eviction = true;
         return;
     case NO_EXPIRY: recorder->expiry = false; return;
     case NO_FLUSH: recorder->flush = false; return;

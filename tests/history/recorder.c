@@ -24,6 +24,7 @@
 #define STALL_MS           30000
 #define SETTLE_NS          100000000L /* after connections were cut: their requests are done or lost */
 #define FLAG_KEYS          4U         /* the last one is the flag */
+#define FLAG_KEYS_MASK     ((1U << FLAG_KEYS) - 1)
 #define FLAG_ONE_IN        12U
 #define FILLER_DEPTH       32U
 #define FILLER_VALUE_BYTES 1000U
@@ -37,6 +38,7 @@ struct flight {
     uint32_t group, index; /* recorded: the operation */
     bool with_cas;
     uint32_t owner, key; /* flags: whose set, which key of it */
+    uint64_t sequence;   /* and which value it writes */
 };
 
 struct client {
@@ -56,6 +58,15 @@ struct client {
 struct flag_set {
     uint64_t written; /* the last one sent */
     uint64_t flushed; /* up to here a FLUSHDB may have deleted it */
+    uint8_t *done;    /* by sequence number: a bit for each key whose write was not refused */
+};
+
+/* A reader saw a key older than the flag. Right only when what should have made it newer was
+ * refused, which its writer knows when the round is over. */
+struct doubt {
+    uint32_t client, owner, key;
+    uint64_t flag, seen;
+    uint64_t since; /* writes after this one, up to the flag's, would have made it newer */
 };
 
 struct recorder {
@@ -67,6 +78,8 @@ struct recorder {
     bool flush_in_flight, filler_shrinks, draining;
     struct client clients[RECORDER_CLIENTS_MAX + 1]; /* the last one is the filler */
     struct flag_set flags[RECORDER_CLIENTS_MAX];
+    struct doubt *doubts;
+    uint32_t doubt_count, doubt_room;
     uint64_t asked, round_end, cut_at, filler_next, filler_first;
     uint64_t count_reply;
     uint32_t threads; /* given out so far */
@@ -242,6 +255,7 @@ static void ask_flag_key(struct recorder *recorder, struct client *client, enum 
     struct flight *flight = add_flight(client, kind);
     flight->owner = owner;
     flight->key = key;
+    flight->sequence = sequence;
     snprintf(name, sizeof(name), "flags:%" PRIu64 ":%" PRIu32 ":%" PRIu32, recorder->options.seed,
              owner, key);
     snprintf(text, sizeof(text), "%" PRIu64, sequence);
@@ -253,7 +267,9 @@ static void ask_flag_key(struct recorder *recorder, struct client *client, enum 
 /* The data, then the flag; none waits for the other. */
 static void write_flags(struct recorder *recorder, struct client *client)
 {
-    uint64_t sequence = ++recorder->flags[client->number].written;
+    struct flag_set *set = &recorder->flags[client->number];
+    uint64_t sequence = ++set->written;
+    set->done[sequence] = recorder->options.refusals ? 0 : FLAG_KEYS_MASK;
     for (uint32_t key = 0; key < FLAG_KEYS; key++) {
         ask_flag_key(recorder, client, FLIGHT_FLAG_SET, client->number, key, sequence);
     }
@@ -395,7 +411,48 @@ static void take_flush(struct recorder *recorder, uint64_t now)
     }
 }
 
-/* Data older than the flag that was read before it, or a flag that went back. */
+static void add_doubt(struct recorder *recorder, const struct doubt *doubt)
+{
+    if (recorder->doubt_count == recorder->doubt_room) {
+        recorder->doubt_room = recorder->doubt_room * 2 + 64;
+        recorder->doubts = (struct doubt *)realloc(recorder->doubts, recorder->doubt_room *
+                                                                         sizeof(*recorder->doubts));
+        CHECK(recorder->doubts != NULL);
+    }
+    recorder->doubts[recorder->doubt_count++] = *doubt;
+}
+
+static bool is_explained(const struct recorder *recorder, const struct doubt *doubt)
+{
+    const struct flag_set *set = &recorder->flags[doubt->owner];
+    if (doubt->seen > set->written || doubt->flag > set->written) {
+        return false; /* nobody wrote it */
+    }
+    for (uint64_t sequence = doubt->since + 1; sequence <= doubt->flag; sequence++) {
+        if ((set->done[sequence] >> doubt->key & 1) != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void judge_doubts(struct recorder *recorder)
+{
+    for (uint32_t i = 0; i < recorder->doubt_count; i++) {
+        const struct doubt *doubt = &recorder->doubts[i];
+        if (!is_explained(recorder, doubt)) {
+            recorder->report.flag_violations++;
+            fprintf(stderr,
+                    "violation: client %u read %s %" PRIu64
+                    " of client %u, then key %u of it: %" PRIu64 "\n",
+                    doubt->client, doubt->key == FLAG_KEYS - 1 ? "flag (earlier)" : "flag",
+                    doubt->flag, doubt->owner, doubt->key, doubt->seen);
+        }
+    }
+    recorder->doubt_count = 0;
+}
+
+/* Data older than the flag that was read before it, a flag that went back, or what nobody wrote. */
 static void take_flag(struct recorder *recorder, struct client *client, const struct flight *flight,
                       const struct wire_reply *reply)
 {
@@ -409,15 +466,16 @@ static void take_flag(struct recorder *recorder, struct client *client, const st
         client->flag_seen = seen;
         *newest = seen > floor ? seen : floor;
     }
-    bool may_be_gone = recorder->options.eviction || recorder->flush_in_flight ||
-                       floor <= recorder->flags[flight->owner].flushed;
-    if (seen < floor && !(seen == 0 && may_be_gone)) {
-        recorder->report.flag_violations++;
-        fprintf(stderr,
-                "violation: client %u read %s %" PRIu64 " of client %u, then key %u of it: %" PRIu64
-                "\n",
-                client->number, is_flag ? "flag (earlier)" : "flag", floor, flight->owner,
-                flight->key, seen);
+    const struct flag_set *set = &recorder->flags[flight->owner];
+    uint64_t since = seen != 0 ? seen : set->flushed;
+    bool may_be_gone = seen == 0 && (recorder->options.eviction || recorder->flush_in_flight);
+    if (seen > set->written || (since < floor && !may_be_gone)) {
+        add_doubt(recorder, &(struct doubt){.client = client->number,
+                                            .owner = flight->owner,
+                                            .key = flight->key,
+                                            .flag = floor,
+                                            .seen = seen,
+                                            .since = since});
     }
 }
 
@@ -445,6 +503,7 @@ static bool take_reply(struct recorder *recorder, struct client *client,
     case FLIGHT_FLAG_SET:
         recorder->report.operations++;
         recorder->report.refused += refused;
+        recorder->flags[flight.owner].done[flight.sequence] |= (uint8_t)(!refused << flight.key);
         break;
     case FLIGHT_FILLER: recorder->count_reply = (uint64_t)reply->number; break;
     }
@@ -602,6 +661,15 @@ static void choose_cut(struct recorder *recorder)
     }
 }
 
+/* Who had nothing under way all round long is not cut off later: what is asked after the last round
+ * is not settled. */
+static void forget_cut(struct recorder *recorder)
+{
+    for (uint32_t i = 0; i < recorder->options.clients; i++) {
+        recorder->clients[i].cut_soon = false;
+    }
+}
+
 /* Now the cut connections' requests have been done, or never will be. */
 static void settle_cuts(struct recorder *recorder)
 {
@@ -631,7 +699,9 @@ static bool run_round(struct recorder *recorder)
     recorder->round_end = recorder->asked + (left < ROUND_OPERATIONS ? left : ROUND_OPERATIONS);
     choose_cut(recorder);
     bool well = run_until_quiet(recorder);
+    forget_cut(recorder);
     settle_cuts(recorder);
+    judge_doubts(recorder);
     return well;
 }
 
@@ -733,6 +803,10 @@ struct recorder *recorder_create(const struct recorder_options *options)
         client->memcache = options->port == 0 ||
                            (options->memcache_port != 0 && i % 4 == 3 && i < options->clients);
     }
+    for (uint32_t i = 0; i < options->clients; i++) {
+        recorder->flags[i].done = (uint8_t *)calloc(options->operations / FLAG_KEYS + 2, 1);
+        CHECK(recorder->flags[i].done != NULL);
+    }
     filler_of(recorder)->depth = FILLER_DEPTH;
     return recorder;
 }
@@ -778,6 +852,10 @@ void recorder_destroy(struct recorder *recorder)
         free(client->in.data);
         free(client->out.data);
     }
+    for (uint32_t i = 0; i < recorder->options.clients; i++) {
+        free(recorder->flags[i].done);
+    }
+    free(recorder->doubts);
     for (uint32_t group = 0; group < recorder->options.groups; group++) {
         history_deinit(&recorder->histories[group]);
     }

@@ -117,6 +117,7 @@ struct origin {
 struct candidate {
     uint64_t answered_ns;
     uint8_t thread, vanish; /* bits: accesses of the operation whose keys vanish first */
+    bool refused;           /* the operation does nothing */
 };
 
 struct frame {
@@ -421,8 +422,8 @@ static bool heads_may_be_answered(const struct search *search)
 
 /* ---- 3: choices ------------------------------------------------------------------------------ */
 
-static void add_candidate(struct search *search, const struct frame *frame, uint32_t thread,
-                          uint8_t vanish, uint64_t answered_ns)
+static void add_candidate(struct search *search, const struct frame *frame,
+                          struct candidate candidate)
 {
     if (search->candidate_count == search->candidate_room) {
         search->candidate_room = search->candidate_room * 2 + 256;
@@ -432,11 +433,11 @@ static void add_candidate(struct search *search, const struct frame *frame, uint
     }
     uint32_t place = search->candidate_count++;
     while (place > frame->candidate_first &&
-           search->candidates[place - 1].answered_ns > answered_ns) {
+           search->candidates[place - 1].answered_ns > candidate.answered_ns) {
         search->candidates[place] = search->candidates[place - 1];
         place--;
     }
-    search->candidates[place] = (struct candidate){answered_ns, (uint8_t)thread, vanish};
+    search->candidates[place] = candidate;
 }
 
 /* The only set of vanished keys under which a reply that names values can be right. */
@@ -457,25 +458,43 @@ static bool names_all_values(const struct operation *operation)
            model_observes_values((enum operation_type)operation->type);
 }
 
-static void add_head(struct search *search, const struct frame *frame, uint32_t thread,
-                     uint64_t limit)
+/* The head takes effect, its keys as they are or vanished. */
+static void add_effects(struct search *search, const struct frame *frame, uint32_t thread,
+                        uint64_t limit)
 {
     struct slot slots[GROUP_KEYS];
     const struct operation *head = head_of(search, thread);
-    if (head->unanswered && head->answered_ns < search->asked_max_ns) {
-        return; /* too late for it to take effect */
-    }
     uint8_t expired = expired_accesses(search, head);
     uint8_t fragile = (uint8_t)(fragile_accesses(search, head, limit) & ~expired);
     uint8_t most = names_all_values(head) ? fragile & seen_absent(search, head) : fragile;
     uint8_t least = names_all_values(head) ? most : 0;
     for (uint8_t vanish = least;; vanish = (uint8_t)(((vanish | ~most) + 1) & most)) {
         if (try_apply(search, head, vanish | expired, slots)) {
-            add_candidate(search, frame, thread, vanish | expired, head->answered_ns);
+            add_candidate(search, frame,
+                          (struct candidate){.answered_ns = head->answered_ns,
+                                             .thread = (uint8_t)thread,
+                                             .vanish = vanish | expired});
         }
         if (vanish == most) {
             return;
         }
+    }
+}
+
+static void add_head(struct search *search, const struct frame *frame, uint32_t thread,
+                     uint64_t limit)
+{
+    const struct operation *head = head_of(search, thread);
+    if (head->unanswered && head->answered_ns < search->asked_max_ns) {
+        return; /* too late for it to take effect */
+    }
+    add_effects(search, frame, thread, limit);
+    if (head->unanswered && search->options->refusals &&
+        operation_needs_memory((enum operation_type)head->type)) {
+        add_candidate(search, frame,
+                      (struct candidate){.answered_ns = head->answered_ns,
+                                         .thread = (uint8_t)thread,
+                                         .refused = true});
     }
 }
 
@@ -543,8 +562,10 @@ static bool take_next_choice(struct search *search)
             struct candidate candidate = search->candidates[frame->candidate_next++];
             const struct operation *head = head_of(search, candidate.thread);
             struct slot slots[GROUP_KEYS];
-            CHECK(try_apply(search, head, candidate.vanish, slots));
-            memcpy(search->now.slots, slots, sizeof(slots));
+            if (!candidate.refused) {
+                CHECK(try_apply(search, head, candidate.vanish, slots));
+                memcpy(search->now.slots, slots, sizeof(slots));
+            }
             note_asked(search, head);
             advance(search, candidate.thread);
             if (!lost_too_early(search, frame->slots)) {

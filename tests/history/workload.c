@@ -300,10 +300,11 @@ static bool starts_with(struct slice text, const char *start)
 
 static bool take_error(struct operation *operation, struct slice text)
 {
+    enum operation_type type = (enum operation_type)operation->type;
     bool memcache = starts_with(text, "SERVER_ERROR out of memory");
-    if (memcache || starts_with(text, "OOM ")) {
-        operation->type = memcache && operation->type == OPERATION_SET ? OPERATION_REFUSED_SET
-                                                                       : OPERATION_REFUSED;
+    if (memcache || (starts_with(text, "OOM ") && operation_needs_memory(type))) {
+        operation->type =
+            memcache && type == OPERATION_SET ? OPERATION_REFUSED_SET : OPERATION_REFUSED;
         return true;
     }
     if (operation->type == OPERATION_RENAME && starts_with(text, "ERR no such key")) {

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """A small Redis server that is wrong in one way of choice: what the checker must find.
 
-    wrong_server.py FAULT PORT-FILE [--one-in N]    FAULT: one of FAULTS, or 'none'
+    wrong_server.py FAULT PORT-FILE [--one-in N] [--refuse-one-in N]    FAULT: one of FAULTS, or 'none'
 
 It speaks what tests/history asks, keeps everything in a dictionary and serves one command at a time, so
-without a fault it is right by construction. Each fault happens to one command in N.
+without a fault it is right by construction. Each fault happens to one command in N. With --refuse-one-in it
+refuses writes as if memory were short.
 """
 
 import argparse
@@ -31,17 +32,21 @@ FAULTS = {
     "invented": "GET answers what nobody wrote",
     "forgotten-append": "APPEND replaces instead",
 }
+FAULTS_OF_REFUSALS = {"done-refused": "a write is refused and takes effect"}
 OVERDUE_S = 0.3
 
 
 class Store:
-    def __init__(self, fault, one_in):
-        self.fault, self.one_in = fault, one_in
+    def __init__(self, fault, one_in, refuse_one_in):
+        self.fault, self.one_in, self.refuse_one_in = fault, one_in, refuse_one_in
         self.values, self.before, self.expiry, self.expired = {}, {}, {}, {}
         self.random = random.Random(1)
 
     def strikes(self, fault):
         return self.fault == fault and self.random.randrange(self.one_in) == 0
+
+    def refuses(self, name):
+        return name in NEED_MEMORY and self.refuse_one_in > 0 and self.random.randrange(self.refuse_one_in) == 0
 
     def expire(self, key):
         due = self.expiry.get(key)
@@ -87,6 +92,8 @@ def number(value):
 
 
 OK = b"+OK\r\n"
+OUT_OF_MEMORY = b"-OOM command not allowed when used memory > 'maxmemory'.\r\n"
+NEED_MEMORY = {b"SET", b"INCR", b"APPEND", b"MSET", b"MSETNX", b"COPY"}
 
 
 class Commands:
@@ -223,6 +230,15 @@ def parse(data):
         position = place
 
 
+async def answer(store, words, table):
+    name = words[0].upper()
+    refused = store.refuses(name)
+    if refused and not store.strikes("done-refused"):
+        return OUT_OF_MEMORY
+    reply = await table[name](*words[1:])
+    return OUT_OF_MEMORY if refused else reply
+
+
 async def answer_all(store, commands, table):
     order = list(range(len(commands)))
     for i in range(len(order) - 1):
@@ -230,12 +246,12 @@ async def answer_all(store, commands, table):
             order[i], order[i + 1] = order[i + 1], order[i]
     replies = [b""] * len(commands)
     for i in order:
-        replies[i] = await table[commands[i][0].upper()](*commands[i][1:])
+        replies[i] = await answer(store, commands[i], table)
     return b"".join(replies)
 
 
 async def serve(arguments):
-    store = Store(arguments.fault, arguments.one_in)
+    store = Store(arguments.fault, arguments.one_in, arguments.refuse_one_in)
     commands = Commands(store)
     names = ("get mget exists set getdel incr append mset msetnx rename copy flushdb dbsize "
              "persist").split()
@@ -262,9 +278,10 @@ async def serve(arguments):
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("fault", choices=["none", *FAULTS])
+    parser.add_argument("fault", choices=["none", *FAULTS, *FAULTS_OF_REFUSALS])
     parser.add_argument("port_file")
     parser.add_argument("--one-in", type=int, default=20, metavar="N")
+    parser.add_argument("--refuse-one-in", type=int, default=0, metavar="N")
     asyncio.run(serve(parser.parse_args()))
 
 

@@ -4,6 +4,7 @@ Everything happens inside namespaces that a test makes itself, with addresses of
 127.0.0.0/8 and fd00::/8; they are gone when the test ends. Without root only the kernel-socket forms run.
 """
 
+import contextlib
 import itertools
 import os
 import pathlib
@@ -72,15 +73,16 @@ class NoNamespace(Namespace):
 
 
 class Appliance:
-    """A running nicached. `address` is where its clients find it, from inside `namespace`."""
+    """A running nicached. `address` is where its clients find it, from inside `namespace`. `prefix`: words of a
+    program that executes it."""
 
-    def __init__(self, namespace, address, directives, log_path):
+    def __init__(self, namespace, address, directives, log_path, prefix=()):
         self.namespace = namespace
         self.address = address
         self.log_path = log_path
         self.log = open(log_path, "wb")
         words = [word for line in directives for word in line.split(" ")]
-        self.process = namespace.popen(BINARY, *words, stdout=self.log, stderr=self.log)
+        self.process = namespace.popen(*prefix, BINARY, *words, stdout=self.log, stderr=self.log)
         self.wait_until_ready()
 
     def output(self):
@@ -143,6 +145,22 @@ def processor_seconds(process):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+@contextlib.contextmanager
+def peer_server(namespace, *words, port, **more):
+    """Somebody else's server, for the block; it listens on the port of the namespace's 127.0.0.1."""
+    process = namespace.popen(*words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **more)
+    knock = f"import socket; socket.create_connection(('127.0.0.1', {port}))"
+    try:
+        deadline = time.monotonic() + 30
+        while namespace.run(PYTHON, "-c", knock, check=False).returncode != 0:
+            assert time.monotonic() < deadline and process.poll() is None, f"{words[0]} does not start"
+            time.sleep(0.05)
+        yield
+    finally:
+        process.terminate()
+        process.wait(timeout=10)
+
+
 class Fleet:
     """Starts appliances over any driver, and ends all of them with the test."""
 
@@ -156,9 +174,12 @@ class Fleet:
         self.namespaces.append(namespace)
         return namespace
 
-    def start(self, driver="socket", *directives, namespace=None, ipv6=False, keywords="", peer=None):
+    def start(self, driver="socket", *directives, namespace=None, ipv6=False, keywords="", peer=None, prefix=(),
+              mtu=None):
         """With `ipv6` an interface has an address of each family, and the IPv6 one is named. `keywords`
-        stand at the end of the interface line. `peer`: a namespace for veth0, else it is in the same."""
+        stand at the end of the interface line, `mtu` as well, which a veth then has at both ends. `peer`: a namespace
+        for veth0, else it is in the same."""
+        keywords = f"{keywords} mtu {mtu}".strip() if mtu else keywords
         networks = f"{STACK_ADDRESS}/24" + (f" {STACK_ADDRESS_IPV6}/64" if ipv6 else "")
         if driver != "socket" and not IS_ROOT:
             pytest.skip("needs root")
@@ -167,17 +188,34 @@ class Fleet:
         if driver == "socket":
             lines, address = ["--interface lo0 socket 127.0.0.1"], "127.0.0.1"
         elif driver == "memif":
-            lines = [f"--interface m0 memif:{self.directory}/m0.sock {networks}"]
+            lines = [f"--interface m0 memif:{self.directory}/m0.sock {networks}{keywords and ' ' + keywords}"]
         elif driver == "tap":
             lines = [f"--interface tap0 tap {networks}{keywords and ' ' + keywords}"]
         else:
-            make_veth(namespace, peer=peer)
+            make_veth(namespace, mtu=mtu or 1500, peer=peer)
             lines = [f"--interface veth1 {driver} {networks}{keywords and ' ' + keywords}"]
         lines += ["--protected-mode no", "--hugepages no", *directives]
         log_path = self.directory / f"nicached-{len(self.appliances)}.log"
-        appliance = Appliance(namespace, address, lines, log_path)
+        appliance = Appliance(namespace, address, lines, log_path, prefix)
         self.appliances.append(appliance)
         return appliance
+
+    def replay(self, source, answers, *directives, networks=f"{STACK_ADDRESS}/24"):
+        """Plays a capture into a pcap port until all of it has come in; what leaves is then in `answers`."""
+        from scapy.all import rdpcap
+
+        if not IS_ROOT:
+            pytest.skip("needs root")
+        path = self.directory / "replay.sock"
+        appliance = Appliance(self.namespace(), path, [
+            f"--interface p0 pcap:{source},{answers} {networks}", f"--unixsocket {path}", "--protected-mode no",
+            "--hugepages no", *directives], self.directory / "replay.log")
+        self.appliances.append(appliance)
+        come, deadline = f"net_rx_packets:{len(rdpcap(str(source)))}\n", time.monotonic() + 20
+        while come not in (net := run("redis-cli", "-s", path, "info", "net").stdout):
+            assert time.monotonic() < deadline, net
+            time.sleep(0.02)
+        appliance.stop(signal.SIGINT)
 
     def close(self):
         problems = []

@@ -1,17 +1,15 @@
 """nicached-bench: against nicached over memif and kernel sockets, against redis-server and memcached, and
 against servers that are slow, stall, or mix up values on purpose."""
 
-import contextlib
 import json
 import socketserver
 import subprocess
 import threading
-import time
 import xml.dom.minidom
 
 import pytest
 
-from conftest import BENCH, DELAY_SERVER, FRAME_LOAD, HOST_ADDRESS, STACK_ADDRESS, NoNamespace, run
+from conftest import BENCH, DELAY_SERVER, FRAME_LOAD, HOST_ADDRESS, STACK_ADDRESS, NoNamespace, peer_server, run
 
 
 def bench(namespace, *words, code=0, timeout=120):
@@ -62,6 +60,20 @@ def test_against_nicached(fleet, driver, form):
     check_verified(document, 600 if form == "large" else 20000)
 
 
+@pytest.mark.parametrize("ours, theirs", [(9000, 9000), (9000, 1500), (1500, 9000)])
+def test_memif_jumbo_frames(fleet, ours, theirs):
+    path = fleet.directory / "unix.sock"
+    appliance = fleet.start("memif", f"--unixsocket {path}", mtu=ours)
+    document = bench(appliance.namespace, *VERIFIED, *FORMS["large"], "-h", appliance.address, "--hugepages", "no",
+                     "--interface", f"m0 memif:{fleet.directory}/m0.sock {HOST_ADDRESS}/24 mtu {theirs} client")
+    check_verified(document, 600)
+    net = appliance.namespace.run("redis-cli", "-s", path, "info", "net").stdout
+    figures = dict(line.split(":") for line in net.split() if ":" in line)
+    for way in ("rx", "tx"):
+        average = int(figures[f"net_{way}_bytes"]) / int(figures[f"net_{way}_packets"])
+        assert average > 1518 if ours == theirs else average < 1518, figures
+
+
 def test_memif_open_loop_and_many_connections(fleet):
     appliance = fleet.start("memif")
     document = bench(appliance.namespace, "-h", STACK_ADDRESS, "--hugepages", "no", "-c", 300,
@@ -70,20 +82,6 @@ def test_memif_open_loop_and_many_connections(fleet):
     for test in document["tests"]:
         assert 1700 < test["latency_us"]["all"]["count"] < 2300  # Poisson around 2000
         assert test["errors"] == test["unanswered"] == 0
-
-
-@contextlib.contextmanager
-def peer_server(namespace, *words, port):
-    process = namespace.popen(*words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + 10
-        while namespace.run("nc", "-z", "127.0.0.1", port, check=False).returncode != 0:
-            assert time.monotonic() < deadline and process.poll() is None
-            time.sleep(0.05)
-        yield
-    finally:
-        process.terminate()
-        process.wait(timeout=10)
 
 
 @pytest.mark.parametrize("form", ["resp", "resp-mget", "large"])
@@ -301,7 +299,8 @@ def test_help_and_refusals():
                           (["--key-size", "2"], "cannot tell"), (["--mix", "0:0"], "GET:SET"),
                           (["-u", "-d", "5000"], "one packet"), (["-u", "-c", "65"], "at most 64"),
                           (["--interface", "m0 memif:x 198.18.0.1/24 client"], "path of a socket"),
-                          (["--rate", "-1"], "--rate must"), (["--ttl", "9-2"], "--ttl takes")]:
+                          (["--rate", "-1"], "--rate must"), (["--ttl", "9-2"], "--ttl takes"),
+                          (["--ack-delay", "100"], "goes with --interface")]:
         done = run(BENCH, *words, check=False)
         assert done.returncode == 2 and reason in done.stdout, done.stdout
 

@@ -46,12 +46,15 @@ def test_quick_run_writes_a_report(tmp_path):
     waiting, measured = document["rows"]
     assert waiting["id"] == "G8" and waiting["verdict"] == "waits"
     assert measured["verdict"] == "measured" and measured["rounds"] == 1
+    ours = [line for line in measured["lines"] if "reads and answers" not in line["name"]]
+    assert len(ours) == 4 and len(measured["lines"]) == 6
     for line in measured["lines"]:
         assert 1000 < line["rounds"][0]["ours"] < 1e8
         assert all(1000 < figure < 1e8 for figure in line["rounds"][0]["peers"].values())
+    for line in ours:
         assert sum(line["rounds"][0]["stages"].values()) == pytest.approx(
             line["rounds"][0]["cycles_per_request"], rel=0.01)
-    assert len(xml.dom.minidom.parse(str(tmp_path / "throughput.svg")).getElementsByTagName("rect")) == 1 + 2 * 4
+    assert len(xml.dom.minidom.parse(str(tmp_path / "throughput.svg")).getElementsByTagName("rect")) == 1 + 2 * 6
 
 
 def test_a_wrong_server_is_not_measured(tmp_path):

@@ -17,18 +17,24 @@ HISTORY = BUILD / "tests/history/history"
 sys.path.insert(0, str(FOLDER))
 
 from history import MODES  # noqa: E402
-from wrong_server import FAULTS  # noqa: E402
+from wrong_server import FAULTS, FAULTS_OF_REFUSALS  # noqa: E402
 
 OPERATIONS_OF_WRONG = 20000
 LINEARIZABLE, VIOLATION = 0, 1
 SKIPPED = "skipped, "
+REFUSING = "refusing"
+# Each fault; and where writes are refused too, those that could be taken for a refusal.
+WRONG = [*sorted(FAULTS), *(f"{fault} {REFUSING}" for fault in
+                            ("lost", "reordered", "stale", "torn-write", *FAULTS_OF_REFUSALS))]
 
 
 @pytest.fixture
-def server_port(tmp_path, request):
-    """A server that is wrong as the parameter says."""
+def server(tmp_path, request):
+    """A server that is wrong as the parameter says; with REFUSING behind it one that refuses writes, too."""
+    fault, *refusing = request.param.split()
     port_file = tmp_path / "port"
-    process = subprocess.Popen([PYTHON, str(FOLDER / "wrong_server.py"), request.param, str(port_file)])
+    process = subprocess.Popen([PYTHON, str(FOLDER / "wrong_server.py"), fault, str(port_file),
+                                *(["--refuse-one-in", "10"] if refusing else [])])
     try:
         while not port_file.exists() or not port_file.read_text():
             assert process.poll() is None
@@ -38,27 +44,36 @@ def server_port(tmp_path, request):
         process.wait()
 
 
-def run_history(port, seed):
-    return run(HISTORY, "--port", port, "--seed", seed, "--operations", OPERATIONS_OF_WRONG, check=False)
+def run_history(server, seed, operations=OPERATIONS_OF_WRONG, *words):
+    name, port = server
+    refusals = ["--refusals"] if REFUSING in name else []
+    return run(HISTORY, "--port", port, "--seed", seed, "--operations", operations, *refusals, *words,
+               check=False)
 
 
-@pytest.mark.parametrize("server_port", ["none"], indirect=True)
-def test_right_server_passes(server_port):
-    done = run_history(server_port[1], seed=1)
+@pytest.mark.parametrize("server", ["none", f"none {REFUSING}"], indirect=True)
+def test_right_server_passes(server):
+    done = run_history(server, seed=1)
     assert done.returncode == LINEARIZABLE, done.stdout
 
 
-@pytest.mark.parametrize("server_port", sorted(FAULTS), indirect=True)
-def test_wrong_server_is_found(server_port):
+@pytest.mark.parametrize("server", ["none"], indirect=True)
+def test_lonely_client_is_not_cut_off_too_late(server):
+    """It has nothing under way whenever it could be cut off, until what is left in the end is counted."""
+    done = run_history(server, 1, 200, "--clients", 1, "--groups", 1)
+    assert done.returncode == LINEARIZABLE, done.stdout
+
+
+@pytest.mark.parametrize("server", WRONG, indirect=True)
+def test_wrong_server_is_found(server):
     """Each fault happens often; by chance one run may still see none of it, ten do not."""
-    fault, port = server_port
     for seed in range(1, 11):
-        done = run_history(port, seed)
+        done = run_history(server, seed)
         if done.returncode == VIOLATION:
             assert "violation" in done.stdout and f"seed {seed}" in done.stdout
             return
         assert done.returncode == LINEARIZABLE, done.stdout
-    pytest.fail(f"{fault} ({FAULTS[fault]}) was not found")
+    pytest.fail(f"{server[0]} was not found")
 
 
 def run_driver(*words):

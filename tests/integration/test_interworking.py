@@ -7,12 +7,14 @@ import conftest
 import pytest
 
 # In order: a client without SACK, without timestamps, without window scaling; our own SYNs answered with cookies (and
-# the client's always); a client that asks for ECN; a path of 576 bytes.
+# the client's always); a client that asks for ECN; small frames on its side or large ones, of each in turn those below.
 CHOICES = ("sack", "timestamps", "window_scaling", "syncookies", "ecn", "mtu")
 ALL = list(itertools.product((0, 1), repeat=len(CHOICES)))
 # Every two choices meet in all four ways (an orthogonal array of eight rows).
 FEW = [(a, b, c, a ^ b, a ^ c, b ^ c) for a, b, c in itertools.product((0, 1), repeat=3)]
 REQUESTS = 1000
+# What the port is told, and what the client's end has, by whether it is to be small.
+MTUS = {"af_packet": (9000, ((9000, 1500, 4000), (576, 1280))), "af_xdp": (1700, ((1500, 1700), (576, 1280)))}
 
 
 def table(client, path, prefix):
@@ -39,21 +41,23 @@ def choose(client, sack, timestamps, window_scaling, syncookies, ecn, mtu):
     for name, value in (("sack", sack), ("timestamps", timestamps), ("window_scaling", window_scaling),
                         ("syncookies", 1 + syncookies), ("ecn", ecn)):
         client.run("sysctl", "-qw", f"net.ipv4.tcp_{name}={value}")
-    client.run("ip", "link", "set", "veth0", "mtu", 576 if mtu else 1500)
+    client.run("ip", "link", "set", "veth0", "mtu", mtu)
 
 
 @pytest.mark.parametrize("driver", ["af_packet", "af_xdp"])
 def test_every_choice_of_options(fleet, driver):
-    appliances = {}
+    appliances, (port_mtu, mtus) = {}, MTUS[driver]
+    mtus = [itertools.cycle(values) for values in mtus]
     for cookies in (0, 1):
         client = fleet.namespace()
         backlog = ["--tcp-max-syn-backlog 0"] if cookies else []
-        appliances[cookies] = (fleet.start(driver, *backlog, peer=client), client)
+        appliances[cookies] = (fleet.start(driver, *backlog, peer=client, mtu=port_mtu), client)
     for choice in ALL if os.environ.get("COMBINATIONS") == "all" else FEW:
         appliance, client = appliances[choice[CHOICES.index("syncookies")]]
+        choice = (*choice[:-1], next(mtus[choice[-1]]))
         choose(client, *choice)
         before = counted(appliance, client)
-        done = client.run("redis-benchmark", "-h", appliance.address, "-n", REQUESTS, "-c", 10, "-d", 3000,
+        done = client.run("redis-benchmark", "-h", appliance.address, "-n", REQUESTS, "-c", 10, "-d", 12000,
                           "-t", "set,get,mget", "--csv", check=False, timeout=60)
         named = dict(zip(CHOICES, choice))
         assert done.returncode == 0 and done.stdout.count("\n") == 3, (named, done.stdout)

@@ -1,5 +1,6 @@
 """Starting, stopping, refusing: what an operator sees."""
 
+import glob
 import os
 import pathlib
 import signal
@@ -76,10 +77,10 @@ def test_leaves_nothing_behind(fleet):
     if not IS_ROOT:
         pytest.skip("needs root")
     def traces():
-        places = ("/dev/hugepages", "/var/run/dpdk", "/tmp", "/dev/shm", "/run/nicached")
-        found = {str(path) for place in places for path in pathlib.Path(place).glob("*")}
-        return {path for path in found
-                if not path.startswith("/tmp/") or any(word in path for word in ("nicached", "rte", "dpdk"))}
+        # All instances share DPDK's folder, and each removes it when it ends: only what is in it is somebody's.
+        places = ("/dev/hugepages/*", "/var/run/dpdk/*/*", "/tmp/nicached*", "/tmp/rte*", "/tmp/dpdk*", "/dev/shm/*",
+                  "/run/nicached/*")
+        return {path for place in places for path in glob.glob(place)}
 
     before = traces()
     fleet.start("tap").stop()
@@ -136,10 +137,10 @@ a, b = redis.Redis(host=host), redis.Redis(host=host)
 a.ping(), b.ping()
 start = time.monotonic()
 connection = a.connection_pool.get_connection('x')
-connection.send_command('DEBUG', 'SLEEP', '0.5')
+connection.send_command('DEBUG', 'SLEEP', '2')
 connection.send_command('PING')
-assert b.ping() and time.monotonic() - start < 0.3
-assert connection.read_response() == b'OK' and 0.45 < time.monotonic() - start < 2
+assert b.ping() and not connection.can_read(timeout=0)
+assert connection.read_response() == b'OK' and 1.95 < time.monotonic() - start < 4
 assert connection.read_response() == b'PONG'
 print('ok')
 """

@@ -1,11 +1,6 @@
 """A capture of memcached requests over UDP, played through the pcap port: the answers, byte for byte."""
 
-import signal
-import time
-
 import pytest
-
-from conftest import Appliance, IS_ROOT
 
 scapy = pytest.importorskip("scapy.all")
 
@@ -44,16 +39,9 @@ def play(fleet, tmp_path, packets, *words):
     """What comes back for a capture of these packets."""
     from scapy.all import wrpcap
 
-    if not IS_ROOT:
-        pytest.skip("needs root")
     source, answers = tmp_path / "in.pcap", tmp_path / "out.pcap"
     wrpcap(str(source), packets)
-    appliance = Appliance(fleet.namespace(), SERVER, [
-        f"--interface p0 pcap:{source},{answers} {SERVER}/24", "--memcache-udp-port 11211",
-        "--protected-mode no", "--hugepages no", *words], tmp_path / "pcap.log")
-    fleet.appliances.append(appliance)
-    time.sleep(1)
-    appliance.stop(signal.SIGINT)
+    fleet.replay(source, answers, "--memcache-udp-port 11211", *words)
     return replies_of(answers)
 
 
@@ -116,8 +104,6 @@ def test_jumbo_frames(fleet, tmp_path):
     from scapy.all import (ICMP, IP, Ether, ICMPv6EchoReply, ICMPv6EchoRequest, IPv6, Raw, rdpcap,
                            wrpcap)
 
-    if not IS_ROOT:
-        pytest.skip("needs root")
     ether = Ether(src=CLIENT_MAC, dst="02:00:00:00:00:bb")
     data = bytes(range(256)) * 36
     source, answers = tmp_path / "in.pcap", tmp_path / "out.pcap"
@@ -126,12 +112,7 @@ def test_jumbo_frames(fleet, tmp_path):
         ether / IPv6(src="fd00::77", dst="fd00::2") / ICMPv6EchoRequest(id=1, seq=1, data=data[:8952]),
         request(1, b"set large 0 0 8000\r\n" + data[:8000] + b"\r\n"),
         request(2, b"touch large 0\r\n")])
-    appliance = Appliance(fleet.namespace(), SERVER, [
-        f"--interface p0 pcap:{source},{answers} {SERVER}/24 fd00::2/64 mtu 9000",
-        "--memcache-udp-port 11211", "--protected-mode no", "--hugepages no"], tmp_path / "pcap.log")
-    fleet.appliances.append(appliance)
-    time.sleep(1)
-    appliance.stop()
+    fleet.replay(source, answers, "--memcache-udp-port 11211", networks=f"{SERVER}/24 fd00::2/64 mtu 9000")
     packets = rdpcap(str(answers))
     echoes = [p for p in packets if ICMP in p and p[ICMP].type == 0]
     assert [bytes(p[ICMP].payload) for p in echoes] == [data[:8972]]

@@ -4,14 +4,11 @@ request in it is answered right: UDP played into nicached's pcap port, TCP said 
 import contextlib
 import json
 import re
-import signal
 import socket
-import subprocess
-import time
 
 import pytest
 
-from conftest import BENCH, IS_ROOT, Appliance, run
+from conftest import BENCH, peer_server, run
 
 scapy = pytest.importorskip("scapy.all")
 
@@ -72,15 +69,6 @@ class Model:
         return b"".join(b"VALUE %s 0 %d\r\n%s\r\n" % (key, len(value), value) for key, value in found) + b"END\r\n"
 
 
-def replay(fleet, source, answers, log):
-    appliance = Appliance(fleet.namespace(), SERVER, [
-        f"--interface p0 pcap:{source},{answers} {SERVER}/24", "--memcache-udp-port 11211", "--memcache-udp-allow 198.18.0.0/15",
-        "--protected-mode no", "--hugepages no"], log)
-    fleet.appliances.append(appliance)
-    time.sleep(1)
-    appliance.stop(signal.SIGINT)
-
-
 DATAGRAM_FORMS = {
     "small": ["-t", "set,get,ping", "-n", "300", "-r", "100", "-d", "8", "--key-size", "8"],
     "mix": ["--mix", "50:50", "-n", "1000", "-r", "50", "-d", "1-900", "--key-size", "3-200", "--zipf", "0.99",
@@ -93,12 +81,10 @@ DATAGRAM_FORMS = {
 
 @pytest.mark.parametrize("form", DATAGRAM_FORMS)
 def test_datagrams_are_answered(fleet, tmp_path, form):
-    if not IS_ROOT:
-        pytest.skip("needs root")
     source, answers = tmp_path / "in.pcap", tmp_path / "out.pcap"
     write(source, "--udp", *DATAGRAM_FORMS[form])
     assert complaints(source) == ""
-    replay(fleet, source, answers, tmp_path / "pcap.log")
+    fleet.replay(source, answers, "--memcache-udp-port 11211", "--memcache-udp-allow 198.18.0.0/15")
     requests = datagrams(source)
     replies = {(port, number): text for to_server, port, number, text in datagrams(answers) if not to_server}
     assert len({(port, number) for _, port, number, _ in requests}) == len(requests) == len(replies)
@@ -193,16 +179,8 @@ def peer(fleet, form):
     words = ["memcached", "-l", "127.0.0.1", "-p", "7777", "-U", "0", "-u", "nobody"]
     if form.startswith("resp"):
         words = ["redis-server", "--port", "7777", "--save", "", "--bind", "127.0.0.1"]
-    process = namespace.popen(*words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + 10
-        while namespace.run("nc", "-z", "127.0.0.1", 7777, check=False).returncode != 0:
-            assert time.monotonic() < deadline and process.poll() is None
-            time.sleep(0.05)
+    with peer_server(namespace, *words, port=7777):
         yield namespace
-    finally:
-        process.terminate()
-        process.wait(timeout=10)
 
 
 SPEAK = r"""

@@ -15,6 +15,7 @@ import time
 from scapy.all import IP, IPv6, IPv6ExtHdrFragment, TCP, Ether, Raw
 
 OWN, OWN_IPV6 = "198.18.0.77", "fd00::77"
+SO_TIMESTAMPNS = 35  # which Python does not name
 FLAGS = ((0x02, "SYN"), (0x01, "FIN"), (0x04, "RST"), (0x10, "ACK"))
 
 Segment = collections.namedtuple("Segment", "time flags seq ack window options data ip_id dont_fragment")
@@ -45,6 +46,8 @@ class Wire:
         self.l4_at = 14 + (40 if self.ipv6 else 20)  # in a frame of ours
         self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x86DD if self.ipv6 else 0x0800))
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
+        # A segment's time is when the kernel had it: the thread that reads it waits for Python's other threads.
+        self.socket.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         self.socket.bind((interface, 0))
         self.mac = ":".join("%02x" % byte for byte in self.socket.getsockname()[4])
         self.ports = {}
@@ -67,16 +70,16 @@ class Wire:
 
     def read(self):
         while True:
-            frame, origin = self.socket.recvfrom(65535)
-            now = time.monotonic()
+            frame, [(_, _, stamp)], _, origin = self.socket.recvmsg(65535, 100)
             found = None if origin[2] == socket.PACKET_OUTGOING else self.segment_in(frame)
             if found is None:
                 continue
             tcp, identification, fragmentable = found
             _, port, seq, ack, offset, flags, window = struct.unpack("!HHIIBBH", tcp[:16])
             size = (offset >> 4) * 4
-            segment = Segment(now, flags & 0x17, seq, ack, window, parse_options(tcp[20:size]), tcp[size:],
-                              identification, not fragmentable)
+            seconds, nanoseconds = struct.unpack("qq", stamp)
+            segment = Segment(seconds + nanoseconds / 1e9, flags & 0x17, seq, ack, window, parse_options(tcp[20:size]),
+                              tcp[size:], identification, not fragmentable)
             if port in self.ports:
                 self.ports[port].put(segment)
 
@@ -117,7 +120,7 @@ class Peer:
 
     def segment(self, flags, data=b"", seq=None, ack=None, options=None, window=None, **tcp):
         if options is None:
-            options = [] if self.echo is None else [("NOP", None), ("NOP", None), ("Timestamp", (self.stamp, self.echo))]
+            options = [] if self.echo is None else [("NOP", None), ("NOP", None), ("Timestamp", (self.stamp % 2**32, self.echo))]
         header = TCP(sport=self.own_port, dport=self.port, flags=flags, options=options,
                      seq=(self.seq if seq is None else seq) % 2**32, ack=(self.ack if ack is None else ack) % 2**32,
                      window=self.window if window is None else window, **tcp)

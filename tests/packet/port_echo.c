@@ -267,7 +267,7 @@ static int run(struct host *host, const struct interface_config *config)
         fprintf(stderr, "%s\n", error.text);
         return 1;
     }
-    struct rte_mempool *pool = port_create_packet_pool(host->queues, 1, 0);
+    struct rte_mempool *pool = port_create_packet_pool(host->queues, 1, config->mtu);
     int status = 1;
     if (pool == NULL) {
         fprintf(stderr, "no memory for packets\n");

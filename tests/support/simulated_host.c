@@ -116,8 +116,10 @@ void simulated_host_pass(struct simulated_host *host, struct rte_mbuf **frames, 
         rte_pktmbuf_free(datagrams[i].mbuf);
     }
     hand_up(host, &events, now);
-    tcp_output(host->tcp, now);
-    uint64_t due = tcp_run_timers(host->tcp, now, &events);
+    while (tcp_output(host->tcp, now)) {
+    }
+    tcp_run_timers(host->tcp, now, &events);
+    uint64_t due = tcp_next_timer(host->tcp, now);
     hand_up(host, &events, now);
     uint64_t net_due = net_run_timers(host->net, now);
     tcp_release(host->tcp);

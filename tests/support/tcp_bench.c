@@ -1,26 +1,46 @@
 #include "tests/support/tcp_bench.h"
 
+#include "dataplane/l2_link/packet.h"
+#include "dataplane/l2_link/wire_ipv6.h"
+#include "dataplane/l2_link/wire_nd.h"
 #include "tests/support/simulated_offload.h"
 
 #include <rte_ip.h>
 #include <stdlib.h>
 
-#define POOL_MBUFS  2047U
-#define IP_BYTES    20U
-#define OWN_NUMBER  2
-#define PEER_NUMBER 1
+#define POOL_MBUFS   2047U
+#define IP_BYTES     20U
+#define IPV6_BYTES   40U
+#define OWN_NUMBER   2
+#define PEER_NUMBER  1
+#define ANSWER_BYTES 90U /* an advertisement in a tagged frame */
 
 static struct rte_mempool *pool;
 
+/* Where the packet begins in a frame, which may have a tag. */
+static uint32_t packet_at(const uint8_t *frame)
+{
+    bool tagged = bytes_read_be16(frame + 12) == RTE_ETHER_TYPE_VLAN;
+    return RTE_ETHER_HDR_LEN + (tagged ? RTE_VLAN_HLEN : 0U);
+}
+
+static bool is_of_type(const uint8_t *frame, uint16_t type)
+{
+    return bytes_read_be16(frame + packet_at(frame) - 2) == type;
+}
+
 static void record(struct tcp_bench *b, const struct rte_mbuf *mbuf)
 {
-    const uint8_t *frame = rte_pktmbuf_mtod(mbuf, const uint8_t *);
-    const uint8_t *ip = frame + RTE_ETHER_HDR_LEN, *l4 = ip + IP_BYTES;
-    if (bytes_read_be16(frame + 12) != RTE_ETHER_TYPE_IPV4 || ip[9] != IPPROTO_TCP) {
+    const uint8_t *frame = rte_pktmbuf_mtod(mbuf, const uint8_t *), *ip = frame + packet_at(frame);
+    bool ipv6 = is_of_type(frame, RTE_ETHER_TYPE_IPV6);
+    if (!(ipv6 || is_of_type(frame, RTE_ETHER_TYPE_IPV4)) || ip[ipv6 ? 6 : 9] != IPPROTO_TCP) {
         return;
     }
     CHECK(b->sent_count < BENCH_SEGMENTS_MAX);
-    uint32_t l4_bytes = bytes_read_be16(ip + 2) - IP_BYTES, header = (uint32_t)(l4[12] >> 4) * 4;
+    const uint8_t *l4 = ip + (ipv6 ? IPV6_BYTES : IP_BYTES);
+    uint32_t packet_bytes =
+        ipv6 ? IPV6_BYTES + bytes_read_be16(ip + 4) : (uint32_t)bytes_read_be16(ip + 2);
+    uint32_t l4_bytes = packet_bytes - (uint32_t)(l4 - ip), header = (uint32_t)(l4[12] >> 4) * 4;
     struct sent_segment *s = &b->sent[b->sent_count++];
     *s = (struct sent_segment){.port = bytes_read_be16(l4),
                                .peer_port = bytes_read_be16(l4 + 2),
@@ -30,13 +50,15 @@ static void record(struct tcp_bench *b, const struct rte_mbuf *mbuf)
                                .window = bytes_read_be16(l4 + 14),
                                .text = b->sent_text + b->sent_text_bytes,
                                .text_bytes = l4_bytes - header,
+                               .packet_bytes = packet_bytes,
                                .at_us = b->now_us};
     tcp_options_parse(slice_of(l4 + 20, header - 20), &s->options);
     CHECK(b->sent_text_bytes + s->text_bytes <= BENCH_TEXT_MAX);
     memcpy(b->sent_text + b->sent_text_bytes, l4 + header, s->text_bytes);
     b->sent_text_bytes += s->text_bytes;
-    s->checksum_right =
-        rte_ipv4_udptcp_cksum_verify((const struct rte_ipv4_hdr *)(const void *)ip, l4) == 0;
+    const void *header_of_ip = ip;
+    s->checksum_right = (ipv6 ? rte_ipv6_udptcp_cksum_verify(header_of_ip, l4)
+                              : rte_ipv4_udptcp_cksum_verify(header_of_ip, l4)) == 0;
     uint32_t end =
         s->seq + s->text_bytes + ((s->flags & TCP_SYN) != 0) + ((s->flags & TCP_FIN) != 0);
     if (s->flags & TCP_SYN) {
@@ -47,28 +69,79 @@ static void record(struct tcp_bench *b, const struct rte_mbuf *mbuf)
     }
 }
 
-/* The peer answers ARP requests for its address. */
-static struct rte_mbuf *answer_arp(const struct rte_mbuf *request)
+/* ---- the peer as a neighbour -------------------------------------------------------------------
+ */
+
+static bool asks_for_peer(const uint8_t *frame)
 {
-    const uint8_t *frame = rte_pktmbuf_mtod(request, const uint8_t *);
-    struct address peer = simulated_host_address(PEER_NUMBER);
-    if (bytes_read_be16(frame + 12) != RTE_ETHER_TYPE_ARP || bytes_read_be16(frame + 20) != 1 ||
-        memcmp(frame + 38, peer.bytes + 12, 4) != 0) {
+    const uint8_t *packet = frame + packet_at(frame);
+    struct address ipv4 = simulated_host_address(PEER_NUMBER);
+    struct address ipv6 = simulated_host_address_ipv6(PEER_NUMBER);
+    struct rte_ether_addr mac = simulated_host_mac(PEER_NUMBER);
+    if (!(frame[0] & RTE_ETHER_GROUP_ADDR) && memcmp(frame, &mac, sizeof(mac)) != 0) {
+        return false;
+    }
+    if (is_of_type(frame, RTE_ETHER_TYPE_ARP)) {
+        return bytes_read_be16(packet + 6) == 1 && memcmp(packet + 24, ipv4.bytes + 12, 4) == 0;
+    }
+    return is_of_type(frame, RTE_ETHER_TYPE_IPV6) && packet[6] == IPPROTO_ICMPV6 &&
+           packet[IPV6_BYTES] == ND_SOLICITATION &&
+           memcmp(packet + IPV6_BYTES + 8, ipv6.bytes, 16) == 0;
+}
+
+static void answer_arp(const uint8_t *request, uint8_t *to)
+{
+    struct rte_ether_addr mac = simulated_host_mac(PEER_NUMBER);
+    memcpy(to, request, 6);
+    bytes_write_be16(to + 6, 2);
+    memcpy(to + 8, &mac, 6);
+    memcpy(to + 14, request + 24, 4);
+    memcpy(to + 18, request + 8, 10);
+}
+
+static void answer_solicitation(const uint8_t *request, uint8_t *to)
+{
+    struct rte_ether_addr mac = simulated_host_mac(PEER_NUMBER);
+    struct address peer = simulated_host_address_ipv6(PEER_NUMBER);
+    struct ipv6_header header = {.source = peer,
+                                 .payload_bytes = ND_MESSAGE_BYTES + ND_STATION_BYTES,
+                                 .next = IPPROTO_ICMPV6,
+                                 .hop_limit = ND_HOP_LIMIT};
+    struct nd_message message = {.type = ND_ADVERTISEMENT,
+                                 .flags = ND_FLAG_SOLICITED | ND_FLAG_OVERRIDE,
+                                 .target = peer,
+                                 .has_station = true,
+                                 .station = mac};
+    memcpy(header.destination.bytes, request + 8, 16);
+    wire_ipv6_compose(to, &header);
+    wire_nd_compose(to + IPV6_BYTES, &message);
+    const void *ip = to;
+    uint16_t sum = rte_ipv6_udptcp_cksum(ip, to + IPV6_BYTES);
+    memcpy(to + IPV6_BYTES + 2, &sum, 2);
+}
+
+/* The peer answers requests for its addresses. NULL when this is none. */
+static struct rte_mbuf *answer_neighbour(const struct rte_mbuf *mbuf)
+{
+    const uint8_t *request = rte_pktmbuf_mtod(mbuf, const uint8_t *);
+    struct rte_ether_addr mac = simulated_host_mac(PEER_NUMBER);
+    uint32_t at = packet_at(request);
+    if (!asks_for_peer(request)) {
         return NULL;
     }
-    struct rte_ether_addr mac = simulated_host_mac(PEER_NUMBER);
     struct rte_mbuf *answer = rte_pktmbuf_alloc(pool);
     CHECK(answer != NULL);
-    uint8_t *to = (uint8_t *)rte_pktmbuf_append(answer, 60);
+    uint8_t *to = (uint8_t *)rte_pktmbuf_append(answer, ANSWER_BYTES);
     CHECK(to != NULL);
-    memset(to, 0, 60);
-    memcpy(to, frame + 6, 6);
+    memset(to, 0, ANSWER_BYTES);
+    memcpy(to, request + 6, 6);
     memcpy(to + 6, &mac, 6);
-    memcpy(to + 12, frame + 12, 8);
-    bytes_write_be16(to + 20, 2);
-    memcpy(to + 22, &mac, 6);
-    memcpy(to + 28, peer.bytes + 12, 4);
-    memcpy(to + 32, frame + 22, 10);
+    memcpy(to + 12, request + 12, at - 12);
+    if (is_of_type(request, RTE_ETHER_TYPE_ARP)) {
+        answer_arp(request + at, to + at);
+    } else {
+        answer_solicitation(request + at, to + at);
+    }
     return answer;
 }
 
@@ -85,19 +158,25 @@ static void pass(struct tcp_bench *b)
     uint32_t count = b->queued_count;
     b->queued_count = 0;
     simulated_host_pass(&b->host, b->queued, count, &now);
-    struct rte_mbuf *answer = NULL;
+    bool answered = false;
     for (uint32_t i = 0; i < b->host.interface->tx_count; i++) {
         struct rte_mbuf *cut[SIMULATED_CUT_MAX];
         uint32_t cut_count = simulated_offload(b->host.interface->tx[i], cut);
         for (uint32_t j = 0; j < cut_count; j++) {
             record(b, cut[j]);
-            answer = answer == NULL ? answer_arp(cut[j]) : answer;
+            if (b->on_frame != NULL) {
+                b->on_frame(b, cut[j]);
+            }
+            struct rte_mbuf *answer = b->mute ? NULL : answer_neighbour(cut[j]);
+            if (answer != NULL) {
+                queue_frame(b, answer);
+                answered = true;
+            }
             rte_pktmbuf_free(cut[j]);
         }
     }
     b->host.interface->tx_count = 0;
-    if (answer != NULL) {
-        queue_frame(b, answer);
+    if (answered) {
         pass(b);
     }
 }
@@ -170,10 +249,27 @@ void bench_forget(struct tcp_bench *b)
     b->opened = b->finished = b->drained = b->closed = 0;
 }
 
-static void write_ip(uint8_t *ip, uint32_t l4_bytes)
+static struct address peer_of(const struct probe *p)
 {
-    struct address own = simulated_host_address(OWN_NUMBER);
-    struct address peer = simulated_host_address(PEER_NUMBER);
+    if (p->peer != NULL) {
+        return *p->peer;
+    }
+    return p->ipv6 ? simulated_host_address_ipv6(PEER_NUMBER) : simulated_host_address(PEER_NUMBER);
+}
+
+static void write_ipv6(uint8_t *ip, const struct probe *p, uint32_t l4_bytes)
+{
+    struct ipv6_header header = {.source = peer_of(p),
+                                 .destination = simulated_host_address_ipv6(OWN_NUMBER),
+                                 .payload_bytes = (uint16_t)l4_bytes,
+                                 .next = IPPROTO_TCP,
+                                 .hop_limit = 64};
+    wire_ipv6_compose(ip, &header);
+}
+
+static void write_ip(uint8_t *ip, const struct probe *p, uint32_t l4_bytes)
+{
+    struct address own = simulated_host_address(OWN_NUMBER), peer = peer_of(p);
     memset(ip, 0, IP_BYTES);
     ip[0] = 0x45;
     bytes_write_be16(ip + 2, (uint16_t)(IP_BYTES + l4_bytes));
@@ -207,14 +303,49 @@ static uint32_t write_tcp(uint8_t *l4, const struct probe *p)
     return header + p->text_bytes;
 }
 
-void bench_queue_frame(struct tcp_bench *b, const uint8_t *frame, uint32_t bytes)
+static void release_memory(void *memory, void *shared)
+{
+    free(memory);
+    free(shared);
+}
+
+/* Memory of its own, where a sanitizer guards both ends. */
+static void give_memory(struct rte_mbuf *mbuf, uint32_t size)
+{
+    struct rte_mbuf_ext_shared_info *shared = calloc(1, sizeof(*shared));
+    void *memory = malloc(size);
+    CHECK(shared != NULL && memory != NULL);
+    shared->free_cb = release_memory;
+    shared->fcb_opaque = shared;
+    rte_mbuf_ext_refcnt_set(shared, 1);
+    rte_pktmbuf_attach_extbuf(mbuf, memory, RTE_BAD_IOVA, (uint16_t)size, shared);
+}
+
+static struct rte_mbuf *buffer_of(const struct tcp_bench *b, const uint8_t *bytes, uint32_t size)
 {
     struct rte_mbuf *mbuf = rte_pktmbuf_alloc(pool);
     CHECK(mbuf != NULL);
-    uint8_t *to = (uint8_t *)rte_pktmbuf_append(mbuf, (uint16_t)bytes);
+    if (b->exact) {
+        give_memory(mbuf, size);
+    }
+    uint8_t *to = (uint8_t *)rte_pktmbuf_append(mbuf, (uint16_t)size);
     CHECK(to != NULL);
-    memcpy(to, frame, bytes);
-    queue_frame(b, mbuf);
+    memcpy(to, bytes, size);
+    return mbuf;
+}
+
+void bench_queue_frame(struct tcp_bench *b, const uint8_t *frame, uint32_t bytes)
+{
+    uint32_t part = b->part_bytes != 0 && b->part_bytes < bytes ? b->part_bytes : bytes;
+    struct rte_mbuf *first = buffer_of(b, frame, part);
+    for (uint32_t at = part; at < bytes; at += part) {
+        uint32_t size = bytes - at < part ? bytes - at : part;
+        CHECK(rte_pktmbuf_chain(first, buffer_of(b, frame + at, size)) == 0);
+    }
+    if (b->overheard) {
+        packet_mark_overheard(first);
+    }
+    queue_frame(b, first);
 }
 
 void bench_inject_frame(struct tcp_bench *b, const uint8_t *frame, uint32_t bytes)
@@ -230,14 +361,16 @@ uint32_t bench_compose(const struct probe *p, uint8_t *frame)
                           peer = simulated_host_mac(PEER_NUMBER);
     memcpy(frame, &own, 6);
     memcpy(frame + 6, &peer, 6);
-    bytes_write_be16(frame + 12, RTE_ETHER_TYPE_IPV4);
-    uint8_t *ip = frame + RTE_ETHER_HDR_LEN, *l4 = ip + IP_BYTES;
+    bytes_write_be16(frame + 12, p->ipv6 ? RTE_ETHER_TYPE_IPV6 : RTE_ETHER_TYPE_IPV4);
+    uint32_t ip_bytes = p->ipv6 ? IPV6_BYTES : IP_BYTES;
+    uint8_t *ip = frame + RTE_ETHER_HDR_LEN, *l4 = ip + ip_bytes;
     uint32_t l4_bytes = write_tcp(l4, p);
-    write_ip(ip, l4_bytes);
-    uint16_t sum = rte_ipv4_udptcp_cksum((const struct rte_ipv4_hdr *)(const void *)ip, l4);
+    (p->ipv6 ? write_ipv6 : write_ip)(ip, p, l4_bytes);
+    const void *header = ip;
+    uint16_t sum = p->ipv6 ? rte_ipv6_udptcp_cksum(header, l4) : rte_ipv4_udptcp_cksum(header, l4);
     sum = p->bad_checksum ? (uint16_t)(sum ^ 0x0100) : sum;
     memcpy(l4 + 16, &sum, 2);
-    return RTE_ETHER_HDR_LEN + IP_BYTES + l4_bytes;
+    return RTE_ETHER_HDR_LEN + ip_bytes + l4_bytes;
 }
 
 void bench_queue(struct tcp_bench *b, const struct probe *p)

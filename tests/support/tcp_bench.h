@@ -32,6 +32,8 @@ struct probe {
     uint8_t header_words;     /* 0: the right one */
     uint16_t port, peer_port; /* 0: BENCH_PORT, BENCH_PEER_PORT */
     uint16_t urgent;
+    bool ipv6;
+    const struct address *peer; /* NULL: the peer's address on the link */
 };
 
 struct sent_segment {
@@ -39,8 +41,8 @@ struct sent_segment {
     uint32_t seq, ack;
     uint16_t window, port, peer_port;
     struct tcp_header_options options;
-    const uint8_t *text; /* in sent_text */
-    uint32_t text_bytes;
+    const uint8_t *text;               /* in sent_text */
+    uint32_t text_bytes, packet_bytes; /* packet: from the IP header on */
     uint64_t at_us;
     bool checksum_right;
 };
@@ -63,7 +65,13 @@ struct tcp_bench {
     uint32_t text_bytes;
     struct rte_mbuf *queued[SIMULATED_BURST]; /* frames that arrive in the next pass */
     uint32_t queued_count;
-    bool hold; /* the session keeps what it gets: unread_bytes grows */
+    bool hold;           /* the session keeps what it gets: unread_bytes grows */
+    uint32_t part_bytes; /* not 0: queued frames are chains of buffers with so much each */
+    bool exact;          /* and each buffer is of just its size: ASan sees what is read beyond */
+    bool overheard;      /* and another worker answers them */
+    bool mute;           /* the peer answers no requests of neighbours */
+    /* Sees every frame that the stack sends; may be NULL. */
+    void (*on_frame)(struct tcp_bench *b, const struct rte_mbuf *frame);
     uint64_t pass_count;
 };
 

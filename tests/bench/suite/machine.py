@@ -65,6 +65,12 @@ def _package_version(name):
     return _output("dpkg-query", "-W", "-f", "${Version}", name) or "unknown"
 
 
+def watch_cpus(program, seconds, cpus):
+    """By CPU, how long an empty loop on it had to wait for it, in words: what nobody who polls can be better than."""
+    found = re.findall(r"^cpu (\d+): (.*)$", _output(str(program), str(seconds), *map(str, cpus)), re.M)
+    return {f"an empty loop on CPU {cpu}": words for cpu, words in found}
+
+
 def describe(root, uses_hugepages):
     memory = re.search(r"MemTotal:\s+(\d+)", _read("/proc/meminfo"))
     hypervisor = "hypervisor" in _read("/proc/cpuinfo")

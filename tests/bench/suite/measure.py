@@ -89,10 +89,10 @@ def _wait_for_requests(server, before, process, keys_a_get):
 
 
 def _busy_seconds(begin, end):
-    """Of the polling thread: cycles of passes with work, without the time that it had no CPU; and the CPU time of
+    """Of the polling threads: cycles of passes with work, without the time that they had no CPU; and the CPU time of
     the process' other threads."""
     cycles = end.counters["loop_busy_cycles"] - begin.counters["loop_busy_cycles"]
-    seconds, elapsed = cycles / end.counters["tsc_hz"], end.time - begin.time
+    seconds, elapsed = cycles / end.counters["tsc_hz"], (end.time - begin.time) * end.workers
     waited = (end.worker_waited_s - begin.worker_waited_s) * min(1.0, seconds / elapsed)
     return max(seconds - waited, 1e-9) + end.helpers_cpu_s - begin.helpers_cpu_s
 

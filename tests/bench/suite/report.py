@@ -224,11 +224,11 @@ def row_section(row, meanings):
 
 METHOD = """
 Made by `./test bench` ([benchmarking](../benchmarking.md#the-suite)); do not edit. The figures behind it are in
-[report.json](report.json).
+[report.json](report.json); [limits](limits.md) says what stands between us and the aims that are not met.
 
 ## How it was measured
 
-- The server has CPU {server}, the generator CPU {client}. Within a round ours and the peers' figures are taken in turn,
+- The server has CPU {server}, the generator CPU {client}, and beside it nicached's threads that are no workers. Within a round ours and the peers' figures are taken in turn,
   the other servers stopped (SIGSTOP) meanwhile; a ratio is of figures of the same round. Shown are medians over the
   rounds and, as spread, smallest .. largest. A round during which others used more than {limit:g} CPUs, or testpmd
   moved by more than 25 %, does not count.

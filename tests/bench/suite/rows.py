@@ -16,12 +16,15 @@ from measure import Sample, finish, measure, run, spawn
 from processes import Process, Trouble, wait_until
 
 KEY_BYTES, VALUE_BYTES = 16, 64
+GET_BYTES = 36            # a RESP GET of such a key
 WINDOW = 512              # frames under way: enough for full bursts, less than a ring
 LARGE_BYTES = 16384
 ECHO_LARGE_BYTES = 1400
 VALUES_BYTES = 256 << 20  # that many bytes of values, whatever the size of one
 HELD = 0.97               # of the rate that it was asked at: then a server holds the load
 FEW = 50                  # connections, beside very many; and requests under way with either
+MANY_UNDER_WAY = 512      # and with very many alone: as many as they have where they are used
+LONGEST_ACK_DELAY = ["--ack-delay", 499]  # else the ACK of a reply comes by itself, before the next request
 CONNECTION_BYTES = 1024
 CROWD_S = 60              # for all connections to open
 IDLE_RATE = 20            # requests/s on all of them: they are idle
@@ -154,6 +157,10 @@ class Laboratory:
             self._verify(server, "-c", 20, "-P", 4)
             self.fill(server)
         return self._get("redis", lambda: servers.Redis(self.settings), prepare)
+
+    @property
+    def least(self):
+        return self._get("least", lambda: servers.LeastServer(self.settings, GET_BYTES, VALUE_BYTES))
 
     @property
     def memcached(self):
@@ -362,17 +369,39 @@ def index(lab):
     return lines
 
 
+def g11(lab):
+    """What a second worker costs each of them: frames that the first hands on, keys of the other's shard. That two do
+    twice the work cannot be seen here, where the second has to share the generator's CPU."""
+    asks = [("UDP GET", lambda server: lab.of_frames("-t", "get", server=server)),
+            (f"TCP GET -P 1, {lab.settings.many} connections",
+             lambda server: lab.over_memif("-t", "get", "-c", lab.settings.many, "-P", 1, server=server)),
+            ("TCP GET -P 16", lambda server: lab.over_memif("-t", "get", "-c", 50, "-P", 16, server=server)),
+            ("TCP SET -P 16", lambda server: lab.over_memif("-t", "set", "-c", 50, "-P", 16, server=server))]
+    server = servers.TwinNicached(lab.settings)
+    try:
+        lab.fill(server, memif=True)
+        server.pause()
+        pairs = [(name, ask(server), ask(lab.nicached)) for name, ask in asks]
+    finally:
+        server.close()
+    return [Line(name, f"requests {BUSY_CORE}", two.per_core_second, {"one worker": one.per_core_second},
+                 two.per_core_second / one.per_core_second, sample=two, spread={"requests/s": two.rate})
+            for name, two, one in pairs]
+
+
 def eviction(lab):
-    """The same mix at the same pace: while half of the memory is used, and while every new key takes another's place."""
+    """The same mix at the same pace: while half of the memory is used, and while every new key takes another's place.
+    In an open loop requests come one by one, as they do without a pipeline: so the capacity is asked for."""
     fitting = lab.settings.evicting_bytes // EVICTION_ITEM_BYTES
-    words = ["--mix", "50:50", "-c", 50, "-P", 4]
+    mix = ["--mix", "50:50", "-c", 50]
+    words = [*mix, "-P", 4]
     server = servers.Nicached(lab.settings, ["--maxmemory", lab.settings.evicting_bytes, "--maxmemory-policy",
                                              "allkeys-lru"])
     try:
         half, full = ["-r", fitting // 2], ["-r", fitting * 2]
         lab.fill(server, *half, memif=True)
         server.pause()
-        pace = ["--rate", int(lab.over_memif(*words, *half, server=server).rate / 2)]
+        pace = ["--rate", int(lab.over_memif(*mix, "-P", 1, *half, server=server).rate / 2)]
         calm = lab.over_memif(*words, *half, *pace, server=server)
         server.resume()
         lab.preload(server, *full, memif=True)
@@ -417,22 +446,29 @@ def _bytes_of_idle(lab, server):
 
 
 def connections(lab):
-    """Very many connections beside few, as many requests under way; and what each takes."""
-    words = ["-t", "get", "-P", 1, "--in-flight", FEW, "-c"]
+    """Very many connections beside few, as many requests under way, and more; and what each takes."""
+    words, crowd = ["-t", "get", "-P", 1, "--in-flight"], lab.settings.crowd
+    lab.close()  # the others hold the hugepages that it needs
     server = servers.CrowdedNicached(lab.settings)
     try:
         lab.fill(server, memif=True)
         server.pause()
-        few = lab.over_memif(*words, FEW, server=server)
+        few = lab.over_memif(*words, FEW, "-c", FEW, server=server)
         resident, counted = _bytes_of_idle(lab, server)
-        many = lab.over_memif(*words, lab.settings.crowd, server=server)
+        many = lab.over_memif(*words, FEW, "-c", crowd, server=server)
+        busy = lab.over_memif(*words, MANY_UNDER_WAY, "-c", crowd, server=server)
+        riding = lab.over_memif(*words, MANY_UNDER_WAY, "-c", crowd, *LONGEST_ACK_DELAY, server=server)
     finally:
         server.close()
     peer = f"{FEW} connections"
+
+    def line(under_way, sample, more=""):
+        return Line(f"{crowd:,} connections, {under_way} under way{more}", f"requests {BUSY_CORE}", sample.per_core_second,
+                    {peer: few.per_core_second}, sample.per_core_second / few.per_core_second, sample=sample,
+                    spread={"core busy": sample.busy, f"cycles with {peer}": few.cycles})
     return {
-        "connections": [Line(f"{lab.settings.crowd:,} connections", f"requests {BUSY_CORE}", many.per_core_second,
-                             {peer: few.per_core_second}, many.per_core_second / few.per_core_second, sample=many,
-                             spread={"core busy": many.busy, f"cycles with {peer}": few.cycles})],
+        "connections": [line(FEW, many), line(MANY_UNDER_WAY, busy),
+                        line(MANY_UNDER_WAY, riding, ", ACKs that ride on the next request")],
         "connection memory": [Line("idle connection", "bytes", resident, {"1 KiB": CONNECTION_BYTES},
                                    resident / CONNECTION_BYTES,
                                    note=f"INFO loop counts {counted:.0f} B for each: TCP's record, session, client.")],
@@ -442,6 +478,15 @@ def connections(lab):
 # ---- kernel sockets ------------------------------------------------------------------------------
 
 
+def _least(lab, pipeline, redis):
+    """What is left of the distance when a server does nothing: nobody gets further on kernel sockets."""
+    server = lab.least
+    least = lab.over_sockets(server, "-t", "get", "-c", 50, "-P", pipeline)
+    return Line(f"RESP GET -P {pipeline}, a server that only reads and answers", f"requests {SOCKETS}",
+                least.per_core_second, {redis.server: redis.per_core_second},
+                least.per_core_second / redis.per_core_second, counted=False)
+
+
 def sockets(lab):
     lines = []
     for text in (False, True):
@@ -449,8 +494,11 @@ def sockets(lab):
             words = ["-t", "get", "-c", 50, "-P", pipeline]
             peer = lab.memcached if text else lab.redis
             ours = lab.over_sockets(lab.nicached, *words, text=text)
-            lines.append(_rates(f"{'text' if text else 'RESP'} GET -P {pipeline}", ours,
-                                [lab.over_sockets(peer, *words, text=text)], f"requests {SOCKETS}"))
+            theirs = lab.over_sockets(peer, *words, text=text)
+            lines.append(_rates(f"{'text' if text else 'RESP'} GET -P {pipeline}", ours, [theirs],
+                                f"requests {SOCKETS}"))
+            if not text:
+                lines.append(_least(lab, pipeline, theirs))
     return lines
 
 
@@ -483,8 +531,9 @@ def latency(lab):
     return lines
 
 
-def _at_the_same_load(ask_ours, peers):
-    """At a half and four fifths of what the best of the peers carries. `peers`: how to ask each, by name."""
+def _at_the_same_load(ask_ours, peers, echo=None):
+    """At a half and four fifths of what the best of the peers carries. `peers`: how to ask each, by name; `echo`: at a
+    rate, who only sends frames back: what the machine and the generator are the cause of."""
     capacity = max(ask("-t", "get", "-c", 50, "-P", 1).rate for ask in peers.values())
     lines = []
     for text, share in (("50 %", 0.5), ("80 %", 0.8)):
@@ -500,13 +549,18 @@ def _at_the_same_load(ask_ours, peers):
             value, others = ours.at(figure), {name: found.at(figure) for name, found in theirs.items()}
             lines.append(Line(f"{figure} at {text} of the best peer's", "us", value, others, value / min(others.values()),
                               counted=counted, spread={"requests/s": ours.rate} if counted else {}))
+        if echo is not None:
+            least, others = echo(int(capacity * share)).at("p99.9"), lines[-1].peers
+            lines.append(Line(f"p99.9 of testpmd's echo at {text}", "us", least, others, least / min(others.values()),
+                              counted=False))
     return lines
 
 
 def same_load(lab):
     return _at_the_same_load(lab.over_memif, {
         "redis-server": lambda *words: lab.over_sockets(lab.redis, *words, "--busy"),
-        "memcached": lambda *words: lab.over_sockets(lab.memcached, *words, "--busy", text=True)})
+        "memcached": lambda *words: lab.over_sockets(lab.memcached, *words, "--busy", text=True)},
+        echo=lambda rate: lab.echo(GET_FRAME_BYTES, "--rate", rate))
 
 
 def af_xdp(lab):
@@ -702,7 +756,8 @@ class Experiment:
 
 EXPERIMENTS = [
     Experiment(("G1", "G2"), udp_get), Experiment(("G3",), g3), Experiment(("G4",), g4), Experiment(("G5",), g5),
-    Experiment(("G6",), g6), Experiment(("G7", "G9"), store), Experiment(("G10",), g10), Experiment(("G12",), g12),
+    Experiment(("G6",), g6), Experiment(("G7", "G9"), store), Experiment(("G10",), g10), Experiment(("G11",), g11, 3),
+    Experiment(("G12",), g12),
     Experiment(("G13",), g13), Experiment(("G14",), g14, 1), Experiment(("G15",), g15, 1), Experiment(("G16",), g16, 1),
     Experiment(("G18",), g18), Experiment(("sockets",), sockets), Experiment(("latency",), latency, 3),
     Experiment(("same load",), same_load), Experiment(("af_xdp",), af_xdp, 3),

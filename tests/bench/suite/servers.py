@@ -5,21 +5,29 @@ what it has done and used so far.
 """
 
 import contextlib
+import itertools
 import os
+import pathlib
 import re
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from dataclasses import dataclass, field
 
 from processes import Process, Trouble, wait_until
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "support"))
+from free_ports import free_ports  # noqa: E402
+
 READY_S = 30
 CONNECTIONS_MAX = 4096
 MAXMEMORY = "1gb"     # with hugepages nicached reserves all of it at its start, and its index by it
 OWN_ADDRESS, CLIENT_ADDRESS = "198.18.2.2", "198.18.2.1"
+
+socket_numbers = itertools.count()  # in the names of Unix sockets
 
 
 @dataclass
@@ -28,28 +36,23 @@ class Snapshot:
     requests: int
     cpu_s: float            # of the whole process, user and system
     counters: dict = field(default_factory=dict)
-    worker_waited_s: float = 0.0   # the polling thread was ready to run and had no CPU
-    helpers_cpu_s: float = 0.0     # of all threads but that one
-
-
-def free_port(kind=socket.SOCK_STREAM):
-    with socket.socket(type=kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    worker_waited_s: float = 0.0   # the polling threads were ready to run and had no CPU
+    helpers_cpu_s: float = 0.0     # of all threads but those
+    workers: int = 1
 
 
 class Server:
     """One on kernel sockets; subclasses say how it is started and asked."""
 
     name = ""
-    worker_thread = None
+    worker_threads = ()     # by name
 
     def __init__(self, settings):
         self.settings = settings
-        self.port = free_port()
+        self.port, = free_ports(1)
         self.asked = 0          # questions of ours that it counts as requests
         self.control = None
-        self.process = Process(self.name, self.words(), {settings.server_cpu}, settings.directory)
+        self.process = Process(self.name, self.words(), self.cpus(), settings.directory)
         try:
             wait_until(self.is_ready, READY_S, f"{self.name} is ready")
         except BaseException:
@@ -58,6 +61,9 @@ class Server:
 
     def words(self):
         raise NotImplementedError
+
+    def cpus(self):
+        return {self.settings.server_cpu}
 
     def is_ready(self):
         if not self.process.is_running():
@@ -126,11 +132,11 @@ class Server:
     def snapshot(self, keys_a_get=1):
         counters = self.counters()
         threads = self.process.threads()
-        worker = [thread for thread in threads if thread[0] == self.worker_thread]
+        worker = [thread for thread in threads if thread[0] in self.worker_threads]
         cpu_s = sum(on_cpu for _, on_cpu, _ in threads)
         return Snapshot(time.monotonic(), self.requests(counters, keys_a_get) - self.asked, cpu_s, counters,
                         sum(waited for _, _, waited in worker),
-                        cpu_s - sum(on_cpu for _, on_cpu, _ in worker))
+                        cpu_s - sum(on_cpu for _, on_cpu, _ in worker), len(worker))
 
     def requests(self, counters, keys_a_get):
         raise NotImplementedError
@@ -140,12 +146,12 @@ class Nicached(Server):
     """Over memif, and over kernel sockets, which the suite also asks it through."""
 
     name = "nicached"
-    worker_thread = "nicached-w0"
+    worker_threads = ("nicached-w0",)
 
     def __init__(self, settings, extra_words=()):
         self.extra_words = extra_words
-        self.memif_path = settings.directory / f"n{free_port()}.sock"
-        self.memcache_port, self.udp_port = free_port(), free_port(socket.SOCK_DGRAM)
+        self.memif_path = settings.directory / f"n{next(socket_numbers)}.sock"
+        [self.memcache_port], [self.udp_port] = free_ports(1), free_ports(1, socket.SOCK_DGRAM)
         super().__init__(settings)
 
     def words(self):
@@ -155,7 +161,14 @@ class Nicached(Server):
                 "--port", self.port, "--memcache-port", self.memcache_port, "--memcache-udp-port", self.udp_port,
                 "--memcache-udp-allow", "198.18.0.0/15",
                 "--protected-mode", "no", "--hugepages", self.settings.hugepages,
-                "--worker-cpus", self.settings.server_cpu, "--maxmemory", MAXMEMORY, *self.extra_words]
+                "--worker-cpus", self.worker_cpus(), "--maxmemory", MAXMEMORY, *self.extra_words]
+
+    def worker_cpus(self):
+        return self.settings.server_cpu
+
+    def cpus(self):
+        """The other threads share the generator's CPU; what they use counts, too."""
+        return {self.settings.server_cpu, self.settings.client_cpu}
 
     def close(self):
         super().close()
@@ -185,6 +198,18 @@ class Nicached(Server):
             return counters["loop_requests"]
         except KeyError:
             raise Trouble("INFO stages has no loop_requests: not a nicached of today?") from None
+
+
+class TwinNicached(Nicached):
+    """Two workers. There is no third CPU: the second one shares the generator's."""
+
+    worker_threads = ("nicached-w0", "nicached-w1")
+
+    def __init__(self, settings):
+        super().__init__(settings, ["--workers", 2])
+
+    def worker_cpus(self):
+        return f"{self.settings.server_cpu},{self.settings.client_cpu}"
 
 
 class CrowdedNicached(Nicached):
@@ -220,6 +245,25 @@ class Redis(Server):
 
     def requests(self, counters, keys_a_get):
         return counters["total_commands_processed"]
+
+
+class LeastServer(Server):
+    """Reads, and sends what it has ready: what it takes is the kernel's share of everybody's requests."""
+
+    name = "least-server"
+
+    def __init__(self, settings, request_bytes, value_bytes):
+        self.request_bytes, self.value_bytes = request_bytes, value_bytes
+        super().__init__(settings)
+
+    def words(self):
+        return [self.settings.least_path, self.port, self.request_bytes, self.value_bytes]
+
+    def counters(self):
+        return {"answered": int(self.info("all")["answered"])}
+
+    def requests(self, counters, keys_a_get):
+        return counters["answered"] + self.asked   # which it does not count
 
 
 class Memcached(Server):
@@ -287,7 +331,7 @@ class _Namespaced:
 
     def __init__(self, settings, namespaces):
         self.namespaces = namespaces
-        self.socket_path = settings.directory / f"u{free_port()}.sock"
+        self.socket_path = settings.directory / f"u{next(socket_numbers)}.sock"
         super().__init__(settings)
 
     def _connect(self, timeout_s):
@@ -323,13 +367,13 @@ class Testpmd:
     """dpdk-testpmd, 5tswap, on a memif as nicached's: rings of 1024, buffers of 2 KiB, bursts of 32."""
 
     name = "testpmd"
-    worker_thread = "rte-worker-1"
+    worker_threads = ("rte-worker-1",)
 
     def __init__(self, settings):
         if not shutil.which("dpdk-testpmd"):
             raise Trouble("dpdk-testpmd is not there: `./test bench` installs it (Debian's dpdk-dev)")
         self.settings = settings
-        self.memif_path = settings.directory / f"t{free_port()}.sock"
+        self.memif_path = settings.directory / f"t{next(socket_numbers)}.sock"
         memory = ["--in-memory"] if settings.hugepages == "yes" else ["--no-huge", "--no-shconf"]
         self.process = Process(self.name, [
             "stdbuf", "-oL", "dpdk-testpmd", "--lcores", f"0@{settings.client_cpu},1@{settings.server_cpu}", *memory,
@@ -380,4 +424,4 @@ class Testpmd:
         return Snapshot(time.monotonic(), packets, sum(on_cpu for _, on_cpu, _ in threads),
                         {"loop_busy_cycles": cycles, "tsc_hz": mhz * 1000000, "loop_requests": packets,
                          "loop_long_requests": 0},
-                        sum(waited for name, _, waited in threads if name == self.worker_thread), 0.0)
+                        sum(waited for name, _, waited in threads if name in self.worker_threads), 0.0)

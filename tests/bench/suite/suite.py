@@ -30,6 +30,7 @@ from processes import Process, Trouble, Wrong, complain, end_all, raise_descript
 from rows import EXPERIMENTS, Laboratory
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
+EMPTY_LOOP_S = 10
 HUGEPAGES_WANTED = 6 << 30   # three nicached with maxmemory 1gb take some 4 GiB, testpmd and the generators 1.8
 ATTEMPTS_MORE = 3        # rounds that may fail or be disturbed, for each row, beyond those that count
 
@@ -42,6 +43,8 @@ class Settings:
         self.server_path = options.server or options.build / "control/nicached"
         self.bench_path = options.build / "tests/bench/nicached-bench"
         self.frames_path = options.build / "tests/bench/frame_load"
+        self.least_path = options.build / "tests/bench/least_server"
+        self.loop_path = options.build / "tests/bench/empty_loop"
         self.store_path = options.build / "tests/unit/store/store_bench"
         self.eviction_path = options.build / "tests/unit/store/eviction_bench"
         self.server_cpu, self.client_cpu = options.server_cpu, options.client_cpu
@@ -186,8 +189,8 @@ def run_experiments(options, settings, clock):
 
 
 def check_programs(settings):
-    for path in (settings.server_path, settings.bench_path, settings.frames_path, settings.store_path,
-                 settings.eviction_path):
+    for path in (settings.server_path, settings.bench_path, settings.frames_path, settings.least_path,
+                 settings.loop_path, settings.store_path, settings.eviction_path):
         if not path.exists():
             raise SystemExit(f"{path} is not there: ninja -C {settings.bench_path.parents[2]}")
     for name in ("redis-server", "memcached"):
@@ -214,6 +217,7 @@ def main():
         check_programs(settings)
         os.environ["RUNTIME_DIRECTORY"] = directory  # where EAL makes folders, and does not always remove them
         description = machine.describe(ROOT, settings.hugepages == "yes")
+        description |= machine.watch_cpus(settings.loop_path, EMPTY_LOOP_S, (settings.server_cpu, settings.client_cpu))
         try:
             results = run_experiments(options, settings, clock)
         finally:

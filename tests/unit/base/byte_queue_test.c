@@ -83,9 +83,67 @@ static void behaves_like_an_array(void **state)
             byte_queue_consume(&queue, &pool, drop);
             model.begin += drop;
             compare_both(&queue, &model, &random);
+            byte_queue_shrink(&queue, &pool);
+            compare_both(&queue, &model, &random);
         }
         byte_queue_clear(&queue, &pool);
         assert_int_equal(owner.holders, 0);
+        assert_int_equal(byte_pool_held_bytes(&pool), 0);
+        byte_pool_deinit(&pool);
+    }
+}
+
+/* What is left of a page's bytes fits a slip, or one more does not; a slip stays one. */
+static void few_bytes_give_their_page_back(void **state)
+{
+    static uint8_t data[BYTE_PAGE_ROOM], got[BYTE_PAGE_ROOM];
+    for (size_t i = 0; i < sizeof(data); i++) {
+        data[i] = (uint8_t)(i * 7);
+    }
+    struct byte_pool pool;
+    struct byte_queue queue;
+    byte_pool_init(&pool, 8);
+    byte_queue_init(&queue);
+    byte_queue_shrink(&queue, &pool);
+    byte_queue_append(&queue, &pool, data, sizeof(data));
+    byte_queue_consume(&queue, &pool, BYTE_PAGE_ROOM - BYTE_SLIP_ROOM - 1);
+    byte_queue_shrink(&queue, &pool);
+    assert_int_equal(byte_pool_held_bytes(&pool), BYTE_PAGE_BYTES);
+    byte_queue_consume(&queue, &pool, 1);
+    for (int i = 0; i < 2; i++) {
+        byte_queue_shrink(&queue, &pool);
+        assert_int_equal(byte_pool_held_bytes(&pool), BYTE_SLIP_BYTES);
+    }
+    byte_queue_consume(&queue, &pool, 10);
+    byte_queue_append(&queue, &pool, "more", 4);
+    assert_int_equal(byte_pool_held_bytes(&pool), BYTE_SLIP_BYTES + BYTE_PAGE_BYTES);
+    assert_int_equal(byte_queue_copy_out(&queue, 0, got, sizeof(got)), BYTE_SLIP_ROOM - 10 + 4);
+    assert_memory_equal(got, data + BYTE_PAGE_ROOM - BYTE_SLIP_ROOM + 10, BYTE_SLIP_ROOM - 10);
+    assert_memory_equal(got + BYTE_SLIP_ROOM - 10, "more", 4);
+    byte_queue_consume(&queue, &pool, BYTE_SLIP_ROOM - 10);
+    assert_int_equal(byte_pool_held_bytes(&pool), BYTE_PAGE_BYTES);
+    byte_queue_clear(&queue, &pool);
+    byte_pool_deinit(&pool);
+}
+
+/* A reference to as many bytes as a page or a slip has room for is neither. */
+static void reference_of_any_size_is_released(void **state)
+{
+    static const uint8_t bytes[BYTE_PAGE_ROOM];
+    for (int i = 0; i < 2; i++) {
+        struct counted_owner owner = {{.release = release_counted}, 1};
+        struct byte_pool pool;
+        struct byte_queue queue;
+        byte_pool_init(&pool, 8);
+        byte_queue_init(&queue);
+        byte_queue_append_reference(
+            &queue, &pool, slice_of(bytes, i == 0 ? BYTE_SLIP_ROOM : BYTE_PAGE_ROOM), &owner.owner);
+        byte_queue_consume(&queue, &pool, 1);
+        byte_queue_shrink(&queue, &pool);
+        assert_int_equal(owner.holders, 1);
+        byte_queue_clear(&queue, &pool);
+        assert_int_equal(owner.holders, 0);
+        assert_int_equal(byte_pool_held_bytes(&pool), 0);
         byte_pool_deinit(&pool);
     }
 }
@@ -178,6 +236,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(behaves_like_an_array),
+        cmocka_unit_test(few_bytes_give_their_page_back),
+        cmocka_unit_test(reference_of_any_size_is_released),
         cmocka_unit_test(vectors_describe_the_front),
         cmocka_unit_test(reserve_commits_a_prefix),
         cmocka_unit_test(lent_room_comes_first),

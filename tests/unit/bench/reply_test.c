@@ -11,6 +11,7 @@
 #include "tests/bench/reply.h"
 
 static struct reply_parser parser;
+static uint8_t line[REPLY_LINE_BYTES_MAX];
 static char script[65536];
 static size_t script_size;
 
@@ -64,7 +65,7 @@ static bool feed(struct slice input)
 
 static void start(enum reply_protocol protocol)
 {
-    reply_parser_init(&parser, protocol);
+    reply_parser_init(&parser, protocol, line);
     script_size = 0;
     script[0] = '\0';
 }

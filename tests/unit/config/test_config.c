@@ -12,25 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "config/config_internal.h"
 #include "dataplane/base/log.h"
-
-static struct config *config;
-static struct config_error error;
-
-static int setup(void **state)
-{
-    (void)state;
-    config = config_create_default();
-    return config == NULL;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    config_destroy(config);
-    return 0;
-}
+#include "tests/unit/config/fresh_config.h"
 
 static const char *get(const char *name)
 {

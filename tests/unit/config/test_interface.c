@@ -10,30 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "config/config_internal.h"
-
-static struct config *config;
-static struct config_error error;
-
-static int setup(void **state)
-{
-    (void)state;
-    config = config_create_default();
-    return config == NULL;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    config_destroy(config);
-    return 0;
-}
-
-static int parse(const char *text)
-{
-    error.text[0] = '\0';
-    return config_parse_text(config, "f", slice_of_string(text), false, &error);
-}
+#include "tests/unit/config/fresh_config.h"
 
 /* The line comes back as it was written, so nothing of it was lost or invented. */
 static void test_round_trip(void **state)

@@ -103,6 +103,18 @@ static void test_changed_in_place(void **state)
                           "requirepass \"a \\\"b\\x0a\"\n# tail\n");
 }
 
+/* One line for each class, as redis.conf has them, becomes one line for all. */
+static void test_limits_on_output(void **state)
+{
+    (void)state;
+    load("client-output-buffer-limit normal 1mb 0 0\n# pubsub\n"
+         "client-output-buffer-limit pubsub 2mb 1mb 5\n");
+    set("client-output-buffer-limit \"normal 3mb 1000 7\"");
+    rewrite();
+    assert_file("a.conf", "client-output-buffer-limit normal 3mb 1000 7 replica 256mb 64mb 60 "
+                          "pubsub 2mb 1mb 5\n# pubsub\n");
+}
+
 static void test_back_to_default(void **state)
 {
     (void)state;
@@ -256,6 +268,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_nothing_changed),
         TEST(test_changed_in_place),
+        TEST(test_limits_on_output),
         TEST(test_back_to_default),
         TEST(test_appended),
         TEST(test_command_line_values),

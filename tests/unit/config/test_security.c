@@ -10,37 +10,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "config/config_internal.h"
-
-static struct config *config;
-static struct config_error error;
-
-static int setup(void **state)
-{
-    (void)state;
-    config = config_create_default();
-    return config == NULL;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    config_destroy(config);
-    return 0;
-}
-
-static int parse(const char *text)
-{
-    error.text[0] = '\0';
-    return config_parse_text(config, "f", slice_of_string(text), false, &error);
-}
+#include "tests/unit/config/fresh_config.h"
 
 static int set(const char *value)
 {
-    char name[] = "security-group", text[CONFIG_VALUE_BYTES_MAX];
-    snprintf(text, sizeof(text), "%s", value);
-    char *const pair[] = {name, text};
-    return config_set(config, 2, pair, &error);
+    return set_value("security-group", value);
 }
 
 static void assert_rules(const char *expected)

@@ -23,6 +23,7 @@
 #include "dataplane/core/core_exception.h"
 #include "dataplane/store/reclaimer.h"
 #include "dataplane/store/shard.h"
+#include "drivers/dma.h"
 #include "drivers/port.h"
 #include "drivers/port_rss.h"
 
@@ -156,6 +157,19 @@ int port_setup_exception(struct port *tap, const char *tap_name, const struct po
     tap->config.exception_tap[0] = tap_name[0]; /* it is set up */
     trace("+tap");
     return 0;
+}
+
+void port_watch_link(struct port *port)
+{
+}
+
+bool dma_map(void *address, uint64_t bytes)
+{
+    return false;
+}
+
+void dma_unmap(void *address, uint64_t bytes)
+{
 }
 
 /* A TAP that was never set up is taken down, too. */

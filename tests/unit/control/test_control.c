@@ -109,6 +109,7 @@ static void test_requests(void **state)
     send_request(CONTROL_CONFIG_SET, 2, (const char *const[]){"nosuch", "1"});
     send_request(CONTROL_CONFIG_SET, 2, (const char *const[]){"loglevel", "warning"});
     send_request(CONTROL_CONFIG_REWRITE, 0, NULL);
+    send_request(CONTROL_LOG, 1, (const char *const[]){"a line: 100%s"});
     send_request(CONTROL_SHUTDOWN, 0, NULL);
     control_run(control);
     assert_int_equal((*slot)->maxmemory, 1 << 20);
@@ -118,7 +119,8 @@ static void test_requests(void **state)
     assert_answer("");
     assert_answer("ERR The server is running without a config file");
     assert_answer("");
-    assert_int_equal(wake_count, 5);
+    assert_answer("");
+    assert_int_equal(wake_count, 6);
 }
 
 /* A slow worker: fetches the answers one by one, with pauses, and asks for the end when it has all.

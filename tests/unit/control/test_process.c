@@ -157,8 +157,8 @@ static void test_start_and_stop(void **state)
         kill(child, signals[i]);
         assert_int_equal(finish(), 0);
         assert_order((const char *const[]){"+command_table", "+eal", "+pool", "+port", "+shard",
-                                           "+reclaimer", "+core", "-run", "-core", "-reclaimer",
-                                           "-shard", "-port", "-pool", "-eal",
+                                           "+reclaimer", "+core", "-run", "-core", "-port",
+                                           "-reclaimer", "-shard", "-pool", "-eal",
                                            "nicached has stopped.", NULL});
         assert_printed("redis-cli -h 127.0.0.1 -p 6379 ping");
         assert_printed("printf 'version\\r\\nquit\\r\\n' | nc 198.18.0.2 11211");

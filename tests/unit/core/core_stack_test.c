@@ -9,6 +9,7 @@
 #include <cmocka.h>
 #include <netinet/in.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -118,7 +119,7 @@ static void create_server(struct stack_bench *b)
     struct core_link link = simulated_server_link(SERVER, b);
     link.receive = link_receive;
     link.transmit = link_transmit;
-    link.interface.tx_external = true;
+    link.interface.tx_external_bytes = UINT16_MAX;
     struct core_options options = {
         .links = &link, .link_count = 1, .pool = b->pool, .seed = 3, .now = &now};
     simulated_server_start(&b->server, &options);
@@ -379,7 +380,7 @@ static void sockets_are_served_beside_busy_ports(void **state)
  * records and nothing else: less than 1 KiB, with its place in the table. */
 static void idle_connections_hold_their_records_only(void **state)
 {
-    enum { PEERS = 5000, TABLE_BYTES = 2 * sizeof(void *), HEAP_BYTES = 16, BYTES_MAX = 1024 };
+    enum { PEERS = 5000, TABLE_BYTES = 22, HEAP_BYTES = 16, BYTES_MAX = 1024 };
     static struct peer peers[PEERS];
     struct stack_bench *b = stack_create();
     connect_all(b, peers, PEERS);
@@ -415,6 +416,30 @@ static void idle_connections_hold_their_records_only(void **state)
     run_for(b, 50000);
     assert_int_equal(core->clients.count, 0);
     assert_int_equal(metric_read(core->metrics, METRIC_CONNECTION_BYTES), 0);
+    stack_destroy(b);
+}
+
+/* What is behind the lines that are fetched for a request is nonsense meanwhile. */
+static void requests_stay_in_their_lines(void **state)
+{
+    enum { REQUESTS = 10, COLD_BYTES = sizeof(struct conversation) - CONVERSATION_HOT_BYTES };
+    struct stack_bench *b = stack_create();
+    struct peer peer;
+    uint8_t before[COLD_BYTES], nonsense[COLD_BYTES];
+    peer_connect(b, &peer);
+    run_for(b, 1000);
+    struct client *client = b->server.core->clients.first;
+    uint8_t *cold = (uint8_t *)conversation_of_client(client) + CONVERSATION_HOT_BYTES;
+    memcpy(before, cold, COLD_BYTES);
+    memset(nonsense, 0x5a, COLD_BYTES);
+    memcpy(cold, nonsense, COLD_BYTES);
+    for (int i = 0; i < REQUESTS; i++) {
+        peer_send(b, &peer, "*2\r\n$3\r\nGET\r\n$1\r\nk\r\n");
+        run_for(b, 1000);
+    }
+    assert_int_equal(peer.received, REQUESTS * (sizeof("$-1\r\n") - 1));
+    assert_memory_equal(cold, nonsense, COLD_BYTES);
+    memcpy(cold, before, COLD_BYTES);
     stack_destroy(b);
 }
 
@@ -491,6 +516,90 @@ static void overwritten_values_stay_whole_in_replies(void **state)
     stack_destroy(b);
 }
 
+/* ---- sleeping ---------------------------------------------------------------------------------
+ */
+
+/* A port without packets, whose interrupts have to be armed. */
+struct quiet_port {
+    struct core *core;
+    int fd;
+    uint32_t looks; /* since it was armed */
+    uint32_t sleeps, sleeps_max, interrupt_at;
+    bool looked_each_time;
+};
+
+static uint16_t quiet_receive(void *context, uint16_t queue, struct rte_mbuf **packets,
+                              uint16_t count_max)
+{
+    ((struct quiet_port *)context)->looks++;
+    return 0;
+}
+
+static uint16_t quiet_transmit(void *context, uint16_t queue, struct rte_mbuf **packets,
+                               uint16_t count)
+{
+    rte_pktmbuf_free_bulk(packets, count);
+    return 0;
+}
+
+static void quiet_arm(void *context, uint16_t queue)
+{
+    static const uint64_t one = 1;
+    struct quiet_port *port = context;
+    port->looks = 0;
+    if (port->sleeps == port->interrupt_at) {
+        assert_int_equal(write(port->fd, &one, sizeof(one)), sizeof(one));
+    }
+}
+
+static bool quiet_disarm(void *context, uint16_t queue)
+{
+    uint64_t count;
+    struct quiet_port *port = context;
+    port->looked_each_time = port->looked_each_time && port->looks > 0;
+    if (++port->sleeps >= port->sleeps_max) {
+        core_request_stop(port->core);
+    }
+    return read(port->fd, &count, sizeof(count)) == sizeof(count);
+}
+
+static void run_until_stopped(struct quiet_port *port)
+{
+    struct simulated_server server;
+    struct instant now;
+    clock_read(&now);
+    simulated_server_init(&server);
+    port->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    port->looked_each_time = true;
+    struct core_link link = simulated_server_link(SERVER, port);
+    link.receive = quiet_receive;
+    link.transmit = quiet_transmit;
+    link.arm = quiet_arm;
+    link.disarm = quiet_disarm;
+    link.wait_fd = port->fd;
+    struct core_options options = {.links = &link,
+                                   .link_count = 1,
+                                   .pool = simulated_pool_create("quiet", 511, 2176),
+                                   .seed = 3,
+                                   .now = &now};
+    simulated_server_start(&server, &options);
+    port->core = server.core;
+    core_run(server.core);
+    assert_int_equal(port->sleeps, port->sleeps_max);
+    assert_true(port->looked_each_time);
+    assert_int_equal(server.core->links[0].wakes, port->interrupt_at < port->sleeps_max);
+    simulated_server_deinit(&server, &now);
+    rte_mempool_free(options.pool);
+    close(port->fd);
+}
+
+/* What came before the port was armed must not sleep through it; what woke us once is trusted. */
+static void armed_ports_are_looked_at_before_each_sleep(void **state)
+{
+    run_until_stopped(&(struct quiet_port){.sleeps_max = 6, .interrupt_at = 3});
+    run_until_stopped(&(struct quiet_port){.sleeps_max = 6, .interrupt_at = UINT32_MAX});
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -501,7 +610,9 @@ int main(void)
         cmocka_unit_test(stopping_resets_every_connection),
         cmocka_unit_test(sockets_are_served_beside_busy_ports),
         cmocka_unit_test(idle_connections_hold_their_records_only),
+        cmocka_unit_test(requests_stay_in_their_lines),
         cmocka_unit_test(overwritten_values_stay_whole_in_replies),
+        cmocka_unit_test(armed_ports_are_looked_at_before_each_sleep),
     };
     simulated_server_setup_process();
     int result = cmocka_run_group_tests(tests, NULL, NULL);

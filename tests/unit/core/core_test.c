@@ -19,6 +19,9 @@
 /* More than one read brings, so that it is received into a blob. */
 #define LARGE   100000U
 #define NEAR_1M 1048550U
+/* Beside six values of LARGE bytes: enough for the worker to wait for the control thread, and too
+ * little for what is written then. */
+#define ROOM_LEFT 7000
 
 /* ---- pipelines ------------------------------------------------------------------------------- */
 
@@ -265,6 +268,27 @@ static void logins_are_not_waited_for_long(void **state)
     bench_destroy(b);
 }
 
+/* Looked at when the time is over but for what milliseconds leave out: not put off by a whole one.
+ */
+static void logins_end_at_any_microsecond(void **state)
+{
+    struct core_bench *b = bench_create();
+    free(b->config->requirepass);
+    b->config->requirepass = strdup("secret");
+    assert_non_null(b->config->requirepass);
+    b->config->request_timeout = 10;
+    bench_advance(b, 1900 - b->now_us % 1000);
+    int stranger = bench_connect(b, BENCH_REDIS);
+    bench_pass(b, 2);
+    bench_advance(b, 10000000 - 900);
+    bench_pass(b, 2);
+    bench_advance(b, 900);
+    bench_pass(b, 2);
+    bench_expect_end(b, stranger);
+    assert_int_equal(metric_read(&b->metrics, METRIC_REQUEST_TIMEOUTS), 1);
+    bench_destroy(b);
+}
+
 /* Of those who begin large requests and never end them, the largest goes; who said NO-EVICT stays.
  */
 static void clients_beyond_their_memory_are_evicted(void **state)
@@ -288,6 +312,95 @@ static void clients_beyond_their_memory_are_evicted(void **state)
     bench_expect_nothing(b, kept);
     assert_int_equal(metric_read(&b->metrics, METRIC_EVICTED_CLIENTS), 2);
     bench_close(b, kept);
+    bench_destroy(b);
+}
+
+/* A value is counted whole from its announcement on, however little of it has come. */
+static void values_on_their_way_count(void **state)
+{
+    struct core_bench *b = bench_create();
+    int large = bench_connect(b, BENCH_REDIS), small = bench_connect(b, BENCH_MEMCACHE);
+    struct client *client = b->core->clients.first;
+    bench_send_filled(large, "*7\r\n$4\r\nMSET\r\n$1\r\na\r\n$100000\r\n", 'a', LARGE,
+                      "\r\n$1\r\nb\r\n$3000000\r\nbbbb");
+    bench_send(small, "set a 0 0 200000\r\nx");
+    bench_pass(b, 5);
+    assert_in_range(b->core->request_bytes, 3300000, 3400000);
+    assert_int_equal(metric_read(&b->metrics, METRIC_CLIENT_MEMORY), b->core->request_bytes);
+    assert_in_range(client->argument_bytes, LARGE + 3000000, LARGE + 3100000);
+    b->config->maxmemory_clients = 3300000; /* between the two */
+    bench_pass(b, 5);
+    bench_expect_end(b, large);
+    assert_int_equal(metric_read(&b->metrics, METRIC_EVICTED_CLIENTS), 1);
+    assert_in_range(b->core->request_bytes, 200000, 220000);
+    bench_send_filled(small, "", 'x', 199999, "\r\n");
+    bench_expect(b, small, "STORED\r\n");
+    assert_int_equal(b->core->request_bytes, 0);
+    bench_close(b, small);
+    bench_destroy(b);
+}
+
+#define KEPT_BYTES (32U << 20) /* far more than a socket takes */
+
+static void set_value_to_keep(struct core_bench *b, int writer, const char *key)
+{
+    char request[64];
+    snprintf(request, sizeof(request), "SETRANGE %s %u x\r\n", key, KEPT_BYTES - 1);
+    bench_send(writer, request);
+    bench_pass(b, 5);
+    bench_expect(b, writer, ":33554432\r\n");
+}
+
+/* A value counts once, and only when no key has it any more, whatever took the key away. */
+static void values_that_only_replies_hold_count(void **state)
+{
+    struct core_bench *b = bench_create();
+    int writer = bench_connect(b, BENCH_REDIS);
+    int readers[2] = {bench_connect(b, BENCH_REDIS), bench_connect(b, BENCH_REDIS)};
+    set_value_to_keep(b, writer, "a");
+    for (int i = 0; i < 2; i++) {
+        bench_send(readers[i], "GET a\r\n");
+    }
+    bench_send(writer, "COPY a b\r\nDEL a\r\nRENAME b c\r\n");
+    bench_pass(b, 10);
+    bench_expect(b, writer, ":1\r\n:1\r\n+OK\r\n");
+    assert_in_range(b->core->bytes.referenced_bytes, 2 * KEPT_BYTES, 2 * KEPT_BYTES + 64);
+    assert_int_equal(shard_kept_bytes(b->core->shard), 0);
+    b->config->maxmemory_clients = KEPT_BYTES + KEPT_BYTES / 2;
+    bench_send(writer, "SET c 1\r\n");
+    bench_pass(b, 10);
+    bench_expect(b, writer, "+OK\r\n");
+    assert_in_range(shard_kept_bytes(b->core->shard), KEPT_BYTES, 2 * KEPT_BYTES - 1);
+    assert_int_equal(metric_read(&b->metrics, METRIC_EVICTED_CLIENTS), 0);
+    b->config->maxmemory_clients = KEPT_BYTES / 2;
+    bench_pass(b, 10);
+    assert_int_equal(metric_read(&b->metrics, METRIC_EVICTED_CLIENTS), 2);
+    assert_int_equal(shard_kept_bytes(b->core->shard), 0);
+    assert_int_equal(b->core->bytes.referenced_bytes, 0);
+    bench_send(writer, "PING\r\n");
+    bench_expect(b, writer, "+PONG\r\n");
+    bench_destroy(b);
+}
+
+/* As long as a key has it, who reads it is not dropped for it; nor is it kept when nobody reads. */
+static void values_of_keys_do_not_count_for_readers(void **state)
+{
+    struct core_bench *b = bench_create();
+    int writer = bench_connect(b, BENCH_REDIS), reader = bench_connect(b, BENCH_REDIS);
+    b->config->maxmemory_clients = KEPT_BYTES / 2;
+    set_value_to_keep(b, writer, "a");
+    set_value_to_keep(b, writer, "b");
+    bench_send(reader, "GET a\r\n");
+    bench_send(writer, "DEL b\r\n");
+    bench_pass(b, 10);
+    bench_expect(b, writer, ":1\r\n");
+    assert_int_equal(shard_kept_bytes(b->core->shard), 0);
+    assert_int_equal(metric_read(&b->metrics, METRIC_EVICTED_CLIENTS), 0);
+    bench_send(writer, "FLUSHALL\r\n");
+    bench_pass(b, 20);
+    bench_expect(b, writer, "+OK\r\n");
+    assert_int_equal(metric_read(&b->metrics, METRIC_EVICTED_CLIENTS), 1);
+    assert_int_equal(shard_kept_bytes(b->core->shard), 0);
     bench_destroy(b);
 }
 
@@ -323,6 +436,7 @@ static void endless_requests_are_ended(void **state)
         bench_pass(b, 3);
     }
     bench_expect_end(b, client);
+    assert_int_equal(metric_read(&b->metrics, METRIC_QUERY_LIMIT_DISCONNECTIONS), 1);
     bench_destroy(b);
 }
 
@@ -439,7 +553,7 @@ static void writes_wait_for_memory_that_comes_back(void **state)
     bench_expect(b, client, "+OK\r\n");
     struct shard_memory memory;
     shard_read_memory(b->shard, &memory);
-    b->config->maxmemory = (int64_t)memory.used_bytes + 1000;
+    b->config->maxmemory = (int64_t)memory.used_bytes + ROOM_LEFT;
     bench_send_filled(client, "FLUSHALL\r\n*3\r\n$3\r\nSET\r\n$1\r\nb\r\n$100000\r\n", 'x', LARGE,
                       "\r\n");
     bench_send(other, "PING\r\n");
@@ -466,7 +580,7 @@ static void writes_wait_for_eviction(void **state)
     }
     struct shard_memory memory;
     shard_read_memory(b->shard, &memory);
-    b->config->maxmemory = (int64_t)memory.used_bytes + 1000;
+    b->config->maxmemory = (int64_t)memory.used_bytes + ROOM_LEFT;
     b->config->maxmemory_policy = MAXMEMORY_ALLKEYS_LRU;
     bench_send_filled(client, "*3\r\n$3\r\nSET\r\n$1\r\ng\r\n$1048550\r\n", 'k', NEAR_1M, "\r\n");
     bench_expect(b, client, "-OOM command not allowed when used memory > 'maxmemory'.\r\n");
@@ -504,7 +618,7 @@ static int fill_up(struct core_bench *b, char last)
     }
     struct shard_memory memory;
     shard_read_memory(b->shard, &memory);
-    b->config->maxmemory = (int64_t)memory.used_bytes + 1000;
+    b->config->maxmemory = (int64_t)memory.used_bytes + ROOM_LEFT;
     return client;
 }
 
@@ -643,6 +757,88 @@ static void slow_readers_get_everything_in_order(void **state)
     bench_destroy(b);
 }
 
+/* The first byte decides for the connection, whatever reads the lines: a plain get, or the parser.
+ */
+static void binary_magic_behind_text_is_text(void **state)
+{
+    struct core_bench *b = bench_create();
+    int client = bench_connect(b, BENCH_MEMCACHE);
+    bench_send(client, "get a\r\n\x80\r\nget a b\r\n");
+    bench_expect(b, client, "END\r\nERROR\r\nEND\r\n");
+    bench_destroy(b);
+}
+
+/* Calls before those that are timed one by one, and what is timed of the next hundred. */
+#define FULLY_TIMED_CALLS 1024
+
+static void send_many(struct core_bench *b, int client, const char *request, const char *reply,
+                      uint32_t count)
+{
+    while (count > 0) {
+        uint32_t part = count < 50 ? count : 50;
+        char requests[2048] = "", replies[4096] = "";
+        for (uint32_t i = 0; i < part; i++) {
+            strcat(requests, request);
+            strcat(replies, reply);
+        }
+        bench_send(client, requests);
+        bench_expect(b, client, replies);
+        count -= part;
+    }
+}
+
+/* Requests that run as a row count as if each had run by itself. */
+static void rows_keep_the_statistics(void **state)
+{
+    struct core_bench *b = bench_create();
+    int client = bench_connect(b, BENCH_REDIS);
+    const struct command *command = command_find_named(NULL, SLICE_LITERAL("getrange"));
+    const struct command_statistics *statistics =
+        &b->core->context->statistics[command_index(command)];
+    send_many(b, client, "GETRANGE k 0 x\r\n", "-ERR value is not an integer or out of range\r\n",
+              FULLY_TIMED_CALLS + 100);
+    assert_int_equal(statistics->calls, FULLY_TIMED_CALLS + 100);
+    assert_int_equal(statistics->failed, FULLY_TIMED_CALLS + 100);
+    assert_int_equal(statistics->timed_calls, FULLY_TIMED_CALLS + 2);
+    assert_int_equal(b->core->clients.first->command_count, FULLY_TIMED_CALLS + 100);
+    assert_int_equal(metric_read(&b->metrics, METRIC_ERROR_REPLIES), FULLY_TIMED_CALLS + 100);
+    /* Between requests of other kinds, and one of another arity. */
+    bench_send(client,
+               "SET k 0123\r\nGETRANGE k 1 1\r\nGETRANGE k\r\nGETRANGE k 2 2\r\nCLIENT REPLY "
+               "SKIP\r\nGETRANGE k 0 0\r\nGETRANGE k 3 3\r\n");
+    bench_expect(b, client,
+                 "+OK\r\n$1\r\n1\r\n-ERR wrong number of arguments for 'getrange' command\r\n"
+                 "$1\r\n2\r\n$1\r\n3\r\n");
+    bench_destroy(b);
+}
+
+/* A row ends where the output is full; what is put off is counted when it runs. */
+static void rows_stop_at_full_output(void **state)
+{
+    enum { GETS = 6, REPLY_BYTES = 10 + NEAR_1M + 2 };
+    struct core_bench *b = bench_create();
+    int client = bench_connect(b, BENCH_REDIS);
+    bench_send_filled(client, "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1048550\r\n", 'k', NEAR_1M, "\r\n");
+    bench_expect(b, client, "+OK\r\n");
+    send_many(b, client, "GET a\r\n", "$-1\r\n", FULLY_TIMED_CALLS + 1);
+    int small = 100000;
+    setsockopt(b->core->clients.first->socket_fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
+    uint64_t before = metric_read(&b->metrics, METRIC_LOOP_REQUESTS);
+    bench_send(client, "GET k\r\nGET k\r\nGET k\r\nGET k\r\nGET k\r\nGET k\r\n");
+    bench_pass(b, 1);
+    uint64_t waiting = b->core->clients.first->output_bytes;
+    assert_true(waiting > 2 * NEAR_1M && waiting < GETS * NEAR_1M);
+    uint8_t *replies = malloc(GETS * REPLY_BYTES);
+    assert_non_null(replies);
+    assert_int_equal(bench_receive(b, client, replies, GETS * REPLY_BYTES), GETS * REPLY_BYTES);
+    for (int i = 0; i < GETS; i++) {
+        assert_memory_equal(replies + i * REPLY_BYTES, "$1048550\r\nkkk", 13);
+    }
+    free(replies);
+    assert_int_equal(metric_read(&b->metrics, METRIC_LOOP_REQUESTS) - before, GETS);
+    bench_destroy(b);
+}
+
 /* The refusal of a value that is too large fills the output up, so that the request behind the
  * value is put off. The value's bytes look like requests; they were passed over and stay so. */
 static void swallowed_bytes_are_not_parsed_later(void **state)
@@ -694,6 +890,119 @@ static void discarded_values_are_answered_in_spite_of_full_output(void **state)
     bench_destroy(b);
 }
 
+static struct control_request *take_request(struct core_bench *b)
+{
+    struct message message;
+    bench_pass(b, 5);
+    assert_int_equal(channel_receive_burst(b->to_control, &message, 1), 1);
+    assert_int_equal(message.type, MESSAGE_CONTROL_REQUEST);
+    return message.pointer;
+}
+
+static void set_output_limit(struct core_bench *b, int64_t hard_bytes, int64_t soft_bytes,
+                             int64_t soft_seconds)
+{
+    b->config->client_output_buffer_limit[OUTPUT_CLASS_NORMAL] =
+        (struct output_limit){hard_bytes, soft_bytes, soft_seconds};
+    bench_pass(b, 2);
+}
+
+static uint64_t ended_for_output(const struct core_bench *b)
+{
+    return metric_read(&b->metrics, METRIC_OUTPUT_LIMIT_DISCONNECTIONS);
+}
+
+/* The line for the log goes to the control thread; what else it says is Redis'. */
+static void expect_logged(struct core_bench *b, const char *end)
+{
+    struct control_request *request = take_request(b);
+    assert_int_equal(request->type, CONTROL_LOG);
+    assert_int_equal(strncmp(request->arguments[0], "Client id=", 10), 0);
+    const char *line = strstr(request->arguments[0], " lib-ver=");
+    assert_non_null(line);
+    assert_string_equal(line + strlen(" lib-ver="), end);
+    struct message message = {.type = MESSAGE_CONTROL_REPLY, .pointer = request};
+    assert_true(channel_send(b->from_control, &message));
+    bench_pass(b, 1);
+}
+
+#define LOGGED_END " scheduled to be closed ASAP for overcoming of output buffer limits."
+
+/* A single reply is judged before any of it is sent; requests behind it are not run. */
+static void replies_beyond_the_hard_limit_end_the_client(void **state)
+{
+    struct core_bench *b = bench_create();
+    int client = bench_connect(b, BENCH_REDIS), others[4];
+    bench_send_filled(client, "*3\r\n$3\r\nSET\r\n$1\r\na\r\n$100000\r\n", 'a', LARGE, "\r\n");
+    bench_expect(b, client, "+OK\r\n");
+    set_output_limit(b, LARGE + 20, 0, 0);
+    bench_send(client, "GET a\r\n");
+    bench_expect_filled(b, client, "$100000\r\n", 'a', LARGE, "\r\n");
+    set_output_limit(b, LARGE + 11, 0, 0);
+    bench_send(client, "GET a\r\nSET b 1\r\n");
+    bench_expect_end(b, client);
+    assert_int_equal(ended_for_output(b), 1);
+    expect_logged(b, LOGGED_END);
+    /* Of many at once one stands in the log, and the next line has their number. */
+    for (int i = 0; i < 4; i++) {
+        others[i] = bench_connect(b, i % 2 == 0 ? BENCH_REDIS : BENCH_MEMCACHE);
+        bench_send(others[i], "get a\r\n");
+        if (i == 3) {
+            bench_advance(b, 1000000);
+            expect_logged(b, LOGGED_END " (and 3 others before)");
+        }
+        bench_expect_end(b, others[i]);
+    }
+    assert_int_equal(ended_for_output(b), 5);
+    client = bench_connect(b, BENCH_REDIS);
+    bench_send(client, "EXISTS b\r\n");
+    bench_expect(b, client, ":1\r\n");
+    bench_destroy(b);
+}
+
+/* Long enough beyond the soft limit; who reads meanwhile begins anew. */
+static void replies_beyond_the_soft_limit_end_the_client_later(void **state)
+{
+    enum { SIZE = 4000000 };
+    static uint8_t read[SIZE];
+    struct core_bench *b = bench_create();
+    int reader = bench_connect(b, BENCH_REDIS), idler = bench_connect(b, BENCH_REDIS);
+    bench_send(reader, "SETRANGE k 3999999 x\r\n");
+    bench_expect(b, reader, ":4000000\r\n");
+    int small = 100000;
+    for (struct client *client = b->core->clients.first; client != NULL; client = client->next) {
+        setsockopt(client->socket_fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
+    }
+    set_output_limit(b, 0, 1000000, 3);
+    bench_send(reader, "GET k\r\n");
+    bench_send(idler, "GET k\r\n");
+    bench_pass(b, 3);
+    assert_int_equal(b->core->output_soft_count, 2);
+    for (int i = 0; i < 3; i++) {
+        bench_advance(b, 1000000);
+    }
+    assert_int_equal(bench_receive(b, reader, read, SIZE), SIZE);
+    bench_advance(b, 1000000);
+    assert_in_range(bench_receive(b, idler, read, SIZE), 0, SIZE - 1000000); /* what had left */
+    bench_expect_end(b, idler);
+    assert_int_equal(ended_for_output(b), 1);
+    assert_int_equal(b->core->output_soft_count, 0);
+    expect_logged(b, LOGGED_END);
+    /* A new limit is for what waits already. */
+    idler = bench_connect(b, BENCH_REDIS);
+    setsockopt(b->core->clients.last->socket_fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
+    setsockopt(idler, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
+    set_output_limit(b, 0, 0, 0);
+    bench_send(idler, "GET k\r\n");
+    bench_pass(b, 3);
+    set_output_limit(b, 2000000, 0, 0);
+    assert_in_range(bench_receive(b, idler, read, SIZE), 0, SIZE - 2000000);
+    bench_expect_end(b, idler);
+    assert_int_equal(ended_for_output(b), 2);
+    bench_close(b, reader);
+    bench_destroy(b);
+}
+
 /* ---- replies that come late ---------------------------------------------------------------------
  */
 
@@ -734,15 +1043,6 @@ static void a_sleep_of_no_time_loses_nothing(void **state)
     bench_expect(b, client, expected);
     bench_expect_nothing(b, client);
     bench_destroy(b);
-}
-
-static struct control_request *take_request(struct core_bench *b)
-{
-    struct message message;
-    bench_pass(b, 5);
-    assert_int_equal(channel_receive_burst(b->to_control, &message, 1), 1);
-    assert_int_equal(message.type, MESSAGE_CONTROL_REQUEST);
-    return message.pointer;
 }
 
 static void answer(struct core_bench *b, struct control_request *request, const char *error)
@@ -1000,7 +1300,11 @@ int main(void)
         CASE(idle_clients_are_ended),
         CASE(unfinished_requests_are_ended),
         CASE(logins_are_not_waited_for_long),
+        CASE(logins_end_at_any_microsecond),
         CASE(clients_beyond_their_memory_are_evicted),
+        CASE(values_on_their_way_count),
+        CASE(values_that_only_replies_hold_count),
+        CASE(values_of_keys_do_not_count_for_readers),
         CASE(clients_beyond_the_limit_are_told),
         CASE(endless_requests_are_ended),
         CASE(stopping_ends_everybody),
@@ -1015,7 +1319,12 @@ int main(void)
         CASE(victims_of_the_control_thread_go),
         CASE(slow_readers_get_everything_in_order),
         CASE(swallowed_bytes_are_not_parsed_later),
+        CASE(binary_magic_behind_text_is_text),
+        CASE(rows_keep_the_statistics),
+        CASE(rows_stop_at_full_output),
         CASE(discarded_values_are_answered_in_spite_of_full_output),
+        CASE(replies_beyond_the_hard_limit_end_the_client),
+        CASE(replies_beyond_the_soft_limit_end_the_client_later),
         CASE(sleeping_holds_up_one_connection),
         CASE(a_sleep_of_no_time_loses_nothing),
         CASE(configuration_answers_in_its_place),

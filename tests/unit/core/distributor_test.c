@@ -38,6 +38,7 @@ struct bench {
     struct rte_mempool *pool;
     unsigned pool_free;
     uint32_t wakes[WORKERS];
+    bool armed[WORKERS];
 };
 
 static struct rte_mempool *shared_pool;
@@ -76,6 +77,17 @@ static uint16_t queue_transmit(void *context, uint16_t number, struct rte_mbuf *
     return 0;
 }
 
+static void queue_arm(void *context, uint16_t number)
+{
+    ((struct bench *)context)->armed[number] = true;
+}
+
+static bool queue_disarm(void *context, uint16_t number)
+{
+    ((struct bench *)context)->armed[number] = false;
+    return number == 1;
+}
+
 static void note_wake(void *argument, uint32_t worker)
 {
     ((struct bench *)argument)->wakes[worker]++;
@@ -94,6 +106,8 @@ static struct bench *create_bench(uint32_t queue_count, bool port_spreads)
                                        .queue = (uint16_t)i,
                                        .receive = queue_receive,
                                        .transmit = queue_transmit,
+                                       .arm = queue_arm,
+                                       .disarm = queue_disarm,
                                        .wait_fd = 100 + (int)i,
                                        .interface = {.mac = {{2, 0, 0, 0, 0, 1}},
                                                      .addresses = simulated_host_addresses(1),
@@ -196,6 +210,47 @@ static void hash_is_that_of_nics(void **state)
     uint32_t tuple[3] = {source, destination, 14230U << 16 | 4739};
     assert_int_equal(port_rss_hash_flow(&rss, source, destination, 14230, 4739),
                      rte_softrss(tuple, 3, rss.key));
+}
+
+/* How many of these flows each worker gets. */
+static void count_flows(const struct port_rss *rss, bool ipv6, uint32_t first_port, uint32_t stride,
+                        uint32_t flows, uint32_t workers, uint32_t *counts)
+{
+    const struct address from = address_from_ipv4(IPV4(198, 18, 0, 9));
+    memset(counts, 0, workers * sizeof(*counts));
+    for (uint32_t i = 0; i < flows; i++) {
+        uint16_t port = (uint16_t)(first_port + i * stride);
+        uint32_t hash =
+            ipv6 ? port_rss_hash_flow_ipv6(rss, &from, &from, port, SERVER_PORT)
+                 : port_rss_hash_flow(rss, IPV4(198, 18, 0, 9), server.ipv4, port, SERVER_PORT);
+        counts[port_rss_worker(hash, workers)]++;
+    }
+}
+
+static void expect_even(const struct port_rss *rss, bool ipv6, uint32_t stride, uint32_t workers)
+{
+    uint32_t counts[PORT_RSS_TABLE_ENTRIES];
+    for (uint32_t first_port = 32768; first_port < 33768; first_port += 77) {
+        count_flows(rss, ipv6, first_port, stride, 8 * workers, workers, counts);
+        for (uint32_t worker = 0; worker < workers; worker++) {
+            assert_in_range(counts[worker], 4, 12);
+        }
+    }
+}
+
+/* Also every second port, as Linux gives them out. */
+static void ports_in_sequence_are_spread_evenly(void **state)
+{
+    for (uint32_t i = 0; i < 20; i++) {
+        struct port_rss rss;
+        port_rss_init_random(&rss);
+        for (uint32_t stride = 1; stride <= 8; stride *= 2) {
+            for (uint32_t workers = 2; workers <= PORT_RSS_TABLE_ENTRIES; workers *= 2) {
+                expect_even(&rss, false, stride, workers);
+                expect_even(&rss, true, stride, workers);
+            }
+        }
+    }
 }
 
 static struct address address_of(const char *text)
@@ -514,6 +569,11 @@ static void links_say_how_to_wait(void **state)
     assert_int_equal(b->links[2].wait_fd, -1);
     assert_false(b->links[0].wakes); /* as its queue says */
     assert_true(b->links[2].wakes);
+    b->links[1].arm(b->links[1].context, 1);
+    assert_true(b->armed[1] && !b->armed[0] && !b->armed[2]);
+    assert_true(b->links[1].disarm(b->links[1].context, 1) && !b->armed[1]);
+    assert_false(b->links[0].disarm(b->links[0].context, 0));
+    assert_true(b->links[2].arm == NULL && b->links[2].disarm == NULL);
     assert_false(b->links[0].interface.quiet);
     assert_true(b->links[1].interface.quiet && b->links[2].interface.quiet);
     destroy_bench(b);
@@ -692,6 +752,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(hash_is_that_of_nics),
+        cmocka_unit_test(ports_in_sequence_are_spread_evenly),
         cmocka_unit_test(hash_of_ipv6_is_that_of_nics),
         cmocka_unit_test(ipv6_goes_to_its_owner),
         cmocka_unit_test(neighbour_discovery_reaches_all),

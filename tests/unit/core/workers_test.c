@@ -21,6 +21,8 @@
 
 #define WORKERS 3U
 #define LARGE   100000U
+/* Beside six of those: enough for a worker to wait for the control thread. */
+#define ROOM_LEFT 8000U
 
 static uint32_t owner_of(const char *name)
 {
@@ -560,7 +562,7 @@ static void fill_shards(struct core_bench *b, int client)
         shard_read_memory(b->shards[i], &memory);
         most = memory.used_bytes > most ? memory.used_bytes : most;
     }
-    b->config->maxmemory = (int64_t)(WORKERS * (most + 1000));
+    b->config->maxmemory = (int64_t)(WORKERS * (most + ROOM_LEFT));
     b->config->maxmemory_policy = MAXMEMORY_ALLKEYS_LRU;
 }
 
@@ -927,6 +929,55 @@ static void storms_pass(void **state)
     bench_destroy(b);
 }
 
+/* The limit is one for all workers: a value that is larger than one's part of it may come, while
+ * the others hold little. */
+static void clients_of_all_workers_are_counted_together(void **state)
+{
+    struct core_bench *b = bench_create_workers(WORKERS);
+    int large = bench_connect_to(b, BENCH_REDIS, 0), other = bench_connect_to(b, BENCH_REDIS, 1);
+    int small = bench_connect_to(b, BENCH_REDIS, 2);
+    b->config->maxmemory_clients = 4000000;
+    send_format(large, "*3\r\n$3\r\nSET\r\n$1\r\na\r\n$3000000\r\nx");
+    send_format(small, "*3\r\n$3\r\nSET\r\n$1\r\na\r\n$300000\r\nx");
+    bench_pass(b, 10);
+    assert_in_range(bench_sum(b, METRIC_CLIENT_MEMORY), 3300000, 3400000);
+    assert_int_equal(bench_sum(b, METRIC_EVICTED_CLIENTS), 0);
+    send_format(other, "*3\r\n$3\r\nSET\r\n$1\r\nb\r\n$2000000\r\nx");
+    bench_pass(b, 10);
+    bench_expect_end(b, other); /* its worker has more than a part, and is the first to see it */
+    assert_in_range(bench_sum(b, METRIC_CLIENT_MEMORY), 3300000, 3400000);
+    assert_int_equal(bench_sum(b, METRIC_EVICTED_CLIENTS), 1);
+    bench_close(b, large);
+    bench_close(b, small);
+    bench_destroy(b);
+}
+
+/* A value that is gone counts for the clients that hold it, whichever worker they and it are with.
+ */
+static void values_that_only_replies_of_others_hold_count(void **state)
+{
+    enum { VALUE_BYTES = 32 << 20 };
+    struct core_bench *b = bench_create_workers(WORKERS);
+    int writer = bench_connect_to(b, BENCH_REDIS, 0);
+    bench_send(writer, "SETRANGE a 33554431 x\r\n");
+    bench_pass(b, 10);
+    bench_expect(b, writer, ":33554432\r\n");
+    for (uint32_t i = 0; i < WORKERS; i++) {
+        bench_send(bench_connect_to(b, BENCH_REDIS, i), "GET a\r\n");
+    }
+    b->config->maxmemory_clients = VALUE_BYTES / 2;
+    bench_pass(b, 10);
+    assert_int_equal(bench_sum(b, METRIC_EVICTED_CLIENTS), 0);
+    bench_send(writer, "DEL a\r\n");
+    bench_pass(b, 20);
+    bench_expect(b, writer, ":1\r\n");
+    assert_int_equal(bench_sum(b, METRIC_EVICTED_CLIENTS), WORKERS);
+    for (uint32_t i = 0; i < WORKERS; i++) {
+        assert_int_equal(shard_kept_bytes(b->shards[i]), 0);
+    }
+    bench_destroy(b);
+}
+
 #define CASE(name) cmocka_unit_test(name)
 
 int main(void)
@@ -961,6 +1012,8 @@ int main(void)
         CASE(replies_are_those_of_one_worker),
         CASE(one_client_wins),
         CASE(storms_pass),
+        CASE(clients_of_all_workers_are_counted_together),
+        CASE(values_that_only_replies_of_others_hold_count),
     };
     simulated_memory_setup();
     command_table_setup();

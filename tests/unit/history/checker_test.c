@@ -295,10 +295,25 @@ static void test_cut_off(void **state)
 static void test_refused(void **state)
 {
     (void)state;
+    struct check_options refusals = {.refusals = true};
     passes("0 0 10 SET k0=1\n0 20 30 REFUSED k0=2\n1 40 50 GET k0:1");
     fails("0 0 10 SET k0=1\n0 20 30 REFUSED k0=2\n1 40 50 GET k0:2");
     passes("0 0 10 SET k0=1\n0 20 30 REFUSED_SET k0=2\n1 40 50 GET k0:-");
     fails("0 0 10 SET k0=1\n0 20 30 REFUSED_SET k0=2\n1 40 50 GET k0:1");
+    /* Cut off, and nobody heard whether it was refused. */
+    const char *first = "0 0 10 SET k0=1\n4 20 - SET k0=2\n4 21 - SET k1=3\n"
+                        "1 40 50 GET k1:3\n1 60 70 GET k0:1";
+    fails(first);
+    expect_with(&refusals, CHECK_PASSED, first);
+    /* It took effect; or could not have been refused; or was answered. */
+    expect_with(&refusals, CHECK_VIOLATED,
+                "0 0 10 SET k0=1\n4 20 - SET k0=2\n1 40 50 GET k0:2\n1 60 70 GET k0:1");
+    expect_with(&refusals, CHECK_VIOLATED,
+                "0 0 10 SET k0=1\n4 20 - DEL k0\n4 21 - SET k1=3\n"
+                "1 40 50 GET k1:3\n1 60 70 GET k0:1");
+    expect_with(&refusals, CHECK_VIOLATED,
+                "0 0 10 SET k0=1\n4 20 30 SET k0=2\n4 21 - SET k1=3\n"
+                "1 40 50 GET k1:3\n1 60 70 GET k0:1");
 }
 
 /* The report is for people, but it must come, and name the reply that nothing explains. */

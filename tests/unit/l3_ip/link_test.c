@@ -260,6 +260,48 @@ static void test_chain_is_made_contiguous(void **state)
                         sizeof(payload));
 }
 
+static void count_release(void *memory, void *count)
+{
+    (void)memory;
+    ++*(uint32_t *)count;
+}
+
+/* As ports deliver them that receive many frames into one buffer. */
+static void test_chain_in_memory_of_the_port_is_made_contiguous(void **state)
+{
+    struct bench *bench = *state;
+    static uint8_t memory[64];
+    uint32_t released = 0;
+    struct rte_mbuf_ext_shared_info shared = {.free_cb = count_release, .fcb_opaque = &released};
+    struct frame frame;
+    frame_udp(&frame, &bench_client, &bench_us, SLICE_LITERAL("0123456789"));
+    struct rte_mbuf *mbuf = frame_to_mbuf(&frame, bench->pool, 20);
+    memcpy(memory, rte_pktmbuf_mtod(mbuf, void *), 20);
+    rte_mbuf_ext_refcnt_set(&shared, 1);
+    rte_pktmbuf_attach_extbuf(mbuf, memory, RTE_BAD_IOVA, sizeof(memory), &shared);
+    mbuf->data_len = 20;
+    bench_feed_mbufs(bench, &mbuf, 1);
+    assert_int_equal(bench->datagram_count, 1);
+    assert_int_equal(released, 1);
+    assert_int_equal(bench->datagrams[0].mbuf->data_len, 18);
+    assert_true(packet_is_exclusive(bench->datagrams[0].mbuf));
+}
+
+static void test_overheard_chain_is_not_answered(void **state)
+{
+    struct bench *bench = *state;
+    struct frame frame;
+    frame_arp(&frame, 1, &bench_client, &bench_us);
+    struct rte_mbuf *mbuf = frame_to_mbuf(&frame, bench->pool, 20);
+    packet_mark_overheard(mbuf);
+    bench_feed_mbufs(bench, &mbuf, 1);
+    assert_int_equal(bench->interface->tx_count, 0);
+    mbuf = frame_to_mbuf(&frame, bench->pool, 20);
+    bench_feed_mbufs(bench, &mbuf, 1);
+    assert_int_equal(bench->interface->tx_count, 1);
+    bench_discard_tx(bench);
+}
+
 static void test_chain_without_large_buffer_is_dropped(void **state)
 {
     struct bench *bench = *state;
@@ -693,6 +735,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_further_vlans, bench_setup, bench_teardown),
         cmocka_unit_test(test_vlan_on_tagged_interface),
         BENCH_TEST(test_chain_is_made_contiguous),
+        BENCH_TEST(test_chain_in_memory_of_the_port_is_made_contiguous),
+        BENCH_TEST(test_overheard_chain_is_not_answered),
         BENCH_TEST(test_chain_without_large_buffer_is_dropped),
         BENCH_TEST(test_full_transmit_array_drops),
         BENCH_TEST(test_packet_without_headroom_is_dropped),

@@ -386,6 +386,46 @@ static void table_finds_all_while_it_grows(void **state)
     free(all);
 }
 
+/* More of them than it has slots, some with the same tag, come and go in any order. */
+static void table_finds_all_of_a_crowded_bucket(void **state)
+{
+    enum { COUNT = 20, CHANGES = 2000 };
+    struct tcp_table table;
+    struct tcp_connection *all = aligned_alloc(64, COUNT * sizeof(*all));
+    assert_true(tcp_table_init(&table, 1000));
+    memset(all, 0, COUNT * sizeof(*all));
+    struct address own = address_from_ipv4(1);
+    const struct tcp_bucket *crowded = &table.buckets[0];
+    for (uint32_t i = 0, peer = 1; i < COUNT; peer++) {
+        all[i].stream.local = (struct endpoint){own, 80};
+        all[i].stream.peer = (struct endpoint){address_from_ipv4(peer), 1};
+        uint64_t hash = tcp_table_hash(&own, 80, &all[i].stream.peer.address, 1);
+        bool wanted_tag = i % 2 == 0 || tcp_table_tag(hash) == tcp_table_tag(all[i - 1].hash);
+        if (tcp_table_bucket(&table, hash) == crowded && wanted_tag) {
+            all[i++].hash = hash;
+        }
+    }
+    uint64_t random = 1;
+    for (int change = 0; change < CHANGES; change++) {
+        struct tcp_connection *c = &all[(random_next(&random) >> 33) % COUNT];
+        (c->linked ? tcp_table_remove : tcp_table_insert)(&table, c);
+        for (uint32_t i = 0; i < COUNT; i++) {
+            struct tcp_connection *found =
+                tcp_table_find(&table, all[i].hash, &own, 80, &all[i].stream.peer.address, 1);
+            assert_ptr_equal(found, all[i].linked ? &all[i] : NULL);
+        }
+        bool all_slots = tcp_bucket_match(crowded, 0) == 1ULL << 63;
+        assert_true(all_slots || tcp_bucket_overflow(crowded) == NULL);
+    }
+    for (uint32_t i = 0; i < COUNT; i++) {
+        if (all[i].linked) {
+            tcp_table_remove(&table, &all[i]);
+        }
+    }
+    tcp_table_deinit(&table);
+    free(all);
+}
+
 /* Tuples that differ little fall into buckets as chance would have it. */
 static void tuples_spread_over_the_table(void **state)
 {
@@ -446,6 +486,7 @@ int main(void)
         CASE(states_follow_the_drawing),
         CASE(round_trip_arithmetic),
         CASE(table_finds_all_while_it_grows),
+        CASE(table_finds_all_of_a_crowded_bucket),
         CASE(tuples_spread_over_the_table),
         CASE(secret_depends_on_every_input),
     };

@@ -870,6 +870,41 @@ static void idle_connection_starts_anew(void **state) /* T21, RFC 5681 4.1 */
     bench_destroy(b);
 }
 
+/* The reply that ends the silence looks at no window; what follows it does, and so does a loss. */
+static void idle_connection_starts_anew_behind_a_reply(void **state) /* T21, RFC 5681 4.1 */
+{
+    for (int is_acknowledged = 0; is_acknowledged < 2; is_acknowledged++) {
+        struct tcp_bench *b = warm(NULL, SLICE_LITERAL(SYN_SACK));
+        struct tcp_connection *c = bench_connection(b);
+        c->cwnd = 40 * MSS;
+        bench_advance(b, 5000 * MS);
+        uint32_t una = b->own_nxt;
+        bench_write(b, pattern, 100);
+        assert_int_equal(b->sent_count, 1);
+        if (is_acknowledged) {
+            b->now_us += RTT;
+            acknowledge(b, una, 100, NO_BLOCKS, 0);
+        }
+        bench_write(b, pattern, 60 * MSS);
+        assert_int_equal(b->sent_count, is_acknowledged ? 10 : 9);
+        assert_int_equal(c->cwnd, 10 * MSS);
+        bench_destroy(b);
+    }
+}
+
+static void lost_reply_after_a_silence_remembers_the_window_of_a_start(void **state)
+{
+    struct tcp_bench *b = warm(NULL, SLICE_LITERAL(SYN_SACK));
+    struct tcp_connection *c = bench_connection(b);
+    c->cwnd = 40 * MSS;
+    bench_advance(b, 5000 * MS);
+    bench_write(b, pattern, 100);
+    bench_advance(b, 2000 * MS); /* the probe, and the timeout */
+    assert_int_equal(c->recovery, TCP_RECOVERY_TIMEOUT);
+    assert_int_equal(c->undo_cwnd, 10 * MSS);
+    bench_destroy(b);
+}
+
 /* The echo tells which copy was acknowledged; reordering that looked like loss costs nothing. */
 static void needless_recovery_is_undone_by_its_echo(void **state) /* RFC 4015 */
 {
@@ -962,6 +997,8 @@ int main(void)
         CASE(needless_probe_costs_nothing),
         CASE(probe_finds_a_lost_tail),
         CASE(idle_connection_starts_anew),
+        CASE(idle_connection_starts_anew_behind_a_reply),
+        CASE(lost_reply_after_a_silence_remembers_the_window_of_a_start),
         CASE(needless_recovery_is_undone_by_its_echo),
         CASE(split_lists_stay_bounded),
     };

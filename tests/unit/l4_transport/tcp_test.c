@@ -829,6 +829,23 @@ static void old_timestamps_are_dropped(void **state) /* T18 */
     bench_destroy(b);
 }
 
+static void timestamps_go_on_after_a_long_silence(void **state) /* RFC 7323 5.5 */
+{
+    struct tcp_bench *b = bench_established_with(NULL, SLICE_LITERAL(SYN_ALL));
+    inject_stamped(b, 0x1001, "one");
+    b->peer_nxt += 3;
+    bench_advance(b, 25ULL * 24 * 3600 * 1000 * MS);
+    uint32_t stamp = 0x1001 + 25U * 24 * 3600 * 1000; /* more than half of 2^32 later */
+    inject_stamped(b, stamp, "two");
+    b->peer_nxt += 3;
+    inject_stamped(b, stamp + 1, "three");
+    assert_text(b, "onetwothree");
+    b->peer_nxt += 5;
+    inject_stamped(b, stamp - 1, "old");
+    assert_text(b, "onetwothree");
+    bench_destroy(b);
+}
+
 static void window_scale_above_14_is_14(void **state) /* T17 */
 {
     struct tcp_bench *b = bench_established_with(NULL, SLICE_LITERAL("\x01\x03\x03\x1f"));
@@ -1617,8 +1634,9 @@ static void path_mtu_is_believed_within_reason(void **state) /* T31 */
     bench_destroy(b);
 }
 
-/* What a request in order, its ACK and the reply to it read or write: the lines of the stream and
- * the two hot ones. All behind them but the timer, which the wheel links, is nonsense meanwhile. */
+/* What a request in order, the reply to it and its ACK read or write, with the next request or by
+ * itself, and a silence in between: the lines of the stream, the two hot ones and the timer's. All
+ * behind that is nonsense meanwhile. */
 static void plain_cycle_stays_in_its_lines(void **state)
 {
     static const uint8_t offer[] = {2, 4, 5, 180, 1, 1, 4, 2}; /* MSS 1460, SACK */
@@ -1629,10 +1647,8 @@ static void plain_cycle_stays_in_its_lines(void **state)
     bench_say(b, "PING");
     bench_write(b, "PONG", 4); /* arms the timer */
     struct tcp_connection *c = bench_connection(b);
-    struct timer_node timer = c->timer;
     memcpy(before, &c->reassembly, size);
     memset(&c->reassembly, 0x5a, size);
-    c->timer = timer;
     memcpy(poison, &c->reassembly, size);
     for (int i = 0; i < 20; i++) {
         bench_say(b, "GET key");
@@ -1642,11 +1658,87 @@ static void plain_cycle_stays_in_its_lines(void **state)
         assert_int_equal(b->sent[0].ack, b->peer_nxt);
         assert_memory_equal(b->sent[0].text, pattern, 1460);
         assert_true(b->sent[0].checksum_right);
+        if (i % 2 == 1) {
+            b->now_us += 40 * MS;
+            bench_acknowledge(b);
+            bench_advance(b, 500 * MS);
+            assert_int_equal(b->sent_count, 0);
+        }
         assert_memory_equal(&c->reassembly, poison, size);
     }
-    assert_int_equal(counter(b, METRIC_TCP_SEGMENTS_IN_FAST), 21);
+    assert_int_equal(counter(b, METRIC_TCP_SEGMENTS_IN_FAST), 21 + 10);
     memcpy(&c->reassembly, before, size);
     bench_destroy(b);
+}
+
+/* All was acknowledged before: of this ACK only the window is news. */
+static void request_behind_an_acknowledgment_brings_a_window(void **state)
+{
+    static const uint8_t offer[] = {2, 4, 5, 180, 1, 1, 4, 2}; /* MSS 1460, SACK */
+    struct tcp_bench *b = bench_established_with(NULL, slice_of(offer, sizeof(offer)));
+    bench_say(b, "GET key");
+    bench_write(b, pattern, 100);
+    bench_acknowledge(b);
+    struct probe request = {
+        .flags = TCP_ACK, .seq = b->peer_nxt, .ack = b->own_nxt, .text = "GET", .text_bytes = 3};
+    request.window = 500;
+    b->peer_nxt += request.text_bytes;
+    bench_inject(b, &request);
+    assert_int_equal(counter(b, METRIC_TCP_SEGMENTS_IN_FAST), 3);
+    assert_int_equal(bench_connection(b)->snd_wnd, 500);
+    bench_write(b, pattern, 400);
+    assert_int_equal(b->sent_count, 1);
+    bench_write(b, pattern, 400);
+    assert_int_equal(b->sent_count, 0);
+    bench_destroy(b);
+}
+
+/* It takes no page while it waits for its ACK, and is sent again from where it is. */
+static void reply_of_a_seldom_asked_connection_waits_in_a_slip(void **state)
+{
+    static const uint8_t offer[] = {2, 4, 5, 180, 1, 1, 4, 2}; /* MSS 1460, SACK */
+    struct tcp_bench *b = bench_established_with(NULL, slice_of(offer, sizeof(offer)));
+    const struct byte_pool *pool = &b->host.bytes;
+    bench_say(b, "GET key");
+    bench_write(b, pattern, 100);
+    bench_acknowledge(b);
+    bench_advance(b, 10 * MS);
+    bench_write(b, pattern, 100);
+    assert_int_equal(byte_pool_held_bytes(pool), BYTE_PAGE_BYTES); /* often */
+    bench_acknowledge(b);
+    bench_advance(b, 30 * MS);
+    bench_write(b, pattern + 1, 100);
+    assert_int_equal(byte_pool_held_bytes(pool), BYTE_SLIP_BYTES);
+    bench_advance(b, 1000 * MS);
+    assert_true(b->sent_count > 0);
+    assert_int_equal(b->sent[0].text_bytes, 100);
+    assert_memory_equal(b->sent[0].text, pattern + 1, 100);
+    bench_write(b, pattern + 101, 1300);
+    bench_acknowledge(b);
+    assert_int_equal(byte_pool_held_bytes(pool), 0);
+    bench_destroy(b);
+}
+
+/* The ACK of all that is under way, when nothing comes with it, is the last that happens for a
+ * while: nobody is woken for a retransmission that is not due any more. */
+static void timer_rests_with_the_last_acknowledgment(void **state)
+{
+    struct tcp_options options;
+    tcp_default_options(&options);
+    for (int has_keepalive = 0; has_keepalive < 2; has_keepalive++) {
+        options.keepalive_s = has_keepalive ? 100 : 0;
+        struct tcp_bench *b = bench_established_with(&options, SLICE_LITERAL("\4\2\1\1"));
+        uint64_t began_us = b->now_us;
+        bench_say(b, "GET key");
+        bench_write(b, pattern, 100);
+        assert_true(b->host.next_due_us <= b->now_us + 1000 * MS);
+        bench_acknowledge(b);
+        assert_true(b->host.next_due_us > began_us + 90000 * MS);
+        bench_write(b, pattern, 100);
+        bench_advance(b, 1000 * MS);
+        assert_true(b->sent_count > 0); /* again */
+        bench_destroy(b);
+    }
 }
 
 /* A connection whose port sums and cuts packets of up to so many bytes. */
@@ -1769,6 +1861,43 @@ static void part_of_a_cut_packet_is_sent_again(void **state)
     bench_destroy(b);
 }
 
+struct counted_owner {
+    struct byte_owner owner;
+    int count;
+};
+
+static void acquire_counted(struct byte_owner *owner)
+{
+    ((struct counted_owner *)owner)->count++;
+}
+
+static void release_counted(struct byte_owner *owner)
+{
+    ((struct counted_owner *)owner)->count--;
+}
+
+/* A device that reads by itself is shown what it reaches, in parts of its size; all else is copied.
+ */
+static void devices_are_shown_what_they_reach(void **state)
+{
+    for (int is_mapped = 0; is_mapped < 2; is_mapped++) {
+        struct tcp_bench *b = bench_cutting(65535);
+        struct counted_owner value = {{acquire_counted, release_counted, is_mapped != 0}, 1};
+        uint32_t una = b->own_nxt;
+        b->host.interface->tx_external_bytes = 3000;
+        b->host.interface->tx_external_mapped = true;
+        byte_queue_append_reference(&b->stream->out, &b->host.bytes, slice_of(pattern, 14600),
+                                    &value.owner);
+        bench_touch(b);
+        expect_segments(b, una, 10, 14600);
+        assert_int_equal(counter(b, METRIC_TCP_SEGMENTS_EXTERNAL), is_mapped ? 5 : 0);
+        assert_int_equal(counter(b, METRIC_TCP_BYTES_EXTERNAL), is_mapped ? 14600 : 0);
+        bench_acknowledge(b);
+        assert_int_equal(value.count, 0);
+        bench_destroy(b);
+    }
+}
+
 #define CASE(name) cmocka_unit_test(name)
 
 int main(void)
@@ -1804,10 +1933,14 @@ int main(void)
         CASE(lone_text_is_acknowledged_late_pairs_at_once),
         CASE(reply_carries_the_ack),
         CASE(plain_cycle_stays_in_its_lines),
+        CASE(request_behind_an_acknowledgment_brings_a_window),
+        CASE(reply_of_a_seldom_asked_connection_waits_in_a_slip),
+        CASE(timer_rests_with_the_last_acknowledgment),
         CASE(port_cuts_what_the_windows_let_through),
         CASE(last_segment_of_a_cut_packet_pushes),
         CASE(fin_leaves_with_the_last_cut_segment),
         CASE(cut_packets_obey_the_ports_and_the_peers_limits),
+        CASE(devices_are_shown_what_they_reach),
         CASE(part_of_a_cut_packet_is_sent_again),
         CASE(hole_is_reported_and_filled),
         CASE(first_copy_wins),
@@ -1824,6 +1957,7 @@ int main(void)
         CASE(challenges_are_limited),
         CASE(challenges_are_limited_apart),
         CASE(old_timestamps_are_dropped),
+        CASE(timestamps_go_on_after_a_long_silence),
         CASE(window_scale_above_14_is_14),
         CASE(segments_obey_the_peers_mss),
         CASE(initial_window_is_ten_segments),

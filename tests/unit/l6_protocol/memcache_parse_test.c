@@ -44,6 +44,18 @@ static const struct sample samples[] = {
     {SAMPLE("get / HTTP/1.1\r\n"), "get " NONE "/|HTTP/1.1||\n" LEFT},
     {SAMPLE("get " KEY_250 "\r\n"), "get " NONE KEY_250 "||\n" LEFT},
     {SAMPLE("get a " KEY_251 " b\r\nget a\r\n"), FORMAT "get " NONE "a||\n" LEFT},
+    /* what memcache_parse_plain_get takes, and what differs from it in one byte */
+    {SAMPLE("get 0123456789abcdef\r\nget 0123456789abcde 0123456789abcdefg h\r\n"),
+     "get " NONE "0123456789abcdef||\nget " NONE "0123456789abcde|0123456789abcdefg|h||\n" LEFT},
+    {SAMPLE("get a b c d e f g h i j k l m n o p\r\nget a b c d e f g h i j k l m n o p q r\r\n"),
+     "get " NONE "a|b|c|d|e|f|g|h|i|j|k|l|m|n|o|p||\n"
+     "get " NONE "a|b|c|d|e|f|g|h|i|j|k|l|m|n|o|p|q|r||\n" LEFT},
+    {SAMPLE("get a \r\nget a  b\r\nget a\tb\x01 c\r\nget a\rb c\r\nget a\r\r\n"),
+     "get " NONE "a||\nget " NONE "a|b||\nget " NONE "a\\x09b\\x01|c||\nget " NONE
+     "a\\x0db|c||\nget " NONE "a\\x0d||\n" LEFT},
+    {SAMPLE("get \x7f\x80\xff a\nb\r\nget a\0\r\nget 0123456789abcdef0123 \0b\r\n"),
+     "get " NONE "\\x7f\\x80\\xff|a||\nerror ERROR\nget " NONE "a||\nget " NONE
+     "0123456789abcdef0123||\n" LEFT},
     {SAMPLE("get\r\nget \r\ngets\r\ngat\r\n"),
      "error ERROR\nerror ERROR\nerror ERROR\nerror ERROR\n" LEFT},
     {SAMPLE("get\ta\r\nGET a\r\n\rget a\r\n"), "error ERROR\nerror ERROR\nerror ERROR\n" LEFT},

@@ -6,7 +6,8 @@
 
 #include "dataplane/base/check.h"
 
-#define BLOBS_MAX 256
+#define BLOBS_MAX  256
+#define PLAIN_KEYS 20
 
 void buffer_append(struct buffer *buffer, const void *data, size_t size)
 {
@@ -219,12 +220,31 @@ static void run_session(const struct feed *feed, struct subject *subject)
 /* ---- RESP -------------------------------------------------------------------------------------
  */
 
+/* What resp_parse_short takes is what resp_parse takes. */
+static void check_short(const struct slice *arguments, uint32_t count, size_t consumed,
+                        const struct resp_request *request, const struct resp_parse_result *result)
+{
+    CHECK(result->verdict == PARSE_COMPLETE && result->consumed == consumed);
+    CHECK(request->argument_count == count);
+    for (uint32_t i = 0; i < count; i++) {
+        CHECK(request->arguments[i].data == arguments[i].data);
+        CHECK(request->arguments[i].size == arguments[i].size);
+    }
+}
+
 static struct outcome parse_resp(struct subject *subject, struct slice input)
 {
     struct resp_request request;
     static struct resp_parse_result result;
+    struct slice arguments[RESP_SHORT_ARGUMENTS_MAX];
+    size_t consumed;
+    uint32_t count =
+        resp_parser_is_at_rest(subject->parser) ? resp_parse_short(input, arguments, &consumed) : 0;
     memset(&result, 0x55, sizeof(result));
     resp_parse(subject->parser, subject->limits, input, &request, &result);
+    if (count > 0) {
+        check_short(arguments, count, consumed, &request, &result);
+    }
     if (result.verdict == PARSE_COMPLETE) {
         for (uint32_t i = 0; i < request.argument_count; i++) {
             buffer_print_bytes(subject->text, request.arguments[i], '|');
@@ -305,12 +325,33 @@ void memcache_print_request(const struct memcache_request *request, struct buffe
     buffer_print_bytes(text, request->arguments, '\n');
 }
 
+/* What memcache_parse_plain_get takes is what memcache_parse takes. */
+static void check_plain_get(const struct slice *keys, uint32_t count, size_t consumed,
+                            const struct memcache_request *request,
+                            const struct memcache_parse_result *result)
+{
+    CHECK(result->verdict == PARSE_COMPLETE && result->consumed == consumed);
+    CHECK(request->verb == MEMCACHE_GET && request->key_count == count);
+    CHECK(!request->no_reply && request->value.size == 0 && request->arguments.size == 0);
+    for (uint32_t i = 0; i < count; i++) {
+        CHECK(request->keys[i].data == keys[i].data && request->keys[i].size == keys[i].size);
+    }
+}
+
 static struct outcome parse_memcache(struct subject *subject, struct slice input)
 {
+    struct slice keys[PLAIN_KEYS];
+    size_t consumed;
+    uint32_t count = memcache_parser_is_at_rest(subject->parser)
+                         ? memcache_parse_plain_get(input, keys, PLAIN_KEYS, &consumed)
+                         : 0;
     struct memcache_request request;
     static struct memcache_parse_result result;
     memset(&result, 0x55, sizeof(result));
     memcache_parse(subject->parser, subject->limits, input, &request, &result);
+    if (count > 0) {
+        check_plain_get(keys, count, consumed, &request, &result);
+    }
     if (result.verdict == PARSE_COMPLETE) {
         memcache_print_request(&request, subject->text);
     }

@@ -239,6 +239,48 @@ static void test_partial_bulk_is_described(void **state)
     resp_parser_deinit(&parser);
 }
 
+/* What is taken without a parser, as the last bytes of an input of exactly that size;
+ * parse_driver.c compares with the parser in all the tests above. */
+static void test_short_requests(void **state)
+{
+    static const struct {
+        const char *input;
+        size_t size;
+        uint32_t count;
+    } cases[] = {
+        {SAMPLE("*2\r\n$3\r\nGET\r\n$2\r\nk1\r\n"), 2},
+        {SAMPLE("*3\r\n$3\r\nSET\r\n$10\r\n0123456789\r\n$3\r\na\nb\r\n"), 3},
+        {SAMPLE("*2\rx$3\rxGETxx$2\rxk1xx"), 2},
+        {SAMPLE("*8\r\n$2\r\nab\r\n$2\r\nab\r\n$2\r\nab\r\n$2\r\nab\r\n$2\r\nab\r\n$2\r\nab\r\n"
+                "$2\r\nab\r\n$2\r\nab\r\n"),
+         8},
+        {SAMPLE("*2\r\n$3\r\nGET\r\n$2\r\nk1\r"), 0},
+        {SAMPLE("*2\r\n$3\r\nGET\r\n$02\r\nk1\r\n"), 0},
+        {SAMPLE("*2\r\n$3\r\nGET\r\n$-1\r\n"), 0},
+        {SAMPLE("*2\r\n$3\r\nGET\r\n:12\r\nk1\r\n"), 0},
+        {SAMPLE("*2\r\n$3\r\nGET\r\n$2\nk1\r\nabcdef"), 0},
+        {SAMPLE("*2\r\n$3\r\nGET\r\n$00000\r\nk1\r\n"), 0},
+        {SAMPLE("*2\r\n$3\r\nGET\r\n$10000\r\nk1\r\n"), 0},
+        {SAMPLE("*9\r\n$3\r\nGET\r\n"), 0},
+        {SAMPLE("*0\r\n$3\r\nGET\r\n"), 0},
+        {SAMPLE("*1\r\n$4\r\npoST\r\n"), 0},
+        {SAMPLE("*1\r\n$5\r\nHOST:\r\n"), 0},
+        {SAMPLE("*1"), 0},
+        {SAMPLE("GET k1\r\n"), 0},
+    };
+    for (size_t i = 0; i < CASE_COUNT(cases); i++) {
+        uint8_t *input = malloc(cases[i].size);
+        struct slice arguments[RESP_SHORT_ARGUMENTS_MAX];
+        size_t consumed = 0;
+        assert_non_null(input);
+        memcpy(input, cases[i].input, cases[i].size);
+        uint32_t count = resp_parse_short(slice_of(input, cases[i].size), arguments, &consumed);
+        assert_int_equal(count, cases[i].count);
+        assert_true(count == 0 || consumed == cases[i].size);
+        free(input);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -249,6 +291,7 @@ int main(void)
         cmocka_unit_test_setup(test_lines_of_64_kib, setup),
         cmocka_unit_test_setup(test_many_arguments, setup),
         cmocka_unit_test_setup(test_partial_bulk_is_described, setup),
+        cmocka_unit_test(test_short_requests),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -183,6 +183,21 @@ static void test_storage(void **state)
     expect("set a 0 0 3\r\nabcd\r\nget a\r\n", "CLIENT_ERROR bad data chunk\r\nERROR\r\nEND\r\n");
 }
 
+/* A reply shows the whole key, whichever way it is copied. */
+static void test_key_lengths(void **state)
+{
+    char key[MEMCACHE_KEY_BYTES_MAX + 1], text[2 * sizeof(key) + 64], reply[2 * sizeof(key)];
+    for (int size = 1; size <= (int)MEMCACHE_KEY_BYTES_MAX; size++) {
+        for (int i = 0; i < size; i++) {
+            key[i] = (char)('!' + (size + 7 * i) % 90);
+        }
+        (void)snprintf(text, sizeof(text), "set %.*s 5 0 1\r\nv\r\nget %.*s\r\n", size, key, size,
+                       key);
+        (void)snprintf(reply, sizeof(reply), "STORED\r\nVALUE %.*s 5 1\r\nv\r\nEND\r\n", size, key);
+        expect(text, reply);
+    }
+}
+
 static void test_noreply(void **state)
 {
     expect("set a 0 0 1 noreply\r\n5\r\nadd a 0 0 1 noreply\r\n6\r\nincr a 1 noreply\r\n"
@@ -505,6 +520,14 @@ static void test_meta_get(void **state)
     dialogue_expect(dialogue, "GET b", "$1\r\n1\r\n");
     expect("mg b h u\r\ntouch b 0\r\nmg b h u\r\nset b 0 0 1\r\n1\r\ntouch b 0\r\nmg b h u\r\n",
            "HD h1\r\nTOUCHED\r\nHD h1\r\nSTORED\r\nTOUCHED\r\nHD h1\r\n");
+    /* Stored anew it is nobody's yet: in place, or with flags and a time to live as another item.
+     */
+    dialogue_expect(dialogue, "SET d abc", "+OK\r\n");
+    expect("mg d h v\r\nset d 0 0 3\r\ndef\r\nmg d h u v f t\r\n",
+           "VA 3 h0\r\nabc\r\nSTORED\r\nVA 3 h0 f0 t-1\r\ndef\r\n");
+    expect(
+        "mg d\r\nset d 7 0 3\r\nghi\r\nmg d h u v f t\r\nset d 0 9 3\r\njkl\r\nmg d h u v f t\r\n",
+        "HD\r\nSTORED\r\nVA 3 h0 f7 t-1\r\nghi\r\nSTORED\r\nVA 3 h0 f0 t9\r\njkl\r\n");
     dialogue->now.mono_us += 100000000;
     set_policy();
     expect_part("mg b l u\r\n", "HD l9"); /* ticks of a quarter of a second */
@@ -887,6 +910,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_storage, setup, teardown),
         cmocka_unit_test_setup_teardown(test_noreply, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_key_lengths, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cas, setup, teardown),
         cmocka_unit_test_setup_teardown(test_arithmetic, setup, teardown),
         cmocka_unit_test_setup_teardown(test_expiry, setup, teardown),

@@ -235,6 +235,59 @@ static void test_set_clears_metadata(void **state)
     assert_int_equal(item_cas(item), 0);
 }
 
+static void test_a_value_as_long_is_overwritten_in_place(void **state)
+{
+    struct dialogue *d = *state;
+    SAY(d, "SET k abcd", "+OK\r\n");
+    SAY(d, "GET k", "$4\r\nabcd\r\n");
+    const struct item *item = find_item(d, "k");
+    assert_true(item_is_fetched(item));
+    SAY(d, "SET k efgh", "+OK\r\n");
+    assert_ptr_equal(find_item(d, "k"), item);
+    assert_false(item_is_fetched(item));
+    SAY(d, "GET k", "$4\r\nefgh\r\n");
+    SAY(d, "SET k ijkl XX", "+OK\r\n");
+    SAY(d, "SET k mnop NX", "$-1\r\n");
+    assert_ptr_equal(find_item(d, "k"), item);
+    SAY(d, "GET k", "$4\r\nijkl\r\n");
+    SAY(d, "SET k \"\"", "+OK\r\n");
+    SAY(d, "SET k \"\"", "+OK\r\n");
+    SAY(d, "GET k", "$0\r\n\r\n");
+}
+
+static void test_values_that_others_may_read_are_not_overwritten(void **state)
+{
+    struct dialogue *d = *state;
+    SAY(d, "SET k abcd", "+OK\r\n");
+    const struct item *item = find_item(d, "k");
+    d->context->worker_count = 2;
+    SAY(d, "SET k efgh", "+OK\r\n");
+    d->context->worker_count = 1;
+    assert_ptr_not_equal(find_item(d, "k"), item);
+    SAY(d, "GET k", "$4\r\nefgh\r\n");
+}
+
+static void test_what_else_changes_takes_a_new_item(void **state)
+{
+    struct dialogue *d = *state;
+    SAY(d, "SET k abcd", "+OK\r\n");
+    SAY(d, "SET k 1234", "+OK\r\n");
+    assert_int_equal(item_encoding(find_item(d, "k")), ENCODING_INT);
+    SAY(d, "SET k abcdefgh", "+OK\r\n");
+    assert_int_equal(item_encoding(find_item(d, "k")), ENCODING_RAW);
+    SAY(d, "SET k ijklmnop GET", "$8\r\nabcdefgh\r\n");
+    SAY(d, "SET k abcdefgh EX 100", "+OK\r\n");
+    SAY(d, "TTL k", ":100\r\n");
+    SAY(d, "SET k ijklmnop KEEPTTL", "+OK\r\n");
+    SAY(d, "TTL k", ":100\r\n");
+    SAY(d, "SET k abcdefgh", "+OK\r\n");
+    SAY(d, "TTL k", ":-1\r\n");
+    SAY(d, "GET k", "$8\r\nabcdefgh\r\n");
+    SAY(d, "SETEX k 100 ijklmnop", "+OK\r\n");
+    SAY(d, "TTL k", ":100\r\n");
+    SAY(d, "GETSET k abcdefgh", "$8\r\nijklmnop\r\n");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -249,6 +302,9 @@ int main(void)
         TEST(test_mset_of_many),
         TEST(test_set_over_blob),
         TEST(test_set_clears_metadata),
+        TEST(test_a_value_as_long_is_overwritten_in_place),
+        TEST(test_values_that_others_may_read_are_not_overwritten),
+        TEST(test_what_else_changes_takes_a_new_item),
     };
     dialogue_setup("string_set_test");
     return cmocka_run_group_tests(tests, NULL, NULL);

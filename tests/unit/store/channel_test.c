@@ -34,6 +34,24 @@ static void a_full_channel_refuses_and_keeps_order(void **state)
     channel_destroy(channel);
 }
 
+static void a_burst_goes_as_far_as_there_is_room(void **state)
+{
+    struct channel *channel = channel_create(4);
+    struct message messages[5], got[4];
+    for (uint32_t i = 0; i < 5; i++) {
+        messages[i] = (struct message){.type = MESSAGE_ERRAND, .words = {i}};
+    }
+    assert_int_equal(channel_send_burst(channel, messages, 5), 3);
+    assert_int_equal(channel_send_burst(channel, messages + 3, 2), 0);
+    assert_int_equal(channel_receive_burst(channel, got, 2), 2);
+    assert_int_equal(channel_send_burst(channel, messages + 3, 2), 2);
+    assert_int_equal(channel_receive_burst(channel, got, 4), 3);
+    for (uint32_t i = 0; i < 3; i++) {
+        assert_int_equal(got[i].words[0], i + 2);
+    }
+    channel_destroy(channel);
+}
+
 static void a_bad_capacity_is_refused(void **state)
 {
     assert_null(channel_create(7));
@@ -78,6 +96,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_full_channel_refuses_and_keeps_order),
         cmocka_unit_test(a_bad_capacity_is_refused),
+        cmocka_unit_test(a_burst_goes_as_far_as_there_is_room),
         cmocka_unit_test(two_threads_pass_everything_in_order),
     };
     return cmocka_run_group_tests_name("channel", tests, NULL, NULL);

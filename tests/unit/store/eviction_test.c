@@ -383,6 +383,49 @@ static void an_emergency_evicts_a_few(void **state)
     assert_int_equal(evicted_keys(b), before);
 }
 
+/* Several times what fits, 32 keys in a pass, and nobody sends victims. An index that may not grow
+ * any more says so when it is nearly full, not long before; leaves that grow need pages of other
+ * sizes, which are made by moving items. */
+static void writes_find_room_when_the_control_thread_is_late(void **state)
+{
+    struct bench *b = *state;
+    struct numbered_key key;
+    const uint64_t limit = 16 << 20, keys = 1000000;
+    uint64_t waits = 0, stored = 0;
+    set_policy(b, "allkeys-lru");
+    shard_set_maxmemory(b->f->shard, limit);
+    while (stored < keys) {
+        uint64_t before = stored;
+        while (stored < before + 32 &&
+               put(b->f, 0, number_key(&key, stored), slice_of("value", 5), 0)) {
+            stored++;
+        }
+        waits += stored < before + 32;
+        advance(b, 100);
+        shard_maintain(b->f->shard, &b->f->now);
+        assert_true(shard_used_bytes(b->f->shard) <= limit);
+    }
+    assert_true(waits < keys / 32 / (tested_index() == INDEX_BUCKETS ? 2 : 50));
+    assert_true(shard_used_bytes(b->f->shard) > limit / 8 * 7);
+    assert_int_equal(metric_read(&b->f->metrics, METRIC_STORE_EMERGENCY_EVICTIONS),
+                     evicted_keys(b));
+    assert_int_equal(evicted_keys(b) + shard_key_count(b->f->shard, 0), stored);
+}
+
+static void nothing_goes_early_that_the_policy_keeps(void **state)
+{
+    struct bench *b = *state;
+    struct numbered_key key;
+    set_policy(b, "volatile-lru");
+    advance(b, 0);
+    shard_set_maxmemory(b->f->shard, 8 << 20);
+    for (uint64_t i = 0; put(b->f, 0, number_key(&key, i), slice_of("value", 5), 0); i++) {
+        advance(b, 100);
+        shard_maintain(b->f->shard, &b->f->now);
+    }
+    assert_int_equal(evicted_keys(b), 0);
+}
+
 static void what_was_evicted_is_kept_on_request(void **state)
 {
     struct bench *b = *state;
@@ -491,6 +534,8 @@ int main(void)
         ROW(the_owner_checks_every_victim),
         ROW(a_flush_leaves_no_victim),
         ROW(an_emergency_evicts_a_few),
+        ROW(writes_find_room_when_the_control_thread_is_late),
+        ROW(nothing_goes_early_that_the_policy_keeps),
         ROW(what_was_evicted_is_kept_on_request),
         ROW(headroom_follows_the_writers),
         ROW(headroom_sees_writes_behind_evictions),

@@ -10,7 +10,7 @@
 
 #include "dataplane/base/check.h"
 #include "dataplane/base/hash.h"
-#include "dataplane/store/memory.h"
+#include "dataplane/store/memory_internal.h"
 #include "dataplane/store/memory_poison.h"
 
 #define MEBIBYTE (UINT64_C(1) << 20)
@@ -261,6 +261,33 @@ static void pages_go_from_class_to_class(void **state)
     destroy_world(world);
 }
 
+/* Around the limits at which the books of one more chunk cost the last chunk its place: a chunk
+ * that is put there must not be one too many, else it comes and goes without end. */
+static void no_limit_makes_chunks_come_and_go(void **state)
+{
+    struct world *world = create_world(0);
+    for (uint64_t limit = 3 * REGION_CHUNK_BYTES; limit < 3 * REGION_CHUNK_BYTES + 65536;
+         limit += 512) {
+        struct memory_task task;
+        uint32_t tasks = 0;
+        memory_set_limit(&world->memory, limit);
+        while (memory_next_task(&world->memory, &task)) {
+            memory_serve(&task);
+            memory_finish(&task);
+            assert_true(++tasks <= 8);
+        }
+        assert_false(memory_is_oversized(&world->memory));
+        uint32_t filled = 0;
+        while (filled < BLOCKS && fill_block(world, &world->blocks[filled], 30000)) {
+            filled++;
+        }
+        assert_true(filled * 32768ULL > limit / 16 * 15); /* the last chunk, too */
+        assert_false(memory_is_oversized(&world->memory));
+        empty_all(world);
+    }
+    destroy_world(world);
+}
+
 /* Of a few chunks only: on a machine that has reserved hugepages others want them, too. */
 static void hugepages_are_taken_while_there_are_some(void **state)
 {
@@ -281,6 +308,140 @@ static void hugepages_are_taken_while_there_are_some(void **state)
     memory_set_limit(&world->memory, 1);
     serve_tasks(world);
     assert_true(memory_huge_bytes(&world->memory) <= REGION_CHUNK_BYTES);
+    destroy_world(world);
+}
+
+/* ---- devices that read where values lie ------------------------------------------------------ */
+
+#define CHUNKS_MAPPED_MAX 64U
+
+/* What a device's IOMMU knows. */
+static struct {
+    const uint8_t *chunks[CHUNKS_MAPPED_MAX];
+    uint32_t count, refuse_every, asked;
+} iommu;
+
+static uint32_t find_mapping(const uint8_t *chunk)
+{
+    uint32_t i = 0;
+    while (i < iommu.count && iommu.chunks[i] != chunk) {
+        i++;
+    }
+    return i;
+}
+
+static bool map_for_device(void *address, uint64_t bytes)
+{
+    assert_int_equal(bytes, REGION_CHUNK_BYTES);
+    assert_int_equal(find_mapping(address), iommu.count);
+    iommu.asked++;
+    if (iommu.refuse_every != 0 && iommu.asked % iommu.refuse_every == 0) {
+        return false;
+    }
+    assert_true(iommu.count < CHUNKS_MAPPED_MAX);
+    iommu.chunks[iommu.count++] = address;
+    return true;
+}
+
+static void unmap_for_device(void *address, uint64_t bytes)
+{
+    assert_int_equal(bytes, REGION_CHUNK_BYTES);
+    uint32_t at = find_mapping(address);
+    assert_true(at < iommu.count);
+    iommu.chunks[at] = iommu.chunks[--iommu.count];
+}
+
+/* By the IOMMU's word, each chunk of a block. */
+static bool device_reaches(const uint8_t *block, size_t bytes)
+{
+    bool reached = true;
+    uint64_t first = (uintptr_t)block / REGION_CHUNK_BYTES * REGION_CHUNK_BYTES;
+    for (uint64_t at = first; at < (uintptr_t)block + bytes; at += REGION_CHUNK_BYTES) {
+        const uint8_t *chunk = block - ((uintptr_t)block - at);
+        reached = reached && find_mapping(chunk) < iommu.count;
+    }
+    return reached;
+}
+
+static struct world *create_world_with_device(uint64_t limit_bytes, uint32_t refuse_every)
+{
+    static const struct region_devices devices = {map_for_device, unmap_for_device};
+    struct world *world = calloc(1, sizeof(*world));
+    struct memory_options options = {
+        .limit_bytes = limit_bytes, .numa_node = -1, .devices = &devices};
+    memset(&iommu, 0, sizeof(iommu));
+    iommu.refuse_every = refuse_every;
+    world->random = 42;
+    assert_true(memory_init(&world->memory, &options));
+    return world;
+}
+
+static void devices_know_the_memory_that_is_there(void **state)
+{
+    struct world *world = create_world_with_device(32 * MEBIBYTE, 0);
+    assert_in_range(iommu.count, 8, 17);
+    assert_int_equal(memory_mapped_bytes(&world->memory), iommu.count * REGION_CHUNK_BYTES);
+#if !MEMORY_CHECKING && !defined(__SANITIZE_THREAD__)
+    assert_true((uintptr_t)world->memory.region.base < UINT64_C(1) << 39);
+#endif
+    for (uint32_t i = 0; i < 20; i++) {
+        struct block *block = &world->blocks[i];
+        assert_true(fill_block(world, block, i % 5 == 0 ? 3 * MEBIBYTE : 20000 + i * 50000));
+        assert_true(memory_is_mapped(&world->memory, block->data));
+        assert_true(device_reaches(block->data, block->bytes));
+    }
+    empty_all(world);
+    destroy_world(world);
+}
+
+/* A frame in a device's queue holds the value that it shows. */
+static void held_blocks_stay_known_when_memory_goes(void **state)
+{
+    struct world *world = create_world_with_device(32 * MEBIBYTE, 0);
+    struct block *held = &world->blocks[0], *large = &world->blocks[1];
+    assert_true(fill_block(world, held, 20000) && fill_block(world, large, 5 * MEBIBYTE));
+    for (uint32_t i = 2; i < 200; i++) {
+        assert_true(fill_block(world, &world->blocks[i], 100000));
+    }
+    for (uint32_t i = 2; i < 200; i++) {
+        empty_block(world, &world->blocks[i]);
+    }
+    uint32_t before = iommu.count;
+    memory_set_limit(&world->memory, 1);
+    serve_tasks(world);
+    assert_true(iommu.count < before / 2);
+    assert_true(device_reaches(held->data, held->bytes) &&
+                device_reaches(large->data, large->bytes));
+    empty_all(world);
+    serve_tasks(world);
+    assert_in_range(iommu.count, 0, 1);
+    memory_set_limit(&world->memory, 32 * MEBIBYTE);
+    assert_true(fill_block(world, held, 20 * MEBIBYTE)); /* more than is prepared by now */
+    assert_false(memory_is_mapped(&world->memory, held->data));
+    empty_all(world);
+    serve_tasks(world);
+    assert_int_equal(memory_mapped_bytes(&world->memory), iommu.count * REGION_CHUNK_BYTES);
+    destroy_world(world);
+}
+
+static void what_cannot_be_mapped_is_not_for_devices(void **state)
+{
+    struct world *world = create_world_with_device(32 * MEBIBYTE, 3);
+    uint32_t reached = 0, count = 0;
+    assert_true(iommu.count < iommu.asked);
+    while (count < BLOCKS && fill_block(world, &world->blocks[count], 700000)) {
+        const struct block *block = &world->blocks[count++];
+        assert_int_equal(memory_is_mapped(&world->memory, block->data),
+                         device_reaches(block->data, block->bytes));
+        reached += memory_is_mapped(&world->memory, block->data);
+    }
+    assert_true(reached > 0 && reached < count);
+    empty_all(world);
+    assert_true(fill_block(world, &world->blocks[0], 12 * MEBIBYTE)); /* among them one of three */
+    assert_false(memory_is_mapped(&world->memory, world->blocks[0].data));
+    empty_all(world);
+    memory_set_limit(&world->memory, 1);
+    serve_tasks(world);
     destroy_world(world);
 }
 
@@ -582,7 +743,11 @@ int main(void)
         cmocka_unit_test(the_limit_bounds_pages_too),
         cmocka_unit_test(the_limit_changes_live),
         cmocka_unit_test(large_blocks_find_room_among_scattered_chunks),
+        cmocka_unit_test(no_limit_makes_chunks_come_and_go),
         cmocka_unit_test(hugepages_are_taken_while_there_are_some),
+        cmocka_unit_test(devices_know_the_memory_that_is_there),
+        cmocka_unit_test(held_blocks_stay_known_when_memory_goes),
+        cmocka_unit_test(what_cannot_be_mapped_is_not_for_devices),
         cmocka_unit_test(pages_go_from_class_to_class),
         cmocka_unit_test(spans_become_empty_by_moving),
         cmocka_unit_test(a_span_can_be_taken_back),

@@ -51,6 +51,39 @@ static void the_data_word_lies_before_the_key(void **state)
     segment_destroy(segment);
 }
 
+static void assert_found_alike(const struct segment *segment, uint64_t number, bool is_there)
+{
+    uint64_t hash = hash_of(number);
+    int32_t position = segment_find(segment, &hash), own = segment_find_own(segment, hash);
+    assert_int_equal(position >= 0, is_there);
+    assert_int_equal(own, is_there ? position : -1);
+}
+
+/* The owner finds what rte_hash finds; without buckets he asks it. */
+static void the_owner_finds_what_rte_hash_finds(void **state)
+{
+    enum { ENTRIES = 5000 };
+    struct segment *segment = segment_create(ENTRIES);
+    assert_non_null(segment);
+    for (uint64_t i = 0; i < ENTRIES; i++) {
+        assert_int_equal(segment_find_own(segment, hash_of(i)), -1);
+        assert_true(segment_add(segment, hash_of(i), pointer_of(i)) >= 0);
+        assert_found_alike(segment, i, true);
+    }
+    for (uint64_t i = 0; i < ENTRIES; i += 3) {
+        uint32_t position = (uint32_t)segment_find_own(segment, hash_of(i));
+        segment_remove(segment, hash_of(i), position);
+        segment_free_position(segment, position);
+    }
+    for (uint64_t i = 0; i < 2ULL * ENTRIES; i++) {
+        assert_found_alike(segment, i, i < ENTRIES && i % 3 != 0);
+    }
+    segment->buckets = NULL;
+    assert_int_equal(segment_find_own(segment, hash_of(1)) >= 0, true);
+    assert_true(segment_find_own(segment, hash_of(0)) < 0);
+    segment_destroy(segment);
+}
+
 /* In the DPDK that we are built with, buckets are recognised, and all entries are found in them. */
 static void the_buckets_are_recognised(void **state)
 {
@@ -141,6 +174,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_data_word_lies_before_the_key),
         cmocka_unit_test(the_buckets_are_recognised),
+        cmocka_unit_test(the_owner_finds_what_rte_hash_finds),
         cmocka_unit_test(what_a_segment_costs_is_known_exactly),
         cmocka_unit_test(positions_ascend),
         cmocka_unit_test(a_trail_leads_no_further_than_needed),

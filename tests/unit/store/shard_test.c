@@ -98,8 +98,8 @@ static void equal_fingerprints_keep_keys_apart(void **state)
     put_text(f, 0, &c, "C");
     assert_int_equal(shard_key_count(f->shard, 0), 3);
     assert_int_equal(metric_read(&f->metrics, METRIC_STORE_COLLISIONS), 2);
-    const struct key *all[] = {&a, &b, &c};
-    shard_prefetch_bulk(f->shard, 0, all, 3);
+    struct key *all[] = {&a, &b, &c};
+    prefetch_keys(f, 0, all, 3);
     assert_holds(f, 0, &a, "A");
     assert_holds(f, 0, &b, "B");
     assert_holds(f, 0, &c, "C");
@@ -210,26 +210,26 @@ static void flush_and_swap(void **state)
         put(f, 0, number_key(&key, i), SLICE_LITERAL("zero"), i % 2 == 0 ? 5000 : 0);
     }
     put_text(f, 1, number_key(&key, 7), "one");
-    const struct key *hinted = &key.key;
-    shard_prefetch_bulk(f->shard, 0, &hinted, 1);
+    struct key *found = &key.key;
+    prefetch_keys(f, 0, &found, 1);
     shard_swap_databases(f->shard, 0, 1);
-    assert_holds(f, 0, hinted, "one");
-    assert_holds(f, 1, hinted, "zero");
+    assert_holds(f, 0, found, "one");
+    assert_holds(f, 1, found, "zero");
     assert_int_equal(shard_key_count(f->shard, 1), 5000);
     assert_int_equal(shard_expiry_count(f->shard, 1), 2500);
-    shard_prefetch_bulk(f->shard, 1, &hinted, 1);
+    prefetch_keys(f, 1, &found, 1);
     shard_flush(f->shard, 1);
-    assert_holds(f, 1, hinted, NULL);
+    assert_holds(f, 1, found, NULL);
     assert_int_equal(shard_key_count(f->shard, 1), 0);
     assert_int_equal(shard_expiry_count(f->shard, 1), 0);
-    put_text(f, 1, hinted, "new");
-    assert_holds(f, 1, hinted, "new");
+    put_text(f, 1, found, "new");
+    assert_holds(f, 1, found, "new");
     uint64_t visited = 0;
     assert_int_equal(shard_scan(f->shard, 9, 0, 10, &f->now, count_visit, &visited), 0);
     assert_int_equal(visited, 0);
     settle(f);
-    assert_holds(f, 0, hinted, "one");
-    assert_holds(f, 1, hinted, "new");
+    assert_holds(f, 0, found, "one");
+    assert_holds(f, 1, found, "new");
     assert_true(memory_of(f).item_bytes < 500);
     shard_flush(f->shard, 0);
     shard_flush(f->shard, 1);
@@ -325,22 +325,225 @@ static void cas_values_grow_and_name_the_shard(void **state)
     assert_int_equal(first % (SHARD_NUMBER_MAX + 1), 3);
 }
 
-/* Random operations against a plain array, with prefetch in front of the reads and upkeep between.
+struct recount {
+    const struct shard *shard;
+    struct type_book types[ITEM_TYPE_COUNT];
+    uint64_t expiry_count;
+};
+
+static void recount_item(void *argument, const struct item *item)
+{
+    struct recount *recount = argument;
+    recount->types[item_type(item)].count++;
+    recount->types[item_type(item)].bytes += shard_item_bytes(recount->shard, item);
+    recount->expiry_count += item_has_expiry(item);
+}
+
+static void assert_books(struct fixture *f)
+{
+    struct recount recount = {.shard = f->shard};
+    uint64_t cursor = 0;
+    do {
+        cursor = shard_scan(f->shard, 0, cursor, 100, &f->now, recount_item, &recount);
+    } while (cursor != 0);
+    struct shard_memory memory = memory_of(f);
+    assert_memory_equal(memory.types, recount.types, sizeof(recount.types));
+    assert_int_equal(shard_expiry_count(f->shard, 0), recount.expiry_count);
+}
+
+/* Of any type, size and expiry over any other. */
+static void the_books_follow_overwrites(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t random = 3;
+    for (uint32_t i = 0; i < 20000; i++) {
+        struct numbered_key text;
+        const struct key *key = number_key(&text, random_next(&random) % 50);
+        uint64_t choice = random_next(&random);
+        struct item_draft_options options = {.type = choice % 8 == 0 ? ITEM_HASH : ITEM_STRING,
+                                             .value_bytes = choice % 16 < 8 ? 64 : choice >> 8 & 63,
+                                             .expire_at_ms = choice % 4 == 1 ? 5000 : 0};
+        shard_publish(f->shard, 0, key, shard_draft(f->shard, key->bytes, &options));
+        if (i % 500 == 0) {
+            assert_books(f);
+            settle(f);
+        }
+    }
+    assert_books(f);
+}
+
+/* ---- in place ---------------------------------------------------------------------------------
  */
+
+static bool overwrite(struct fixture *f, uint32_t database, const char *key, const char *value)
+{
+    struct key hashed = key_hashed(slice_of_string(key));
+    return shard_overwrite(f->shard, database, &hashed, slice_of_string(value));
+}
+
+static void only_bare_values_are_overwritten(void **state)
+{
+    struct fixture *f = *state;
+    struct key a = key_hashed(SLICE_LITERAL("a")), b = key_hashed(SLICE_LITERAL("b")),
+               n = key_hashed(SLICE_LITERAL("n"));
+    struct item_draft_options number = {.encoding = ENCODING_INT};
+    assert_false(overwrite(f, 0, "a", "new"));
+    put_text(f, 0, &a, "old");
+    (void)put(f, 0, &b, SLICE_LITERAL("old"), 5000);
+    shard_publish(f->shard, 0, &n, shard_draft(f->shard, n.bytes, &number));
+    assert_false(overwrite(f, 1, "a", "new"));
+    assert_false(overwrite(f, 0, "a", "news"));
+    assert_false(overwrite(f, 0, "b", "new")); /* it has an expiry */
+    assert_false(overwrite(f, 0, "n", "eight by"));
+    assert_false(overwrite(f, 0, "c", "new"));
+    assert_holds(f, 0, &a, "old");
+    assert_holds(f, 0, &b, "old");
+    const struct item *item = shard_find(f->shard, 0, &a, &f->now);
+    item_set_fetched(item);
+    assert_true(overwrite(f, 0, "a", "new"));
+    assert_ptr_equal(shard_find(f->shard, 0, &a, &f->now), item);
+    assert_holds(f, 0, &a, "new");
+    assert_false(item_is_fetched(item));
+    assert_books(f);
+}
+
+/* ---- keys that know where they are ------------------------------------------------------------
+ */
+
+static void assert_knows(const struct fixture *f, const struct key *key, bool knows)
+{
+    assert_int_equal(index_found_item(f->shard->databases[0].index, key) != NULL, knows);
+}
+
+static void a_key_is_found_where_it_was(void **state)
+{
+    struct fixture *f = *state;
+    struct numbered_key text;
+    struct key *key = number_key(&text, 1);
+    assert_true(put_number(f, 1, 1) && put_number(f, 2, 1));
+    assert_knows(f, key, false);
+    prefetch_keys(f, 0, &key, 1);
+    assert_knows(f, key, true);
+    /* Others write it. */
+    assert_true(put_number(f, 1, 2));
+    assert_int_equal(get_version(f, key, 1), 2);
+    assert_true(put_version(f, key, 1, 3));
+    assert_int_equal(get_number(f, 1), 3);
+    assert_knows(f, key, true);
+    /* It goes, and what was there is another key's. */
+    assert_true(delete_number(f, 1));
+    assert_int_equal(get_version(f, key, 1), 0);
+    assert_false(shard_delete(f->shard, 0, key, &f->now));
+    for (uint64_t i = 3; i < 500; i++) {
+        assert_true(put_number(f, i, i));
+    }
+    assert_int_equal(get_version(f, key, 1), 0);
+    /* It comes back, at another place perhaps, and goes by the key that knows the old one. */
+    assert_true(put_version(f, key, 1, 4));
+    assert_int_equal(get_version(f, key, 1), 4);
+    assert_true(shard_delete(f->shard, 0, key, &f->now));
+    assert_int_equal(get_number(f, 1), 0);
+    assert_int_equal(shard_key_count(f->shard, 0), 498);
+}
+
+static void a_key_is_found_in_its_database(void **state)
+{
+    struct fixture *f = *state;
+    struct key a = key_hashed(SLICE_LITERAL("a")), *found = &a;
+    put_text(f, 0, &a, "zero");
+    put_text(f, 1, &a, "one");
+    prefetch_keys(f, 0, &found, 1);
+    assert_holds(f, 1, &a, "one");
+    shard_swap_databases(f->shard, 0, 1);
+    assert_holds(f, 0, &a, "one");
+    shard_flush(f->shard, 1);
+    assert_holds(f, 1, &a, NULL);
+    put_text(f, 1, &a, "new");
+    assert_holds(f, 1, &a, "new");
+    assert_holds(f, 0, &a, "one");
+}
+
+/* Whose epoch may begin while he looks: he has to search. */
+static void a_reader_of_another_shard_notes_nothing(void **state)
+{
+    struct fixture *f = *state;
+    struct key a = key_hashed(SLICE_LITERAL("a"));
+    assert_null(shard_index(f->shard, 0));
+    put_text(f, 0, &a, "zero");
+    struct shard_lookup lookup = {shard_index(f->shard, 0), &a, .is_own = false};
+    shard_prefetch_bulk(&lookup, 1);
+    assert_knows(f, &a, false);
+    lookup.is_own = true;
+    shard_prefetch_bulk(&lookup, 1);
+    assert_knows(f, &a, true);
+}
+
+/* What was part of the index when a key was found may be gone by the time it is used. */
+static void growth_makes_keys_forget(void **state)
+{
+    struct fixture *f = *state;
+    struct numbered_key text;
+    struct key *key = number_key(&text, 0);
+    assert_true(put_number(f, 0, 7));
+    prefetch_keys(f, 0, &key, 1);
+    uint64_t epoch = f->shard->databases[0].index->epoch;
+    for (uint64_t i = 1; i < 20000; i++) {
+        assert_true(put_number(f, i, i));
+    }
+    settle(f);
+    assert_true(f->shard->databases[0].index->epoch > epoch);
+    assert_knows(f, key, false);
+    assert_int_equal(get_version(f, key, 0), 7);
+    assert_true(put_version(f, key, 0, 8));
+    assert_int_equal(get_number(f, 0), 8);
+    assert_true(shard_delete(f->shard, 0, key, &f->now));
+    assert_int_equal(get_number(f, 0), 0);
+}
+
+/* Random operations against a plain array, by keys that know nothing and by bursts of keys that
+ * were found together, with upkeep between. */
 #define MODEL_KEYS 60000
 
-static void bulk_read(struct fixture *f, const uint64_t *model, uint64_t *random)
+static void change(struct fixture *f, uint64_t *model, const struct key *key, uint64_t number,
+                   uint64_t choice)
+{
+    if (choice % 2 == 0) {
+        assert_int_equal(shard_delete(f->shard, 0, key, &f->now), model[number] != 0);
+        model[number] = 0;
+    } else {
+        assert_true(put_version(f, key, number, choice));
+        model[number] = choice;
+    }
+}
+
+static void change_number(struct fixture *f, uint64_t *model, uint64_t number, uint64_t choice)
+{
+    struct numbered_key key;
+    change(f, model, number_key(&key, number), number, choice);
+}
+
+/* Of a few numbers, so that some come twice. */
+static void use_burst(struct fixture *f, uint64_t *model, uint64_t *random)
 {
     struct numbered_key keys[SHARD_LOOKUP_BURST];
-    const struct key *pointers[SHARD_LOOKUP_BURST];
-    uint64_t numbers[SHARD_LOOKUP_BURST];
+    struct key *pointers[SHARD_LOOKUP_BURST];
+    uint64_t numbers[SHARD_LOOKUP_BURST], first = random_next(random) % (MODEL_KEYS - 100);
     for (uint32_t i = 0; i < SHARD_LOOKUP_BURST; i++) {
-        numbers[i] = random_next(random) % MODEL_KEYS;
+        numbers[i] = first + random_next(random) % 100;
         pointers[i] = number_key(&keys[i], numbers[i]);
     }
-    shard_prefetch_bulk(f->shard, 0, pointers, SHARD_LOOKUP_BURST);
+    prefetch_keys(f, 0, pointers, SHARD_LOOKUP_BURST);
     for (uint32_t i = 0; i < SHARD_LOOKUP_BURST; i++) {
-        assert_int_equal(get_number(f, numbers[i]), model[numbers[i]]);
+        uint64_t choice = random_next(random);
+        if (choice % 16 == 0) {
+            f->now.mono_us += 10;
+            shard_maintain(f->shard, &f->now);
+        } else if (choice % 16 == 1) {
+            change_number(f, model, first + choice / 32 % 100, choice >> 16 | 1);
+        } else if (choice % 16 < 4) {
+            change(f, model, pointers[i], numbers[i], choice >> 16 | 2);
+        }
+        assert_int_equal(get_version(f, pointers[i], numbers[i]), model[numbers[i]]);
     }
 }
 
@@ -350,31 +553,23 @@ static void a_model_agrees(void **state)
     uint64_t *model = calloc(MODEL_KEYS, sizeof(*model));
     uint64_t random = 1, count = 0;
     for (uint64_t step = 1; step <= 1500000; step++) {
-        uint64_t choice = random_next(&random), number = choice % MODEL_KEYS;
-        uint64_t deletes = step / 300000 % 2 == 0 ? 40 : 70; /* grows and shrinks */
-        if (choice >> 32 & 1) {
-            if ((choice >> 40) % 100 < deletes) {
-                assert_int_equal(delete_number(f, number), model[number] != 0);
-                count -= model[number] != 0;
-                model[number] = 0;
-            }
-        } else {
-            assert_true(put_number(f, number, step));
-            count += model[number] == 0;
-            model[number] = step;
-        }
+        uint64_t choice = random_next(&random);
+        uint64_t deletes = step / 300000 % 2 == 0 ? 28 : 41; /* grows and shrinks */
+        bool is_deletion = (choice >> 40) % 100 < deletes;
+        change_number(f, model, choice % MODEL_KEYS, step << 1 | !is_deletion);
         if (step % 64 == 0) {
-            bulk_read(f, model, &random);
+            use_burst(f, model, &random);
         }
         if (step % 97 == 0) {
             f->now.mono_us += 10;
             shard_maintain(f->shard, &f->now);
         }
     }
-    assert_int_equal(shard_key_count(f->shard, 0), count);
     for (uint64_t i = 0; i < MODEL_KEYS; i++) {
         assert_int_equal(get_number(f, i), model[i]);
+        count += model[i] != 0;
     }
+    assert_int_equal(shard_key_count(f->shard, 0), count);
     assert_int_equal(metric_read(&f->metrics, METRIC_STORE_OVERFLOW_ITEMS), 0);
     free(model);
 }
@@ -430,6 +625,12 @@ int main(void)
         ROW(scan_takes_any_cursor),
         ROW(random_is_spread_and_finds_the_last_one),
         ROW(cas_values_grow_and_name_the_shard),
+        ROW(the_books_follow_overwrites),
+        ROW(only_bare_values_are_overwritten),
+        ROW(a_key_is_found_where_it_was),
+        ROW(a_key_is_found_in_its_database),
+        ROW(a_reader_of_another_shard_notes_nothing),
+        ROW(growth_makes_keys_forget),
         ROW(a_model_agrees),
 #undef ROW
     };

@@ -56,6 +56,18 @@ static inline void destroy_fixture(struct fixture *fixture)
     free(fixture);
 }
 
+/* As their owner does it. */
+static inline void prefetch_keys(const struct fixture *fixture, uint32_t database,
+                                 struct key *const *keys, uint32_t count)
+{
+    const struct index *index = shard_index(fixture->shard, database);
+    struct shard_lookup lookups[SHARD_LOOKUP_BURST];
+    for (uint32_t i = 0; i < count; i++) {
+        lookups[i] = (struct shard_lookup){index, keys[i], .is_own = true};
+    }
+    shard_prefetch_bulk(lookups, index != NULL ? count : 0);
+}
+
 /* Passes until nothing is left to do, 100 us each. */
 static inline void settle(struct fixture *fixture)
 {
@@ -87,26 +99,30 @@ struct numbered_key {
     struct key key;
 };
 
-static inline const struct key *number_key(struct numbered_key *to, uint64_t number)
+static inline struct key *number_key(struct numbered_key *to, uint64_t number)
 {
     int size = snprintf(to->text, sizeof(to->text), "key:%lu", (unsigned long)number);
     to->key = key_hashed(slice_of(to->text, (size_t)size));
     return &to->key;
 }
 
+static inline bool put_version(struct fixture *fixture, const struct key *key, uint64_t number,
+                               uint64_t version)
+{
+    uint64_t value[2] = {number, version};
+    return put(fixture, 0, key, slice_of(value, sizeof(value)), 0);
+}
+
 static inline bool put_number(struct fixture *fixture, uint64_t number, uint64_t version)
 {
     struct numbered_key key;
-    uint64_t value[2] = {number, version};
-    return put(fixture, 0, number_key(&key, number), slice_of(value, sizeof(value)), 0);
+    return put_version(fixture, number_key(&key, number), number, version);
 }
 
 /* The version that a numbered key holds; 0: not there. A value of another key is a failure. */
-static inline uint64_t get_number(struct fixture *fixture, uint64_t number)
+static inline uint64_t get_version(struct fixture *fixture, const struct key *key, uint64_t number)
 {
-    struct numbered_key key;
-    const struct item *item =
-        shard_find(fixture->shard, 0, number_key(&key, number), &fixture->now);
+    const struct item *item = shard_find(fixture->shard, 0, key, &fixture->now);
     if (item == NULL) {
         return 0;
     }
@@ -115,6 +131,12 @@ static inline uint64_t get_number(struct fixture *fixture, uint64_t number)
     memcpy(value, item_value_bytes(item), sizeof(value));
     CHECK(value[0] == number);
     return value[1];
+}
+
+static inline uint64_t get_number(struct fixture *fixture, uint64_t number)
+{
+    struct numbered_key key;
+    return get_version(fixture, number_key(&key, number), number);
 }
 
 static inline bool delete_number(struct fixture *fixture, uint64_t number)

@@ -1,0 +1,90 @@
+#include "dataplane/base/object_pool.h"
+
+#include <stdbool.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include "dataplane/base/check.h"
+
+#define LINE_BYTES       64U
+#define SLAB_BYTES_MIN   4096U
+#define LARGE_PAGE_BYTES (2U << 20)
+
+void object_pool_init(struct object_pool *pool, size_t object_bytes, uint32_t first_count)
+{
+    *pool = (struct object_pool){
+        .object_bytes = (object_bytes + LINE_BYTES - 1) / LINE_BYTES * LINE_BYTES,
+        .slab_bytes = SLAB_BYTES_MIN,
+    };
+    while (pool->slab_bytes - LINE_BYTES < pool->object_bytes * first_count) {
+        pool->slab_bytes *= 2;
+    }
+}
+
+void object_pool_deinit(struct object_pool *pool)
+{
+    CHECK(pool->used_count == 0);
+    while (pool->slabs != NULL) {
+        struct object_pool_entry *slab = pool->slabs;
+        pool->slabs = slab->next;
+        free(slab);
+    }
+    pool->free = NULL;
+    pool->fresh_count = 0;
+}
+
+/* The first line of a slab links it to the others. */
+static void grow(struct object_pool *pool)
+{
+    size_t bytes = pool->slab_bytes;
+    bool is_large = bytes >= LARGE_PAGE_BYTES;
+    uint8_t *slab = aligned_alloc(is_large ? LARGE_PAGE_BYTES : LINE_BYTES, bytes);
+    if (slab == NULL) {
+        return;
+    }
+    if (is_large) {
+        (void)madvise(slab, bytes, MADV_HUGEPAGE);
+    } else {
+        pool->slab_bytes *= 2;
+    }
+    struct object_pool_entry *head = (struct object_pool_entry *)(void *)slab;
+    head->next = pool->slabs;
+    pool->slabs = head;
+    pool->fresh = slab + LINE_BYTES;
+    pool->fresh_count = (bytes - LINE_BYTES) / pool->object_bytes;
+}
+
+static void *take_fresh(struct object_pool *pool)
+{
+    if (pool->fresh_count == 0) {
+        grow(pool);
+    }
+    if (pool->fresh_count == 0) {
+        return NULL;
+    }
+    uint8_t *object = pool->fresh;
+    pool->fresh += pool->object_bytes;
+    pool->fresh_count--;
+    return object;
+}
+
+void *object_pool_acquire(struct object_pool *pool)
+{
+    void *object = pool->free;
+    if (object != NULL) {
+        pool->free = pool->free->next;
+    } else {
+        object = take_fresh(pool);
+    }
+    pool->used_count += object != NULL;
+    return object;
+}
+
+void object_pool_release(struct object_pool *pool, void *object)
+{
+    struct object_pool_entry *entry = object;
+    CHECK(pool->used_count > 0);
+    pool->used_count--;
+    entry->next = pool->free;
+    pool->free = entry;
+}
