@@ -30,6 +30,23 @@ os.environ.setdefault("TSAN_OPTIONS", f"suppressions={ROOT}/tests/support/tsan.s
 os.environ.setdefault("LSAN_OPTIONS", f"suppressions={ROOT}/tests/support/lsan.supp:print_suppressions=0")
 
 _numbers = itertools.count(1)
+_bad_ends = []  # what was wrong with each nicached that did not end well
+
+
+def pytest_runtest_setup(item):
+    """Marks a test that failed and is run once more (--reruns), for ./test to count. Late is forgiven; a nicached that crashed
+    is not."""
+    if getattr(item, "execution_count", 1) > 1:
+        item.user_properties.append(("repeated", "failed before"))
+        if _bad_ends:
+            pytest.fail(f"not run once more, for nicached ended with {_bad_ends[-1]}")
+
+
+def pytest_terminal_summary(terminalreporter):
+    """What failed before it was run once more: the plugin names those tests and says no more."""
+    for report in terminalreporter.stats.get("rerun", []):
+        terminalreporter.write_sep("_", f"{report.nodeid}, before it was run once more")
+        terminalreporter.write_line(report.longreprtext)
 
 
 def run(*command, check=True, timeout=120, **more):
@@ -92,7 +109,8 @@ class Appliance:
         deadline = time.monotonic() + timeout
         while "Ready to accept connections" not in self.output():
             if self.process.poll() is not None:
-                raise RuntimeError(f"nicached ended with {self.process.returncode}:\n{self.output()}")
+                _bad_ends.append(f"exit code {self.process.returncode}:\n{self.output()}")
+                raise RuntimeError(f"nicached ended with {_bad_ends[-1]}")
             if time.monotonic() > deadline:
                 self.process.kill()
                 raise RuntimeError(f"nicached is not ready:\n{self.output()}")
@@ -102,12 +120,17 @@ class Appliance:
         """Ends it as an operator would, and sees that it ended well."""
         if self.process.poll() is None:
             self.process.send_signal(how)
-        code = self.process.wait(timeout=30)
+        try:
+            code = self.process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            code = f"{self.process.wait()} after 30 s without an end"
         self.log.close()
         text = self.output()
-        assert code == 0, f"exit code {code}:\n{text[-4000:]}"
-        for trouble in ("Sanitizer", "runtime error", "CHECK("):
-            assert trouble not in text, text[-8000:]
+        troubles = [word for word in ("Sanitizer", "runtime error", "CHECK(") if word in text]
+        if code or troubles:
+            _bad_ends.append(f"exit code {code}, {troubles}:\n{text[-8000:]}")
+            pytest.fail(_bad_ends[-1])
 
     def client(self, source, *words, timeout=300, check=True):
         """Runs a Python client script (its text) inside the namespace; `words` are its arguments."""
