@@ -268,6 +268,7 @@ struct core *core_create(const struct core_options *options)
     core->wake_fd = -1;
     core_stages_init(&core->stages);
     byte_pool_init(&core->bytes, BYTE_PAGES_KEPT);
+    core_init_deferred(core);
     object_pool_init(&core->conversations, sizeof(struct conversation), CONVERSATIONS_FIRST);
     client_registry_init(&core->clients, options->number, options->worker_count);
     core->datagram_client =

@@ -4,11 +4,41 @@
  * wait for the control thread. While it waits the session is blocked: requests behind it stay in
  * the session's buffer and the peer's window closes. A client that goes away meanwhile is simply
  * not found any more when its answer comes: client ids are never used twice.
+ *
+ * Sessions that try their request again wait here too, each kind in a queue of its own, first come
+ * first served: however many wait, each is looked at when it goes on, and not before. Only those
+ * that wait for a reply are looked at in each pass; the control thread's channel bounds them.
  */
 #include "dataplane/core/core_internal.h"
 
 #include <stdio.h>
 #include <unistd.h>
+
+/* In a pass: ten thousand writers that wait must not keep the readers waiting. */
+#define MEMORY_RETRIES_MAX 32
+
+void core_init_deferred(struct core *core)
+{
+    for (int i = 0; i < SESSION_BLOCKED_COUNT; i++) {
+        TAILQ_INIT(&core->waiting[i]);
+    }
+}
+
+/* The session is blocked already. */
+static void enqueue(struct core *core, struct conversation *conversation)
+{
+    CHECK(conversation->queue == SESSION_RUNNING);
+    conversation->queue = conversation->session.blocked;
+    TAILQ_INSERT_TAIL(&core->waiting[conversation->queue], conversation, waiting);
+}
+
+void core_forget_deferred(struct core *core, struct conversation *conversation)
+{
+    if (conversation->queue != SESSION_RUNNING) {
+        TAILQ_REMOVE(&core->waiting[conversation->queue], conversation, waiting);
+        conversation->queue = SESSION_RUNNING;
+    }
+}
 
 /* The reply of a deferred command, in its place; frees the request. */
 static void compose_reply(struct core *core, struct conversation *conversation)
@@ -59,8 +89,7 @@ void core_defer(struct core *core, struct conversation *conversation,
         core_wake_control(core);
     }
     session_block(&conversation->session, SESSION_AWAITS_REPLY);
-    conversation->deferred_next = core->deferred;
-    core->deferred = conversation;
+    enqueue(core, conversation);
 }
 
 bool core_log_warning(struct core *core, const char *line)
@@ -75,33 +104,24 @@ bool core_log_warning(struct core *core, const char *line)
     return true;
 }
 
-/* The same list serves sessions that try their request again at a certain time. */
-void core_retry_later(struct core *core, struct conversation *conversation, uint64_t at_us)
+void core_pause(struct core *core, struct conversation *conversation, uint64_t until_us)
+{
+    conversation->deferral = (struct deferral){.until_mono_us = until_us};
+    enqueue(core, conversation);
+}
+
+/* All wait equally long, so the first in the queue is the first that is due. */
+void core_retry_later(struct core *core, struct conversation *conversation)
 {
     session_block(&conversation->session, SESSION_AWAITS_MEMORY);
-    conversation->deferral = (struct deferral){.until_mono_us = at_us};
-    conversation->deferred_next = core->deferred;
-    core->deferred = conversation;
+    core_pause(core, conversation, core->now.mono_us + CORE_MEMORY_RETRY_US);
 }
 
 void core_await_shard(struct core *core, struct conversation *conversation)
 {
     session_block(&conversation->session, SESSION_AWAITS_SHARD);
     conversation->deferral = (struct deferral){0};
-    conversation->deferred_next = core->deferred;
-    core->deferred = conversation;
-}
-
-void core_forget_deferred(struct core *core, struct conversation *conversation)
-{
-    struct conversation **link = &core->deferred;
-    while (*link != NULL && *link != conversation) {
-        link = &(*link)->deferred_next;
-    }
-    if (*link != NULL) {
-        *link = conversation->deferred_next;
-        conversation->deferred_next = NULL;
-    }
+    enqueue(core, conversation);
 }
 
 static void resume(struct core *core, struct conversation *conversation)
@@ -126,27 +146,20 @@ static void resume(struct core *core, struct conversation *conversation)
     core_continue(core, conversation);
 }
 
-/* The list may change with each that goes on. Should one of them lend the shard again, the others
- * wait for the next time. */
+/* Should one of them lend the shard again, the others wait for the next time. */
 void core_continue_awaiting_shard(struct core *core)
 {
-    struct conversation *conversation = core->deferred;
-    while (conversation != NULL && !core_shard_is_lent(core)) {
-        if (conversation->session.blocked == SESSION_AWAITS_SHARD) {
-            resume(core, conversation);
-            conversation = core->deferred;
-        } else {
-            conversation = conversation->deferred_next;
-        }
+    struct conversation_queue *queue = &core->waiting[SESSION_AWAITS_SHARD];
+    while (!TAILQ_EMPTY(queue) && !core_shard_is_lent(core)) {
+        resume(core, TAILQ_FIRST(queue));
     }
 }
 
 void core_take_control_reply(struct core *core, struct control_request *request)
 {
-    struct conversation *conversation = core->deferred;
-    while (conversation != NULL && (conversation->client.id != request->client_id ||
-                                    conversation->session.blocked != SESSION_AWAITS_REPLY)) {
-        conversation = conversation->deferred_next;
+    struct conversation *conversation = TAILQ_FIRST(&core->waiting[SESSION_AWAITS_REPLY]);
+    while (conversation != NULL && conversation->client.id != request->client_id) {
+        conversation = TAILQ_NEXT(conversation, waiting);
     }
     /* SHUTDOWN that succeeds has no reply: the connection ends with the process. */
     bool silent = request->type == CONTROL_SHUTDOWN && request->error[0] == '\0';
@@ -158,18 +171,40 @@ void core_take_control_reply(struct core *core, struct control_request *request)
     resume(core, conversation);
 }
 
+/* Whether it goes on now. If not, and it waits for a time, the worker sleeps no longer than that.
+ */
+static bool is_due(struct core *core, const struct conversation *conversation)
+{
+    uint64_t due_us = conversation->deferral.until_mono_us;
+    if (due_us > core->now.mono_us && due_us < core->next_timer_us) {
+        core->next_timer_us = due_us;
+    }
+    return due_us != 0 && due_us <= core->now.mono_us;
+}
+
+static void retry_for_memory(struct core *core)
+{
+    const struct conversation_queue *queue = &core->waiting[SESSION_AWAITS_MEMORY];
+    for (int i = 0; !TAILQ_EMPTY(queue) && is_due(core, TAILQ_FIRST(queue)); i++) {
+        if (i == MEMORY_RETRIES_MAX) {
+            core->next_timer_us = core->now.mono_us;
+            break;
+        }
+        resume(core, TAILQ_FIRST(queue));
+    }
+}
+
 void core_run_deferred(struct core *core)
 {
-    struct conversation *conversation = core->deferred;
+    const struct conversation_queue *queue = &core->waiting[SESSION_AWAITS_REPLY];
+    struct conversation *conversation = TAILQ_FIRST(queue);
     while (conversation != NULL) {
-        struct conversation *next = conversation->deferred_next;
-        uint64_t due_us = conversation->deferral.until_mono_us;
-        if (due_us != 0 && due_us <= core->now.mono_us) {
+        if (is_due(core, conversation)) {
             resume(core, conversation);
-            next = core->deferred; /* the list may have changed: resume runs requests */
-        } else if (due_us != 0 && due_us < core->next_timer_us) {
-            core->next_timer_us = due_us;
+            conversation = TAILQ_FIRST(queue); /* it may have changed: resume runs requests */
+        } else {
+            conversation = TAILQ_NEXT(conversation, waiting);
         }
-        conversation = next;
     }
+    retry_for_memory(core);
 }

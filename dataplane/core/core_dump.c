@@ -50,19 +50,11 @@ static void append_item(void *argument, const struct item *item, uint64_t hash)
     byte_queue_append(&call->stream->out, &call->core->bytes, text, (size_t)size);
 }
 
-/* Until this time the connection is left alone. */
-static void wait_until(struct core *core, struct conversation *conversation, uint64_t at_us)
-{
-    conversation->deferral = (struct deferral){.until_mono_us = at_us};
-    conversation->deferred_next = core->deferred;
-    core->deferred = conversation;
-}
-
 void core_begin_dump(struct core *core, struct conversation *conversation)
 {
     conversation->dump = (struct dump){.is_active = true};
     session_block(&conversation->session, SESSION_AWAITS_REPLY);
-    wait_until(core, conversation, core->now.mono_us + 1);
+    core_pause(core, conversation, core->now.mono_us + 1);
 }
 
 static void write_slice(struct core *core, struct conversation *conversation)
@@ -89,7 +81,7 @@ bool core_continue_dump(struct core *core, struct conversation *conversation)
         core_count_output(core, conversation, before);
     }
     if (conversation->dump.is_active) {
-        wait_until(core, conversation, core->now.mono_us + (pauses ? DUMP_RETRY_US : 1));
+        core_pause(core, conversation, core->now.mono_us + (pauses ? DUMP_RETRY_US : 1));
     }
     return conversation->dump.is_active;
 }

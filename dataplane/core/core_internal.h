@@ -21,6 +21,8 @@
 #ifndef NICACHED_CORE_CORE_INTERNAL_H
 #define NICACHED_CORE_CORE_INTERNAL_H
 
+#include <sys/queue.h>
+
 #include "dataplane/base/check.h"
 #include "dataplane/base/object_pool.h"
 #include "dataplane/core/core.h"
@@ -109,18 +111,22 @@ struct core_parsers {
     uint32_t count;
 };
 
+TAILQ_HEAD(conversation_queue, conversation);
+
 /* A conversation: one connection's session, its client, and, while a request arrives, a parser.
  * What a request touches comes first; docs/tcp.md says what an idle connection takes. */
 struct conversation {
     struct session session;
     struct conversation_parser *parser; /* NULL between requests */
 
-    bool has_spoken; /* memcached: the first byte has said which of its protocols this is */
-    bool rewind;     /* a request was parsed and then not run: session.executed says where it
+    bool rewind; /* a request was parsed and then not run: session.executed says where it
                         begins; from there all is parsed again when the session goes on */
     /* The owner has answered about the large argument that comes next: it is the last blob, or
      * there is none. */
     enum blob_answer { BLOB_UNASKED, BLOB_GRANTED, BLOB_DENIED } blob_answer : 8;
+    enum session_blocked
+        queue : 8;          /* in which of core->waiting it stands; SESSION_RUNNING: in none */
+    bool has_spoken : 1;    /* memcached: the first byte has said which of its protocols this is */
     bool speaks_binary : 1; /* memcached's other protocol */
     bool blob_refused : 1;  /* over maxmemory: the payload is discarded, the request gets OOM */
     bool timed_out : 1;     /* closed because it was idle */
@@ -166,7 +172,7 @@ struct conversation {
     uint32_t lines_skipped; /* that a watcher has missed since the last one */
 
     union {
-        struct conversation *deferred_next;
+        TAILQ_ENTRY(conversation) waiting;
         struct conversation *watch_next; /* a watcher waits for no reply */
     };
 };
@@ -273,7 +279,7 @@ struct core {
 
     struct batch batch;
     struct session *touched; /* sessions with a view in this pass */
-    struct conversation *deferred;
+    struct conversation_queue waiting[SESSION_BLOCKED_COUNT]; /* core_deferred.c */
     struct conversation *watchers;
     bool events_away;   /* an errand with lines for watchers is under way */
     bool keeps_evicted; /* the shard keeps its victims for them */
@@ -644,7 +650,12 @@ static inline void core_note_observers(struct core *core)
 
 /* core_deferred.c */
 void core_wake_control(const struct core *core);
-void core_retry_later(struct core *core, struct conversation *conversation, uint64_t at_us);
+#define CORE_MEMORY_RETRY_US 200U
+void core_init_deferred(struct core *core);
+/* Blocks the conversation, for its next request wants memory, and tries that again in a while. */
+void core_retry_later(struct core *core, struct conversation *conversation);
+/* Leaves a conversation whose reply is being written alone until that time. */
+void core_pause(struct core *core, struct conversation *conversation, uint64_t until_us);
 void core_defer(struct core *core, struct conversation *conversation,
                 const struct deferral *deferral);
 /* Blocks the conversation until our shard is back. */

@@ -24,7 +24,6 @@
 
 #define WAIT_US_MAX           500000U
 #define WAIT_US_EVICTING      10000000U
-#define MEMORY_RETRY_US       200U
 #define EMERGENCY_US          5000U
 #define WAKE_EVERY_US         1000U
 #define DATAGRAMS_WAITING_MAX 256U
@@ -310,7 +309,7 @@ static bool wait_for(struct core *core, struct conversation *conversation,
     if (!must_wait(core, wanted, &conversation->memory_wait_began_us)) {
         return false;
     }
-    core_retry_later(core, conversation, core->now.mono_us + MEMORY_RETRY_US);
+    core_retry_later(core, conversation);
     return true;
 }
 
@@ -437,6 +436,6 @@ bool core_bulk_waits_for_memory(struct core *core, struct conversation *conversa
 
 void core_note_memory_retry(struct core *core)
 {
-    uint64_t due_us = core->now.mono_us + MEMORY_RETRY_US;
+    uint64_t due_us = core->now.mono_us + CORE_MEMORY_RETRY_US;
     core->next_timer_us = due_us < core->next_timer_us ? due_us : core->next_timer_us;
 }

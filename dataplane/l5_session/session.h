@@ -29,6 +29,7 @@ enum session_blocked {
     SESSION_AWAITS_OUTPUT, /* the peer reads too slowly: its requests wait */
     SESSION_AWAITS_SHARD,  /* its next request needs our shard, which is lent to another worker */
     SESSION_AWAITS_MEMORY, /* its next request needs memory that is about to be freed */
+    SESSION_BLOCKED_COUNT
 };
 
 struct session {

@@ -97,8 +97,7 @@ enum command_verdict {
 
 /* What a deferred call waits for. */
 struct deferral {
-    uint64_t until_mono_us;          /* DEBUG SLEEP: resume at this time with `status` */
-    const char *status;              /* status reply to send then */
+    uint64_t until_mono_us;          /* DEBUG SLEEP: resume at this time */
     struct control_request *request; /* sent to the control thread; resume with its answer */
     bool muted;                      /* CLIENT REPLY OFF / SKIP was in force */
 };

@@ -427,7 +427,7 @@ static void compose_resumed(const struct deferral *deferral, struct reply *reply
     if (error[0] != '\0') {
         reply_error(reply, error);
     } else {
-        reply_status(reply, deferral->status != NULL ? deferral->status : "OK");
+        reply_status(reply, "OK");
     }
 }
 

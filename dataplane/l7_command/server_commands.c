@@ -231,7 +231,6 @@ enum command_verdict server_debug(struct call *call)
     if (call->argument_count == 3 && call_option(call, 1, "SLEEP")) {
         double microseconds = parse_seconds(call->arguments[2]) * 1e6;
         call->deferral.until_mono_us = call->now->mono_us + (uint64_t)microseconds;
-        call->deferral.status = "OK";
         return COMMAND_DEFERRED;
     }
     if (call->argument_count == 2 && call_option(call, 1, "HELP")) {

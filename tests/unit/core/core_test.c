@@ -21,7 +21,8 @@
 #define NEAR_1M 1048550U
 /* Beside six values of LARGE bytes: enough for the worker to wait for the control thread, and too
  * little for what is written then. */
-#define ROOM_LEFT 7000
+#define ROOM_LEFT     7000
+#define OUT_OF_MEMORY "-OOM command not allowed when used memory > 'maxmemory'.\r\n"
 
 /* ---- pipelines ------------------------------------------------------------------------------- */
 
@@ -563,6 +564,45 @@ static void writes_wait_for_memory_that_comes_back(void **state)
     }
     bench_expect(b, client, "+OK\r\n+OK\r\n");
     assert_true(metric_read(&b->metrics, METRIC_MEMORY_WAITS) > 0);
+    bench_destroy(b);
+}
+
+/* More than are tried again in one pass, for more than will come: who waited first gets it. One
+ * goes away meanwhile. */
+static void who_waits_for_memory_first_gets_it_first(void **state)
+{
+    enum { CLIENTS = 100, GONE = CLIENTS / 10 };
+    struct core_bench *b = bench_create();
+    int clients[CLIENTS];
+    for (int i = 0; i < CLIENTS; i++) {
+        clients[i] = bench_connect(b, BENCH_REDIS);
+    }
+    bench_send_filled(clients[0], "*3\r\n$3\r\nSET\r\n$1\r\na\r\n$100000\r\n", 'x', LARGE, "\r\n");
+    bench_expect(b, clients[0], "+OK\r\n");
+    struct shard_memory memory;
+    shard_read_memory(b->shard, &memory);
+    b->config->maxmemory = (int64_t)memory.used_bytes;
+    bench_send(clients[0], "FLUSHALL\r\n");
+    for (int i = 1; i < CLIENTS; i++) {
+        char head[64];
+        snprintf(head, sizeof(head), "*3\r\n$3\r\nSET\r\n$3\r\n%03d\r\n$3000\r\n", i);
+        bench_send_filled(clients[i], head, 'x', 3000, "\r\n");
+    }
+    bench_expect(b, clients[0], "+OK\r\n");
+    assert_int_equal(metric_read(&b->metrics, METRIC_MEMORY_WAITS), CLIENTS - 1);
+    const struct linger reset = {.l_onoff = 1};
+    setsockopt(clients[GONE], SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+    close(clients[GONE]);
+    for (int i = 0; i < 100; i++) {
+        bench_advance(b, 100);
+    }
+    uint64_t served = shard_key_count(b->shard, 0);
+    assert_in_range(served, GONE + 10, CLIENTS - 10);
+    for (int i = 1; i < CLIENTS; i++) {
+        if (i != GONE) {
+            bench_expect(b, clients[i], (uint64_t)i <= served + 1 ? "+OK\r\n" : OUT_OF_MEMORY);
+        }
+    }
     bench_destroy(b);
 }
 
@@ -1312,6 +1352,7 @@ int main(void)
         CASE(large_memcached_values),
         CASE(large_values_without_memory),
         CASE(writes_wait_for_memory_that_comes_back),
+        CASE(who_waits_for_memory_first_gets_it_first),
         CASE(writes_wait_for_eviction),
         CASE(several_large_values_wait_for_eviction),
         CASE(changes_of_large_values_wait_for_eviction),
