@@ -65,6 +65,7 @@ EXCEPTIONS = [
 ]
 
 FAILURES_MAX = 3      # stop after so many
+AGAIN = 3             # replays of a difference that must show it again
 REPLAYS_MAX = 200     # while a difference is cut down
 HISTORY_MAX = 8       # steps that are printed
 ANSWER_WAIT_S = 0.05  # without a complete answer for so long: the end of input is sent
@@ -483,15 +484,15 @@ def shorten(data):
     return repr(data if len(data) <= 300 else data[:200] + b" ... " + data[-80:])
 
 
-def report(pair, name, case, seed):
+def report(pair, name, case, chance, seed):
+    """Whether it is seen again."""
     print("difference: %s" % name)
     first = [server.reply for server in pair]
-    differed = run_case(pair, case, 0.3, seed)
-    if differed is None:
+    if all(run_case(pair, case, chance, seed) is None for _ in range(AGAIN)):
         print("(not seen again)")
         for server, reply in zip(pair, first):
             print("  %-9s %s" % (server.name, shorten(reply[-200:])))
-        return
+        return False
     case = cut_down(pair, case, seed)
     differed = run_case(pair, case, 0, seed)
     if differed is None:
@@ -504,6 +505,7 @@ def report(pair, name, case, seed):
     print("  from byte %d on, of %d and %d:" % (max(0, at - 40), len(left), len(right)))
     for server in pair:
         print("  %-9s %s" % (server.name, shorten(server.reply[max(0, at - 40):])))
+    return True
 
 
 def cases_of(arguments):
@@ -524,17 +526,15 @@ def cases_of(arguments):
 
 def run(pair, arguments, cases):
     progress = servers.Progress(arguments.seed, arguments.count)
-    done = differences = 0
+    done = 0
     for name, case, chance in cases:
         if run_case(pair, case, chance, name) is not None:
-            differences += 1
-            report(pair, name, case, name)
+            progress.note(report(pair, name, case, chance, name))
         done += sum(len(step) for step in case)
-        if differences == FAILURES_MAX:
+        if progress.ends_early(FAILURES_MAX):
             break
         progress.show(done)
-    progress.finish(done, differences)
-    return 1 if differences else 0
+    return progress.finish(done)
 
 
 def main(title=__doc__.splitlines()[0], exceptions=EXCEPTIONS, kind=Server, cases=cases_of):

@@ -30,6 +30,7 @@ import servers
 
 BATCH_COMMANDS = 64
 ROUND_COMMANDS = 4000  # then the databases are checked as a whole, and emptied
+AGAIN = 3              # replays of a difference that must show it again
 REPLAYS_MAX = 400      # while cutting a difference down
 
 
@@ -732,10 +733,12 @@ def shorten(data, limit=300):
 
 
 def report(addresses, protocol, commands, difference, arguments):
+    """Whether it is seen again."""
     print("difference: seed %d, RESP%d" % (arguments.seed, protocol))
     index, left, right = difference
     history = commands[:index + 1]
-    again = replay(addresses, protocol, history)
+    replays = (replay(addresses, protocol, history) for _ in range(AGAIN))
+    again = next((seen for seen in replays if seen is not None), None)
     if again is None:
         print("(not seen again from empty databases; the last commands were)")
         history = history[-20:]
@@ -748,7 +751,7 @@ def report(addresses, protocol, commands, difference, arguments):
         print("  %s" % " ".join(shorten(argument) for argument in command))
     print("reference: %s" % shorten(left, 2000))
     print("subject:   %s" % shorten(right, 2000))
-    return 1
+    return again is not None
 
 
 def run_round(pair, generator, count):
@@ -777,25 +780,25 @@ def check_round(pair, generator, turn, addresses):
 def run(addresses, arguments):
     generator = Generator(arguments.seed)
     progress = servers.Progress(arguments.seed, arguments.count)
-    done, turn, differences = 0, 0, 0
-    while done < arguments.count and differences == 0:
+    done, turn = 0, 0
+    while done < arguments.count and not progress.ends_early(1):
         protocol = 2 + turn % 2
         pair = Pair(*addresses, protocol)
         pair.reset()
         history, difference = run_round(pair, generator, min(ROUND_COMMANDS, arguments.count - done))
         done += len(history)
         if difference is not None:
-            differences = report(addresses, protocol, history, difference, arguments)
-            break
+            progress.note(report(addresses, protocol, history, difference, arguments))
+            turn += 1
+            continue
         problem = check_round(pair, generator, turn, addresses)
         if problem is not None:
             print("difference: seed %d, RESP%d, after %d commands\n%s" %
                   (arguments.seed, protocol, done, problem))
-            differences = 1
+            progress.note(is_seen_again=True)
         progress.show(done)
         turn += 1
-    progress.finish(done, differences)
-    return 1 if differences else 0
+    return progress.finish(done)
 
 
 def exception_rows():

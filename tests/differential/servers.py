@@ -79,10 +79,14 @@ def start_subject(binary, redis_port, memcache_port):
 
 
 class Progress:
-    """A line now and then, and one at the end."""
+    """A line now and then, and one at the end. What differs must differ again when it is replayed; once in a run it need
+    not: between two servers that are asked one after the other a second may pass, or a busy host stand still."""
+
+    FLEETING_MAX = 1
 
     def __init__(self, seed, count):
         self.seed, self.count = seed, count
+        self.differences = self.fleeting = 0
         self.started = self.shown = time.monotonic()
 
     def show(self, done):
@@ -92,10 +96,20 @@ class Progress:
             print("%d of %d commands, %d per second" %
                   (done, self.count, done / (now - self.started)), flush=True)
 
-    def finish(self, done, differences):
-        print("%s: seed %d, %d commands in %d s" %
-              ("no difference" if differences == 0 else "%d differences" % differences,
+    def note(self, is_seen_again):
+        self.differences += is_seen_again
+        self.fleeting += not is_seen_again
+
+    def ends_early(self, differences_max):
+        return self.differences >= differences_max or self.fleeting > self.FLEETING_MAX
+
+    def finish(self, done):
+        """Prints the outcome; the exit status."""
+        print("%s%s: seed %d, %d commands in %d s" %
+              ("no difference" if self.differences == 0 else "%d differences" % self.differences,
+               ", %d that no replay showed again" % self.fleeting if self.fleeting else "",
                self.seed, done, time.monotonic() - self.started))
+        return 1 if self.ends_early(1) else 0
 
 
 def finish(result, subject):
