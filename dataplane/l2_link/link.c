@@ -28,8 +28,11 @@ void link_destroy(struct net_interface *interface)
     interface->link = NULL;
 }
 
-void link_note_traffic(struct net_interface *interface, const struct address *address,
-                       const struct rte_ether_addr *station, const struct instant *now)
+/* Traffic that says more than that a known neighbour is where it was. */
+static __attribute__((noinline)) void link_learn(struct net_interface *interface,
+                                                 const struct address *address,
+                                                 const struct rte_ether_addr *station,
+                                                 const struct instant *now)
 {
     if (link_is_on_link(interface, address)) {
         neighbour_note(interface, address, station, NEIGHBOUR_CLAIM, now);
@@ -38,6 +41,14 @@ void link_note_traffic(struct net_interface *interface, const struct address *ad
     const struct address *gateway = link_gateway_for(interface, address);
     if (gateway != NULL) {
         neighbour_note(interface, gateway, station, NEIGHBOUR_TRANSIT, now);
+    }
+}
+
+void link_note_traffic(struct net_interface *interface, const struct address *address,
+                       const struct rte_ether_addr *station, const struct instant *now)
+{
+    if (UNLIKELY(!neighbour_note_again(&interface->link->neighbours, address, station, now))) {
+        link_learn(interface, address, station, now);
     }
 }
 

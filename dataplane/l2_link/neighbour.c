@@ -255,6 +255,9 @@ bool neighbour_note(struct net_interface *interface, const struct address *addre
     if (neighbour->state == NEIGHBOUR_PROBING_KNOWN) {
         neighbour->state = NEIGHBOUR_REACHABLE;
     }
+    if (evidence == NEIGHBOUR_CLAIM) {
+        interface->link->neighbours.noted[address->bytes[15] % NEIGHBOURS_NOTED] = neighbour;
+    }
     return true;
 }
 

@@ -34,6 +34,7 @@
 
 #define NEIGHBOUR_SETS           256U
 #define NEIGHBOUR_WAYS           4U
+#define NEIGHBOURS_NOTED         16U /* a power of two */
 #define NEIGHBOUR_TRIES_MAX      3U
 #define NEIGHBOUR_ASK_ANY_US     1000000ULL  /* between requests to everybody */
 #define NEIGHBOUR_ASK_KNOWN_US   250000ULL   /* between requests to the known MAC */
@@ -66,6 +67,8 @@ struct neighbour_table {
     uint32_t gateway_count;
     uint64_t due_us; /* not later than any entry's; UINT64_MAX when nothing is due */
     uint64_t hash_add, hash_multiply, hash_multiply_high;
+    /* Whose traffic came last, by the last bits of the address, or NULL: a hint. */
+    struct neighbour *noted[NEIGHBOURS_NOTED];
     struct neighbour entries[NEIGHBOUR_SETS][NEIGHBOUR_WAYS];
 };
 
@@ -101,6 +104,22 @@ void neighbour_ask_gateways(struct net_interface *interface, const struct instan
 bool neighbour_note(struct net_interface *interface, const struct address *address,
                     const struct rte_ether_addr *mac, enum neighbour_evidence evidence,
                     const struct instant *now);
+
+/* The claim that most traffic is: of a neighbour that is known and not doubted, which claimed the
+ * same before. False: nothing was done, neighbour_note says what it means. An entry that has become
+ * another's since does not have the address any more. */
+static inline bool neighbour_note_again(struct neighbour_table *table,
+                                        const struct address *address,
+                                        const struct rte_ether_addr *mac, const struct instant *now)
+{
+    struct neighbour *neighbour = table->noted[address->bytes[15] % NEIGHBOURS_NOTED];
+    if (neighbour == NULL || !address_equal(&neighbour->address, address) ||
+        neighbour->state != NEIGHBOUR_REACHABLE || !rte_is_same_ether_addr(mac, &neighbour->mac)) {
+        return false;
+    }
+    neighbour->used_us = neighbour->confirmed_us = now->mono_us;
+    return true;
+}
 
 uint64_t neighbour_run_timers(struct net_interface *interface, const struct instant *now);
 

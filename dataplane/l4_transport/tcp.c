@@ -13,6 +13,7 @@
 #define PURPOSE_PORT      3U
 #define PURPOSE_CHOICES   6U
 #define CONNECTIONS_FIRST 63U
+#define AWAITING_MAX      (1U << 18) /* 4 MiB */
 
 void tcp_default_options(struct tcp_options *options)
 {
@@ -51,6 +52,7 @@ static void bound_options(struct tcp_options *o)
     o->send_unacknowledged_bytes_max = o->send_unacknowledged_bytes_max > buffer_max
                                            ? buffer_max
                                            : o->send_unacknowledged_bytes_max;
+    o->rto_min_ms = o->rto_min_ms < 1 ? 1 : o->rto_min_ms;
     o->segment_bytes_min = o->segment_bytes_min < 48 ? 48 : o->segment_bytes_min;
     o->segment_bytes_min = o->segment_bytes_min > 536 ? 536 : o->segment_bytes_min;
 }
@@ -81,6 +83,7 @@ struct tcp *tcp_create(const struct tcp_options *options)
     tcp->held = calloc(tcp->held_max, sizeof(struct rte_mbuf *));
     TAILQ_INIT(&tcp->time_wait);
     timer_wheel_init(&tcp->wheel, 0);
+    due_queue_init(&tcp->awaiting, AWAITING_MAX);
     init_secrets(tcp);
     object_pool_init(&tcp->connections, sizeof(struct tcp_connection), CONNECTIONS_FIRST);
     tcp_flight_pools_init(&tcp->flights);
@@ -173,6 +176,7 @@ void tcp_destroy(struct tcp *tcp)
     object_pool_deinit(&tcp->connections);
     tcp_flight_pools_deinit(&tcp->flights);
     tcp_table_deinit(&tcp->table);
+    due_queue_deinit(&tcp->awaiting);
     free(tcp->held);
     free(tcp);
 }

@@ -244,7 +244,7 @@ void tcp_process_plain_ack(struct tcp *tcp, struct tcp_connection *c,
     if (tcp_flight_bytes(c) > 0) {
         tcp_arm_retransmit(tcp, c, now);
     } else if (segment->text_bytes == 0) {
-        tcp_rest_timer(tcp, c);
+        tcp_rest(tcp, c);
     }
     if (c->stream.out.size > tcp_flight_bytes(c)) {
         stream_mark_dirty(&c->stream);

@@ -77,6 +77,7 @@ static void free_attachments(struct tcp *tcp, struct tcp_connection *c)
 static void disarm_timer(struct tcp *tcp, struct tcp_connection *c)
 {
     timer_wheel_cancel(&tcp->wheel, &c->timer);
+    tcp_stop_awaiting(tcp, c);
     c->timer_due = c->retransmit_due = c->ack_due = c->idle_due = TCP_NEVER;
 }
 

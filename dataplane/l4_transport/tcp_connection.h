@@ -1,9 +1,9 @@
 /* One connection. The names of RFC 9293 3.3.1 are used as they stand there.
  *
  *   stream    what the session sees: a line with the four-tuple, a line with what is to be sent
- *   hot       two lines: with those of the stream all that a segment in order, its ACK and the
- * reply to it read or write, as long as nothing special happens (tcp_is_plain) cold      timers
- * that are armed anew, loss recovery, congestion control, handshake, closing
+ *   hot       two lines: with those of the stream all that a segment in order, the reply to it and
+ *             that one's ACK read or write, as long as nothing special happens (tcp_is_plain)
+ *   cold      the timer, loss recovery, congestion control, handshake, closing
  *
  *   1         2          3          4              1          2          3
  *   ----------|----------|----------|---           ----------|----------|-----
@@ -98,8 +98,7 @@ struct tcp_connection {
     };
     uint64_t retransmit_due; /* enum tcp_due; persist, SYN */
     uint64_t ack_due;
-    uint64_t timer_due; /* for when the timer is armed, which is the earliest due time or before;
-                           TCP_NEVER: it is not */
+    uint64_t awaiting_place; /* in tcp->awaiting; 0: it is not there */
     struct net_interface *interface;
     struct rte_ether_addr station;
     uint16_t snd_mss;         /* text per segment, options of a plain segment already off */
@@ -114,11 +113,13 @@ struct tcp_connection {
     bool cwnd_limited : 1; /* the window was what stopped the sender: only then does it grow */
     bool has_cursor : 1;   /* send_chunk is set */
     uint8_t due : 2;       /* enum tcp_due */
+    bool flight_timed : 1; /* the timer is armed for what is under way */
     bool cwnd_stale : 1;   /* tcp_settle_window has to be called before cwnd is looked at */
     uint8_t backoff, retries;
 
     /* cold: the timer; what is under way */
     _Alignas(TCP_LINE_BYTES) struct timer_node timer;
+    uint64_t timer_due; /* for when it is armed; TCP_NEVER: it is not */
     uint64_t idle_due;
     struct tcp_reassembly *reassembly;   /* NULL: nothing out of order */
     struct tcp_flight *flight;           /* NULL: all that is under way left at flight_sent_us */
@@ -200,8 +201,8 @@ static inline struct tcp_connection *tcp_connection_of_stream(struct stream *str
                                              offsetof(struct tcp_connection, stream));
 }
 
-/* The stream, the hot lines and the timer's: all that a plain request and its reply read or write.
- * With many connections they are not in the cache. */
+/* The stream and the hot lines: all that a plain request, its reply and the ACK of that read or
+ * write. With many connections they are not in the cache. */
 static inline void tcp_prefetch_connection(const struct tcp_connection *c)
 {
     const uint8_t *at = (const uint8_t *)c;
@@ -209,7 +210,6 @@ static inline void tcp_prefetch_connection(const struct tcp_connection *c)
     rte_prefetch0(at + TCP_LINE_BYTES);
     rte_prefetch0(at + 2 * TCP_LINE_BYTES);
     rte_prefetch0(at + 3 * TCP_LINE_BYTES);
-    rte_prefetch0(at + 4 * TCP_LINE_BYTES);
 }
 
 static inline uint32_t tcp_flight_bytes(const struct tcp_connection *c)

@@ -22,6 +22,7 @@
 
 #include "dataplane/base/check.h"
 #include "dataplane/base/checksum.h"
+#include "dataplane/base/due_queue.h"
 #include "dataplane/base/hash.h"
 #include "dataplane/base/object_pool.h"
 #include "dataplane/l4_transport/tcp.h"
@@ -95,6 +96,7 @@ struct tcp {
     struct stream *sending; /* those of the dirty ones that tcp_output has still to look at */
     struct tcp_table table;
     struct timer_wheel wheel;
+    struct due_queue awaiting; /* connections with text under way: tcp_timer.c */
     struct object_pool connections;
     struct tcp_flight_pools flights;
     const struct tcp_congestion_control *congestion;
@@ -160,14 +162,24 @@ static inline bool tcp_events_have_room(const struct tcp_events *events)
     return events->count < events->count_max;
 }
 
-/* Nothing is under way any more, and the peer had nothing to say with it: it rests. The timer goes
- * back to what it is armed for then, now that the connection is in the cache; left to fire for a
- * retransmission that is not due any more, it would find it in memory. */
-static inline void tcp_rest_timer(struct tcp *tcp, struct tcp_connection *c)
+/* Nobody needs to look whether its text was acknowledged. */
+static inline void tcp_stop_awaiting(struct tcp *tcp, struct tcp_connection *c)
 {
-    uint64_t due_us = c->idle_due < c->ack_due ? c->idle_due : c->ack_due;
-    if (c->timer_due < due_us) {
-        tcp_move_timer(tcp, c, due_us);
+    if (c->awaiting_place != 0) {
+        due_queue_drop(&tcp->awaiting, c->awaiting_place);
+        c->awaiting_place = 0;
+    }
+}
+
+/* Nothing is under way any more, and the peer had nothing to say with it: it rests. A timer that
+ * was armed for what was under way goes back to what else it is armed for now that the connection
+ * is in the cache; left to fire, it would find it in memory. */
+static inline void tcp_rest(struct tcp *tcp, struct tcp_connection *c)
+{
+    tcp_stop_awaiting(tcp, c);
+    if (UNLIKELY(c->flight_timed)) {
+        c->flight_timed = false;
+        tcp_move_timer(tcp, c, c->idle_due < c->ack_due ? c->idle_due : c->ack_due);
     }
 }
 

@@ -1,9 +1,16 @@
 /* Everything that time brings to a connection. It has up to three due times (retransmission or
  * persist, delayed ACK, idleness) and one timer node, armed at or before the earliest of them: a
  * due time that moves back, as the retransmission's does with every ACK, costs one store, and the
- * node finds out when it fires. Only an ACK after which the connection rests moves the node too
- * (tcp_rest_timer). TIME-WAIT needs no node: all last equally long, so their list is
- * sorted.
+ * node finds out when it fires.
+ *
+ * Text that leaves is acknowledged long before anything is due, so the node is not armed for it at
+ * once: the connection waits in tcp->awaiting for rto_min_ms, the least time after which a lone
+ * segment may go again, and only then, if there is still reason to, the node is armed (at once for
+ * what is due before: more than one segment). The ACK after which a connection rests takes back
+ * what was done (tcp_rest). So the node, whose line is cold, and the wheel's lists, which
+ * lead through other connections, are touched neither by a reply nor by its ACK.
+ *
+ * TIME-WAIT needs no node: all last equally long, so their list is sorted.
  */
 #include "dataplane/l4_transport/tcp_internal.h"
 
@@ -23,9 +30,32 @@ static uint64_t probe_timeout_us(const struct tcp *tcp, const struct tcp_connect
 
 static bool probe_is_useful(const struct tcp_connection *c)
 {
-    return c->sack_enabled && c->srtt_us != 0 && c->recovery == TCP_RECOVERY_NONE &&
-           c->probe == TCP_PROBE_NONE && c->retries == 0 && c->state >= TCP_ESTABLISHED &&
-           (!c->has_flight || c->flight->sacked_bytes == 0);
+    return c->sack_enabled && c->srtt_us != 0 && c->retries == 0 &&
+           (LIKELY(tcp_is_plain(c)) ||
+            (c->recovery == TCP_RECOVERY_NONE && c->probe == TCP_PROBE_NONE &&
+             c->state >= TCP_ESTABLISHED && (!c->has_flight || c->flight->sacked_bytes == 0)));
+}
+
+static uint64_t awaiting_us(const struct tcp *tcp)
+{
+    return tcp->options.rto_min_ms * 1000ULL;
+}
+
+/* One that waits already is looked at before a time that begins now is over. */
+static inline void arm_retransmit_timer(struct tcp *tcp, struct tcp_connection *c,
+                                        const struct instant *now)
+{
+    uint64_t look_us = now->mono_us + awaiting_us(tcp);
+    if (LIKELY(c->retransmit_due >= look_us)) {
+        if (c->awaiting_place == 0) {
+            c->awaiting_place = due_queue_push(&tcp->awaiting, c, look_us);
+        }
+        if (LIKELY(c->awaiting_place != 0)) {
+            return;
+        }
+    }
+    c->flight_timed = true;
+    tcp_arm_timer(tcp, c, c->retransmit_due);
 }
 
 void tcp_arm_retransmit(struct tcp *tcp, struct tcp_connection *c, const struct instant *now)
@@ -38,7 +68,7 @@ void tcp_arm_retransmit(struct tcp *tcp, struct tcp_connection *c, const struct 
         c->due = TCP_DUE_PROBE;
     }
     c->retransmit_due = now->mono_us + timeout;
-    tcp_arm_timer(tcp, c, c->retransmit_due);
+    arm_retransmit_timer(tcp, c, now);
 }
 
 /* Takes the place of a probe, and of a timeout that is farther away. */
@@ -230,6 +260,7 @@ static void on_timer(struct tcp *tcp, struct tcp_connection *c, const struct ins
                      struct tcp_events *events)
 {
     c->timer_due = TCP_NEVER;
+    c->flight_timed = false;
     if (c->ack_due <= now->mono_us) {
         c->ack_due = TCP_NEVER;
         if (!tcp_send_ack(tcp, c, now)) {
@@ -262,13 +293,28 @@ uint64_t tcp_next_timer(const struct tcp *tcp, const struct instant *now)
         return now->mono_us;
     }
     uint64_t due = timer_wheel_next_due(&tcp->wheel);
+    uint64_t look_us = due_queue_next_due(&tcp->awaiting);
+    due = look_us < due ? look_us : due;
     const struct tcp_connection *waiting = TAILQ_FIRST(&tcp->time_wait);
     return waiting != NULL && waiting->time_wait_due < due ? waiting->time_wait_due : due;
+}
+
+/* What has waited for its ACK for so long is timed. */
+static void end_awaiting(struct tcp *tcp, const struct instant *now)
+{
+    struct tcp_connection *c;
+    while ((c = due_queue_take(&tcp->awaiting, now->mono_us)) != NULL) {
+        c->awaiting_place = 0;
+        if (c->retransmit_due != TCP_NEVER) {
+            arm_retransmit_timer(tcp, c, now);
+        }
+    }
 }
 
 void tcp_run_timers(struct tcp *tcp, const struct instant *now, struct tcp_events *events)
 {
     tcp_emit_pending(tcp, events);
+    end_awaiting(tcp, now);
     /* Bounded: a node that fires is armed for later than now. */
     while (tcp_events_have_room(events)) {
         struct timer_node *node = timer_wheel_take_due(&tcp->wheel, now->mono_us);

@@ -9,7 +9,9 @@
  *                                              the same where the connections are not: each round
  *                                              is the next 64 ones', so all ask in turn; with
  *                                              --ack-delay 1000 the client's ACK of a reply waits
- *                                              that long (ms) for the next request to ride on
+ *                                              that long (ms) for the next request to ride on, with
+ *                                              --ack-delay 0 each comes by itself, in front of the
+ *                                              next round's requests
  *
  * A client (a TCP host of tests/support) and a core share a link without loss, delay or chance, in
  * simulated time. In each round every connection, or every one whose turn it is, sends its requests
@@ -27,6 +29,7 @@
 #include "dataplane/base/hash.h"
 #include "dataplane/base/rcu.h"
 #include "dataplane/base/stages.h"
+#include "dataplane/base/timer_wheel.h"
 #include "dataplane/core/core.h"
 #include "drivers/eal_memory.h"
 #include "tests/support/packet_builder.h"
@@ -42,7 +45,8 @@ enum {
     UNDER_WAY_MAX = 256,
     CONNECTIONS_MAX = 120000,
     ACK_DELAY_MS_MAX = 10000,
-    CLIENT_ADDRESSES = 6, /* IPv4; each has 28,232 ports */
+    ACK_DELAY_STACK = ACK_DELAY_MS_MAX + 1, /* the stack's own */
+    CLIENT_ADDRESSES = 6,                   /* IPv4; each has 28,232 ports */
     STEP_US = 100,
     /* With --keys or --connections. A round of 50 requests in it is 200,000 a second, and 100,000
      * connections are each silent for half a second: longer than a retransmission timeout. */
@@ -94,7 +98,7 @@ struct scale {
     uint32_t keys;
     uint32_t connections, under_way; /* all of them, and those of a round */
     uint32_t step_us;
-    uint32_t ack_delay_ms; /* 0: the stack's own */
+    uint32_t ack_delay_ms; /* ACK_DELAY_STACK; 0: no request comes so soon */
 };
 
 struct guard {
@@ -566,8 +570,18 @@ static void finish_round(struct guard *guard)
     }
 }
 
+/* The timers of those ACKs of the client that no request may carry have run out. */
+static void send_lone_acks(struct guard *guard)
+{
+    guard->now_us += 2U * TIMER_WHEEL_TICK_US;
+    client_pass(guard);
+}
+
 static void run_tcp_round(struct guard *guard, const struct guard_case *one)
 {
+    if (guard->scale.ack_delay_ms == 0) {
+        send_lone_acks(guard);
+    }
     begin_round(guard);
     for (uint32_t i = 0; i < guard->scale.under_way; i++) {
         struct turn *turn = &guard->turns[i];
@@ -676,7 +690,7 @@ static void create_guard(struct guard *guard, const char *name, bool pair,
     struct tcp_options options;
     tcp_default_options(&options);
     options.seed = 1;
-    if (scale->ack_delay_ms != 0) {
+    if (scale->ack_delay_ms != ACK_DELAY_STACK) {
         options.delayed_ack_ms = scale->ack_delay_ms;
     }
     simulated_host_init(&guard->client, CLIENT_NUMBER, 1500, guard->pool, &options, &now);
@@ -831,10 +845,11 @@ static void run_cases(const char *server_name, bool pair, const struct scale *sc
     }
 }
 
-static uint32_t read_count(const char *text, uint32_t most)
+static uint32_t read_count(const char *text, uint32_t least_count, uint32_t most)
 {
-    unsigned long count = strtoul(text, NULL, 10);
-    CHECK(count > 0 && count <= most);
+    char *end;
+    unsigned long count = strtoul(text, &end, 10);
+    CHECK(end != text && *end == 0 && count >= least_count && count <= most);
     return (uint32_t)count;
 }
 
@@ -842,17 +857,18 @@ static uint32_t read_count(const char *text, uint32_t most)
 static int read_scale(int argument_count, char **arguments, struct scale *scale)
 {
     int at = 1;
-    *scale = (struct scale){.keys = KEYS_DEFAULT, .under_way = UNDER_WAY_DEFAULT};
+    *scale = (struct scale){
+        .keys = KEYS_DEFAULT, .under_way = UNDER_WAY_DEFAULT, .ack_delay_ms = ACK_DELAY_STACK};
     for (; at + 1 < argument_count && arguments[at][0] == '-'; at += 2) {
         if (strcmp(arguments[at], "--keys") == 0) {
-            scale->keys = read_count(arguments[at + 1], KEYS_MAX);
+            scale->keys = read_count(arguments[at + 1], 1, KEYS_MAX);
         } else if (strcmp(arguments[at], "--connections") == 0) {
-            scale->connections = read_count(arguments[at + 1], CONNECTIONS_MAX);
+            scale->connections = read_count(arguments[at + 1], 1, CONNECTIONS_MAX);
         } else if (strcmp(arguments[at], "--ack-delay") == 0) {
-            scale->ack_delay_ms = read_count(arguments[at + 1], ACK_DELAY_MS_MAX);
+            scale->ack_delay_ms = read_count(arguments[at + 1], 0, ACK_DELAY_MS_MAX);
         } else {
             CHECK(strcmp(arguments[at], "--under-way") == 0);
-            scale->under_way = read_count(arguments[at + 1], UNDER_WAY_MAX);
+            scale->under_way = read_count(arguments[at + 1], 1, UNDER_WAY_MAX);
         }
     }
     scale->connections = scale->connections == 0 ? scale->under_way : scale->connections;

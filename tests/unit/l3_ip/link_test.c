@@ -500,6 +500,51 @@ static void test_traffic_teaches_an_unknown_neighbour(void **state)
     expect_packet(bench, bench_other.mac, "wait");
 }
 
+static void test_traffic_that_goes_on_confirms_and_contradicts(void **state)
+{
+    struct bench *bench = *state;
+    feed_arp(bench, 2, &bench_gateway, &bench_us);
+    for (uint32_t i = 0; i < 3; i++) {
+        feed_tcp(bench, &bench_client);
+        pass(bench, NEIGHBOUR_REACHABLE_US - 1);
+    }
+    send_to(bench, bench_client.ipv4, "old.");
+    expect_packet(bench, bench_client.mac, "old.");
+    expect_quiet(bench); /* each time was proof */
+
+    struct station thief = {{2, 0, 0, 0, 0, 0x66}, bench_client.ipv4, 0};
+    feed_tcp(bench, &thief);
+    expect_arp(bench, bench_client.mac, 1, bench_client.ipv4);
+    feed_tcp(bench, &bench_client); /* it does live */
+    pass(bench, 5000000);
+    expect_quiet(bench);
+}
+
+/* Its place has become another's since it was last heard of. */
+static void test_replaced_neighbour_is_learnt_anew(void **state)
+{
+    (void)state;
+    struct net_interface *description = bench_description();
+    description->addresses.at[0].prefix_length = 15;
+    struct bench *bench = bench_create(description);
+    struct address client = address_from_ipv4(bench_client.ipv4);
+    feed_arp(bench, 2, &bench_gateway, &bench_us);
+    feed_tcp(bench, &bench_client);
+    feed_tcp(bench, &bench_client);
+    for (uint32_t host = 0; host < 5000; host++) {
+        struct station other = {{2, 1, 0, 0, 0, 1}, IPV4(198, 18, 16, 0) + host, 40000};
+        bench->now.mono_us += 10;
+        feed_tcp(bench, &other);
+        feed_tcp(bench, &other);
+    }
+    assert_null(neighbour_find(&bench->interface->link->neighbours, &client));
+    feed_tcp(bench, &bench_client);
+    bench_discard_tx(bench);
+    send_to(bench, bench_client.ipv4, "here");
+    expect_packet(bench, bench_client.mac, "here");
+    bench_destroy(bench);
+}
+
 static void test_unsolicited_messages_change_nothing(void **state)
 {
     struct bench *bench = *state;
@@ -748,6 +793,8 @@ int main(void)
         BENCH_TEST(test_unknown_neighbour_is_asked_and_one_packet_waits),
         BENCH_TEST(test_silent_neighbour_is_given_up),
         BENCH_TEST(test_traffic_teaches_an_unknown_neighbour),
+        BENCH_TEST(test_traffic_that_goes_on_confirms_and_contradicts),
+        cmocka_unit_test(test_replaced_neighbour_is_learnt_anew),
         BENCH_TEST(test_unsolicited_messages_change_nothing),
         BENCH_TEST(test_moved_station_is_found_again),
         BENCH_TEST(test_old_entry_is_probed_when_used),

@@ -1634,25 +1634,42 @@ static void path_mtu_is_believed_within_reason(void **state) /* T31 */
     bench_destroy(b);
 }
 
+/* As the sessions do it: in the pass that brings the request. */
+static void reply_at_once(struct simulated_host *host, const struct stream_event *events,
+                          uint32_t count, const struct instant *now)
+{
+    (void)now;
+    for (uint32_t i = 0; i < count; i++) {
+        assert_int_equal(events[i].type, STREAM_DATA);
+        byte_queue_append(&events[i].stream->out, &host->bytes, pattern, 1460);
+        stream_mark_dirty(events[i].stream);
+    }
+}
+
 /* What a request in order, the reply to it and its ACK read or write, with the next request or by
- * itself, and a silence in between: the lines of the stream, the two hot ones and the timer's. All
- * behind that is nonsense meanwhile. */
+ * itself, and a silence in between: the lines of the stream and the two hot ones. All behind that
+ * is nonsense meanwhile. */
 static void plain_cycle_stays_in_its_lines(void **state)
 {
     static const uint8_t offer[] = {2, 4, 5, 180, 1, 1, 4, 2}; /* MSS 1460, SACK */
-    static const size_t begin = offsetof(struct tcp_connection, reassembly);
+    static const size_t begin = offsetof(struct tcp_connection, timer);
     static const size_t size = sizeof(struct tcp_connection) - begin;
     uint8_t before[sizeof(struct tcp_connection)], poison[sizeof(struct tcp_connection)];
-    struct tcp_bench *b = bench_established_with(NULL, slice_of(offer, sizeof(offer)));
+    struct tcp_options options = bench_options();
+    options.keepalive_s = 0;
+    struct tcp_bench *b = bench_established_with(&options, slice_of(offer, sizeof(offer)));
     bench_say(b, "PING");
-    bench_write(b, "PONG", 4); /* arms the timer */
+    bench_write(b, "PONG", 4);
+    bench_acknowledge(b);
+    bench_advance(b, 2000 * MS); /* the handshake's timer has fired */
     struct tcp_connection *c = bench_connection(b);
-    memcpy(before, &c->reassembly, size);
-    memset(&c->reassembly, 0x5a, size);
-    memcpy(poison, &c->reassembly, size);
+    assert_false(timer_is_armed(&c->timer));
+    memcpy(before, &c->timer, size);
+    memset(&c->timer, 0x5a, size);
+    memcpy(poison, &c->timer, size);
+    b->host.on_events = reply_at_once;
     for (int i = 0; i < 20; i++) {
         bench_say(b, "GET key");
-        bench_write(b, pattern, 1460);
         assert_int_equal(b->sent_count, 1);
         assert_int_equal(b->sent[0].flags, TCP_PSH | TCP_ACK);
         assert_int_equal(b->sent[0].ack, b->peer_nxt);
@@ -1664,10 +1681,49 @@ static void plain_cycle_stays_in_its_lines(void **state)
             bench_advance(b, 500 * MS);
             assert_int_equal(b->sent_count, 0);
         }
-        assert_memory_equal(&c->reassembly, poison, size);
+        assert_memory_equal(&c->timer, poison, size);
     }
-    assert_int_equal(counter(b, METRIC_TCP_SEGMENTS_IN_FAST), 21 + 10);
-    memcpy(&c->reassembly, before, size);
+    assert_int_equal(counter(b, METRIC_TCP_SEGMENTS_IN_FAST), 21 + 11);
+    memcpy(&c->timer, before, size);
+    bench_destroy(b);
+}
+
+/* Whether there is room for it among those that wait for their ACK or not. */
+static void lost_reply_goes_again_at_its_time(void **state)
+{
+    static const uint8_t offer[] = {2, 4, 5, 180, 1, 1, 4, 2}; /* MSS 1460, SACK */
+    for (int full = 0; full < 2; full++) {
+        struct tcp_bench *b = bench_established_with(NULL, slice_of(offer, sizeof(offer)));
+        struct tcp_connection *c = bench_connection(b);
+        b->host.tcp->awaiting.room_max = full ? 0 : b->host.tcp->awaiting.room_max;
+        for (int i = 0; i < 3; i++) { /* each request acknowledges the reply before */
+            bench_say(b, "GET key");
+            bench_write(b, pattern, 100);
+            assert_int_equal(c->awaiting_place, full ? 0 : 1);
+            b->now_us += 50 * MS;
+        }
+        uint64_t due_us = c->retransmit_due;
+        assert_true(due_us > b->now_us + 150 * MS);
+        bench_advance(b, due_us - b->now_us - 1);
+        assert_int_equal(b->sent_count, 0);
+        bench_advance(b, 1 + TIMER_WHEEL_TICK_US);
+        assert_int_equal(b->sent_count, 1);
+        assert_memory_equal(b->sent[0].text, pattern, 100);
+        bench_destroy(b);
+    }
+}
+
+static void connection_ends_while_its_reply_waits_for_the_acknowledgment(void **state)
+{
+    struct tcp_bench *b = bench_established(NULL);
+    bench_say(b, "GET key");
+    bench_write(b, pattern, 100);
+    struct probe reset = {.flags = TCP_RST, .seq = b->peer_nxt};
+    bench_inject(b, &reset);
+    assert_int_equal(tcp_connection_count(b->host.tcp), 0);
+    bench_advance(b, 2000 * MS);
+    assert_int_equal(b->sent_count, 0);
+    assert_true(due_queue_next_due(&b->host.tcp->awaiting) == UINT64_MAX);
     bench_destroy(b);
 }
 
@@ -1723,14 +1779,18 @@ static void reply_of_a_seldom_asked_connection_waits_in_a_slip(void **state)
  * while: nobody is woken for a retransmission that is not due any more. */
 static void timer_rests_with_the_last_acknowledgment(void **state)
 {
+    const struct slice offers[] = {SLICE_LITERAL("\4\2\1\1"),            /* three segments */
+                                   SLICE_LITERAL("\2\4\5\xb4\4\2\1\1")}; /* one */
     struct tcp_options options;
     tcp_default_options(&options);
-    for (int has_keepalive = 0; has_keepalive < 2; has_keepalive++) {
-        options.keepalive_s = has_keepalive ? 100 : 0;
-        struct tcp_bench *b = bench_established_with(&options, SLICE_LITERAL("\4\2\1\1"));
+    for (int i = 0; i < 4; i++) {
+        options.keepalive_s = i % 2 == 0 ? 0 : 100;
+        struct tcp_bench *b = bench_established_with(&options, offers[i / 2]);
         uint64_t began_us = b->now_us;
+        bench_advance(b, 2000 * MS); /* the handshake's timer has fired */
+        b->host.on_events = reply_at_once;
         bench_say(b, "GET key");
-        bench_write(b, pattern, 100);
+        assert_int_equal(b->sent_count, i / 2 == 0 ? 3 : 1);
         assert_true(b->host.next_due_us <= b->now_us + 1000 * MS);
         bench_acknowledge(b);
         assert_true(b->host.next_due_us > began_us + 90000 * MS);
@@ -1933,6 +1993,8 @@ int main(void)
         CASE(lone_text_is_acknowledged_late_pairs_at_once),
         CASE(reply_carries_the_ack),
         CASE(plain_cycle_stays_in_its_lines),
+        CASE(lost_reply_goes_again_at_its_time),
+        CASE(connection_ends_while_its_reply_waits_for_the_acknowledgment),
         CASE(request_behind_an_acknowledgment_brings_a_window),
         CASE(reply_of_a_seldom_asked_connection_waits_in_a_slip),
         CASE(timer_rests_with_the_last_acknowledgment),
