@@ -17,10 +17,13 @@ void due_queue_deinit(struct due_queue *queue)
     queue->room = 0;
 }
 
-/* What was dropped makes room as soon as it is the first. */
+/* What was dropped makes room as soon as it is the first. Behind one that waits for long a whole
+ * queue may have been dropped: that takes several calls. */
 static void skip_dropped(struct due_queue *queue)
 {
-    while (queue->head != queue->tail && due_queue_at(queue, queue->head)->thing == NULL) {
+    for (uint32_t i = 0; i < DUE_QUEUE_SKIPPED_MAX && queue->head != queue->tail &&
+                         due_queue_at(queue, queue->head)->thing == NULL;
+         i++) {
         queue->head++;
     }
 }
@@ -50,7 +53,8 @@ bool due_queue_make_room(struct due_queue *queue)
 void *due_queue_take(struct due_queue *queue, uint64_t now_us)
 {
     skip_dropped(queue);
-    if (due_queue_next_due(queue) > now_us || queue->head == queue->tail) {
+    if (queue->head == queue->tail || due_queue_next_due(queue) > now_us ||
+        due_queue_at(queue, queue->head)->thing == NULL) {
         return NULL;
     }
     return due_queue_at(queue, queue->head++)->thing;

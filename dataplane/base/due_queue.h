@@ -21,6 +21,9 @@
 #include "dataplane/base/bytes.h"
 #include "dataplane/base/check.h"
 
+/* At a time; many more than come in a pass of the owner's. */
+#define DUE_QUEUE_SKIPPED_MAX 512U
+
 struct due_entry {
     void *thing; /* NULL: dropped */
     uint64_t due_us;
@@ -60,10 +63,11 @@ static inline void due_queue_drop(struct due_queue *queue, uint64_t place)
     due_queue_at(queue, place)->thing = NULL;
 }
 
-/* Takes out a thing that is due at `now_us`. NULL: none is. */
+/* Takes out a thing that is due at `now_us`. NULL: none is, or more were dropped before it than are
+ * skipped at a time; then the next due time has passed already. */
 void *due_queue_take(struct due_queue *queue, uint64_t now_us);
 
-/* When the first one is due; UINT64_MAX: there is none. */
+/* When the first one is due, dropped or not; UINT64_MAX: there is none. */
 static inline uint64_t due_queue_next_due(const struct due_queue *queue)
 {
     return queue->head != queue->tail ? due_queue_at(queue, queue->head)->due_us : UINT64_MAX;

@@ -86,6 +86,30 @@ static void dropped_places_are_used_again(void **state)
     due_queue_deinit(&queue);
 }
 
+/* Behind one that waits all others were dropped: none of the calls looks at all of them. */
+static void long_queue_is_skipped_in_parts(void **state)
+{
+    (void)state;
+    enum { DROPPED = 10000 };
+    struct due_queue queue;
+    int first, last;
+    due_queue_init(&queue, 1U << 14);
+    due_queue_push(&queue, &first, 1);
+    for (uint64_t i = 0; i < DROPPED; i++) {
+        due_queue_drop(&queue, due_queue_push(&queue, &last, 2));
+    }
+    due_queue_push(&queue, &last, 3);
+    assert_ptr_equal(due_queue_take(&queue, 3), &first);
+    uint32_t calls = 1;
+    while (due_queue_take(&queue, 3) == NULL) {
+        assert_true(due_queue_next_due(&queue) <= 3);
+        calls++;
+    }
+    assert_int_equal(calls, (DROPPED + DUE_QUEUE_SKIPPED_MAX - 1) / DUE_QUEUE_SKIPPED_MAX);
+    assert_true(due_queue_next_due(&queue) == UINT64_MAX);
+    due_queue_deinit(&queue);
+}
+
 static void full_queue_refuses(void **state)
 {
     (void)state;
@@ -110,6 +134,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(things_are_taken_in_time_unless_dropped),
         cmocka_unit_test(dropped_places_are_used_again),
+        cmocka_unit_test(long_queue_is_skipped_in_parts),
         cmocka_unit_test(full_queue_refuses),
     };
     return cmocka_run_group_tests_name("due_queue", tests, NULL, NULL);
