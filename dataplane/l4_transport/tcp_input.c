@@ -234,14 +234,20 @@ static void input_stages(struct tcp *tcp, struct ip_datagram *datagrams, uint32_
 {
     struct tcp_segment segments[TCP_INPUT_STAGE];
     struct tcp_connection *connections[TCP_INPUT_STAGE];
+    struct rte_mbuf *done[TCP_INPUT_STAGE]; /* packets whose text nobody holds */
+    uint32_t done_count = 0;
     uint32_t valid = validate_stage(tcp, datagrams, count, segments);
     connection_stage(&tcp->table, segments, valid, connections);
     reply_stage(connections, valid);
     for (uint32_t i = 0; i < valid; i++) {
         input_one(tcp, connections[i], &segments[i], now, events);
         if (segments[i].datagram->mbuf != NULL) {
-            free_datagram(segments[i].datagram);
+            done[done_count++] = segments[i].datagram->mbuf;
+            segments[i].datagram->mbuf = NULL;
         }
+    }
+    if (done_count > 0) {
+        rte_pktmbuf_free_bulk(done, done_count);
     }
 }
 
