@@ -274,7 +274,8 @@ struct core {
     struct core_link *links;
     struct net_interface **interfaces; /* one per link */
     struct socket_transport *sockets;
-    uint64_t sockets_asked_us; /* when the kernel was last asked what they have */
+    uint64_t sockets_asked_us;  /* when the kernel was last asked what they have */
+    uint32_t sockets_period_us; /* until it is asked again, while frames come in */
     struct byte_pool bytes;
 
     struct batch batch;

@@ -28,10 +28,13 @@
 /* It asks every cache beside the pool. */
 #define POOL_INTERVAL_US  10000U
 #define MESSAGES_PER_PASS 32U
-/* Asking the kernel about sockets is a system call. A worker that has ports asks it this often
- * while frames come in, and while they do not; without ports, in every pass. */
-#define SOCKETS_BUSY_US 10U
-#define SOCKETS_IDLE_US 1U
+/* Asking the kernel about sockets is a system call, as dear as two requests. A worker that has
+ * ports asks it this often while no frames come in; while they do, after the least time where it
+ * had something to say, and each time twice as long after that where it had not, up to the longest:
+ * nobody waits for much longer than he was silent. Without ports, in every pass. */
+#define SOCKETS_IDLE_US     1U
+#define SOCKETS_BUSY_US_MIN 10U
+#define SOCKETS_BUSY_US_MAX 80U
 /* With a port that cannot wake it, a worker looks after 1/64 of the time it has been idle for. */
 #define SLEEP_MS_POLLING_MAX 10U
 #define SLEEP_US_PER_MS_IDLE (1000U * 64U)
@@ -96,9 +99,17 @@ static void receive_links(struct core *core)
 
 static bool sockets_are_due(const struct core *core)
 {
-    uint64_t period_us = core->did_work ? SOCKETS_BUSY_US : SOCKETS_IDLE_US;
+    uint64_t period_us = core->did_work ? core->sockets_period_us : SOCKETS_IDLE_US;
     return core->options.link_count == 0 || socket_has_pending_input(core->sockets) ||
            core->now.mono_us - core->sockets_asked_us >= period_us;
+}
+
+static void pace_sockets(struct core *core, bool had_something)
+{
+    uint32_t period_us = had_something ? 0 : 2 * core->sockets_period_us;
+    period_us = RTE_MAX(period_us, SOCKETS_BUSY_US_MIN);
+    core->sockets_period_us = RTE_MIN(period_us, SOCKETS_BUSY_US_MAX);
+    core->sockets_asked_us = core->now.mono_us;
 }
 
 static void receive_sockets(struct core *core)
@@ -106,7 +117,6 @@ static void receive_sockets(struct core *core)
     if (!sockets_are_due(core)) {
         return;
     }
-    core->sockets_asked_us = core->now.mono_us;
     struct socket_input input = {
         .events = core->events,
         .event_count_max = CORE_EVENTS_MAX,
@@ -117,6 +127,7 @@ static void receive_sockets(struct core *core)
     };
     core_enter_stage(core, STAGE_SOCKET_INPUT);
     socket_input(core->sockets, &core->now, &input);
+    pace_sockets(core, input.event_count + input.datagram_count + input.accepted_count > 0);
     if (input.event_count > 0 || input.datagram_count > 0) {
         core->did_work = true;
         core->stages.packets += input.event_count + input.datagram_count;

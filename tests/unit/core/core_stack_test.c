@@ -376,6 +376,29 @@ static void sockets_are_served_beside_busy_ports(void **state)
     stack_destroy(b);
 }
 
+/* Where the kernel has nothing to say it is asked less and less often, down to a bound. */
+static void silent_sockets_are_asked_seldom(void **state)
+{
+    enum { ASKED_US_MAX = 80, ASKS = 20 };
+    struct stack_bench *b = stack_create();
+    struct core *core = b->server.core;
+    core->links[0].exchange = always_busy;
+    uint64_t gap_us = 0;
+    for (int asks = 0; asks < ASKS;) {
+        uint64_t asked_us = core->sockets_asked_us;
+        struct instant now = simulated_instant(b->now_us++);
+        assert_true(core_pass(core, &now));
+        if (core->sockets_asked_us != asked_us) {
+            assert_true(asks++ < 2 || core->sockets_asked_us - asked_us >= gap_us);
+            gap_us = core->sockets_asked_us - asked_us;
+        }
+        assert_true(asks == 0 || now.mono_us - core->sockets_asked_us < ASKED_US_MAX);
+    }
+    assert_int_equal(gap_us, ASKED_US_MAX);
+    core->links[0].exchange = NULL;
+    stack_destroy(b);
+}
+
 /* After requests that came in pieces and replies that were acknowledged, a connection holds its
  * records and nothing else: less than 1 KiB, with its place in the table. */
 static void idle_connections_hold_their_records_only(void **state)
@@ -609,6 +632,7 @@ int main(void)
         cmocka_unit_test(dry_pool_is_survived),
         cmocka_unit_test(stopping_resets_every_connection),
         cmocka_unit_test(sockets_are_served_beside_busy_ports),
+        cmocka_unit_test(silent_sockets_are_asked_seldom),
         cmocka_unit_test(idle_connections_hold_their_records_only),
         cmocka_unit_test(requests_stay_in_their_lines),
         cmocka_unit_test(overwritten_values_stay_whole_in_replies),
