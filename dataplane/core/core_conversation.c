@@ -791,11 +791,28 @@ static void prefetch_conversation(const struct stream_event *event)
     }
 }
 
-void core_take_events(struct core *core, const struct stream_event *events, uint32_t count)
+/* Requests of its conversation are in the batch, or an event before it waits already. */
+static bool waits_for_batch(const struct stream_event *event)
 {
-    if (count > 0) {
-        core_enter_stage(core, STAGE_SESSIONS);
+    struct session *session = event->stream->session;
+    if (session == NULL) {
+        return false;
     }
+    struct conversation *conversation = conversation_of_session(session);
+    conversation->event_waits |= session->pending > 0;
+    return conversation->event_waits;
+}
+
+static void end_wait(const struct stream_event *event)
+{
+    conversation_of_session(event->stream->session)->event_waits = false;
+}
+
+/* In their order, but for those that must wait until the batch has run: how many they are. They are
+ * the first then. */
+static uint32_t take_free_events(struct core *core, struct stream_event *events, uint32_t count)
+{
+    uint32_t waiting = 0;
     for (uint32_t i = 0; i < EVENTS_AHEAD && i < count; i++) {
         prefetch_conversation(&events[i]);
     }
@@ -803,7 +820,29 @@ void core_take_events(struct core *core, const struct stream_event *events, uint
         if (i + EVENTS_AHEAD < count) {
             prefetch_conversation(&events[i + EVENTS_AHEAD]);
         }
-        take_event(core, &events[i]);
+        if (waits_for_batch(&events[i])) {
+            events[waiting++] = events[i];
+        } else {
+            take_event(core, &events[i]);
+        }
+    }
+    return waiting;
+}
+
+/* A connection's second segment does not end the batch in front of the others' first ones: all of
+ * these run together, then the second ones do, and so on. */
+void core_take_events(struct core *core, struct stream_event *events, uint32_t count)
+{
+    if (count > 0) {
+        core_enter_stage(core, STAGE_SESSIONS);
+    }
+    count = take_free_events(core, events, count);
+    while (count > 0) {
+        core_run_batch(core);
+        for (uint32_t i = 0; i < count; i++) {
+            end_wait(&events[i]);
+        }
+        count = take_free_events(core, events, count);
     }
 }
 

@@ -126,6 +126,7 @@ struct conversation {
     bool timed_out : 1;     /* closed because it was idle */
     bool refused : 1;       /* too many clients, or protected mode: no client is counted for it */
     bool owes : 1;          /* is in the list of those that do: core_limits.c */
+    bool event_waits : 1; /* one of its events does, for the batch: the next ones stay behind it */
     /* Since when more output waits than the soft limit allows, in seconds from 1 on; 0: it does not
      */
     uint32_t output_soft_since_s;
@@ -370,7 +371,7 @@ void core_free_parsers(struct core *core);
 
 /* core_conversation.c */
 void core_prefetch_conversation(const struct conversation *conversation);
-void core_take_events(struct core *core, const struct stream_event *events, uint32_t count);
+void core_take_events(struct core *core, struct stream_event *events, uint32_t count);
 void core_settle(struct core *core); /* end of the pass: every touched session */
 void core_continue(struct core *core, struct conversation *conversation); /* was blocked */
 void core_touch(struct core *core, struct conversation *conversation);
