@@ -656,8 +656,8 @@ void core_touch(struct core *core, struct conversation *conversation)
     }
 }
 
-/* Ends the look at a view: what did not run stays in the session's buffer. */
-static void settle_view(struct core *core, struct conversation *conversation)
+/* Ends the look at a view: where the session goes on from. */
+static void end_view(struct core *core, struct conversation *conversation)
 {
     struct session *session = &conversation->session;
     if (!conversation->rewind) {
@@ -669,7 +669,13 @@ static void settle_view(struct core *core, struct conversation *conversation)
     if (session->closing) {
         session->executed = session->view.size;
     }
-    session_settle(session);
+}
+
+/* What did not run stays in the session's buffer. */
+static void settle_view(struct core *core, struct conversation *conversation)
+{
+    end_view(core, conversation);
+    session_settle(&conversation->session);
 }
 
 /* Parses the view, and behind every large argument that has arrived completely. */
@@ -683,9 +689,11 @@ static void parse_all(struct core *core, struct conversation *conversation)
     core_return_parser(core, conversation);
 }
 
-static void take_data(struct core *core, struct conversation *conversation, struct slice data)
+static void take_data(struct core *core, struct conversation *conversation,
+                      const struct stream_event *event)
 {
     struct session *session = &conversation->session;
+    struct slice data = event->data;
     metric_add(core->metrics, METRIC_SESSION_INPUT_BYTES, data.size);
     conversation->client.input_bytes += data.size;
     conversation->client.active_mono_us = core->now.mono_us;
@@ -697,7 +705,7 @@ static void take_data(struct core *core, struct conversation *conversation, stru
             core_run_batch(core);
         }
         if (session->view.size > 0) {
-            settle_view(core, conversation);
+            end_view(core, conversation);
         }
         if (session->bulk_active) {
             data = session_fill_bulk(session, data);
@@ -706,7 +714,7 @@ static void take_data(struct core *core, struct conversation *conversation, stru
             }
             end_bulk(conversation);
         } else {
-            session_offer(session, data);
+            session_offer(session, data, event->front_bytes);
             data = slice_of(NULL, 0);
         }
         parse_all(core, conversation);
@@ -734,7 +742,7 @@ static void take_event(struct core *core, const struct stream_event *event)
     struct conversation *conversation = conversation_of_session(session);
     switch (event->type) {
     case STREAM_OPENED: break;
-    case STREAM_DATA: take_data(core, conversation, event->data); break;
+    case STREAM_DATA: take_data(core, conversation, event); break;
     case STREAM_FINISHED:
         session->finished = true;
         core_touch(core, conversation);
