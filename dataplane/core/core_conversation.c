@@ -557,28 +557,29 @@ static bool input_exceeds_limit(const struct core *core, const struct session *s
     return session->view.size - session->parsed > (uint64_t)core->config->client_query_buffer_limit;
 }
 
-/* Common requests of RESP, straight into the batch; until one comes that parse_step must look at,
- * or nothing more may be added. */
-static void take_short_requests(struct core *core, struct conversation *conversation)
+/* Common requests of RESP, straight into the batch. True when one comes that parse_step must look
+ * at; false: there is nothing more to take, or nothing more may be added. What is only a part of a
+ * common request stays where it is, and needs no parser. */
+static bool take_short_requests(struct core *core, struct conversation *conversation)
 {
     struct session *session = &conversation->session;
     struct batch *batch = &core->batch;
     if (conversation->parser != NULL && !resp_parser_is_at_rest(&conversation->parser->resp)) {
-        return;
+        return true;
     }
     while (session->parsed < session->view.size) {
         if (UNLIKELY(!core_batch_has_room(core, RESP_SHORT_ARGUMENTS_MAX, 0))) {
             core_run_batch(core);
             if (!may_add(session)) {
-                return;
+                return false;
             }
         }
         struct slice *arguments = &batch->slices[batch->slice_count];
         size_t consumed;
         uint32_t count =
             resp_parse_short(slice_from(session->view, session->parsed), arguments, &consumed);
-        if (count == 0) {
-            return;
+        if (UNLIKELY(count - 1 >= RESP_SHORT_ARGUMENTS_MAX)) {
+            return count != RESP_SHORT_PARTIAL;
         }
         conversation->request_begin = session->parsed;
         struct batch_entry *entry = core_batch_add(core, ENTRY_RESP, conversation);
@@ -587,35 +588,37 @@ static void take_short_requests(struct core *core, struct conversation *conversa
         batch->slice_count += count;
         session->parsed += consumed;
     }
+    return false;
 }
 
 /* The same of memcached's text protocol. */
-static void take_plain_gets(struct core *core, struct conversation *conversation)
+static bool take_plain_gets(struct core *core, struct conversation *conversation)
 {
     struct session *session = &conversation->session;
     const struct conversation_parser *parser = conversation->parser;
     if (conversation->speaks_binary || !conversation->client.authenticated ||
         (parser != NULL && !memcache_parser_is_at_rest(&parser->memcache))) {
-        return;
+        return true;
     }
     while (session->parsed < session->view.size) {
         if (UNLIKELY(!core_batch_has_room(core, 0, 0))) {
             core_run_batch(core);
             if (!may_add(session)) {
-                return;
+                return false;
             }
         }
         size_t consumed;
         uint32_t count =
             core_batch_plain_get(core, slice_from(session->view, session->parsed), &consumed);
         if (count == 0) {
-            return;
+            return true;
         }
         conversation->has_spoken = true;
         conversation->request_begin = session->parsed;
         core_batch_add_get(core, conversation, NULL, count);
         session->parsed += consumed;
     }
+    return false;
 }
 
 static void parse_view(struct core *core, struct conversation *conversation)
@@ -623,10 +626,9 @@ static void parse_view(struct core *core, struct conversation *conversation)
     struct session *session = &conversation->session;
     core_touch(core, conversation);
     while (may_add(session) && session->parsed < session->view.size) {
-        if (LIKELY(conversation->blob_answer == BLOB_UNASKED)) {
-            (is_memcache(conversation) ? take_plain_gets : take_short_requests)(core, conversation);
-        }
-        if (LIKELY(session->parsed == session->view.size) || !may_add(session)) {
+        if (LIKELY(conversation->blob_answer == BLOB_UNASKED) &&
+            !(is_memcache(conversation) ? take_plain_gets : take_short_requests)(core,
+                                                                                 conversation)) {
             break;
         }
         if (conversation->parser == NULL) {

@@ -10,6 +10,7 @@
 #ifndef NICACHED_L6_PROTOCOL_RESP_PARSE_H
 #define NICACHED_L6_PROTOCOL_RESP_PARSE_H
 
+#include "dataplane/base/check.h"
 #include "dataplane/l6_protocol/request.h"
 
 #define RESP_INLINE_BYTES_MAX               (64U * 1024U)
@@ -73,6 +74,7 @@ void resp_parse(struct resp_parser *parser, const struct resp_limits *limits, st
 
 #define RESP_SHORT_ARGUMENTS_MAX    8U
 #define RESP_SHORT_LENGTH_BYTES_MIN 8U /* that can be looked at where a length line begins */
+#define RESP_SHORT_PARTIAL          UINT32_MAX
 
 /* "$", one to four digits without a leading zero, CR and one more byte. Behind it; NULL: no such
  * line. */
@@ -108,8 +110,9 @@ static inline bool resp_short_name_is_safe(struct slice name)
 
 /* A request of a few short arguments that is all there: read in one pass and without a parser, into
  * `arguments`, which has room for RESP_SHORT_ARGUMENTS_MAX. Returns their number, and how many
- * bytes they took; 0: resp_parse is to read it, which takes what this takes for the same request,
- * under any limits that the configuration may set. Only where a request begins. */
+ * bytes they took; RESP_SHORT_PARTIAL: it is one as far as it goes, and ends inside an argument;
+ * 0: resp_parse is to read it, which takes what this takes for the same request, under any limits
+ * that the configuration may set. Only where a request begins. */
 static inline uint32_t resp_parse_short(struct slice input, struct slice *arguments,
                                         size_t *consumed)
 {
@@ -128,8 +131,11 @@ static inline uint32_t resp_parse_short(struct slice input, struct slice *argume
             return 0;
         }
         at = resp_short_length(at, &size);
-        if (at == NULL || (size_t)(end - at) < size + 2) {
+        if (UNLIKELY(at == NULL)) {
             return 0;
+        }
+        if (UNLIKELY((size_t)(end - at) < size + 2)) {
+            return RESP_SHORT_PARTIAL;
         }
         arguments[i] = slice_of(at, size);
         at += size + 2;

@@ -242,7 +242,9 @@ static struct outcome parse_resp(struct subject *subject, struct slice input)
         resp_parser_is_at_rest(subject->parser) ? resp_parse_short(input, arguments, &consumed) : 0;
     memset(&result, 0x55, sizeof(result));
     resp_parse(subject->parser, subject->limits, input, &request, &result);
-    if (count > 0) {
+    if (count == RESP_SHORT_PARTIAL) {
+        CHECK(result.verdict == PARSE_PARTIAL);
+    } else if (count > 0) {
         check_short(arguments, count, consumed, &request, &result);
     }
     if (result.verdict == PARSE_COMPLETE) {

@@ -254,7 +254,10 @@ static void test_short_requests(void **state)
         {SAMPLE("*8\r\n$2\r\nab\r\n$2\r\nab\r\n$2\r\nab\r\n$2\r\nab\r\n$2\r\nab\r\n$2\r\nab\r\n"
                 "$2\r\nab\r\n$2\r\nab\r\n"),
          8},
-        {SAMPLE("*2\r\n$3\r\nGET\r\n$2\r\nk1\r"), 0},
+        {SAMPLE("*2\r\n$3\r\nGET\r\n$2\r\nk1\r"), 0}, /* too little to look at a length line */
+        {SAMPLE("*2\r\n$3\r\nGET\r\n$12\r\nabc"), RESP_SHORT_PARTIAL},
+        {SAMPLE("*2\r\n$3\r\nGET\r\n$3\r\nabc\r"), RESP_SHORT_PARTIAL},
+        {SAMPLE("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$9999\r\nabc"), RESP_SHORT_PARTIAL},
         {SAMPLE("*2\r\n$3\r\nGET\r\n$02\r\nk1\r\n"), 0},
         {SAMPLE("*2\r\n$3\r\nGET\r\n$-1\r\n"), 0},
         {SAMPLE("*2\r\n$3\r\nGET\r\n:12\r\nk1\r\n"), 0},
@@ -276,7 +279,7 @@ static void test_short_requests(void **state)
         memcpy(input, cases[i].input, cases[i].size);
         uint32_t count = resp_parse_short(slice_of(input, cases[i].size), arguments, &consumed);
         assert_int_equal(count, cases[i].count);
-        assert_true(count == 0 || consumed == cases[i].size);
+        assert_true(count - 1 >= RESP_SHORT_ARGUMENTS_MAX || consumed == cases[i].size);
         free(input);
     }
 }
