@@ -576,8 +576,8 @@ static bool take_short_requests(struct core *core, struct conversation *conversa
         }
         struct slice *arguments = &batch->slices[batch->slice_count];
         size_t consumed;
-        uint32_t count =
-            resp_parse_short(slice_from(session->view, session->parsed), arguments, &consumed);
+        uint32_t count = resp_parse_next(&core->shape, slice_from(session->view, session->parsed),
+                                         arguments, &consumed);
         if (UNLIKELY(count - 1 >= RESP_SHORT_ARGUMENTS_MAX)) {
             return count != RESP_SHORT_PARTIAL;
         }

@@ -273,6 +273,7 @@ struct core {
     struct byte_pool bytes;
 
     struct batch batch;
+    struct resp_shape shape; /* of the last common request of RESP */
     struct session *touched; /* sessions with a view in this pass */
     struct conversation *deferred;
     struct conversation *watchers;
