@@ -6,7 +6,7 @@
 
 bool number_parse_int64(struct slice text, int64_t *value)
 {
-    if (text.size == 0 || text.size > 20) {
+    if (text.size == 0 || text.size > NUMBER_INT64_BYTES_MAX) {
         return false;
     }
     bool negative = text.data[0] == '-';

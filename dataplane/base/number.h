@@ -7,6 +7,8 @@
 
 #define NUMBER_TEXT_BYTES_MAX 32 /* enough for any int64 and its sign */
 
+#define NUMBER_INT64_BYTES_MAX 20U /* longer is no int64 */
+
 /* As Redis' string2ll: "-?[1-9][0-9]*|0", in range. */
 bool number_parse_int64(struct slice text, int64_t *value);
 

@@ -34,7 +34,8 @@ struct stream;
 struct stream_event {
     struct stream *stream;
     enum stream_event_type type;
-    struct slice data; /* STREAM_DATA only */
+    uint32_t front_bytes; /* STREAM_DATA: so many in front of `data` are the session's to write */
+    struct slice data;    /* STREAM_DATA only */
 };
 
 /* Streams whose output or flags changed in this pass; one list per transport instance. */

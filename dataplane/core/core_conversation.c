@@ -557,28 +557,29 @@ static bool input_exceeds_limit(const struct core *core, const struct session *s
     return session->view.size - session->parsed > (uint64_t)core->config->client_query_buffer_limit;
 }
 
-/* Common requests of RESP, straight into the batch; until one comes that parse_step must look at,
- * or nothing more may be added. */
-static void take_short_requests(struct core *core, struct conversation *conversation)
+/* Common requests of RESP, straight into the batch. True when one comes that parse_step must look
+ * at; false: there is nothing more to take, or nothing more may be added. What is only a part of a
+ * common request stays where it is, and needs no parser. */
+static bool take_short_requests(struct core *core, struct conversation *conversation)
 {
     struct session *session = &conversation->session;
     struct batch *batch = &core->batch;
     if (conversation->parser != NULL && !resp_parser_is_at_rest(&conversation->parser->resp)) {
-        return;
+        return true;
     }
     while (session->parsed < session->view.size) {
         if (UNLIKELY(!core_batch_has_room(core, RESP_SHORT_ARGUMENTS_MAX, 0))) {
             core_run_batch(core);
             if (!may_add(session)) {
-                return;
+                return false;
             }
         }
         struct slice *arguments = &batch->slices[batch->slice_count];
         size_t consumed;
-        uint32_t count =
-            resp_parse_short(slice_from(session->view, session->parsed), arguments, &consumed);
-        if (count == 0) {
-            return;
+        uint32_t count = resp_parse_next(&core->shape, slice_from(session->view, session->parsed),
+                                         arguments, &consumed);
+        if (UNLIKELY(count - 1 >= RESP_SHORT_ARGUMENTS_MAX)) {
+            return count != RESP_SHORT_PARTIAL;
         }
         conversation->request_begin = session->parsed;
         struct batch_entry *entry = core_batch_add(core, ENTRY_RESP, conversation);
@@ -587,35 +588,37 @@ static void take_short_requests(struct core *core, struct conversation *conversa
         batch->slice_count += count;
         session->parsed += consumed;
     }
+    return false;
 }
 
 /* The same of memcached's text protocol. */
-static void take_plain_gets(struct core *core, struct conversation *conversation)
+static bool take_plain_gets(struct core *core, struct conversation *conversation)
 {
     struct session *session = &conversation->session;
     const struct conversation_parser *parser = conversation->parser;
     if (conversation->speaks_binary || !conversation->client.authenticated ||
         (parser != NULL && !memcache_parser_is_at_rest(&parser->memcache))) {
-        return;
+        return true;
     }
     while (session->parsed < session->view.size) {
         if (UNLIKELY(!core_batch_has_room(core, 0, 0))) {
             core_run_batch(core);
             if (!may_add(session)) {
-                return;
+                return false;
             }
         }
         size_t consumed;
         uint32_t count =
             core_batch_plain_get(core, slice_from(session->view, session->parsed), &consumed);
         if (count == 0) {
-            return;
+            return true;
         }
         conversation->has_spoken = true;
         conversation->request_begin = session->parsed;
         core_batch_add_get(core, conversation, NULL, count);
         session->parsed += consumed;
     }
+    return false;
 }
 
 static void parse_view(struct core *core, struct conversation *conversation)
@@ -623,10 +626,9 @@ static void parse_view(struct core *core, struct conversation *conversation)
     struct session *session = &conversation->session;
     core_touch(core, conversation);
     while (may_add(session) && session->parsed < session->view.size) {
-        if (LIKELY(conversation->blob_answer == BLOB_UNASKED)) {
-            (is_memcache(conversation) ? take_plain_gets : take_short_requests)(core, conversation);
-        }
-        if (LIKELY(session->parsed == session->view.size) || !may_add(session)) {
+        if (LIKELY(conversation->blob_answer == BLOB_UNASKED) &&
+            !(is_memcache(conversation) ? take_plain_gets : take_short_requests)(core,
+                                                                                 conversation)) {
             break;
         }
         if (conversation->parser == NULL) {
@@ -656,8 +658,8 @@ void core_touch(struct core *core, struct conversation *conversation)
     }
 }
 
-/* Ends the look at a view: what did not run stays in the session's buffer. */
-static void settle_view(struct core *core, struct conversation *conversation)
+/* Ends the look at a view: where the session goes on from. */
+static void end_view(struct core *core, struct conversation *conversation)
 {
     struct session *session = &conversation->session;
     if (!conversation->rewind) {
@@ -669,7 +671,13 @@ static void settle_view(struct core *core, struct conversation *conversation)
     if (session->closing) {
         session->executed = session->view.size;
     }
-    session_settle(session);
+}
+
+/* What did not run stays in the session's buffer. */
+static void settle_view(struct core *core, struct conversation *conversation)
+{
+    end_view(core, conversation);
+    session_settle(&conversation->session);
 }
 
 /* Parses the view, and behind every large argument that has arrived completely. */
@@ -683,9 +691,11 @@ static void parse_all(struct core *core, struct conversation *conversation)
     core_return_parser(core, conversation);
 }
 
-static void take_data(struct core *core, struct conversation *conversation, struct slice data)
+static void take_data(struct core *core, struct conversation *conversation,
+                      const struct stream_event *event)
 {
     struct session *session = &conversation->session;
+    struct slice data = event->data;
     metric_add(core->metrics, METRIC_SESSION_INPUT_BYTES, data.size);
     conversation->client.input_bytes += data.size;
     conversation->client.active_mono_us = core->now.mono_us;
@@ -697,7 +707,7 @@ static void take_data(struct core *core, struct conversation *conversation, stru
             core_run_batch(core);
         }
         if (session->view.size > 0) {
-            settle_view(core, conversation);
+            end_view(core, conversation);
         }
         if (session->bulk_active) {
             data = session_fill_bulk(session, data);
@@ -706,7 +716,7 @@ static void take_data(struct core *core, struct conversation *conversation, stru
             }
             end_bulk(conversation);
         } else {
-            session_offer(session, data);
+            session_offer(session, data, event->front_bytes);
             data = slice_of(NULL, 0);
         }
         parse_all(core, conversation);
@@ -734,7 +744,7 @@ static void take_event(struct core *core, const struct stream_event *event)
     struct conversation *conversation = conversation_of_session(session);
     switch (event->type) {
     case STREAM_OPENED: break;
-    case STREAM_DATA: take_data(core, conversation, event->data); break;
+    case STREAM_DATA: take_data(core, conversation, event); break;
     case STREAM_FINISHED:
         session->finished = true;
         core_touch(core, conversation);
@@ -791,11 +801,28 @@ static void prefetch_conversation(const struct stream_event *event)
     }
 }
 
-void core_take_events(struct core *core, const struct stream_event *events, uint32_t count)
+/* Requests of its conversation are in the batch, or an event before it waits already. */
+static bool waits_for_batch(const struct stream_event *event)
 {
-    if (count > 0) {
-        core_enter_stage(core, STAGE_SESSIONS);
+    struct session *session = event->stream->session;
+    if (session == NULL) {
+        return false;
     }
+    struct conversation *conversation = conversation_of_session(session);
+    conversation->event_waits |= session->pending > 0;
+    return conversation->event_waits;
+}
+
+static void end_wait(const struct stream_event *event)
+{
+    conversation_of_session(event->stream->session)->event_waits = false;
+}
+
+/* In their order, but for those that must wait until the batch has run: how many they are. They are
+ * the first then. */
+static uint32_t take_free_events(struct core *core, struct stream_event *events, uint32_t count)
+{
+    uint32_t waiting = 0;
     for (uint32_t i = 0; i < EVENTS_AHEAD && i < count; i++) {
         prefetch_conversation(&events[i]);
     }
@@ -803,7 +830,29 @@ void core_take_events(struct core *core, const struct stream_event *events, uint
         if (i + EVENTS_AHEAD < count) {
             prefetch_conversation(&events[i + EVENTS_AHEAD]);
         }
-        take_event(core, &events[i]);
+        if (waits_for_batch(&events[i])) {
+            events[waiting++] = events[i];
+        } else {
+            take_event(core, &events[i]);
+        }
+    }
+    return waiting;
+}
+
+/* A connection's second segment does not end the batch in front of the others' first ones: all of
+ * these run together, then the second ones do, and so on. */
+void core_take_events(struct core *core, struct stream_event *events, uint32_t count)
+{
+    if (count > 0) {
+        core_enter_stage(core, STAGE_SESSIONS);
+    }
+    count = take_free_events(core, events, count);
+    while (count > 0) {
+        core_run_batch(core);
+        for (uint32_t i = 0; i < count; i++) {
+            end_wait(&events[i]);
+        }
+        count = take_free_events(core, events, count);
     }
 }
 

@@ -132,6 +132,7 @@ struct conversation {
     bool timed_out : 1;     /* closed because it was idle */
     bool refused : 1;       /* too many clients, or protected mode: no client is counted for it */
     bool owes : 1;          /* is in the list of those that do: core_limits.c */
+    bool event_waits : 1; /* one of its events does, for the batch: the next ones stay behind it */
     /* Since when more output waits than the soft limit allows, in seconds from 1 on; 0: it does not
      */
     uint32_t output_soft_since_s;
@@ -279,6 +280,7 @@ struct core {
     struct byte_pool bytes;
 
     struct batch batch;
+    struct resp_shape shape; /* of the last common request of RESP */
     struct session *touched; /* sessions with a view in this pass */
     struct conversation_queue waiting[SESSION_BLOCKED_COUNT]; /* core_deferred.c */
     struct conversation *watchers;
@@ -377,7 +379,7 @@ void core_free_parsers(struct core *core);
 
 /* core_conversation.c */
 void core_prefetch_conversation(const struct conversation *conversation);
-void core_take_events(struct core *core, const struct stream_event *events, uint32_t count);
+void core_take_events(struct core *core, struct stream_event *events, uint32_t count);
 void core_settle(struct core *core); /* end of the pass: every touched session */
 void core_continue(struct core *core, struct conversation *conversation); /* was blocked */
 void core_touch(struct core *core, struct conversation *conversation);

@@ -141,8 +141,8 @@ void tcp_restart_time_wait(struct tcp *tcp, struct tcp_connection *c, const stru
 /* The session is through with the stream: its STREAM_CLOSED comes in the next pass. False: there
  * are too many such connections, and this one was reset. */
 bool tcp_detach_session(struct tcp *tcp, struct tcp_connection *c, const struct instant *now);
-void tcp_emit(struct tcp_events *events, struct tcp_connection *c, enum stream_event_type type,
-              struct slice data);
+struct stream_event *tcp_emit(struct tcp_events *events, struct tcp_connection *c,
+                              enum stream_event_type type, struct slice data);
 void tcp_queue_pending(struct tcp *tcp, struct tcp_connection *c);
 void tcp_emit_pending(struct tcp *tcp, struct tcp_events *events);
 void tcp_free_dead(struct tcp *tcp);

@@ -63,10 +63,21 @@ static inline void note_received(struct tcp_connection *c, uint32_t bytes)
     stream_mark_dirty(&c->stream);
 }
 
+/* The headers, which nobody reads once the events are taken, and the room in front of them, unless
+ * somebody else holds the packet. */
+static inline uint32_t front_bytes(const struct rte_mbuf *mbuf, const uint8_t *text)
+{
+    bool is_ours = RTE_MBUF_DIRECT(mbuf) && rte_mbuf_refcnt_read(mbuf) == 1;
+    return is_ours ? (uint32_t)(text - (const uint8_t *)mbuf->buf_addr) : 0;
+}
+
 void tcp_receive_in_order(struct tcp *tcp, struct tcp_connection *c, struct tcp_segment *segment,
                           struct tcp_events *events)
 {
-    tcp_emit(events, c, STREAM_DATA, slice_of(segment->text + segment->skip, segment->text_bytes));
+    const uint8_t *text = segment->text + segment->skip;
+    struct stream_event *event =
+        tcp_emit(events, c, STREAM_DATA, slice_of(text, segment->text_bytes));
+    event->front_bytes = front_bytes(segment->datagram->mbuf, text);
     c->rcv_nxt += segment->text_bytes;
     note_received(c, segment->text_bytes);
     hold_packet(tcp, segment->datagram);

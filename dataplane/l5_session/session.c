@@ -63,17 +63,35 @@ static void account_unread(struct session *session)
     }
 }
 
-void session_offer(struct session *session, struct slice bytes)
+/* What is left over goes in front of the next bytes. */
+static void show_joined(struct session *session, struct slice left, struct slice bytes)
 {
-    CHECK(session->pending == 0 && !session->bulk_active && session->view.size == 0);
-    if (view_is_buffer(session) || session->blocked != SESSION_RUNNING) {
-        append_to_buffer(session, bytes);
-        show_buffer(session);
-        account_unread(session);
-    } else {
-        session->view = bytes;
-        session->parsed = session->executed = 0;
+    uint8_t *begin = (uint8_t *)(uintptr_t)bytes.data - left.size;
+    if (left.size > 0) {
+        memcpy(begin, left.data, left.size);
     }
+    if (session->buffer_capacity > 0) {
+        session_detach(session);
+    }
+    session->view = slice_of(begin, left.size + bytes.size);
+    session->parsed = session->executed = 0;
+}
+
+void session_offer(struct session *session, struct slice bytes, size_t front_bytes)
+{
+    CHECK(session->pending == 0 && !session->bulk_active);
+    struct slice left = session->view.size > 0 ? slice_from(session->view, session->executed)
+                                               : slice_of(session->buffer, session->buffer_bytes);
+    if (session->blocked == SESSION_RUNNING && left.size <= front_bytes) {
+        show_joined(session, left, bytes);
+        return;
+    }
+    if (session->view.size > 0) {
+        session_settle(session);
+    }
+    append_to_buffer(session, bytes);
+    show_buffer(session);
+    account_unread(session);
 }
 
 void session_resume(struct session *session)

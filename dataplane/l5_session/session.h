@@ -1,8 +1,9 @@
 /* A session: the bytes of one stream on their way to a parser.
  *
  * The bytes of this pass are looked at where they lie, in the packet or the receive arena; only
- * what is left over when the pass ends (the start of a request) is copied into the session's own
- * buffer. From then on until the buffer is empty again, new bytes are appended to it.
+ * what is left over of them (the start of a request) is copied: in front of the next bytes, over a
+ * packet's headers, or, when the pass ends or there is no room, into the session's own buffer. From
+ * then on until the buffer is empty again, new bytes are appended to it.
  *
  *     view      |-- executed --|-- parsed, in the batch --|-- not parsed yet --|
  *     offsets   0              executed                   parsed               view.size
@@ -56,9 +57,11 @@ void session_attach(struct session *session, struct stream *stream);
 /* Frees the buffer; the stream is not touched. */
 void session_detach(struct session *session);
 
-/* New bytes at the end of the stream. The view is settled, no bulk active. The bytes stay
- * where they are if nothing is buffered and the session runs; else they are appended. */
-void session_offer(struct session *session, struct slice bytes);
+/* New bytes at the end of the stream; `front_bytes` in front of them may be written. No request may
+ * be pending, no bulk active; a view that is not settled yet ends where it was executed. If the
+ * session runs, and what is left over fits in front of the bytes, it is put there, and they stay
+ * where they are; else they are appended to the buffer. */
+void session_offer(struct session *session, struct slice bytes, size_t front_bytes);
 
 /* Shows the buffered bytes again after the session was blocked. */
 void session_resume(struct session *session);

@@ -10,6 +10,7 @@
 #ifndef NICACHED_L6_PROTOCOL_RESP_PARSE_H
 #define NICACHED_L6_PROTOCOL_RESP_PARSE_H
 
+#include "dataplane/base/check.h"
 #include "dataplane/l6_protocol/request.h"
 
 #define RESP_INLINE_BYTES_MAX               (64U * 1024U)
@@ -73,6 +74,7 @@ void resp_parse(struct resp_parser *parser, const struct resp_limits *limits, st
 
 #define RESP_SHORT_ARGUMENTS_MAX    8U
 #define RESP_SHORT_LENGTH_BYTES_MIN 8U /* that can be looked at where a length line begins */
+#define RESP_SHORT_PARTIAL          UINT32_MAX
 
 /* "$", one to four digits without a leading zero, CR and one more byte. Behind it; NULL: no such
  * line. */
@@ -108,8 +110,9 @@ static inline bool resp_short_name_is_safe(struct slice name)
 
 /* A request of a few short arguments that is all there: read in one pass and without a parser, into
  * `arguments`, which has room for RESP_SHORT_ARGUMENTS_MAX. Returns their number, and how many
- * bytes they took; 0: resp_parse is to read it, which takes what this takes for the same request,
- * under any limits that the configuration may set. Only where a request begins. */
+ * bytes they took; RESP_SHORT_PARTIAL: it is one as far as it goes, and ends inside an argument;
+ * 0: resp_parse is to read it, which takes what this takes for the same request, under any limits
+ * that the configuration may set. Only where a request begins. */
 static inline uint32_t resp_parse_short(struct slice input, struct slice *arguments,
                                         size_t *consumed)
 {
@@ -128,14 +131,115 @@ static inline uint32_t resp_parse_short(struct slice input, struct slice *argume
             return 0;
         }
         at = resp_short_length(at, &size);
-        if (at == NULL || (size_t)(end - at) < size + 2) {
+        if (UNLIKELY(at == NULL)) {
             return 0;
+        }
+        if (UNLIKELY((size_t)(end - at) < size + 2)) {
+            return RESP_SHORT_PARTIAL;
         }
         arguments[i] = slice_of(at, size);
         at += size + 2;
     }
     *consumed = (size_t)(at - input.data);
     return resp_short_name_is_safe(arguments[0]) ? count : 0;
+}
+
+/* Where the arguments of a short request are. The next one most often has the same lengths: then
+ * its length lines are the same bytes at the same places, which are compared with these instead of
+ * being read. Zeroed: of no request yet. */
+struct resp_shape {
+    uint32_t argument_count; /* 0: of no request */
+    uint32_t pause;          /* so many requests are not noted: the last two differed */
+    uint32_t request_bytes;
+    uint32_t input_bytes_min; /* a word at the last length line may reach beyond the request */
+    uint32_t count_line;      /* its four bytes */
+    struct resp_shape_argument {
+        uint32_t line_offset, offset, size; /* offsets from where the request begins */
+        uint64_t line, line_mask;           /* the bytes of a word at line_offset */
+    } arguments[RESP_SHORT_ARGUMENTS_MAX];
+};
+
+/* Where lengths vary, one request of so many is compared in vain. */
+#define RESP_SHAPE_PAUSE 16U
+
+static inline uint64_t resp_shape_word(const uint8_t *at)
+{
+    uint64_t word;
+    _Static_assert(sizeof(word) <= RESP_SHORT_LENGTH_BYTES_MIN, "so many are there");
+    memcpy(&word, at, sizeof(word));
+    return word;
+}
+
+static inline uint32_t resp_count_line(const uint8_t *begin)
+{
+    uint32_t line;
+    memcpy(&line, begin, sizeof(line));
+    return line;
+}
+
+/* Of a request that resp_parse_short has found at `begin`. */
+static inline void resp_note_shape(struct resp_shape *shape, const uint8_t *begin,
+                                   const struct slice *arguments, uint32_t argument_count)
+{
+    uint32_t at = sizeof(shape->count_line), last_line = at;
+    shape->argument_count = argument_count;
+    shape->count_line = resp_count_line(begin);
+    for (uint32_t i = 0; i < argument_count; i++) {
+        struct resp_shape_argument *argument = &shape->arguments[i];
+        argument->line_offset = last_line = at;
+        argument->offset = (uint32_t)(arguments[i].data - begin);
+        argument->size = (uint32_t)arguments[i].size;
+        argument->line_mask = UINT64_MAX >> (64 - 8 * (argument->offset - at));
+        argument->line = resp_shape_word(begin + at) & argument->line_mask;
+        at = argument->offset + argument->size + 2;
+    }
+    shape->request_bytes = at;
+    shape->input_bytes_min = last_line + RESP_SHORT_LENGTH_BYTES_MIN;
+    if (shape->input_bytes_min < at) {
+        shape->input_bytes_min = at;
+    }
+}
+
+/* True: the input begins with a request of that shape, whose arguments are filled in; it is what
+ * resp_parse_short finds. */
+static inline bool resp_has_shape(const struct resp_shape *shape, struct slice input,
+                                  struct slice *arguments)
+{
+    if (input.size < shape->input_bytes_min) {
+        return false;
+    }
+    uint64_t different = resp_count_line(input.data) ^ shape->count_line;
+    for (uint32_t i = 0; i < shape->argument_count; i++) {
+        const struct resp_shape_argument *argument = &shape->arguments[i];
+        uint64_t word = resp_shape_word(input.data + argument->line_offset);
+        different |= (word ^ argument->line) & argument->line_mask;
+        arguments[i] = slice_of(input.data + argument->offset, argument->size);
+    }
+    return different == 0 && resp_short_name_is_safe(arguments[0]);
+}
+
+/* As resp_parse_short, for requests one after the other, whosever they are; `shape` is what the
+ * ones before have left. */
+static inline uint32_t resp_parse_next(struct resp_shape *shape, struct slice input,
+                                       struct slice *arguments, size_t *consumed)
+{
+    if (LIKELY(shape->argument_count > 0 && resp_has_shape(shape, input, arguments))) {
+        *consumed = shape->request_bytes;
+        return shape->argument_count;
+    }
+    uint32_t count = resp_parse_short(input, arguments, consumed);
+    if (count - 1 >= RESP_SHORT_ARGUMENTS_MAX) {
+        return count;
+    }
+    if (shape->argument_count > 0) {
+        shape->argument_count = 0;
+        shape->pause = RESP_SHAPE_PAUSE;
+    } else if (shape->pause > 0) {
+        shape->pause--;
+    } else {
+        resp_note_shape(shape, input.data, arguments, count);
+    }
+    return count;
 }
 
 /* A large bulk that arrived elsewhere. To be called after a PARSE_PARTIAL with bulk_bytes > 0, when

@@ -42,6 +42,30 @@ static const struct item *find_old(struct call *call, const struct key *key, uin
     return NULL;
 }
 
+/* The argument at `value_index` is the key's value from now on. `gets`: the reply is `old`. */
+static inline enum command_verdict store_value(struct call *call, const struct key *key,
+                                               uint32_t value_index, uint64_t expire_at_ms,
+                                               bool gets, const struct item *old)
+{
+    bool may_stay = !gets && expire_at_ms == 0 && context_is_alone(call->context);
+    if (may_stay && string_overwrite(call, key, value_index)) {
+        reply_ok(call->reply);
+        return COMMAND_DONE;
+    }
+    struct item_draft_options options = {.expire_at_ms = expire_at_ms};
+    struct item *draft = string_draft_argument(call, key, value_index, &options);
+    if (draft == NULL) {
+        return COMMAND_DONE;
+    }
+    if (gets) {
+        reply_old_value(call, old);
+    } else {
+        reply_ok(call->reply);
+    }
+    string_publish(call, key, draft);
+    return COMMAND_DONE;
+}
+
 static enum command_verdict set_value(struct call *call, uint32_t value_index, uint32_t flags,
                                       uint64_t expire_at_ms)
 {
@@ -59,39 +83,30 @@ static enum command_verdict set_value(struct call *call, uint32_t value_index, u
     if ((flags & STRING_OPTION_KEEPTTL) != 0 && old != NULL) {
         expire_at_ms = item_expire_at_ms(old);
     }
-    bool may_stay = !get && expire_at_ms == 0 && context_is_alone(call->context);
-    if (may_stay && string_overwrite(call, key, value_index)) {
-        reply_ok(call->reply);
+    return store_value(call, key, value_index, expire_at_ms, get, old);
+}
+
+static enum command_verdict set_with_options(struct call *call)
+{
+    struct string_options options = {0};
+    uint64_t expire_at_ms = 0;
+    if (!string_parse_options(call, 3, STRING_OPTIONS_OF_SET, &options)) {
         return COMMAND_DONE;
     }
-    struct item_draft_options options = {.expire_at_ms = expire_at_ms};
-    struct item *draft = string_draft_argument(call, key, value_index, &options);
-    if (draft == NULL) {
+    if (options.time_index != 0 &&
+        !string_parse_time(call, options.time_index, options.flags, &expire_at_ms)) {
         return COMMAND_DONE;
     }
-    if (get) {
-        reply_old_value(call, old);
-    } else {
-        reply_ok(call->reply);
-    }
-    string_publish(call, key, draft);
-    return COMMAND_DONE;
+    return set_value(call, 2, options.flags, expire_at_ms);
 }
 
 enum command_verdict string_set(struct call *call)
 {
-    struct string_options options = {0};
-    uint64_t expire_at_ms = 0;
-    if (call->argument_count > 3) {
-        if (!string_parse_options(call, 3, STRING_OPTIONS_OF_SET, &options)) {
-            return COMMAND_DONE;
-        }
-        if (options.time_index != 0 &&
-            !string_parse_time(call, options.time_index, options.flags, &expire_at_ms)) {
-            return COMMAND_DONE;
-        }
+    if (UNLIKELY(call->argument_count > 3)) {
+        return set_with_options(call);
     }
-    return set_value(call, 2, options.flags, expire_at_ms);
+    struct key hashed;
+    return store_value(call, string_key(call, &hashed), 2, 0, false, NULL);
 }
 
 static enum command_verdict set_for_time(struct call *call, uint32_t unit)

@@ -120,14 +120,6 @@ struct item *string_draft_argument(struct call *call, const struct key *key, uin
     return draft;
 }
 
-bool string_overwrite(struct call *call, const struct key *key, uint32_t index)
-{
-    struct slice value = call->arguments[index];
-    int64_t integer;
-    return !number_parse_int64(value, &integer) &&
-           shard_overwrite(call_shard(call, key), call->client->database, key, value);
-}
-
 bool string_publish_again(struct call *call, const struct key *key, const struct item *item,
                           const struct item_draft_options *options)
 {

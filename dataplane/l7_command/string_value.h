@@ -58,7 +58,15 @@ bool string_publish_again(struct call *call, const struct key *key, const struct
 
 /* For the only worker: the argument is the value of `key` from now on, where that has one as long
  * of which nothing but its bytes changes. False: it takes a draft. */
-bool string_overwrite(struct call *call, const struct key *key, uint32_t index);
+static inline bool string_overwrite(struct call *call, const struct key *key, uint32_t index)
+{
+    struct slice value = call->arguments[index];
+    int64_t integer;
+    if (value.size <= NUMBER_INT64_BYTES_MAX && number_parse_int64(value, &integer)) {
+        return false;
+    }
+    return shard_overwrite(call_shard(call, key), call->client->database, key, value);
+}
 
 /* `draft` becomes the value of `key` in the client's database. */
 void string_publish(struct call *call, const struct key *key, struct item *draft);

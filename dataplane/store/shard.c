@@ -282,8 +282,8 @@ bool shard_overwrite(struct shard *shard, uint32_t database, const struct key *k
     if (item == NULL || !item_is_bare(item, value.size)) {
         return false;
     }
-    if (value.size != 0) {
-        memcpy(draft_value(item), value.data, value.size);
+    if (value.size != 0) { /* a bare item: header, key, value */
+        memcpy((uint8_t *)(item + 1) + key->bytes.size, value.data, value.size);
     }
     item_clear_fetched(item);
     item_set_access(

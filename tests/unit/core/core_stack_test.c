@@ -466,6 +466,39 @@ static void requests_stay_in_their_lines(void **state)
     stack_destroy(b);
 }
 
+/* Pipelines of several segments each, cut anywhere, that arrive in one burst: each connection's
+ * requests run in their order, whatever is between its segments. */
+static void segments_of_one_burst_keep_their_order(void **state)
+{
+    enum { PEERS = 3, REQUESTS = 300, REPLY_BYTES = 9 * 4 + 90 * 5 + 201 * 6 };
+    struct stack_bench *b = stack_create();
+    struct peer peers[PEERS];
+    connect_all(b, peers, PEERS);
+    for (int i = 0; i < PEERS; i++) {
+        for (int j = 0; j < REQUESTS; j++) {
+            char request[64];
+            snprintf(request, sizeof(request), "*2\r\n$4\r\nINCR\r\n$2\r\nk%d\r\n", i);
+            peer_send(b, &peers[i], request);
+        }
+    }
+    run_for(b, 100000);
+    for (int i = 0; i < PEERS; i++) {
+        static const char expected[] =
+            ":1\r\n:2\r\n:3\r\n:4\r\n:5\r\n:6\r\n:7\r\n:8\r\n:9\r\n:10\r\n";
+        assert_int_equal(peers[i].received, REPLY_BYTES);
+        assert_memory_equal(peers[i].first, expected, sizeof(expected) - 1);
+        peers[i].received = 0;
+        char request[64];
+        snprintf(request, sizeof(request), "*2\r\n$3\r\nGET\r\n$2\r\nk%d\r\n", i);
+        peer_send(b, &peers[i], request);
+    }
+    run_for(b, 100000);
+    for (int i = 0; i < PEERS; i++) {
+        assert_memory_equal(peers[i].first, "$3\r\n300\r\n", 9);
+    }
+    stack_destroy(b);
+}
+
 static void send_value(struct stack_bench *b, struct peer *peer, char letter, size_t size)
 {
     char *value = malloc(size + 1);
@@ -635,6 +668,7 @@ int main(void)
         cmocka_unit_test(silent_sockets_are_asked_seldom),
         cmocka_unit_test(idle_connections_hold_their_records_only),
         cmocka_unit_test(requests_stay_in_their_lines),
+        cmocka_unit_test(segments_of_one_burst_keep_their_order),
         cmocka_unit_test(overwritten_values_stay_whole_in_replies),
         cmocka_unit_test(armed_ports_are_looked_at_before_each_sleep),
     };

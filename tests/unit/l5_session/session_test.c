@@ -52,10 +52,11 @@ static void any_cut_gives_the_same_requests(void **state)
             if (part > COUNT * 10 - at) {
                 part = COUNT * 10 - at;
             }
-            /* A copy of its own: reading behind it is an ASan error. */
-            uint8_t *packet = malloc(part);
-            memcpy(packet, text + at, part);
-            session_offer(&session, slice_of(packet, part));
+            /* A copy of its own: reading behind it is an ASan error, as is writing in front. */
+            size_t front = random_next(&random) % 12;
+            uint8_t *packet = malloc(front + part);
+            memcpy(packet + front, text + at, part);
+            session_offer(&session, slice_of(packet + front, part), front);
             next = take_requests(&session, next);
             free(packet);
             at += part;
@@ -71,7 +72,7 @@ static void a_blocked_session_keeps_its_bytes_and_closes_the_window(void **state
     struct session session;
     struct stream stream;
     open_session(&session, &stream);
-    session_offer(&session, slice_of("aabb", 4));
+    session_offer(&session, slice_of("aabb", 4), 0);
     session.parsed = 4;
     session.executed = 2; /* "bb" was parsed, but must not run yet */
     session_block(&session, SESSION_AWAITS_REPLY);
@@ -80,7 +81,7 @@ static void a_blocked_session_keeps_its_bytes_and_closes_the_window(void **state
     assert_true(stream.input_paused);
     assert_true(stream.dirty);
 
-    session_offer(&session, slice_of("cc", 2));
+    session_offer(&session, slice_of("cc", 2), 0);
     session_settle(&session);
     assert_int_equal(stream.unread_bytes, 4);
 
@@ -93,12 +94,42 @@ static void a_blocked_session_keeps_its_bytes_and_closes_the_window(void **state
     session_detach(&session);
 }
 
+/* What is left of one view goes in front of the next bytes: from the view, or from the buffer. */
+static void what_is_left_goes_in_front_where_there_is_room(void **state)
+{
+    char first[] = "aabb", second[] = "....ccdd", third[] = ".ee";
+    struct session session;
+    struct stream stream;
+    open_session(&session, &stream);
+    session_offer(&session, slice_of(first, 4), 0);
+    session.parsed = session.executed = 2;
+    session_offer(&session, slice_of(second + 4, 4), 4);
+    assert_true(slice_equal(session.view, slice_of("bbccdd", 6)));
+    assert_ptr_equal(session.view.data, second + 2);
+    assert_int_equal(session.buffer_capacity, 0);
+    session.parsed = session.executed = 4;
+    session_settle(&session);
+    assert_int_equal(session.buffer_bytes, 2);
+
+    session_offer(&session, slice_of(third + 1, 2), 1);
+    assert_true(slice_equal(session.view, slice_of("ddee", 4)));
+    assert_memory_equal(third, ".ee", 3);
+    session_settle(&session);
+    session_offer(&session, slice_of(second + 4, 4), 4);
+    assert_ptr_equal(session.view.data, second);
+    assert_true(slice_equal(session.view, slice_of("ddeeccdd", 8)));
+    assert_int_equal(session.buffer_capacity, 0);
+    session.executed = session.parsed = 8;
+    session_settle(&session);
+    session_detach(&session);
+}
+
 static void half_a_request_leaves_the_window_open(void **state)
 {
     struct session session;
     struct stream stream;
     open_session(&session, &stream);
-    session_offer(&session, slice_of("half", 4));
+    session_offer(&session, slice_of("half", 4), 0);
     session_settle(&session);
     assert_int_equal(session.buffer_bytes, 4);
     assert_int_equal(stream.unread_bytes, 0);
@@ -114,7 +145,7 @@ static void a_bulk_goes_to_its_memory_at_any_cut(void **state)
         struct stream stream;
         uint8_t memory[8] = {0};
         open_session(&session, &stream);
-        session_offer(&session, slice_of(text, cut));
+        session_offer(&session, slice_of(text, cut), 0);
         session_receive_bulk(&session, 4, memory, sizeof(memory));
         struct slice rest = slice_of(text + cut, 16 - cut);
         if (!session_bulk_complete(&session)) {
@@ -124,7 +155,7 @@ static void a_bulk_goes_to_its_memory_at_any_cut(void **state)
         assert_memory_equal(memory, "payload!", 8);
         session_finish_bulk(&session);
         session_settle(&session);
-        session_offer(&session, rest);
+        session_offer(&session, rest, 0);
         assert_true(slice_equal(session.view, slice_of("HEADTAIL", 8)));
         session.executed = 8;
         session_settle(&session);
@@ -137,7 +168,7 @@ static void a_discarded_bulk_is_only_counted(void **state)
     struct session session;
     struct stream stream;
     open_session(&session, &stream);
-    session_offer(&session, slice_of("H1234", 5));
+    session_offer(&session, slice_of("H1234", 5), 0);
     session_receive_bulk(&session, 1, NULL, 100);
     assert_int_equal(session.bulk_received, 4);
     uint8_t more[200];
@@ -158,10 +189,10 @@ static void an_empty_buffer_goes_back(void **state)
     open_session(&session, &stream);
     uint8_t part[12345] = {0};
     for (size_t size = 1; size <= sizeof(part); size += sizeof(part) - 1) {
-        session_offer(&session, slice_of(part, size));
+        session_offer(&session, slice_of(part, size), 0);
         session_settle(&session);
         assert_true(session.buffer_capacity >= size);
-        session_offer(&session, slice_of("x", 1));
+        session_offer(&session, slice_of("x", 1), 0);
         session.executed = session.parsed = size + 1;
         session_settle(&session);
         assert_int_equal(session.buffer_capacity, 0);
@@ -174,6 +205,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(any_cut_gives_the_same_requests),
         cmocka_unit_test(a_blocked_session_keeps_its_bytes_and_closes_the_window),
+        cmocka_unit_test(what_is_left_goes_in_front_where_there_is_room),
         cmocka_unit_test(half_a_request_leaves_the_window_open),
         cmocka_unit_test(a_bulk_goes_to_its_memory_at_any_cut),
         cmocka_unit_test(a_discarded_bulk_is_only_counted),

@@ -220,7 +220,7 @@ static void run_session(const struct feed *feed, struct subject *subject)
 /* ---- RESP -------------------------------------------------------------------------------------
  */
 
-/* What resp_parse_short takes is what resp_parse takes. */
+/* What resp_parse_next takes is what resp_parse takes. */
 static void check_short(const struct slice *arguments, uint32_t count, size_t consumed,
                         const struct resp_request *request, const struct resp_parse_result *result)
 {
@@ -236,13 +236,19 @@ static struct outcome parse_resp(struct subject *subject, struct slice input)
 {
     struct resp_request request;
     static struct resp_parse_result result;
+    static struct resp_shape shape; /* of the request before, of any test */
     struct slice arguments[RESP_SHORT_ARGUMENTS_MAX];
     size_t consumed;
-    uint32_t count =
-        resp_parser_is_at_rest(subject->parser) ? resp_parse_short(input, arguments, &consumed) : 0;
+    uint32_t count = 0;
+    if (resp_parser_is_at_rest(subject->parser)) {
+        shape.pause = 0;
+        count = resp_parse_next(&shape, input, arguments, &consumed);
+    }
     memset(&result, 0x55, sizeof(result));
     resp_parse(subject->parser, subject->limits, input, &request, &result);
-    if (count > 0) {
+    if (count == RESP_SHORT_PARTIAL) {
+        CHECK(result.verdict == PARSE_PARTIAL);
+    } else if (count > 0) {
         check_short(arguments, count, consumed, &request, &result);
     }
     if (result.verdict == PARSE_COMPLETE) {

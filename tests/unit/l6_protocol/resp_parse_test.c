@@ -254,7 +254,10 @@ static void test_short_requests(void **state)
         {SAMPLE("*8\r\n$2\r\nab\r\n$2\r\nab\r\n$2\r\nab\r\n$2\r\nab\r\n$2\r\nab\r\n$2\r\nab\r\n"
                 "$2\r\nab\r\n$2\r\nab\r\n"),
          8},
-        {SAMPLE("*2\r\n$3\r\nGET\r\n$2\r\nk1\r"), 0},
+        {SAMPLE("*2\r\n$3\r\nGET\r\n$2\r\nk1\r"), 0}, /* too little to look at a length line */
+        {SAMPLE("*2\r\n$3\r\nGET\r\n$12\r\nabc"), RESP_SHORT_PARTIAL},
+        {SAMPLE("*2\r\n$3\r\nGET\r\n$3\r\nabc\r"), RESP_SHORT_PARTIAL},
+        {SAMPLE("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$9999\r\nabc"), RESP_SHORT_PARTIAL},
         {SAMPLE("*2\r\n$3\r\nGET\r\n$02\r\nk1\r\n"), 0},
         {SAMPLE("*2\r\n$3\r\nGET\r\n$-1\r\n"), 0},
         {SAMPLE("*2\r\n$3\r\nGET\r\n:12\r\nk1\r\n"), 0},
@@ -276,9 +279,71 @@ static void test_short_requests(void **state)
         memcpy(input, cases[i].input, cases[i].size);
         uint32_t count = resp_parse_short(slice_of(input, cases[i].size), arguments, &consumed);
         assert_int_equal(count, cases[i].count);
-        assert_true(count == 0 || consumed == cases[i].size);
+        assert_true(count - 1 >= RESP_SHORT_ARGUMENTS_MAX || consumed == cases[i].size);
         free(input);
     }
+}
+
+/* Reads `text`, from memory of its size, and checks that it is what resp_parse_short reads. */
+static void read_next(struct resp_shape *shape, const char *text)
+{
+    size_t size = strlen(text), consumed = 0, expected_consumed = 0;
+    uint8_t *input = malloc(size);
+    struct slice arguments[RESP_SHORT_ARGUMENTS_MAX], expected[RESP_SHORT_ARGUMENTS_MAX];
+    assert_non_null(input);
+    memcpy(input, text, size);
+    uint32_t count = resp_parse_next(shape, slice_of(input, size), arguments, &consumed);
+    uint32_t expected_count = resp_parse_short(slice_of(input, size), expected, &expected_consumed);
+    assert_int_equal(count, expected_count);
+    for (uint32_t i = 0; count <= RESP_SHORT_ARGUMENTS_MAX && i < count; i++) {
+        assert_ptr_equal(arguments[i].data, expected[i].data);
+        assert_int_equal(arguments[i].size, expected[i].size);
+        assert_int_equal(consumed, expected_consumed);
+    }
+    free(input);
+}
+
+static void test_a_shape_finds_what_is_read(void **state)
+{
+    static const char *const first[] = {"*2\r\n$3\r\nGET\r\n$2\r\nk1\r\n",
+                                        "*3\r\n$3\r\nSET\r\n$2\r\nk1\r\n$12\r\n0123456789ab\r\n",
+                                        "*1\r\n$4\r\nINFO\r\n", "*2\r\n$3\r\nGET\r\n$0\r\n\r\nxx"};
+    static const char *const next[] = {
+        "*2\r\n$3\r\nGET\r\n$2\r\nk2\r\n",
+        "*2\r\n$3\r\nGET\r\n$3\r\nk2x\r\n",
+        "*2\r\n$3\r\nGET\r\n$2\nk2x\r\n",
+        "*2\r\n$3\r\nGET\r\n$2\r\nk2",
+        "*2\r\n$3\r\nGET\r\n$0\r\n\r\n",
+        "*2\r\n$3\r\nGET\r\n$0\r\n\r\n*1",
+        "*3\r\n$3\r\nSET\r\n$2\r\nk1\r\n$12\r\n$12345$67$9b\r\n*3",
+        "*3\r\n$3\r\nSET\r\n$2\r\nk1\r\n$12\r\n0123456789ab\r",
+        "*3\r\n$3\r\nSET\r\n$2\r\nk1\r\n$11\r\n0123456789a\r\nx",
+        "*1\r\n$4\r\nECHO\r\n",
+        "*1\r\n$4\r\nPOST\r\n",
+        "*9\r\n$4\r\nINFO\r\n",
+    };
+    for (size_t i = 0; i < CASE_COUNT(first); i++) {
+        for (size_t j = 0; j < CASE_COUNT(next); j++) {
+            struct resp_shape shape = {0};
+            read_next(&shape, first[i]);
+            assert_int_not_equal(shape.argument_count, 0);
+            read_next(&shape, next[j]);
+        }
+    }
+}
+
+static void test_a_shape_that_differs_pauses(void **state)
+{
+    struct resp_shape shape = {0};
+    read_next(&shape, "*2\r\n$3\r\nGET\r\n$2\r\nk1\r\n");
+    read_next(&shape, "*2\r\n$3\r\nGET\r\n$3\r\nk12\r\n");
+    for (uint32_t i = 0; i < RESP_SHAPE_PAUSE; i++) {
+        assert_int_equal(shape.argument_count, 0);
+        read_next(&shape, "*1\r\n$4\r\nINFO\r\n");
+    }
+    assert_int_equal(shape.argument_count, 0);
+    read_next(&shape, "*1\r\n$4\r\nINFO\r\n");
+    assert_int_equal(shape.argument_count, 1);
 }
 
 int main(void)
@@ -292,6 +357,8 @@ int main(void)
         cmocka_unit_test_setup(test_many_arguments, setup),
         cmocka_unit_test_setup(test_partial_bulk_is_described, setup),
         cmocka_unit_test(test_short_requests),
+        cmocka_unit_test(test_a_shape_finds_what_is_read),
+        cmocka_unit_test(test_a_shape_that_differs_pauses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
