@@ -155,8 +155,10 @@ static void give_replies(struct transport *transport, const struct instant *now,
                 (struct stream_event){.stream = &link->stream, .type = STREAM_OPENED};
         } else if (link->waiting > 0 && link->due_ns <= server.now_ns) {
             assert_in_range(link->waiting, 1, 4);
-            input->events[input->event_count++] = (struct stream_event){
-                &link->stream, STREAM_DATA, slice_of(replies, link->waiting * 7U)};
+            input->events[input->event_count++] =
+                (struct stream_event){.stream = &link->stream,
+                                      .type = STREAM_DATA,
+                                      .data = slice_of(replies, link->waiting * 7U)};
             link->waiting = 0;
         }
     }
