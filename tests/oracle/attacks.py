@@ -417,7 +417,8 @@ def churn(wire, count, ends):
             most = max(most, what_is_left(wire)["tcp_time_wait"])
     took, began = time.monotonic() - began, time.monotonic()
     # The one that asks is a connection; the one before it may still be closing.
-    while (left := what_is_left(wire))["tcp_connections"] > 1 or ends == "ends" and left["tcp_time_wait"] > 0:
+    while ((left := what_is_left(wire))["tcp_connections"] > 1 or left["connected_clients"] > 1 or
+           ends == "ends" and left["tcp_time_wait"] > 0):
         if time.monotonic() - began > 100:
             break
         time.sleep(0.2)
