@@ -809,8 +809,11 @@ static bool waits_for_batch(const struct stream_event *event)
         return false;
     }
     struct conversation *conversation = conversation_of_session(session);
-    conversation->event_waits |= session->pending > 0;
-    return conversation->event_waits;
+    if (LIKELY(session->pending == 0 && !conversation->event_waits)) {
+        return false;
+    }
+    conversation->event_waits = true;
+    return true;
 }
 
 static void end_wait(const struct stream_event *event)

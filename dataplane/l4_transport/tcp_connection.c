@@ -193,15 +193,6 @@ bool tcp_detach_session(struct tcp *tcp, struct tcp_connection *c, const struct 
     return true;
 }
 
-struct stream_event *tcp_emit(struct tcp_events *events, struct tcp_connection *c,
-                              enum stream_event_type type, struct slice data)
-{
-    CHECK(events->count < events->count_max);
-    struct stream_event *event = &events->events[events->count++];
-    *event = (struct stream_event){.stream = &c->stream, .type = type, .data = data};
-    return event;
-}
-
 void tcp_queue_pending(struct tcp *tcp, struct tcp_connection *c)
 {
     if (c->pending) {

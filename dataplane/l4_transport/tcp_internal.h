@@ -141,8 +141,14 @@ void tcp_restart_time_wait(struct tcp *tcp, struct tcp_connection *c, const stru
 /* The session is through with the stream: its STREAM_CLOSED comes in the next pass. False: there
  * are too many such connections, and this one was reset. */
 bool tcp_detach_session(struct tcp *tcp, struct tcp_connection *c, const struct instant *now);
-struct stream_event *tcp_emit(struct tcp_events *events, struct tcp_connection *c,
-                              enum stream_event_type type, struct slice data);
+static inline struct stream_event *tcp_emit(struct tcp_events *events, struct tcp_connection *c,
+                                            enum stream_event_type type, struct slice data)
+{
+    CHECK(events->count < events->count_max);
+    struct stream_event *event = &events->events[events->count++];
+    *event = (struct stream_event){.stream = &c->stream, .type = type, .data = data};
+    return event;
+}
 void tcp_queue_pending(struct tcp *tcp, struct tcp_connection *c);
 void tcp_emit_pending(struct tcp *tcp, struct tcp_events *events);
 void tcp_free_dead(struct tcp *tcp);

@@ -47,7 +47,7 @@ static bool view_is_buffer(const struct session *session)
 
 static void show_buffer(struct session *session)
 {
-    session->view = slice_of(session->buffer, session->buffer_bytes);
+    session_show(session, slice_of(session->buffer, session->buffer_bytes));
 }
 
 /* The bytes a blocked session holds close the peer's window; those of a half-arrived request do
@@ -63,27 +63,26 @@ static void account_unread(struct session *session)
     }
 }
 
-/* What is left over goes in front of the next bytes. */
-static void show_joined(struct session *session, struct slice left, struct slice bytes)
+/* What is left over goes in front of the next bytes, if it fits there. */
+static bool show_joined(struct session *session, struct slice bytes, size_t front_bytes)
 {
+    struct slice left = session->view.size > 0 ? slice_from(session->view, session->executed)
+                                               : slice_of(session->buffer, session->buffer_bytes);
+    if (left.size > front_bytes) {
+        return false;
+    }
     uint8_t *begin = (uint8_t *)(uintptr_t)bytes.data - left.size;
     if (left.size > 0) {
         memcpy(begin, left.data, left.size);
     }
-    if (session->buffer_capacity > 0) {
-        session_detach(session);
-    }
-    session->view = slice_of(begin, left.size + bytes.size);
-    session->parsed = session->executed = 0;
+    session_detach(session);
+    session_show(session, slice_of(begin, left.size + bytes.size));
+    return true;
 }
 
-void session_offer(struct session *session, struct slice bytes, size_t front_bytes)
+void session_offer_behind(struct session *session, struct slice bytes, size_t front_bytes)
 {
-    CHECK(session->pending == 0 && !session->bulk_active);
-    struct slice left = session->view.size > 0 ? slice_from(session->view, session->executed)
-                                               : slice_of(session->buffer, session->buffer_bytes);
-    if (session->blocked == SESSION_RUNNING && left.size <= front_bytes) {
-        show_joined(session, left, bytes);
+    if (session->blocked == SESSION_RUNNING && show_joined(session, bytes, front_bytes)) {
         return;
     }
     if (session->view.size > 0) {
@@ -99,7 +98,6 @@ void session_resume(struct session *session)
     CHECK(session->pending == 0);
     session->blocked = SESSION_RUNNING;
     show_buffer(session);
-    session->parsed = session->executed = 0;
     account_unread(session);
 }
 
@@ -139,7 +137,6 @@ void session_finish_bulk(struct session *session)
     session->bulk_active = false;
     session->bulk = NULL;
     show_buffer(session);
-    session->parsed = session->executed = 0;
 }
 
 void session_settle(struct session *session)
@@ -159,8 +156,7 @@ void session_settle(struct session *session)
     if (session->buffer_bytes == 0 && session->buffer_capacity > 0) {
         session_detach(session);
     }
-    session->view = slice_of(NULL, 0);
-    session->parsed = session->executed = 0;
+    session_show(session, slice_of(NULL, 0));
     account_unread(session);
 }
 

@@ -22,6 +22,7 @@
 #ifndef NICACHED_L5_SESSION_SESSION_H
 #define NICACHED_L5_SESSION_SESSION_H
 
+#include "dataplane/base/check.h"
 #include "dataplane/base/stream.h"
 
 enum session_blocked {
@@ -57,11 +58,28 @@ void session_attach(struct session *session, struct stream *stream);
 /* Frees the buffer; the stream is not touched. */
 void session_detach(struct session *session);
 
+/* The bytes in which the session is to be parsed next. */
+static inline void session_show(struct session *session, struct slice bytes)
+{
+    session->view = bytes;
+    session->parsed = session->executed = 0;
+}
+
 /* New bytes at the end of the stream; `front_bytes` in front of them may be written. No request may
  * be pending, no bulk active; a view that is not settled yet ends where it was executed. If the
  * session runs, and what is left over fits in front of the bytes, it is put there, and they stay
  * where they are; else they are appended to the buffer. */
-void session_offer(struct session *session, struct slice bytes, size_t front_bytes);
+void session_offer_behind(struct session *session, struct slice bytes, size_t front_bytes);
+static inline void session_offer(struct session *session, struct slice bytes, size_t front_bytes)
+{
+    CHECK(session->pending == 0 && !session->bulk_active);
+    if (LIKELY(session->view.size == 0 && session->buffer_bytes == 0 &&
+               session->blocked == SESSION_RUNNING)) {
+        session_show(session, bytes);
+    } else {
+        session_offer_behind(session, bytes, front_bytes); /* something that came before */
+    }
+}
 
 /* Shows the buffered bytes again after the session was blocked. */
 void session_resume(struct session *session);
