@@ -201,6 +201,20 @@ static inline const struct byte_chunk *find_text(struct tcp_connection *c, uint3
     return LIKELY(*offset < chunk->size) ? chunk : seek_text(c, seq, offset);
 }
 
+/* What the next segment will take of large values, this one or those behind it: it is summed and
+ * copied while nothing else waits for memory, and the processor's own prefetching ends with every
+ * page. What lies in pages was written a moment ago. */
+static void prefetch_next(const struct byte_chunk *chunk, uint32_t offset, uint32_t bytes)
+{
+    for (; chunk != NULL && bytes > 0; chunk = chunk->next, offset = 0) {
+        uint32_t left = (uint32_t)chunk->size - offset, part = left < bytes ? left : bytes;
+        for (uint32_t at = 0; chunk->owner != NULL && at < part; at += RTE_CACHE_LINE_SIZE) {
+            rte_prefetch0(chunk->data + offset + at);
+        }
+        bytes -= part;
+    }
+}
+
 /* The text of [seq, seq + size) that lies in more than one chunk. */
 static uint64_t copy_chunks(struct tcp_connection *c, uint32_t seq, const struct byte_chunk *chunk,
                             uint32_t offset, uint8_t *to, uint32_t size, bool summed)
@@ -213,6 +227,7 @@ static uint64_t copy_chunks(struct tcp_connection *c, uint32_t seq, const struct
         sum += copy_part(to + done, chunk->data + offset, part, done, summed);
         done += part;
         if (done == size) {
+            prefetch_next(chunk, offset + part, c->snd_mss);
             break;
         }
         chunk_seq += (uint32_t)chunk->size;
@@ -388,16 +403,6 @@ static bool append_large(struct tcp *tcp, struct tcp_connection *c, const struct
     }
     move_cursor(c, chunk, chunk_seq);
     return tail != NULL;
-}
-
-/* What the next segment will show: it is summed and copied by the port while nothing else waits for
- * memory, and the processor's own prefetching ends with every page. */
-static void prefetch_next(const struct byte_chunk *chunk, uint32_t offset, uint32_t bytes)
-{
-    uint32_t end = (uint32_t)chunk->size - offset < bytes ? (uint32_t)chunk->size : offset + bytes;
-    for (; offset < end; offset += RTE_CACHE_LINE_SIZE) {
-        rte_prefetch0(chunk->data + offset);
-    }
 }
 
 /* Text of a segment that lies within one large value, where that may be shown. False: no buffer. */

@@ -41,6 +41,9 @@ enum {
     KEYS_MAX = 16000000,
     KEY_BYTES = 16,
     VALUE_BYTES = 64,
+    LARGE_VALUE_BYTES = 16384,
+    LARGE_KEYS_DEFAULT = 500,
+    LARGE_KEYS_MAX = 8000, /* 131 MB: no cache holds them */
     UNDER_WAY_DEFAULT = 32,
     UNDER_WAY_MAX = 256,
     CONNECTIONS_MAX = 120000,
@@ -62,7 +65,8 @@ enum {
     MULTIGET_KEYS = 50,
     PIPELINE = 16,
     FRAMES_MAX = 4096,
-    TEXT_BYTES_MAX = 8192,
+    TEXT_BYTES_MAX = 17408,
+    SETS_MAX = 8, /* under way on a connection while keys are loaded */
     POOL_MBUFS = 16383,
     SERVER_NUMBER = 1,
     CLIENT_NUMBER = 2,
@@ -95,7 +99,7 @@ struct frames {
 
 /* What the command line asks for. */
 struct scale {
-    uint32_t keys;
+    uint32_t keys, value_bytes;
     uint32_t connections, under_way; /* all of them, and those of a round */
     uint32_t step_us;
     uint32_t ack_delay_ms; /* ACK_DELAY_STACK; 0: no request comes so soon */
@@ -142,11 +146,12 @@ static void key_name(uint32_t key, char name[KEY_BYTES + 1])
     snprintf(name, KEY_BYTES + 1, "key:%012u", key);
 }
 
-static void append_value(struct text *text, uint32_t key)
+static void append_value(const struct guard *guard, struct text *text, uint32_t key)
 {
-    char value[VALUE_BYTES + 1];
-    snprintf(value, sizeof(value), "%0*u", VALUE_BYTES, key);
-    append(text, value, VALUE_BYTES);
+    char value[LARGE_VALUE_BYTES + 1];
+    uint32_t bytes = guard->scale.value_bytes;
+    snprintf(value, sizeof(value), "%0*u", (int)bytes, key);
+    append(text, value, bytes);
     append(text, "\r\n", 2);
 }
 
@@ -163,8 +168,8 @@ static void ask_memcache_get(struct guard *guard, struct text *request, struct t
     uint32_t key = draw_key(guard);
     key_name(key, name);
     append_format(request, "get %s\r\n", name);
-    append_format(reply, "VALUE %s 0 %d\r\n", name, VALUE_BYTES);
-    append_value(reply, key);
+    append_format(reply, "VALUE %s 0 %u\r\n", name, guard->scale.value_bytes);
+    append_value(guard, reply, key);
     append_format(reply, "END\r\n");
 }
 
@@ -176,8 +181,8 @@ static void ask_multiget(struct guard *guard, struct text *request, struct text 
         uint32_t key = draw_key(guard);
         key_name(key, name);
         append_format(request, " %s", name);
-        append_format(reply, "VALUE %s 0 %d\r\n", name, VALUE_BYTES);
-        append_value(reply, key);
+        append_format(reply, "VALUE %s 0 %u\r\n", name, guard->scale.value_bytes);
+        append_value(guard, reply, key);
     }
     append_format(request, "\r\n");
     append_format(reply, "END\r\n");
@@ -189,22 +194,24 @@ static void ask_redis_get(struct guard *guard, struct text *request, struct text
     uint32_t key = draw_key(guard);
     key_name(key, name);
     append_format(request, "*2\r\n$3\r\nGET\r\n$%d\r\n%s\r\n", KEY_BYTES, name);
-    append_format(reply, "$%d\r\n", VALUE_BYTES);
-    append_value(reply, key);
+    append_format(reply, "$%u\r\n", guard->scale.value_bytes);
+    append_value(guard, reply, key);
 }
 
-static void set_key(uint32_t key, struct text *request, struct text *reply)
+static void set_key(const struct guard *guard, uint32_t key, struct text *request,
+                    struct text *reply)
 {
     char name[KEY_BYTES + 1];
     key_name(key, name);
-    append_format(request, "*3\r\n$3\r\nSET\r\n$%d\r\n%s\r\n$%d\r\n", KEY_BYTES, name, VALUE_BYTES);
-    append_value(request, key);
+    append_format(request, "*3\r\n$3\r\nSET\r\n$%d\r\n%s\r\n$%u\r\n", KEY_BYTES, name,
+                  guard->scale.value_bytes);
+    append_value(guard, request, key);
     append_format(reply, "+OK\r\n");
 }
 
 static void ask_redis_set(struct guard *guard, struct text *request, struct text *reply)
 {
-    set_key(draw_key(guard), request, reply);
+    set_key(guard, draw_key(guard), request, reply);
 }
 
 /* ---- the same with two workers: keys of the shard whose connections these are, and of the other
@@ -230,8 +237,8 @@ static void get_key_of(struct guard *guard, uint32_t owner, struct text *request
     uint32_t key = draw_key_of(guard, owner);
     key_name(key, name);
     append_format(request, "*2\r\n$3\r\nGET\r\n$%d\r\n%s\r\n", KEY_BYTES, name);
-    append_format(reply, "$%d\r\n", VALUE_BYTES);
-    append_value(reply, key);
+    append_format(reply, "$%u\r\n", guard->scale.value_bytes);
+    append_value(guard, reply, key);
 }
 
 static void ask_own_get(struct guard *guard, struct text *request, struct text *reply)
@@ -246,41 +253,42 @@ static void ask_foreign_get(struct guard *guard, struct text *request, struct te
 
 static void ask_own_set(struct guard *guard, struct text *request, struct text *reply)
 {
-    set_key(draw_key_of(guard, 0), request, reply);
+    set_key(guard, draw_key_of(guard, 0), request, reply);
 }
 
 static void ask_foreign_set(struct guard *guard, struct text *request, struct text *reply)
 {
-    set_key(draw_key_of(guard, 1), request, reply);
+    set_key(guard, draw_key_of(guard, 1), request, reply);
 }
 
 /* Keys of both shards in turn, the other one's first. */
 static void ask_sets_in_turn(struct guard *guard, struct text *request, struct text *reply)
 {
-    set_key(draw_key_of(guard, guard->shards_in_turn++ % 2 == 0 ? 1 : 0), request, reply);
+    set_key(guard, draw_key_of(guard, guard->shards_in_turn++ % 2 == 0 ? 1 : 0), request, reply);
 }
 
-static void set_two_keys(uint32_t first, uint32_t second, struct text *request, struct text *reply)
+static void set_two_keys(const struct guard *guard, uint32_t first, uint32_t second,
+                         struct text *request, struct text *reply)
 {
     append_format(request, "*5\r\n$4\r\nMSET\r\n");
     for (int i = 0; i < 2; i++) {
         char name[KEY_BYTES + 1];
         uint32_t key = i == 0 ? first : second;
         key_name(key, name);
-        append_format(request, "$%d\r\n%s\r\n$%d\r\n", KEY_BYTES, name, VALUE_BYTES);
-        append_value(request, key);
+        append_format(request, "$%d\r\n%s\r\n$%u\r\n", KEY_BYTES, name, guard->scale.value_bytes);
+        append_value(guard, request, key);
     }
     append_format(reply, "+OK\r\n");
 }
 
 static void ask_own_mset(struct guard *guard, struct text *request, struct text *reply)
 {
-    set_two_keys(draw_key_of(guard, 0), draw_key_of(guard, 0), request, reply);
+    set_two_keys(guard, draw_key_of(guard, 0), draw_key_of(guard, 0), request, reply);
 }
 
 static void ask_joint_mset(struct guard *guard, struct text *request, struct text *reply)
 {
-    set_two_keys(draw_key_of(guard, 0), draw_key_of(guard, 1), request, reply);
+    set_two_keys(guard, draw_key_of(guard, 0), draw_key_of(guard, 1), request, reply);
 }
 
 struct guard_case {
@@ -318,6 +326,11 @@ static const struct guard_case pair_cases[] = {
 static const struct guard_case lone_cases[] = {
     {"lone_udp_get", MEMCACHE_PORT, true, 1, 64, ask_memcache_get},
     {"lone_tcp_resp_get", REDIS_PORT, false, 1, 64, ask_redis_get},
+};
+
+/* Values that leave from where they are stored, in a dozen segments each. */
+static const struct guard_case large_cases[] = {
+    {"large_tcp_resp_get", REDIS_PORT, false, 1, 16, ask_redis_get},
 };
 
 /* ---- the link -------------------------------------------------------------------------------- */
@@ -372,7 +385,8 @@ static struct rte_mbuf *received_copy(struct guard *guard, struct rte_mbuf *mbuf
 
 static bool is_cold(const struct scale *scale)
 {
-    return scale->keys != KEYS_DEFAULT || scale->connections > scale->under_way;
+    uint32_t warm = scale->value_bytes == VALUE_BYTES ? KEYS_DEFAULT : LARGE_KEYS_DEFAULT;
+    return scale->keys != warm || scale->connections > scale->under_way;
 }
 
 static struct instant instant_now(const struct guard *guard)
@@ -655,6 +669,7 @@ static void create_server(struct guard *guard, bool pair)
     free(guard->server.config->memcache_udp_allow); /* a get's reply is larger than its request */
     guard->server.config->memcache_udp_allow = strdup("198.18.0.0/15");
     struct core_link link = simulated_server_link(SERVER_NUMBER, guard);
+    link.interface.tx_external_bytes = UINT16_MAX;
     link.receive = guard_receive;
     link.transmit = guard_transmit;
     struct core_options options = {
@@ -708,8 +723,9 @@ static void load_keys(struct guard *guard)
         begin_round(guard);
         for (uint32_t i = 0; i < guard->scale.under_way; i++) {
             struct turn *turn = &guard->turns[i];
-            for (uint32_t j = 0; j < 8 && key < guard->scale.keys; j++) {
-                set_key(key++, &turn->request, &turn->reply);
+            uint32_t sets = least(SETS_MAX, TEXT_BYTES_MAX / guard->scale.value_bytes);
+            for (uint32_t j = 0; j < sets && key < guard->scale.keys; j++) {
+                set_key(guard, key++, &turn->request, &turn->reply);
             }
             send_request(guard, turn);
         }
@@ -858,7 +874,11 @@ static int read_scale(int argument_count, char **arguments, struct scale *scale)
 {
     int at = 1;
     *scale = (struct scale){
-        .keys = KEYS_DEFAULT, .under_way = UNDER_WAY_DEFAULT, .ack_delay_ms = ACK_DELAY_STACK};
+        .keys = KEYS_DEFAULT,
+        .value_bytes = VALUE_BYTES,
+        .under_way = UNDER_WAY_DEFAULT,
+        .ack_delay_ms = ACK_DELAY_STACK,
+    };
     for (; at + 1 < argument_count && arguments[at][0] == '-'; at += 2) {
         if (strcmp(arguments[at], "--keys") == 0) {
             scale->keys = read_count(arguments[at + 1], 1, KEYS_MAX);
@@ -891,6 +911,12 @@ int main(int argument_count, char **arguments)
     lone.connections = lone.under_way = 1;
     lone.step_us = STEP_US_LONE;
     run_cases("lone", false, &lone, lone_cases, sizeof(lone_cases) / sizeof(lone_cases[0]), name);
+    struct scale large = scale;
+    large.value_bytes = LARGE_VALUE_BYTES;
+    large.keys =
+        scale.keys == KEYS_DEFAULT ? LARGE_KEYS_DEFAULT : least(scale.keys, LARGE_KEYS_MAX);
+    run_cases("large", false, &large, large_cases, sizeof(large_cases) / sizeof(large_cases[0]),
+              name);
     run_cases("pair", true, &scale, pair_cases, sizeof(pair_cases) / sizeof(pair_cases[0]), name);
     rcu_thread_unregister();
     return 0;
