@@ -11,8 +11,8 @@
  * Linear hashing with a bucket for each three entries: with an insertion beyond that one bucket is
  * split in two. No step ever touches more than two buckets, so growth never shows in the tail
  * latency. Some buckets hold twice as many then, which fits; of one entry in fifty, ten at worst,
- * there is no slot. The bucket array is reserved for the largest size at once; untouched parts of
- * it cost address space only.
+ * there is no slot. The bucket array is reserved for the largest size at once, in large pages;
+ * untouched parts of it cost address space only.
  * Hashes are keyed, so buckets cannot be aimed at.
  */
 #ifndef NICACHED_L4_TRANSPORT_TCP_TABLE_H
