@@ -8,12 +8,15 @@
  *
  * Beside it a plain rte_hash over the same keys (16 bytes, hash known too, lock-free readers, items
  * as large as ours that hang on the data pointer and are read): what the goals of look-ups are
- * ratios to. tests/bench/suite reads the lines that are printed. */
+ * ratios to. And memory alone: as many random lines for each key, of as much memory, each known
+ * only when the one before has come, and nothing done with them: nobody's look-up takes less.
+ * tests/bench/suite reads the lines that are printed. */
 #include <stdio.h>
 #include <stdlib.h>
 
 #include <rte_cycles.h>
 #include <rte_hash.h>
+#include <rte_malloc.h>
 #include <rte_prefetch.h>
 
 #include "drivers/eal_memory.h"
@@ -27,9 +30,20 @@ struct plain_item {
     uint8_t header[16], key[16], value[64];
 };
 
+/* Memory alone: the lines of one step of a look-up. */
+struct memory_line {
+    uint64_t word, rest[7];
+};
+struct memory_step {
+    const struct memory_line *lines; /* one more than `count` */
+    uint64_t count;
+};
+enum { STEP_BUCKET, STEP_SLOT, STEP_ITEM, STEP_COUNT };
+
 struct bench {
     struct fixture *fixture;
     struct rte_hash *plain;
+    struct memory_step memory[STEP_COUNT];
     uint64_t key_count, random;
     uint64_t sink;
     struct key_batch batch;
@@ -182,6 +196,69 @@ static void plain_look_up_bulk(struct bench *bench)
     }
 }
 
+/* ---- memory alone ---------------------------------------------------------------------------- */
+
+static void memory_create_step(struct memory_step *step, uint64_t bytes)
+{
+    step->count = bytes / sizeof(struct memory_line);
+    size_t size = (step->count + 1) * sizeof(struct memory_line);
+    void *lines = rte_malloc(NULL, size, sizeof(struct memory_line));
+    CHECK(lines != NULL);
+    memset(lines, 1, size);
+    step->lines = lines;
+}
+
+/* Bytes of a key: an entry of eight in a bucket of 64 bytes, at 80 % fill; a slot; an item. */
+static void memory_create(struct bench *bench)
+{
+    memory_create_step(&bench->memory[STEP_BUCKET], bench->key_count * 10);
+    memory_create_step(&bench->memory[STEP_SLOT], bench->key_count * 20);
+    memory_create_step(&bench->memory[STEP_ITEM], bench->key_count * sizeof(struct plain_item));
+}
+
+/* Where a step leads, by the key and by what the step before has read. */
+static const struct memory_line *memory_at(const struct bench *bench, uint32_t step, uint32_t i,
+                                           uint64_t word)
+{
+    const struct memory_step *at = &bench->memory[step];
+    uint64_t number = (bench->batch.keys[i].hash ^ word) * 0x9FB21C651E98DF25ULL >> 32;
+    return &at->lines[number * at->count >> 32];
+}
+
+/* An item lies in two lines. */
+static uint64_t memory_read_item(const struct memory_line *line)
+{
+    return line[0].word + line[1].word;
+}
+
+/* No key before the one in front of it: the processor would overlap them. */
+static void memory_single(struct bench *bench)
+{
+    uint64_t word = 0;
+    for (uint32_t i = 0; i < BURST; i++) {
+        for (uint32_t step = 0; step < STEP_ITEM; step++) {
+            word = memory_at(bench, step, i, word)->word;
+        }
+        word = memory_read_item(memory_at(bench, STEP_ITEM, i, word));
+    }
+    bench->sink += word;
+}
+
+static void memory_bulk(struct bench *bench)
+{
+    const struct memory_line *lines[BURST];
+    for (uint32_t step = 0; step < STEP_COUNT; step++) {
+        for (uint32_t i = 0; i < BURST; i++) {
+            lines[i] = memory_at(bench, step, i, step > 0 ? lines[i]->word : 0);
+            rte_prefetch0(&lines[i][0]);
+            rte_prefetch0(&lines[i][step == STEP_ITEM]);
+        }
+    }
+    for (uint32_t i = 0; i < BURST; i++) {
+        bench->sink += memory_read_item(lines[i]);
+    }
+}
+
 /* ---- measuring ------------------------------------------------------------------------------- */
 
 /* With the upkeep of the pass. */
@@ -236,6 +313,7 @@ int main(int argument_count, char **arguments)
     insert_all(&bench);
     settle(bench.fixture);
     plain_create(&bench);
+    memory_create(&bench);
     struct shard_memory memory = memory_of(bench.fixture);
     printf("keys %lu, per key: index %lu B, item %lu B (16 B key, 64 B value), segments %lu\n",
            (unsigned long)bench.key_count, (unsigned long)(memory.index_bytes / bench.key_count),
@@ -245,6 +323,8 @@ int main(int argument_count, char **arguments)
     measure(&bench, "look-up + item, bulk of 32", 0, look_up_bulk);
     measure(&bench, "rte_hash look-up + item, single", 0, plain_look_up);
     measure(&bench, "rte_hash look-up + item, bulk", 0, plain_look_up_bulk);
+    measure(&bench, "memory alone, single", 0, memory_single);
+    measure(&bench, "memory alone, bulk of 32", 0, memory_bulk);
     measure(&bench, "miss, bulk of 32", 1ULL << 32, miss_bulk);
     measure(&bench, "overwrite, single", 0, overwrite);
     measure(&bench, "overwrite, bulk of 32", 0, overwrite_bulk);
