@@ -39,7 +39,7 @@ def callgrind(out):
 def count(program, directory):
     """Runs the cases; returns the build's name and {case: (instructions, requests)}."""
     run = subprocess.run(callgrind(f"{directory}/callgrind.out") + [str(program)],
-                         stdout=subprocess.PIPE, text=True, timeout=300, env=ENVIRONMENT,
+                         stdout=subprocess.PIPE, text=True, timeout=1800, env=ENVIRONMENT,
                          check=False)
     if run.returncode != 0:
         sys.exit(f"guard: the program failed with {run.returncode}\n{run.stdout}")
@@ -63,10 +63,10 @@ def profile(program, cases, directory, lines=60):
     for name, requests in cases.items():
         path = pathlib.Path(directory) / f"{name}.callgrind"
         subprocess.run(callgrind(path) + [str(program), name], stdout=subprocess.DEVNULL,
-                       timeout=300, env=ENVIRONMENT, check=True)
+                       timeout=1800, env=ENVIRONMENT, check=True)
         listing = subprocess.run(["callgrind_annotate", "--auto=no", "--threshold=100",
                                   f"{path}.1"],
-                                 stdout=subprocess.PIPE, text=True, timeout=300, check=True).stdout
+                                 stdout=subprocess.PIPE, text=True, timeout=1800, check=True).stdout
         costs = {}
         for cost, function in re.findall(r"^ *([\d,]+) +\(.*?\) +\S*?:(\S+)", listing, re.M):
             function = function.split("'")[0].split("@")[0]
