@@ -118,8 +118,7 @@ bool link_input_frame(struct net_interface *interface, struct rte_mbuf *mbuf,
         }
     }
     if (!interface->rx_checksum) {
-        /* From here on the flags can be believed: what a port does not promise is unknown. */
-        mbuf->ol_flags &= ~(RTE_MBUF_F_RX_IP_CKSUM_MASK | RTE_MBUF_F_RX_L4_CKSUM_MASK);
+        packet_forget_checksums(mbuf);
     }
     struct link_frame frame;
     enum metric reason = link_check_frame(interface, mbuf, &frame);

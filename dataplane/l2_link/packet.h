@@ -37,6 +37,13 @@ static inline void packet_clear_offloads(struct rte_mbuf *mbuf)
     mbuf->packet_type = 0;
 }
 
+/* From here on the receive flags about checksums can be believed: what a port does not promise is
+ * unknown. */
+static inline void packet_forget_checksums(struct rte_mbuf *mbuf)
+{
+    mbuf->ol_flags &= ~(RTE_MBUF_F_RX_IP_CKSUM_MASK | RTE_MBUF_F_RX_L4_CKSUM_MASK);
+}
+
 /* A copy of a frame that another worker answers: to learn from, not to answer. Marked as a rule in
  * a NIC would mark it; we set no such rules, so no frame comes in with it. */
 #define PACKET_MARK_OVERHEARD 1U

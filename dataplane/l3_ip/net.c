@@ -214,8 +214,8 @@ static inline void net_take_ordinary(struct net_interface *interface, struct rte
     mbuf->pkt_len = size;
     mbuf->tx_offload = 0;
     mbuf->l3_len = IPV4_HEADER_BYTES;
-    if (!interface->rx_checksum) { /* what a port does not promise is unknown */
-        mbuf->ol_flags &= ~(RTE_MBUF_F_RX_IP_CKSUM_MASK | RTE_MBUF_F_RX_L4_CKSUM_MASK);
+    if (!interface->rx_checksum) {
+        packet_forget_checksums(mbuf);
     }
     datagram->mbuf = mbuf;
     datagram->interface = interface;
