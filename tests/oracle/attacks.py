@@ -214,7 +214,7 @@ class Collector:
 
 def sack_abuse(wire, seconds, count):
     """Peers with an MSS of next to nothing ask for a large value, take a third of it as they should, and cut what is
-    under way then into pieces: 50 times a second each."""
+    under way then into pieces: 50 times a second each; on a busy host for longer, until each has done it half as often."""
     rng, value = random.Random(5), bytes(random.Random(6).choices(b"abcdefgh", k=120000))
     with socket.create_connection((wire.target, 6379), timeout=10) as client:
         client.sendall(b"*3\r\n$3\r\nSET\r\n$3\r\nbig\r\n$%d\r\n%s\r\n" % (len(value), value))
@@ -236,8 +236,8 @@ def sack_abuse(wire, seconds, count):
         each.peer.say(b"GET big\r\n")
     assert let_all(Collector.acknowledge, len(reply) // 3, 60) == len(peers)
     before, client, sent, began = info(wire), Client(wire), 0, time.monotonic()
-    used, end = processor_seconds(wire), began + float(seconds)
-    while (now := time.monotonic()) < end:
+    used, end, enough = processor_seconds(wire), began + float(seconds), 25 * float(seconds) * len(peers)
+    while (now := time.monotonic()) < end or sent < enough and now < end + 60:
         for each in peers:
             each.hear()
             each.split(rng)
@@ -308,7 +308,8 @@ class Sipper:
 
 
 def small_windows(wire, count, size, seconds):
-    """Peers ask for a large value with windows of 0 to 100 bytes; then two open theirs and take all of it."""
+    """Peers ask for a large value with windows of 0 to 100 bytes; on a busy host for longer, until all whose window is
+    open have had something. Then two open theirs and take all of it."""
     value = random.Random(8).randbytes(int(size))
     reply = b"$%d\r\n%s\r\n" % (len(value), value)
     with socket.create_connection((wire.target, 6379), timeout=10) as client:
@@ -319,7 +320,7 @@ def small_windows(wire, count, size, seconds):
     for each in peers:
         each.send(0x18, b"GET big\r\n")
     end, rounds = time.monotonic() + float(seconds), 0
-    while time.monotonic() < end:
+    while (now := time.monotonic()) < end or now < end + 60 and any(not each.text for each in peers if each.peer.window > 0):
         for each in peers:
             each.sip()
         rounds += 1
