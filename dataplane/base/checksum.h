@@ -9,23 +9,65 @@
 
 #include "dataplane/base/address.h"
 
-/* The sum of [from, from + size), whole blocks of 16 bytes, which are copied to `to` on the way
- * unless it is NULL. All 64-bit words are added up modulo 2^64, and their upper halves beside that:
- * what the lower halves come to, which is less than 2^64, is the difference. */
-#ifdef __SSE2__
-#include <emmintrin.h>
+/* The sum of [from, from + size), which is copied to `to` on the way unless that is NULL. All
+ * 64-bit words are added up modulo 2^64, and their upper halves beside that: what the lower halves
+ * come to, which is less than 2^64, is the difference. */
+#ifdef __SSSE3__
+#include <immintrin.h>
 struct checksum_lanes {
     __m128i words, high;
 };
 
-static inline void checksum_block(struct checksum_lanes *lanes, uint8_t *to, const uint8_t *from)
+static inline void checksum_add_block(struct checksum_lanes *lanes, __m128i block)
+{
+    lanes->words = _mm_add_epi64(lanes->words, block);
+    lanes->high = _mm_add_epi64(lanes->high, _mm_srli_epi64(block, 32));
+}
+
+static inline __m128i checksum_read_block(uint8_t *to, const uint8_t *from)
 {
     __m128i block = _mm_loadu_si128((const __m128i_u *)(const void *)from);
     if (to != NULL) {
         _mm_storeu_si128((__m128i_u *)(void *)to, block);
     }
-    lanes->words = _mm_add_epi64(lanes->words, block);
-    lanes->high = _mm_add_epi64(lanes->high, _mm_srli_epi64(block, 32));
+    return block;
+}
+
+/* The last `size` bytes of a block, at most 15: in front, with zeros behind. */
+static inline __m128i checksum_block_end(__m128i block, size_t size)
+{
+    static const uint8_t positions[32] = {0,    1,    2,    3,    4,    5,    6,    7,
+                                          8,    9,    10,   11,   12,   13,   14,   15,
+                                          0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80,
+                                          0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80};
+    const uint8_t *from = positions + 16 - size;
+    return _mm_shuffle_epi8(block, _mm_loadu_si128((const __m128i_u *)(const void *)from));
+}
+
+/* Two blocks for each turn: [at, size), a multiple of 32 bytes. */
+static inline void checksum_add_pairs(struct checksum_lanes *lanes, uint8_t *to,
+                                      const uint8_t *from, size_t at, size_t size)
+{
+#ifdef __AVX2__
+    __m256i words = _mm256_zextsi128_si256(lanes->words);
+    __m256i high = _mm256_zextsi128_si256(lanes->high);
+    for (; at < size; at += 32) {
+        __m256i pair = _mm256_loadu_si256((const __m256i_u *)(const void *)(from + at));
+        if (to != NULL) {
+            _mm256_storeu_si256((__m256i_u *)(void *)(to + at), pair);
+        }
+        words = _mm256_add_epi64(words, pair);
+        high = _mm256_add_epi64(high, _mm256_srli_epi64(pair, 32));
+    }
+    lanes->words = _mm_add_epi64(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+    lanes->high = _mm_add_epi64(_mm256_castsi256_si128(high), _mm256_extracti128_si256(high, 1));
+#else
+    for (; at < size; at += 32) {
+        uint8_t *first = to != NULL ? to + at : NULL, *second = to != NULL ? to + at + 16 : NULL;
+        checksum_add_block(lanes, checksum_read_block(first, from + at));
+        checksum_add_block(lanes, checksum_read_block(second, from + at + 16));
+    }
+#endif
 }
 
 static inline uint64_t checksum_lanes_sum(const struct checksum_lanes *lanes)
@@ -35,17 +77,18 @@ static inline uint64_t checksum_lanes_sum(const struct checksum_lanes *lanes)
     return (uint64_t)_mm_cvtsi128_si64(_mm_add_epi64(sum, _mm_unpackhi_epi64(sum, sum)));
 }
 
-static inline uint64_t checksum_blocks(uint8_t *to, const uint8_t *from, size_t size)
+/* At least 16 bytes. What is left behind the blocks is the end of one more, which begins in the
+ * last of them. */
+static inline uint64_t checksum_large(uint8_t *to, const uint8_t *from, size_t size)
 {
     struct checksum_lanes lanes = {_mm_setzero_si128(), _mm_setzero_si128()};
-    size_t at = size & 16;
-    if (at != 0) {
-        checksum_block(&lanes, to, from);
+    size_t rest = size & 15, odd = size & 16, last = size - 16;
+    __m128i end = checksum_read_block(to != NULL ? to + last : NULL, from + last);
+    checksum_add_block(&lanes, checksum_block_end(end, rest));
+    if (odd != 0) {
+        checksum_add_block(&lanes, checksum_read_block(to, from));
     }
-    for (; at < size; at += 32) {
-        checksum_block(&lanes, to != NULL ? to + at : NULL, from + at);
-        checksum_block(&lanes, to != NULL ? to + at + 16 : NULL, from + at + 16);
-    }
+    checksum_add_pairs(&lanes, to, from, odd, size - rest);
     return checksum_lanes_sum(&lanes);
 }
 
@@ -53,29 +96,9 @@ static inline uint64_t checksum_blocks(uint8_t *to, const uint8_t *from, size_t 
 static inline uint64_t checksum_two_blocks(const uint8_t *one, const uint8_t *other)
 {
     struct checksum_lanes lanes = {_mm_setzero_si128(), _mm_setzero_si128()};
-    checksum_block(&lanes, NULL, one);
-    checksum_block(&lanes, NULL, other);
+    checksum_add_block(&lanes, checksum_read_block(NULL, one));
+    checksum_add_block(&lanes, checksum_read_block(NULL, other));
     return checksum_lanes_sum(&lanes);
-}
-#else
-static inline uint64_t checksum_blocks(uint8_t *to, const uint8_t *from, size_t size)
-{
-    uint64_t words = 0, high = 0;
-    for (size_t at = 0; at < size; at += 8) {
-        uint64_t word;
-        memcpy(&word, from + at, sizeof(word));
-        if (to != NULL) {
-            memcpy(to + at, &word, sizeof(word));
-        }
-        words += word;
-        high += word >> 32;
-    }
-    return words - (high << 32) + high;
-}
-
-static inline uint64_t checksum_two_blocks(const uint8_t *one, const uint8_t *other)
-{
-    return checksum_blocks(NULL, one, 16) + checksum_blocks(NULL, other, 16);
 }
 #endif
 
@@ -90,8 +113,8 @@ static inline uint64_t checksum_word(uint8_t *to, const uint8_t *from, size_t si
     return (word & UINT32_MAX) + (word >> 32);
 }
 
-/* What is left of `size` bytes behind the blocks: at most 15. */
-static inline uint64_t checksum_rest(uint8_t *to, const uint8_t *from, size_t size)
+/* At most 15 bytes. */
+static inline uint64_t checksum_small(uint8_t *to, const uint8_t *from, size_t size)
 {
     uint64_t sum = 0;
     size_t at = 0;
@@ -113,21 +136,34 @@ static inline uint64_t checksum_rest(uint8_t *to, const uint8_t *from, size_t si
     return sum;
 }
 
+#ifndef __SSSE3__
+static inline uint64_t checksum_large(uint8_t *to, const uint8_t *from, size_t size)
+{
+    uint64_t sum = 0;
+    size_t whole = size & ~(size_t)7;
+    for (size_t at = 0; at < whole; at += 8) {
+        sum += checksum_word(to != NULL ? to + at : NULL, from + at, 8);
+    }
+    return sum + checksum_small(to != NULL ? to + whole : NULL, from + whole, size - whole);
+}
+
+static inline uint64_t checksum_two_blocks(const uint8_t *one, const uint8_t *other)
+{
+    return checksum_large(NULL, one, 16) + checksum_large(NULL, other, 16);
+}
+#endif
+
 /* Adds `size` bytes that start at an even offset of what is summed. The sum must be below 2^63;
  * every call keeps it there as long as less than 2^31 bytes are summed. */
 static inline uint64_t checksum_add(uint64_t sum, const void *data, size_t size)
 {
-    const uint8_t *p = data;
-    size_t whole = size & ~(size_t)15;
-    return sum + checksum_blocks(NULL, p, whole) + checksum_rest(NULL, p + whole, size - whole);
+    return sum + (size < 16 ? checksum_small(NULL, data, size) : checksum_large(NULL, data, size));
 }
 
 /* The same of bytes that are copied: read once. */
 static inline uint64_t checksum_copy(uint64_t sum, uint8_t *to, const uint8_t *from, size_t size)
 {
-    size_t whole = size & ~(size_t)15;
-    sum += checksum_blocks(to, from, whole);
-    return sum + checksum_rest(to + whole, from + whole, size - whole);
+    return sum + (size < 16 ? checksum_small(to, from, size) : checksum_large(to, from, size));
 }
 
 /* The sum in 16 bits, memory order, not complemented. Each half is added to the other in the upper

@@ -1,8 +1,10 @@
-/* The Internet checksum against the slow way: every size up to two kilobytes, every alignment. */
+/* The Internet checksum against the slow way: every size up to two kilobytes, every alignment.
+ * Built three times: for the processors that we ask for, with AVX2, and without vectors. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include <cmocka.h>
 
@@ -30,6 +32,23 @@ static void test_every_size_and_alignment(void **state)
         for (size_t at = 0; at < 9; at++) {
             assert_int_equal(fast(data + at, size), naive_checksum(data + at, size, 0));
         }
+    }
+}
+
+/* As many bytes as were asked for, and none beside them. */
+static void test_copies_as_it_sums(void **state)
+{
+    (void)state;
+    static uint8_t data[300], copy[sizeof(data) + 2];
+    uint64_t random = 11;
+    for (size_t i = 0; i < sizeof(data); i++) {
+        data[i] = (uint8_t)(random_next(&random) >> 56);
+    }
+    for (size_t size = 0; size <= sizeof(data); size++) {
+        memset(copy, 0x5a, sizeof(copy));
+        assert_true(checksum_copy(77, copy + 1, data, size) == checksum_add(77, data, size));
+        assert_memory_equal(copy + 1, data, size);
+        assert_true(copy[0] == 0x5a && copy[size + 1] == 0x5a);
     }
 }
 
@@ -97,12 +116,16 @@ static void test_pseudo_header(void **state)
 
 int main(void)
 {
+#ifdef __AVX2__
+    if (!__builtin_cpu_supports("avx2")) {
+        puts("1..0 # SKIP this processor has no AVX2");
+        return 0;
+    }
+#endif
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_size_and_alignment),
-        cmocka_unit_test(test_extreme_values),
-        cmocka_unit_test(test_parts_add_up),
-        cmocka_unit_test(test_fold_of_large_sums),
-        cmocka_unit_test(test_pseudo_header),
+        cmocka_unit_test(test_every_size_and_alignment), cmocka_unit_test(test_copies_as_it_sums),
+        cmocka_unit_test(test_extreme_values),           cmocka_unit_test(test_parts_add_up),
+        cmocka_unit_test(test_fold_of_large_sums),       cmocka_unit_test(test_pseudo_header),
     };
     return cmocka_run_group_tests_name("checksum", tests, NULL, NULL);
 }
