@@ -98,16 +98,29 @@ static void check_sent(struct conversation *v, uint32_t bare_max, uint32_t other
 /* ---- the connection ----------------------------------------------------------------------------
  */
 
+/* Its timer, or for what is under way the queue of those that await their ACK. */
+static bool is_looked_at(const struct tcp *tcp, const struct tcp_connection *c, uint64_t due_us)
+{
+    if (timer_is_armed(&c->timer) && c->timer.due_us <= due_us) {
+        return true;
+    }
+    return c->awaiting_place != 0 && due_us == c->retransmit_due &&
+           due_queue_at(&tcp->awaiting, c->awaiting_place)->due_us <= due_us;
+}
+
 static void check_timers(const struct conversation *v, const struct tcp_connection *c)
 {
+    const struct tcp *tcp = v->b->host.tcp;
     bool waits = tcp_flight_bytes(c) > 0 || c->stream.out.size > 0;
     CHECK(c->state == TCP_TIME_WAIT || c->state == TCP_FIN_WAIT_2 || !waits ||
           c->retransmit_due != TCP_NEVER || c->stream.dirty);
     CHECK(!c->ack_pending || c->ack_due != TCP_NEVER || c->stream.dirty);
     CHECK(c->state == TCP_TIME_WAIT || c->idle_due != TCP_NEVER || !c->opened);
-    uint64_t due = c->retransmit_due < c->ack_due ? c->retransmit_due : c->ack_due;
-    due = c->idle_due < due ? c->idle_due : due;
-    CHECK(due == TCP_NEVER || (timer_is_armed(&c->timer) && c->timer.due_us <= due));
+    const uint64_t dues_us[] = {c->retransmit_due, c->ack_due, c->idle_due};
+    for (uint32_t i = 0; i < 3; i++) {
+        CHECK(dues_us[i] == TCP_NEVER || is_looked_at(tcp, c, dues_us[i]));
+    }
+    CHECK(c->awaiting_place == 0 || due_queue_at(&tcp->awaiting, c->awaiting_place)->thing == c);
     CHECK(c->timer_due == (timer_is_armed(&c->timer) ? c->timer.due_us : TCP_NEVER));
 }
 
