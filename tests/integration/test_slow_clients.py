@@ -47,6 +47,14 @@ def wait_for(condition, seconds=20):
         assert time.monotonic() < deadline
         time.sleep(0.02)
 
+def used():
+    for line in open('/proc/%s/status' % sys.argv[4]):
+        if line.startswith('VmRSS'):
+            return int(line.split()[1]) * 1024
+
+def held():
+    return admin.info('everything')['client_memory_bytes']
+
 def finish():
     stopping.set()
     times = sorted(results.get(timeout=60))
@@ -117,12 +125,6 @@ value = bytes(range(256)) * (size // 256)
 admin.config_set('maxmemory-clients', 1 << 40)
 admin.set('k', value)
 reply = b'$%d\r\n' % size + value + b'\r\n'
-def used():
-    for line in open('/proc/%s/status' % sys.argv[4]):
-        if line.startswith('VmRSS'):
-            return int(line.split()[1]) * 1024
-def held():
-    return admin.info('everything')['client_memory_bytes']
 def sizes():
     return {c['addr']: int(c['tot-mem']) for c in admin.client_list() if c['addr'] in ours}
 def settled():
@@ -207,12 +209,6 @@ finish()
 # Values that are announced and never come, each larger than what came before: the largest client goes, not the memory.
 FLOOD = COMMON + r"""
 clients, sockets = 8 * factor, []
-def used():
-    for line in open('/proc/%s/status' % sys.argv[4]):
-        if line.startswith('VmRSS'):
-            return int(line.split()[1]) * 1024
-def held():
-    return admin.info('everything')['client_memory_bytes']
 def large():
     return [c for c in admin.client_list() if int(c['tot-mem']) > 500 << 20]
 def one_stays(gone):

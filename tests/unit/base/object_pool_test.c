@@ -1,6 +1,7 @@
 /* The pool of objects: each is its user's alone, on lines of its own, and many lie in large pages.
  */
 #include "dataplane/base/object_pool.h"
+#include "tests/support/smaps.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,25 +15,6 @@
 enum { OBJECT_BYTES = 448, OBJECTS = 20000, FIRST = 8 };
 
 static uint64_t *objects[OBJECTS];
-
-/* Whether /proc/self/smaps has madvise(MADV_HUGEPAGE) in the flags of the mapping of an address. */
-static bool wants_large_pages(const void *address)
-{
-    FILE *smaps = fopen("/proc/self/smaps", "re");
-    assert_non_null(smaps);
-    char line[512];
-    bool inside = false, wanted = false;
-    while (fgets(line, sizeof(line), smaps) != NULL) {
-        unsigned long first, end;
-        if (sscanf(line, "%lx-%lx ", &first, &end) == 2) {
-            inside = (uintptr_t)address >= first && (uintptr_t)address < end;
-        } else if (inside && strncmp(line, "VmFlags:", 8) == 0) {
-            wanted = strstr(line, " hg") != NULL;
-        }
-    }
-    fclose(smaps);
-    return wanted;
-}
 
 static void acquire_all(struct object_pool *pool)
 {

@@ -13,6 +13,7 @@
 #include <rte_malloc.h>
 
 #include "drivers/eal_memory.h"
+#include "tests/support/smaps.h"
 
 #define EAL_BYTES   (64U << 20)
 #define BLOCK_BYTES (4U << 20)
@@ -29,25 +30,6 @@ static void assert_filled(const uint8_t *block)
     for (size_t i = 0; i < BLOCK_BYTES; i++) {
         assert_int_equal(block[i], (uint8_t)(i * 31 + i / 4096));
     }
-}
-
-/* Whether /proc/self/smaps has madvise(MADV_HUGEPAGE) in the flags of the mapping of an address. */
-static bool wants_large_pages(const void *address)
-{
-    FILE *smaps = fopen("/proc/self/smaps", "re");
-    assert_non_null(smaps);
-    char line[512];
-    bool inside = false, wanted = false;
-    while (fgets(line, sizeof(line), smaps) != NULL) {
-        unsigned long first, end;
-        if (sscanf(line, "%lx-%lx ", &first, &end) == 2) {
-            inside = (uintptr_t)address >= first && (uintptr_t)address < end;
-        } else if (inside && strncmp(line, "VmFlags:", 8) == 0) {
-            wanted = strstr(line, " hg") != NULL;
-        }
-    }
-    fclose(smaps);
-    return wanted;
 }
 
 static void test_content_stays(void **state)
