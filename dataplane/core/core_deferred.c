@@ -7,7 +7,8 @@
  *
  * Sessions that try their request again wait here too, each kind in a queue of its own, first come
  * first served: however many wait, each is looked at when it goes on, and not before. Only those
- * that wait for a reply are looked at in each pass; the control thread's channel bounds them.
+ * that wait for a reply are looked at in each pass: DEBUG SLEEP and dumps, which are rare, and what
+ * the control thread was asked, which its channel bounds.
  */
 #include "dataplane/core/core_internal.h"
 
