@@ -33,8 +33,9 @@ struct tcp_options {
     uint32_t rto_min_ms;                      /* RFC 6298 says 1000; Linux 200: default 200 */
     enum tcp_congestion_algorithm congestion; /* default CUBIC */
     uint32_t time_wait_ms;                    /* default 60000 */
-    uint32_t delayed_ack_ms;                  /* default 40 */
-    uint64_t seed, seed_more;                 /* all that a peer must not guess: both random */
+    uint32_t delayed_ack_ms;       /* default 40; 0: what arrives in a pass is acknowledged in
+                                      its tcp_output */
+    uint64_t seed, seed_more;      /* all that a peer must not guess: both random */
     uint32_t time_wait_max;        /* default 16384: beyond it the oldest TIME-WAIT ends early */
     uint32_t orphans_max;          /* default 8192: beyond it a closed stream is reset */
     uint32_t linger_ms;            /* default 60000: how long a closed stream may go on without

@@ -262,7 +262,8 @@ static bool window_update_is_due(const struct tcp *tcp, const struct tcp_connect
 
 static void acknowledge(struct tcp *tcp, struct tcp_connection *c, const struct instant *now)
 {
-    if (c->ack_now || window_update_is_due(tcp, c)) {
+    bool now_due = c->ack_now || (c->ack_pending && tcp->options.delayed_ack_ms == 0);
+    if (now_due || window_update_is_due(tcp, c)) {
         if (!tcp_send_ack(tcp, c, now)) {
             c->ack_pending = true;
             tcp_arm_delayed_ack(tcp, c, now);

@@ -32,7 +32,8 @@ static const char help[] =
     "                        \"m0 memif:/run/nicached/m0.sock 198.18.2.1/24 client\"\n"
     "     --hugepages MODE   auto, yes or no (default auto); with --interface\n"
     "     --ack-delay MS     how long the ACK of a reply waits for a request that it can ride on\n"
-    "                        (default 40; below 500 by RFC 9293); with --interface\n"
+    "                        (default 40; below 500 by RFC 9293; 0: it always goes by itself);\n"
+    "                        with --interface\n"
     "     --cpu N            stay on this CPU\n"
     "\n"
     "Load\n"
@@ -454,7 +455,7 @@ static bool take_server_option(struct options *options, int code, char *text)
         break;
     case OPTION_INTERFACE_LINE: return parse_interface_line(options, text);
     case OPTION_HUGEPAGES: return parse_hugepages(options, text);
-    case OPTION_ACK_DELAY: return parse_small("--ack-delay", text, 1, 499, &options->ack_delay_ms);
+    case OPTION_ACK_DELAY: return parse_small("--ack-delay", text, 0, 499, &options->ack_delay_ms);
     case OPTION_CPU:
         right = parse_small("--cpu", text, 0, 1023, &number);
         options->cpu = (int)number;
@@ -709,7 +710,7 @@ static bool finish(struct options *options)
     if (options->password != NULL && options->protocol != REPLY_RESP) {
         return refuse("-a is RESP's");
     }
-    if (options->ack_delay_ms > 0 && !options->has_interface) {
+    if (options->ack_delay_ms != TRANSPORT_ACK_DELAY_STACK && !options->has_interface) {
         return refuse("--ack-delay goes with --interface: the kernel has its own");
     }
     return check_meta(options) && check_datagrams(options) && resolve(options) &&
@@ -739,6 +740,7 @@ enum options_result options_parse(struct options *options, int argument_count, c
         .cpu = -1,
         .pipeline = 1,
         .timeout_s = 10,
+        .ack_delay_ms = TRANSPORT_ACK_DELAY_STACK,
         .poisson = true,
         .key_count = 100000,
         .seed = random_seed() >> 1,

@@ -23,7 +23,7 @@ struct options {
     bool has_interface;
     struct interface_config interface;
     enum hugepages_mode hugepages;
-    uint32_t ack_delay_ms; /* 0: the stack's default */
+    uint32_t ack_delay_ms; /* or TRANSPORT_ACK_DELAY_STACK */
     int cpu;               /* -1: any */
     bool busy;
     const char *password;

@@ -63,7 +63,10 @@ struct transport {
 };
 
 struct transport *transport_open_sockets(struct config_error *error);
-/* `ack_delay_ms`: how long an ACK waits for text to ride on; 0: the stack's default. */
+#define TRANSPORT_ACK_DELAY_STACK UINT32_MAX /* the stack's default */
+
+/* `ack_delay_ms`: how long an ACK waits for text to ride on; 0: it goes before anything is sent in
+ * answer. */
 struct transport *transport_open_stack(const struct interface_config *interface,
                                        enum hugepages_mode hugepages, uint32_t ack_delay_ms,
                                        struct config_error *error);

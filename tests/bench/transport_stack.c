@@ -42,6 +42,7 @@ struct stack_side {
     struct ip_datagram ip_datagrams[BURST];
     struct udp_datagram datagrams[BURST];
     uint32_t datagram_count; /* held until the next pass */
+    bool acknowledges_first; /* what has come, before anybody answers it */
 };
 
 static struct stack_side *side_of(struct transport *transport)
@@ -103,22 +104,6 @@ static void take_frames(struct stack_side *side, uint32_t count, const struct in
     input->datagram_count = side->datagram_count;
 }
 
-static void take_input(struct transport *transport, const struct instant *now,
-                       struct transport_input *input)
-{
-    struct stack_side *side = side_of(transport);
-    struct tcp_events events = {.events = input->events, .count_max = TRANSPORT_EVENTS_MAX};
-    release_last_pass(side);
-    input->datagram_count = 0;
-    uint16_t count = port_receive_burst(&side->port, 0, side->frames, BURST);
-    if (count > 0) {
-        take_frames(side, count, now, input, &events);
-    }
-    (void)net_run_timers(side->net, now);
-    tcp_run_timers(side->tcp, now, &events);
-    input->event_count = events.count;
-}
-
 static void transmit(struct stack_side *side)
 {
     struct net_interface *interface = side->interface;
@@ -137,6 +122,25 @@ static void flush_output(struct transport *transport, const struct instant *now)
         transmit(side);
     }
     transmit(side);
+}
+
+static void take_input(struct transport *transport, const struct instant *now,
+                       struct transport_input *input)
+{
+    struct stack_side *side = side_of(transport);
+    struct tcp_events events = {.events = input->events, .count_max = TRANSPORT_EVENTS_MAX};
+    release_last_pass(side);
+    input->datagram_count = 0;
+    uint16_t count = port_receive_burst(&side->port, 0, side->frames, BURST);
+    if (count > 0) {
+        take_frames(side, count, now, input, &events);
+    }
+    (void)net_run_timers(side->net, now);
+    tcp_run_timers(side->tcp, now, &events);
+    if (side->acknowledges_first && events.count > 0) {
+        flush_output(transport, now);
+    }
+    input->event_count = events.count;
 }
 
 static uint32_t count_connections(const struct transport *transport)
@@ -251,7 +255,7 @@ static int setup_stack(struct stack_side *side, uint32_t ack_delay_ms, struct co
         tcp_options.pool = &side->transport.pool;
         tcp_options.metrics = &side->transport.metrics;
         tcp_options.seed = random_seed();
-        if (ack_delay_ms != 0) {
+        if (ack_delay_ms != TRANSPORT_ACK_DELAY_STACK) {
             tcp_options.delayed_ack_ms = ack_delay_ms;
         }
         side->tcp = tcp_create(&tcp_options);
@@ -288,6 +292,7 @@ struct transport *transport_open_stack(const struct interface_config *interface,
         snprintf(error->text, sizeof(error->text), "out of memory");
         return NULL;
     }
+    side->acknowledges_first = ack_delay_ms == 0;
     byte_pool_init(&side->transport.pool, PAGES_KEPT);
     side->transport.operations = &operations;
     if (setup_port(side, interface, hugepages, error) < 0 ||

@@ -102,7 +102,7 @@ struct scale {
     uint32_t keys, value_bytes;
     uint32_t connections, under_way; /* all of them, and those of a round */
     uint32_t step_us;
-    uint32_t ack_delay_ms; /* ACK_DELAY_STACK; 0: no request comes so soon */
+    uint32_t ack_delay_ms; /* ACK_DELAY_STACK; 0: each by itself */
 };
 
 struct guard {
@@ -584,18 +584,8 @@ static void finish_round(struct guard *guard)
     }
 }
 
-/* The timers of those ACKs of the client that no request may carry have run out. */
-static void send_lone_acks(struct guard *guard)
-{
-    guard->now_us += 2U * TIMER_WHEEL_TICK_US;
-    client_pass(guard);
-}
-
 static void run_tcp_round(struct guard *guard, const struct guard_case *one)
 {
-    if (guard->scale.ack_delay_ms == 0) {
-        send_lone_acks(guard);
-    }
     begin_round(guard);
     for (uint32_t i = 0; i < guard->scale.under_way; i++) {
         struct turn *turn = &guard->turns[i];

@@ -60,6 +60,12 @@ def test_against_nicached(fleet, driver, form):
     check_verified(document, 600 if form == "large" else 20000)
 
 
+def net_figures(appliance, path):
+    """INFO net, by the unix socket `path`."""
+    net = appliance.namespace.run("redis-cli", "-s", path, "info", "net").stdout
+    return dict(line.split(":") for line in net.split() if ":" in line)
+
+
 @pytest.mark.parametrize("ours, theirs", [(9000, 9000), (9000, 1500), (1500, 9000)])
 def test_memif_jumbo_frames(fleet, ours, theirs):
     path = fleet.directory / "unix.sock"
@@ -67,11 +73,24 @@ def test_memif_jumbo_frames(fleet, ours, theirs):
     document = bench(appliance.namespace, *VERIFIED, *FORMS["large"], "-h", appliance.address, "--hugepages", "no",
                      "--interface", f"m0 memif:{fleet.directory}/m0.sock {HOST_ADDRESS}/24 mtu {theirs} client")
     check_verified(document, 600)
-    net = appliance.namespace.run("redis-cli", "-s", path, "info", "net").stdout
-    figures = dict(line.split(":") for line in net.split() if ":" in line)
+    figures = net_figures(appliance, path)
     for way in ("rx", "tx"):
         average = int(figures[f"net_{way}_bytes"]) / int(figures[f"net_{way}_packets"])
         assert average > 1518 if ours == theirs else average < 1518, figures
+
+
+@pytest.mark.parametrize("delay, packets", [(0, 2), (499, 1)])
+def test_acks_alone_or_riding(fleet, delay, packets):
+    """Packets that the server gets for a request: the request, and the ACK of the reply if that goes by itself."""
+    path = f"{fleet.directory}/unix.sock"
+    appliance = fleet.start("memif", f"--unixsocket {path}")
+    before = net_figures(appliance, path)
+    document = bench(appliance.namespace, "-h", STACK_ADDRESS, "--hugepages", "no", "-c", 8, "-n", 4000, "-t", "get",
+                     "--ack-delay", delay, "--interface", f"m0 memif:{fleet.directory}/m0.sock {HOST_ADDRESS}/24 client")
+    after = net_figures(appliance, path)
+    assert document["tests"][0]["replies"] == 4000
+    received = int(after["net_rx_packets"]) - int(before["net_rx_packets"])
+    assert 4000 * packets <= received < 4000 * packets + 400, received
 
 
 def test_memif_open_loop_and_many_connections(fleet):

@@ -24,7 +24,8 @@ VALUES_BYTES = 256 << 20  # that many bytes of values, whatever the size of one
 HELD = 0.97               # of the rate that it was asked at: then a server holds the load
 FEW = 50                  # connections, beside very many; and requests under way with either
 MANY_UNDER_WAY = 512      # and with very many alone: as many as they have where they are used
-LONGEST_ACK_DELAY = ["--ack-delay", 499]  # else the ACK of a reply comes by itself, before the next request
+RIDING = ["--ack-delay", 499]  # the ACK of a reply waits for the next request; after 40 ms it comes by itself
+ALONE = ["--ack-delay", 0]     # it comes by itself however soon the next request is
 CONNECTION_BYTES = 1024
 CROWD_S = 60              # for all connections to open
 IDLE_RATE = 20            # requests/s on all of them: they are idle
@@ -228,11 +229,13 @@ def udp_get(lab):
 
 
 def g10(lab):
+    """50:50 between two of 95:5: the host moves the CPUs near each other and apart, within seconds."""
+    before = lab.of_frames("--mix", "95:5")
     balanced = lab.of_frames("--mix", "50:50")
-    mostly_reads = lab.of_frames("--mix", "95:5")
-    return [Line("50:50", f"requests {BUSY_CORE}", balanced.per_core_second,
-                 {"95:5": mostly_reads.per_core_second}, balanced.per_core_second / mostly_reads.per_core_second,
-                 sample=balanced)]
+    after = lab.of_frames("--mix", "95:5")
+    mostly_reads = (before.per_core_second + after.per_core_second) / 2
+    return [Line("50:50", f"requests {BUSY_CORE}", balanced.per_core_second, {"95:5": mostly_reads},
+                 balanced.per_core_second / mostly_reads, sample=balanced)]
 
 
 def quantile_of_classes(counts, quantile):
@@ -453,22 +456,25 @@ def connections(lab):
     try:
         lab.fill(server, memif=True)
         server.pause()
-        few = lab.over_memif(*words, FEW, "-c", FEW, server=server)
+        def ask(under_way, count, more=()):
+            return lab.over_memif(*words, under_way, "-c", count, *more, server=server)
+        few, few_alone = ask(FEW, FEW), ask(FEW, FEW, ALONE)
         resident, counted = _bytes_of_idle(lab, server)
-        many = lab.over_memif(*words, FEW, "-c", crowd, server=server)
-        busy = lab.over_memif(*words, MANY_UNDER_WAY, "-c", crowd, server=server)
-        riding = lab.over_memif(*words, MANY_UNDER_WAY, "-c", crowd, *LONGEST_ACK_DELAY, server=server)
+        riding, alone = ask(MANY_UNDER_WAY, crowd, RIDING), ask(MANY_UNDER_WAY, crowd)
+        slow = ask(FEW, crowd)
     finally:
         server.close()
     peer = f"{FEW} connections"
 
-    def line(under_way, sample, more=""):
-        return Line(f"{crowd:,} connections, {under_way} under way{more}", f"requests {BUSY_CORE}", sample.per_core_second,
-                    {peer: few.per_core_second}, sample.per_core_second / few.per_core_second, sample=sample,
-                    spread={"core busy": sample.busy, f"cycles with {peer}": few.cycles})
+    def line(under_way, acks, many, base, like=True):
+        return Line(f"{crowd:,} connections, {under_way} under way, {acks}", f"requests {BUSY_CORE}", many.per_core_second,
+                    {peer: base.per_core_second}, many.per_core_second / base.per_core_second, sample=many, counted=like,
+                    spread={"core busy": many.busy, f"cycles with {peer}": base.cycles})
     return {
-        "connections": [line(FEW, many), line(MANY_UNDER_WAY, busy),
-                        line(MANY_UNDER_WAY, riding, ", ACKs that ride on the next request")],
+        "connections": [line(MANY_UNDER_WAY, "ACKs ride on the next request", riding, few),
+                        line(MANY_UNDER_WAY, "each ACK by itself", alone, few_alone),
+                        line(MANY_UNDER_WAY, "each ACK by itself, of the few none", alone, few, like=False),
+                        line(FEW, "each ACK by itself, of the few none", slow, few, like=False)],
         "connection memory": [Line("idle connection", "bytes", resident, {"1 KiB": CONNECTION_BYTES},
                                    resident / CONNECTION_BYTES,
                                    note=f"INFO loop counts {counted:.0f} B for each: TCP's record, session, client.")],
