@@ -11,6 +11,7 @@
  */
 #include <rte_ip.h>
 
+#include "dataplane/l2_link/packet.h"
 #include "dataplane/l3_ip/checksum.h"
 #include "dataplane/l4_transport/tcp_internal.h"
 
@@ -247,7 +248,7 @@ static void input_stages(struct tcp *tcp, struct ip_datagram *datagrams, uint32_
         }
     }
     if (done_count > 0) {
-        rte_pktmbuf_free_bulk(done, done_count);
+        packet_free_bulk(done, done_count);
     }
 }
 
