@@ -1,8 +1,8 @@
 /* Segments in: validation, look-up, the fast path.
  *
- * A batch goes through four stages, so that the memory one stage needs was asked for by the one
- * before: headers are checked and hashed, the table's buckets are read, then where the reply lies
- * that is acknowledged; the connections are worked on.
+ * A batch goes through three stages, so that the memory one stage needs was asked for by the one
+ * before: headers are checked and hashed, the table's buckets are read, the connections are worked
+ * on. (The reply that a segment acknowledges is given back unseen: byte_queue.h.)
  *
  * Most segments of an established connection are the next in order, carry a plain header, and
  * change nothing but text and ACK. They are recognised by summing up all reasons why a segment may
@@ -220,16 +220,6 @@ static void connection_stage(const struct tcp_table *table, const struct tcp_seg
     }
 }
 
-/* Stage 3: the reply that the segment acknowledges, which lies where it was written. */
-static void reply_stage(struct tcp_connection *const *connections, uint32_t count)
-{
-    for (uint32_t i = 0; i < count; i++) {
-        if (connections[i] != NULL && connections[i]->stream.out.head != NULL) {
-            rte_prefetch0(connections[i]->stream.out.head);
-        }
-    }
-}
-
 static void input_stages(struct tcp *tcp, struct ip_datagram *datagrams, uint32_t count,
                          const struct instant *now, struct tcp_events *events)
 {
@@ -239,7 +229,6 @@ static void input_stages(struct tcp *tcp, struct ip_datagram *datagrams, uint32_
     uint32_t done_count = 0;
     uint32_t valid = validate_stage(tcp, datagrams, count, segments);
     connection_stage(&tcp->table, segments, valid, connections);
-    reply_stage(connections, valid);
     for (uint32_t i = 0; i < valid; i++) {
         input_one(tcp, connections[i], &segments[i], now, events);
         if (segments[i].datagram->mbuf != NULL) {
