@@ -15,8 +15,16 @@
 #include "dataplane/l3_ip/checksum.h"
 #include "dataplane/l4_transport/tcp_internal.h"
 
+/* A segment that says nothing but its ACK, as most peers write it, is two blocks long. */
+static inline uint64_t sum_piece(uint64_t sum, const uint8_t *data, uint32_t size)
+{
+    return size == TCP_HEADER_BYTES + TCP_TIMESTAMPS_BYTES
+               ? sum + checksum_two_blocks(data, data + 16)
+               : checksum_add(sum, data, size);
+}
+
 /* `ipv4`: both addresses are. */
-static inline bool segment_is_sound(const struct ip_datagram *datagram, bool ipv4)
+static __rte_always_inline bool segment_is_sound(const struct ip_datagram *datagram, bool ipv4)
 {
     const struct rte_mbuf *mbuf = datagram->mbuf;
     if (datagram->interface->rx_checksum &&
@@ -26,8 +34,8 @@ static inline bool segment_is_sound(const struct ip_datagram *datagram, bool ipv
     uint64_t sum = tcp_pseudo_sum(ipv4, &datagram->source, &datagram->destination) +
                    rte_cpu_to_be_32(mbuf->pkt_len);
     if (LIKELY(mbuf->nb_segs == 1)) {
-        const void *data = rte_pktmbuf_mtod(mbuf, const void *);
-        return checksum_is_right(checksum_add(sum, data, mbuf->data_len));
+        const uint8_t *data = rte_pktmbuf_mtod(mbuf, const uint8_t *);
+        return checksum_is_right(sum_piece(sum, data, mbuf->data_len));
     }
     uint16_t payload;
     if (rte_raw_cksum_mbuf(mbuf, 0, mbuf->pkt_len, &payload) != 0) {
@@ -200,7 +208,8 @@ static uint32_t validate_stage(struct tcp *tcp, struct ip_datagram *datagrams, u
         }
         segment->hash = tcp_table_hash(&datagram->destination, segment->local_port,
                                        &datagram->source, segment->peer_port);
-        rte_prefetch0(tcp_table_bucket(&tcp->table, segment->hash));
+        segment->bucket = tcp_table_bucket(&tcp->table, segment->hash);
+        rte_prefetch0(segment->bucket);
         rte_prefetch0(segment->header + segment->header_bytes);
         valid++;
     }
@@ -209,11 +218,11 @@ static uint32_t validate_stage(struct tcp *tcp, struct ip_datagram *datagrams, u
 }
 
 /* Stage 2: whose they are. */
-static void connection_stage(const struct tcp_table *table, const struct tcp_segment *segments,
-                             uint32_t count, struct tcp_connection **connections)
+static void connection_stage(const struct tcp_segment *segments, uint32_t count,
+                             struct tcp_connection **connections)
 {
     for (uint32_t i = 0; i < count; i++) {
-        connections[i] = tcp_table_guess(table, segments[i].hash);
+        connections[i] = tcp_bucket_guess(segments[i].bucket, segments[i].hash);
         if (connections[i] != NULL) {
             tcp_prefetch_connection(connections[i]);
         }
@@ -228,7 +237,7 @@ static void input_stages(struct tcp *tcp, struct ip_datagram *datagrams, uint32_
     struct rte_mbuf *done[TCP_INPUT_STAGE]; /* packets whose text nobody holds */
     uint32_t done_count = 0;
     uint32_t valid = validate_stage(tcp, datagrams, count, segments);
-    connection_stage(&tcp->table, segments, valid, connections);
+    connection_stage(segments, valid, connections);
     for (uint32_t i = 0; i < valid; i++) {
         input_one(tcp, connections[i], &segments[i], now, events);
         if (segments[i].datagram->mbuf != NULL) {
