@@ -2,8 +2,9 @@
 
 #include <stdlib.h>
 
-#define SLIPS_FIRST 15U
-#define LINE_BYTES  64U
+#define SLIPS_FIRST  15U
+#define LINE_BYTES   64U
+#define CHUNKS_AHEAD 4U /* that are taken before one that is asked for into the cache */
 
 /* Marks what was lent: its lender knows when the queue is cleared. */
 struct byte_owner byte_lender;
@@ -13,13 +14,23 @@ static uint8_t *page_bytes(struct byte_chunk *page)
     return (uint8_t *)(page + 1);
 }
 
+/* A chunk whose turn comes soon: for writing a header and what a short reply is. */
+static inline void prefetch_chunk(const void *chunk)
+{
+    if (chunk != NULL) {
+        __builtin_prefetch(chunk, 1);
+        __builtin_prefetch((const uint8_t *)chunk + LINE_BYTES, 1);
+    }
+}
+
 /* References use pages too: one pool, one size, and they are few beside the bytes they carry. */
 static struct byte_chunk *acquire_chunk(struct byte_pool *pool)
 {
-    struct byte_chunk *chunk = pool->free;
-    if (chunk != NULL) {
-        pool->free = chunk->next;
-        pool->free_count--;
+    struct byte_chunk *chunk;
+    if (LIKELY(pool->free_count > 0)) {
+        chunk = pool->free[--pool->free_count];
+        prefetch_chunk(
+            pool->free_count >= CHUNKS_AHEAD ? pool->free[pool->free_count - CHUNKS_AHEAD] : NULL);
     } else {
         chunk = malloc(BYTE_PAGE_BYTES);
         CHECK(chunk != NULL);
@@ -43,6 +54,11 @@ static bool is_slip(const struct byte_chunk *chunk)
     return chunk->owner == NULL && chunk->size_max == BYTE_SLIP_ROOM;
 }
 
+void byte_pool_free_page(struct byte_chunk *page)
+{
+    free(page);
+}
+
 static void release_chunk(struct byte_pool *pool, struct byte_chunk *chunk)
 {
     if (chunk->owner == &byte_lender) {
@@ -56,15 +72,7 @@ static void release_chunk(struct byte_pool *pool, struct byte_chunk *chunk)
         pool->referenced_bytes -= chunk->size_max;
         chunk->owner->release(chunk->owner);
     }
-    DEBUG_CHECK(pool->used_count > 0);
-    pool->used_count--;
-    if (pool->free_count >= pool->free_count_max) {
-        free(chunk);
-        return;
-    }
-    chunk->next = pool->free;
-    pool->free = chunk;
-    pool->free_count++;
+    byte_pool_release_page(pool, chunk);
 }
 
 static void link_chunk(struct byte_queue *queue, struct byte_chunk *chunk)
@@ -75,29 +83,32 @@ static void link_chunk(struct byte_queue *queue, struct byte_chunk *chunk)
         queue->tail->next = chunk;
     }
     queue->tail = chunk;
+    queue->lone = BYTE_LONE_UNKNOWN;
 }
 
 void byte_pool_init(struct byte_pool *pool, size_t free_count_max)
 {
     *pool = (struct byte_pool){.free_count_max = free_count_max};
+    pool->free = malloc(free_count_max * sizeof(*pool->free));
+    CHECK(pool->free != NULL || free_count_max == 0);
     object_pool_init(&pool->slips, BYTE_SLIP_BYTES, SLIPS_FIRST);
 }
 
 void byte_pool_deinit(struct byte_pool *pool)
 {
     CHECK(pool->used_count == 0);
-    while (pool->free != NULL) {
-        struct byte_chunk *chunk = pool->free;
-        pool->free = chunk->next;
-        free(chunk);
+    while (pool->free_count > 0) {
+        free(pool->free[--pool->free_count]);
     }
-    pool->free_count = 0;
+    free(pool->free);
+    pool->free = NULL;
     object_pool_deinit(&pool->slips);
 }
 
 void byte_queue_add_page(struct byte_queue *queue, struct byte_pool *pool)
 {
     link_chunk(queue, acquire_chunk(pool));
+    queue->lone = queue->head == queue->tail ? BYTE_LONE_PAGE : BYTE_LONE_UNKNOWN;
 }
 
 void byte_queue_append(struct byte_queue *queue, struct byte_pool *pool, const void *data,
@@ -125,6 +136,7 @@ void byte_queue_append_reference(struct byte_queue *queue, struct byte_pool *poo
         owner->release(owner);
         return;
     }
+    CHECK(bytes.size <= UINT32_MAX);
     struct byte_chunk *chunk = acquire_chunk(pool);
     chunk->data = bytes.data;
     chunk->size = chunk->size_max = bytes.size;
@@ -132,16 +144,6 @@ void byte_queue_append_reference(struct byte_queue *queue, struct byte_pool *poo
     pool->referenced_bytes += bytes.size;
     link_chunk(queue, chunk);
     queue->size += bytes.size;
-}
-
-/* The one that is taken next, in no cache perhaps: for writing. */
-static void prefetch_slip(const struct byte_pool *pool)
-{
-    const uint8_t *slip = (const uint8_t *)pool->slips.free;
-    if (slip != NULL) {
-        __builtin_prefetch(slip, 1);
-        __builtin_prefetch(slip + LINE_BYTES, 1);
-    }
 }
 
 void byte_queue_shrink(struct byte_queue *queue, struct byte_pool *pool)
@@ -154,13 +156,14 @@ void byte_queue_shrink(struct byte_queue *queue, struct byte_pool *pool)
     if (slip == NULL) {
         return;
     }
-    prefetch_slip(pool);
+    prefetch_chunk(object_pool_after(&pool->slips, CHUNKS_AHEAD - 1));
     *slip = (struct byte_chunk){
         .data = page_bytes(slip), .size = queue->size, .size_max = BYTE_SLIP_ROOM};
     memcpy(page_bytes(slip), page->data + queue->head_offset, queue->size);
-    release_chunk(pool, page);
+    byte_pool_release_page(pool, page);
     queue->head = queue->tail = slip;
     queue->head_offset = 0;
+    queue->lone = BYTE_LONE_SLIP;
 }
 
 void byte_queue_move(struct byte_queue *to, struct byte_queue *from)
@@ -177,6 +180,7 @@ void byte_queue_move(struct byte_queue *to, struct byte_queue *from)
         to->tail->next = from->head;
         to->tail = from->tail;
         to->size += from->size;
+        to->lone = BYTE_LONE_UNKNOWN;
     }
     byte_queue_init(from);
 }
@@ -244,14 +248,10 @@ size_t byte_queue_vectors(const struct byte_queue *queue, struct iovec *vectors,
     return count;
 }
 
-void byte_queue_consume(struct byte_queue *queue, struct byte_pool *pool, size_t size)
+void byte_queue_consume_part(struct byte_queue *queue, struct byte_pool *pool, size_t size)
 {
-    CHECK(size <= queue->size);
+    CHECK(size < queue->size);
     queue->size -= size;
-    if (queue->size == 0) {
-        byte_queue_clear(queue, pool);
-        return;
-    }
     size_t offset = queue->head_offset + size;
     while (offset >= queue->head->size) {
         struct byte_chunk *chunk = queue->head;
@@ -259,7 +259,7 @@ void byte_queue_consume(struct byte_queue *queue, struct byte_pool *pool, size_t
         queue->head = chunk->next;
         release_chunk(pool, chunk);
     }
-    queue->head_offset = offset;
+    queue->head_offset = (uint32_t)offset;
 }
 
 void byte_queue_release_chunks(struct byte_queue *queue, struct byte_pool *pool)
@@ -270,5 +270,4 @@ void byte_queue_release_chunks(struct byte_queue *queue, struct byte_pool *pool)
         release_chunk(pool, chunk);
         chunk = next;
     }
-    byte_queue_init(queue);
 }

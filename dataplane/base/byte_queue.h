@@ -50,7 +50,7 @@ extern struct byte_owner byte_lender;
 #define BYTE_SLIP_ROOM (BYTE_SLIP_BYTES - sizeof(struct byte_chunk))
 
 struct byte_pool {
-    struct byte_chunk *free;
+    struct byte_chunk **free; /* pages, the last one that was given back last */
     size_t free_count;
     size_t free_count_max;   /* beyond it, pages go back to the heap */
     size_t used_count;       /* chunks in queues, but for slips: for accounting and leak checks */
@@ -58,14 +58,43 @@ struct byte_pool {
     struct object_pool slips;
 };
 
+/* What the only chunk of a queue is known to be. What most replies are is given back without being
+ * looked at: when the peer acknowledges it, it is in no cache. */
+enum byte_lone {
+    BYTE_LONE_UNKNOWN, /* or there are none, or several */
+    BYTE_LONE_PAGE,
+    BYTE_LONE_SLIP,
+    BYTE_LONE_LENT, /* nothing is to be given back */
+};
+
 struct byte_queue {
     struct byte_chunk *head, *tail;
-    size_t head_offset; /* bytes of the head chunk already consumed */
-    size_t size;        /* bytes in the queue */
+    size_t size;          /* bytes in the queue */
+    uint32_t head_offset; /* bytes of the head chunk already consumed */
+    uint8_t lone;         /* enum byte_lone */
 };
 
 void byte_pool_init(struct byte_pool *pool, size_t free_count_max);
 void byte_pool_deinit(struct byte_pool *pool); /* every queue must be empty */
+
+void byte_pool_free_page(struct byte_chunk *page);
+/* Takes a page back, which is not looked at. */
+static inline void byte_pool_release_page(struct byte_pool *pool, struct byte_chunk *page)
+{
+    DEBUG_CHECK(pool->used_count > 0);
+    pool->used_count--;
+    if (LIKELY(pool->free_count < pool->free_count_max)) {
+        pool->free[pool->free_count++] = page;
+    } else {
+        byte_pool_free_page(page);
+    }
+}
+
+/* The page that is given out next, or NULL. */
+static inline const struct byte_chunk *byte_pool_next_page(const struct byte_pool *pool)
+{
+    return pool->free_count > 0 ? pool->free[pool->free_count - 1] : NULL;
+}
 
 /* Of all chunks in queues. */
 static inline size_t byte_pool_held_bytes(const struct byte_pool *pool)
@@ -90,6 +119,7 @@ static inline void byte_queue_lend(struct byte_queue *queue, struct byte_chunk *
     DEBUG_CHECK(queue->head == NULL);
     *chunk = (struct byte_chunk){.data = room, .size_max = size_max, .owner = &byte_lender};
     queue->head = queue->tail = chunk;
+    queue->lone = BYTE_LONE_LENT;
 }
 
 /* An empty page at the end of the queue. */
@@ -145,18 +175,31 @@ size_t byte_queue_copy_out(const struct byte_queue *queue, size_t offset, void *
 /* Describes bytes from the front in at most `count_max` vectors; returns how many were filled. */
 size_t byte_queue_vectors(const struct byte_queue *queue, struct iovec *vectors, size_t count_max);
 
-/* Drops `size` bytes from the front; size is at most queue->size. */
-void byte_queue_consume(struct byte_queue *queue, struct byte_pool *pool, size_t size);
+/* Gives back what is in the queue; for byte_queue_clear. */
 void byte_queue_release_chunks(struct byte_queue *queue, struct byte_pool *pool);
+/* Drops everything. */
 static inline void byte_queue_clear(struct byte_queue *queue, struct byte_pool *pool)
 {
-    /* A datagram's reply, in the packet that has gone: nothing to release. */
-    if (LIKELY(queue->head == queue->tail) &&
-        (queue->head == NULL || queue->head->owner == &byte_lender)) {
-        byte_queue_init(queue);
-        return;
+    if (LIKELY(queue->lone == BYTE_LONE_PAGE)) {
+        byte_pool_release_page(pool, queue->head);
+    } else if (LIKELY(queue->lone == BYTE_LONE_SLIP)) {
+        object_pool_release(&pool->slips, queue->head);
+    } else if (UNLIKELY(queue->lone == BYTE_LONE_UNKNOWN && queue->head != NULL)) {
+        byte_queue_release_chunks(queue, pool);
     }
-    byte_queue_release_chunks(queue, pool);
+    byte_queue_init(queue);
+}
+
+/* Drops `size` bytes from the front; size is less than queue->size. */
+void byte_queue_consume_part(struct byte_queue *queue, struct byte_pool *pool, size_t size);
+/* The same, or all of them. */
+static inline void byte_queue_consume(struct byte_queue *queue, struct byte_pool *pool, size_t size)
+{
+    if (LIKELY(size == queue->size)) {
+        byte_queue_clear(queue, pool);
+    } else {
+        byte_queue_consume_part(queue, pool, size);
+    }
 }
 
 #endif

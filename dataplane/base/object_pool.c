@@ -25,18 +25,40 @@ void object_pool_deinit(struct object_pool *pool)
 {
     CHECK(pool->used_count == 0);
     while (pool->slabs != NULL) {
-        struct object_pool_entry *slab = pool->slabs;
+        struct object_pool_slab *slab = pool->slabs;
         pool->slabs = slab->next;
         free(slab);
     }
+    free(pool->free);
     pool->free = NULL;
-    pool->fresh_count = 0;
+    pool->free_count = 0;
+    pool->object_count = pool->free_room = pool->fresh_count = 0;
+}
+
+/* For `count` more objects, all of which may come back. */
+static bool make_room(struct object_pool *pool, size_t count)
+{
+    size_t room = pool->free_room, wanted = pool->object_count + count;
+    if (wanted <= room) {
+        return true;
+    }
+    room = wanted < 2 * room ? 2 * room : wanted;
+    void **larger = realloc(pool->free, room * sizeof(*larger));
+    if (larger == NULL) {
+        return false;
+    }
+    pool->free = larger;
+    pool->free_room = room;
+    return true;
 }
 
 /* The first line of a slab links it to the others. */
 static void grow(struct object_pool *pool)
 {
-    size_t bytes = pool->slab_bytes;
+    size_t bytes = pool->slab_bytes, count = (bytes - LINE_BYTES) / pool->object_bytes;
+    if (!make_room(pool, count)) {
+        return;
+    }
     bool is_large = bytes >= LARGE_PAGE_BYTES;
     uint8_t *slab = aligned_alloc(is_large ? LARGE_PAGE_BYTES : LINE_BYTES, bytes);
     if (slab == NULL) {
@@ -47,14 +69,15 @@ static void grow(struct object_pool *pool)
     } else {
         pool->slab_bytes *= 2;
     }
-    struct object_pool_entry *head = (struct object_pool_entry *)(void *)slab;
+    struct object_pool_slab *head = (struct object_pool_slab *)(void *)slab;
     head->next = pool->slabs;
     pool->slabs = head;
+    pool->object_count += count;
     pool->fresh = slab + LINE_BYTES;
-    pool->fresh_count = (bytes - LINE_BYTES) / pool->object_bytes;
+    pool->fresh_count = count;
 }
 
-static void *take_fresh(struct object_pool *pool)
+void *object_pool_take_fresh(struct object_pool *pool)
 {
     if (pool->fresh_count == 0) {
         grow(pool);
@@ -66,25 +89,4 @@ static void *take_fresh(struct object_pool *pool)
     pool->fresh += pool->object_bytes;
     pool->fresh_count--;
     return object;
-}
-
-void *object_pool_acquire(struct object_pool *pool)
-{
-    void *object = pool->free;
-    if (object != NULL) {
-        pool->free = pool->free->next;
-    } else {
-        object = take_fresh(pool);
-    }
-    pool->used_count += object != NULL;
-    return object;
-}
-
-void object_pool_release(struct object_pool *pool, void *object)
-{
-    struct object_pool_entry *entry = object;
-    CHECK(pool->used_count > 0);
-    pool->used_count--;
-    entry->next = pool->free;
-    pool->free = entry;
 }

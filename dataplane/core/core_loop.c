@@ -44,11 +44,13 @@
 /* Fragments came in by their addresses; the connection may be another worker's. */
 static uint32_t hand_on_segments(struct core *core, const struct core_link *link, uint32_t count)
 {
+    if (link->hand_on == NULL) {
+        return count;
+    }
     uint32_t kept = 0;
     for (uint32_t i = 0; i < count; i++) {
         struct ip_datagram *datagram = &core->datagrams[i];
-        if (UNLIKELY(datagram->reassembled) && link->hand_on != NULL &&
-            datagram->protocol == IPPROTO_TCP &&
+        if (UNLIKELY(datagram->reassembled) && datagram->protocol == IPPROTO_TCP &&
             link->hand_on(link->context, link->queue, datagram)) {
             continue;
         }

@@ -72,7 +72,8 @@ static uint32_t prefetch_message(const struct core *core, struct prefetch_burst 
     if (message->type != MESSAGE_ERRAND || errand->kind != ERRAND_RUN) {
         return 0;
     }
-    fetch(errand->reply.tail != NULL ? errand->reply.tail : errand->pool.free, REPLY_BYTES);
+    const struct byte_chunk *tail = errand->reply.tail;
+    fetch(tail != NULL ? tail : byte_pool_next_page(&errand->pool), REPLY_BYTES);
     return prefetch_train(core, burst, errand);
 }
 

@@ -47,3 +47,26 @@ struct rte_mbuf *packet_make_contiguous(struct rte_mempool *large_pool, struct r
     rte_pktmbuf_free(mbuf);
     return large;
 }
+
+/* As a pool keeps it: it can go back as it is. */
+static inline bool packet_is_as_pooled(const struct rte_mbuf *mbuf)
+{
+    return rte_mbuf_refcnt_read(mbuf) == 1 && mbuf->nb_segs == 1 && mbuf->next == NULL &&
+           RTE_MBUF_DIRECT(mbuf);
+}
+
+void packet_free_bulk(struct rte_mbuf **packets, uint32_t count)
+{
+    for (uint32_t at = 0, end; at < count; at = end) {
+        struct rte_mempool *pool = packets[at]->pool;
+        for (end = at;
+             end < count && packets[end]->pool == pool && packet_is_as_pooled(packets[end]);
+             end++) {
+        }
+        if (end > at) {
+            rte_mempool_put_bulk(pool, (void **)(packets + at), end - at);
+        } else {
+            rte_pktmbuf_free(packets[end++]);
+        }
+    }
+}

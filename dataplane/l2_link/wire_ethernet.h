@@ -5,6 +5,8 @@
 #ifndef NICACHED_L2_LINK_WIRE_ETHERNET_H
 #define NICACHED_L2_LINK_WIRE_ETHERNET_H
 
+#include <assert.h>
+
 #include <rte_ether.h>
 
 #include "dataplane/base/bytes.h"
@@ -51,6 +53,15 @@ static inline uint64_t wire_ethernet_station(const uint8_t *bytes)
     memcpy(&front, bytes, sizeof(front));
     memcpy(&back, bytes + 4, sizeof(back));
     return (uint64_t)back << 32 | front;
+}
+
+/* The same of the six bytes in front of two more. */
+static inline uint64_t wire_ethernet_front_station(const uint8_t *bytes)
+{
+    static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the first byte is the lowest");
+    uint64_t word;
+    memcpy(&word, bytes, sizeof(word));
+    return word & 0xFFFFFFFFFFFFU;
 }
 
 /* How many bytes wire_ethernet_compose will write. */

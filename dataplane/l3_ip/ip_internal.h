@@ -45,8 +45,8 @@ static inline void net_drop(struct net *net, struct rte_mbuf *mbuf, enum metric 
 /* address_from_ipv4 and address_to_ipv4 in a few instructions, for the packet path. */
 static inline void ip_address_set(struct address *address, uint32_t ipv4)
 {
-    memset(address->bytes, 0, 10);
-    memset(address->bytes + 10, 0xff, 2);
+    static const uint8_t prefix[12] = {[10] = 0xff, [11] = 0xff};
+    memcpy(address->bytes, prefix, sizeof(prefix));
     bytes_write_be32(address->bytes + 12, ipv4);
 }
 
@@ -55,11 +55,17 @@ static inline uint32_t ip_address_get(const struct address *address)
     return bytes_read_be32(address->bytes + 12);
 }
 
-/* This network, loopback, multicast and above, and the link's broadcast cannot be answered. */
-static inline bool ip_source_is_possible(const struct net_interface *interface, uint32_t source)
+/* This network, loopback, multicast and above are no hosts'. */
+static inline bool ip_source_is_host(uint32_t source)
 {
     uint32_t first = source >> 24;
-    return first != 0 && first != 127 && first < 224 && !link_is_broadcast(interface, source);
+    return first != 0 && first != 127 && first < 224;
+}
+
+/* Neither those nor the link's broadcast can be answered. */
+static inline bool ip_source_is_possible(const struct net_interface *interface, uint32_t source)
+{
+    return ip_source_is_host(source) && !link_is_broadcast(interface, source);
 }
 
 /* Take over the packet, of the family that they name; true when `datagram` goes up to L4. */

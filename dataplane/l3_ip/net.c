@@ -158,74 +158,118 @@ struct net_interface *net_interface_at(struct net *net, uint32_t index)
     return index < net->interface_count ? net->interfaces[index] : NULL;
 }
 
-static void net_count_received(struct net *net, struct rte_mbuf **frames, uint32_t count)
+#define NET_NOBODY UINT64_MAX /* no station */
+
+/* What the ordinary frames of a burst are compared with, apart from the interface: nothing that is
+ * written for a frame can have changed it. */
+struct net_ordinary {
+    uint64_t station; /* ours */
+    uint32_t ipv4, ipv4_broadcast;
+    bool rx_checksum;
+    struct address address; /* ours */
+    /* The sender of the frame before: possible, and known to be there now; or NET_NOBODY. */
+    uint64_t sender_station;
+    uint32_t sender;
+};
+
+/* What such a frame's headers say. */
+struct net_heading {
+    uint64_t station; /* the sender's */
+    uint32_t source;
+    uint16_t size; /* of what is behind them; of less than a header, more than any frame has */
+    uint8_t protocol;
+};
+
+static struct net_ordinary net_ordinary_of(const struct net_interface *interface)
 {
-    uint64_t bytes = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        bytes += frames[i]->pkt_len;
-    }
-    metric_add(net->options.metrics, METRIC_NET_RX_PACKETS, count);
-    metric_add(net->options.metrics, METRIC_NET_RX_BYTES, bytes);
+    return (struct net_ordinary){
+        .station = wire_ethernet_station(interface->mac.addr_bytes),
+        .ipv4 = interface->ipv4,
+        .ipv4_broadcast = interface->ipv4_broadcast,
+        .rx_checksum = interface->rx_checksum,
+        .address = address_from_ipv4(interface->ipv4),
+        .sender_station = NET_NOBODY,
+    };
+}
+
+static inline bool net_is_same_sender(const struct net_ordinary *ordinary,
+                                      const struct net_heading *heading)
+{
+    return heading->source == ordinary->sender && heading->station == ordinary->sender_station;
+}
+
+/* Somebody else, who can be answered. */
+static inline bool net_sender_is_possible(const struct net_ordinary *ordinary,
+                                          const struct net_heading *heading)
+{
+    return heading->station != ordinary->station && heading->station != 0 &&
+           (heading->station & RTE_ETHER_GROUP_ADDR) == 0 && heading->source != ordinary->ipv4 &&
+           heading->source != ordinary->ipv4_broadcast && ip_source_is_host(heading->source);
 }
 
 /* The frame that most are: in one segment, untagged, from another station to ours; in it a whole
  * packet of IPv4 without options, UDP or TCP, from another address to the only one we have. What is
  * asked here is what link_input_frame and ip_input_packet ask, in one pass over the headers; false
  * says nothing about the frame. */
-static inline bool net_is_ordinary(const struct net_interface *interface,
-                                   const struct rte_mbuf *mbuf)
+static inline bool net_is_ordinary(const struct net_ordinary *ordinary, const struct rte_mbuf *mbuf,
+                                   struct net_heading *heading)
 {
     const uint8_t *frame = rte_pktmbuf_mtod(mbuf, const uint8_t *);
     const uint8_t *ip = frame + ETHERNET_HEADER_BYTES;
-    const uint64_t told = interface->rx_checksum ? mbuf->ol_flags & RTE_MBUF_F_RX_IP_CKSUM_MASK : 0;
-    if (UNLIKELY(mbuf->data_len < ETHERNET_HEADER_BYTES + IPV4_HEADER_BYTES || mbuf->nb_segs != 1 ||
+    const uint32_t headers = ETHERNET_HEADER_BYTES + IPV4_HEADER_BYTES;
+    if (UNLIKELY(mbuf->data_len < headers || mbuf->nb_segs != 1 ||
                  (mbuf->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED) != 0)) {
         return false;
     }
-    uint64_t ours = wire_ethernet_station(interface->mac.addr_bytes);
-    uint64_t station = wire_ethernet_station(frame + 6);
-    uint32_t source = bytes_read_be32(ip + 12), total = bytes_read_be16(ip + 2);
-    /* The Ethernet type, the version, the length of the header. */
-    uint32_t kind = bytes_read_be32(frame + 12) >> 8;
-    bool is_part = (bytes_read_be16(ip + 6) & (IPV4_MORE_FRAGMENTS | IPV4_OFFSET_MASK)) != 0;
-    uint8_t ttl = ip[8], protocol = ip[9];
-    if (UNLIKELY((wire_ethernet_station(frame) ^ ours) != 0 || station == ours || station == 0 ||
-                 (frame[6] & RTE_ETHER_GROUP_ADDR) != 0 ||
-                 kind != ((uint32_t)RTE_ETHER_TYPE_IPV4 << 8 | 0x45) || is_part || ttl == 0) ||
-        UNLIKELY(bytes_read_be32(ip + 16) != interface->ipv4 || source == interface->ipv4 ||
-                 !ip_source_is_possible(interface, source) || total < IPV4_HEADER_BYTES ||
-                 total > mbuf->data_len - ETHERNET_HEADER_BYTES)) {
+    uint32_t first = bytes_read_be32(ip), second = bytes_read_be32(ip + 4);
+    uint32_t third = bytes_read_be32(ip + 8), destination = bytes_read_be32(ip + 16);
+    heading->station = wire_ethernet_front_station(frame + 6);
+    heading->source = bytes_read_be32(ip + 12);
+    heading->size = (uint16_t)(first - IPV4_HEADER_BYTES);
+    heading->protocol = (uint8_t)(third >> 16);
+    uint64_t differences = wire_ethernet_front_station(frame) ^ ordinary->station;
+    differences |= bytes_read_be16(frame + 12) ^ (uint32_t)RTE_ETHER_TYPE_IPV4;
+    differences |= first >> 24 ^ 0x45U; /* the version, the length of the header */
+    differences |= second & (IPV4_MORE_FRAGMENTS | IPV4_OFFSET_MASK);
+    differences |= destination ^ ordinary->ipv4;
+    if (UNLIKELY(differences != 0 || third >> 24 == 0 /* TTL */ ||
+                 heading->size > mbuf->data_len - headers) ||
+        UNLIKELY(heading->protocol != IPPROTO_TCP && heading->protocol != IPPROTO_UDP) ||
+        UNLIKELY(!net_is_same_sender(ordinary, heading) &&
+                 !net_sender_is_possible(ordinary, heading))) {
         return false;
     }
-    return (protocol == IPPROTO_UDP || protocol == IPPROTO_TCP) &&
-           (told == RTE_MBUF_F_RX_IP_CKSUM_GOOD ||
-            (told != RTE_MBUF_F_RX_IP_CKSUM_BAD && checksum_is_right(wire_ipv4_sum(ip))));
+    uint64_t told = ordinary->rx_checksum ? mbuf->ol_flags & RTE_MBUF_F_RX_IP_CKSUM_MASK : 0;
+    uint64_t sum = (uint64_t)first + second + third + heading->source + destination;
+    return told == RTE_MBUF_F_RX_IP_CKSUM_GOOD ||
+           (told != RTE_MBUF_F_RX_IP_CKSUM_BAD && checksum_is_right(sum));
 }
 
 /* Its headers off, and the padding behind it. */
-static inline void net_take_ordinary(struct net_interface *interface, struct rte_mbuf *mbuf,
+static inline void net_take_ordinary(struct net_ordinary *ordinary, struct net_interface *interface,
+                                     struct rte_mbuf *mbuf, const struct net_heading *heading,
                                      const struct instant *now, struct ip_datagram *datagram)
 {
     const uint8_t *frame = rte_pktmbuf_mtod(mbuf, const uint8_t *);
-    const uint8_t *ip = frame + ETHERNET_HEADER_BYTES;
-    uint16_t size = (uint16_t)(bytes_read_be16(ip + 2) - IPV4_HEADER_BYTES);
     mbuf->data_off = (uint16_t)(mbuf->data_off + ETHERNET_HEADER_BYTES + IPV4_HEADER_BYTES);
-    mbuf->data_len = size;
-    mbuf->pkt_len = size;
+    mbuf->data_len = heading->size;
+    mbuf->pkt_len = heading->size;
     mbuf->tx_offload = 0;
     mbuf->l3_len = IPV4_HEADER_BYTES;
-    if (!interface->rx_checksum) {
+    if (!ordinary->rx_checksum) {
         packet_forget_checksums(mbuf);
     }
     datagram->mbuf = mbuf;
     datagram->interface = interface;
-    ip_address_set(&datagram->source, bytes_read_be32(ip + 12));
-    ip_address_set(&datagram->destination, interface->ipv4);
+    ip_address_set(&datagram->source, heading->source);
+    datagram->destination = ordinary->address;
     memcpy(&datagram->source_mac, frame + 6, RTE_ETHER_ADDR_LEN);
     datagram->reassembled = false;
-    datagram->protocol = ip[9];
-    if (datagram->protocol == IPPROTO_TCP) {
+    datagram->protocol = heading->protocol;
+    if (heading->protocol == IPPROTO_TCP && !net_is_same_sender(ordinary, heading)) {
         link_note_traffic(interface, &datagram->source, &datagram->source_mac, now);
+        ordinary->sender = heading->source;
+        ordinary->sender_station = heading->station;
     }
 }
 
@@ -245,8 +289,9 @@ uint32_t net_input_batch(struct net *net, struct net_interface *interface, struc
                          uint32_t count, const struct instant *now, struct ip_datagram *datagrams)
 {
     const bool has_ordinary = interface->vlan == 0 && interface->ipv4_count == 1;
+    struct net_ordinary ordinary = net_ordinary_of(interface);
     uint32_t datagram_count = 0;
-    net_count_received(net, frames, count);
+    uint64_t bytes = 0;
     for (uint32_t i = 0; i < count && i < PREFETCH_DISTANCE; i++) {
         rte_prefetch0(rte_pktmbuf_mtod(frames[i], void *));
     }
@@ -255,13 +300,18 @@ uint32_t net_input_batch(struct net *net, struct net_interface *interface, struc
             rte_prefetch0(rte_pktmbuf_mtod(frames[i + PREFETCH_DISTANCE], void *));
         }
         struct ip_datagram *datagram = &datagrams[datagram_count];
-        if (LIKELY(has_ordinary && net_is_ordinary(interface, frames[i]))) {
-            net_take_ordinary(interface, frames[i], now, datagram);
+        struct net_heading heading;
+        bytes += frames[i]->pkt_len;
+        if (LIKELY(has_ordinary && net_is_ordinary(&ordinary, frames[i], &heading))) {
+            net_take_ordinary(&ordinary, interface, frames[i], &heading, now, datagram);
             datagram_count++;
-        } else if (net_input_frame(net, interface, frames[i], now, datagram)) {
-            datagram_count++;
+        } else {
+            ordinary.sender_station = NET_NOBODY; /* which it may be about */
+            datagram_count += net_input_frame(net, interface, frames[i], now, datagram);
         }
     }
+    metric_add(net->options.metrics, METRIC_NET_RX_PACKETS, count);
+    metric_add(net->options.metrics, METRIC_NET_RX_BYTES, bytes);
     return datagram_count;
 }
 

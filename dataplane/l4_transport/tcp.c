@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "dataplane/l2_link/packet.h"
 #include "dataplane/l4_transport/tcp_internal.h"
 
 #define HELD_PACKETS_MIN  4096U
@@ -294,7 +295,7 @@ void tcp_prefetch(const struct stream *stream)
 void tcp_release(struct tcp *tcp)
 {
     if (tcp->held_count > 0) {
-        rte_pktmbuf_free_bulk(tcp->held, tcp->held_count);
+        packet_free_bulk(tcp->held, tcp->held_count);
         tcp->held_count = 0;
     }
     tcp_reassembly_free_used(&tcp->reassembly);

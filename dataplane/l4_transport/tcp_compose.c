@@ -178,7 +178,7 @@ static void move_cursor(struct tcp_connection *c, const struct byte_chunk *chunk
 static const struct byte_chunk *seek_text(struct tcp_connection *c, uint32_t seq, uint32_t *offset)
 {
     const struct byte_chunk *chunk = c->stream.out.head;
-    uint32_t chunk_seq = c->snd_una - (uint32_t)c->stream.out.head_offset;
+    uint32_t chunk_seq = c->snd_una - c->stream.out.head_offset;
     if (c->has_cursor && seq_at_or_before(c->send_chunk_seq, seq)) {
         chunk = c->send_chunk;
         chunk_seq = c->send_chunk_seq;
@@ -197,7 +197,7 @@ static inline const struct byte_chunk *find_text(struct tcp_connection *c, uint3
                                                  uint32_t *offset)
 {
     const struct byte_chunk *chunk = c->stream.out.head;
-    *offset = seq - c->snd_una + (uint32_t)c->stream.out.head_offset;
+    *offset = seq - c->snd_una + c->stream.out.head_offset;
     return LIKELY(*offset < chunk->size) ? chunk : seek_text(c, seq, offset);
 }
 

@@ -1,8 +1,8 @@
 /* Segments in: validation, look-up, the fast path.
  *
- * A batch goes through four stages, so that the memory one stage needs was asked for by the one
- * before: headers are checked and hashed, the table's buckets are read, then where the reply lies
- * that is acknowledged; the connections are worked on.
+ * A batch goes through three stages, so that the memory one stage needs was asked for by the one
+ * before: headers are checked and hashed, the table's buckets are read, the connections are worked
+ * on. (The reply that a segment acknowledges is given back unseen: byte_queue.h.)
  *
  * Most segments of an established connection are the next in order, carry a plain header, and
  * change nothing but text and ACK. They are recognised by summing up all reasons why a segment may
@@ -11,11 +11,20 @@
  */
 #include <rte_ip.h>
 
+#include "dataplane/l2_link/packet.h"
 #include "dataplane/l3_ip/checksum.h"
 #include "dataplane/l4_transport/tcp_internal.h"
 
+/* A segment that says nothing but its ACK, as most peers write it, is two blocks long. */
+static inline uint64_t sum_piece(uint64_t sum, const uint8_t *data, uint32_t size)
+{
+    return size == TCP_HEADER_BYTES + TCP_TIMESTAMPS_BYTES
+               ? sum + checksum_two_blocks(data, data + 16)
+               : checksum_add(sum, data, size);
+}
+
 /* `ipv4`: both addresses are. */
-static inline bool segment_is_sound(const struct ip_datagram *datagram, bool ipv4)
+static __rte_always_inline bool segment_is_sound(const struct ip_datagram *datagram, bool ipv4)
 {
     const struct rte_mbuf *mbuf = datagram->mbuf;
     if (datagram->interface->rx_checksum &&
@@ -25,8 +34,8 @@ static inline bool segment_is_sound(const struct ip_datagram *datagram, bool ipv
     uint64_t sum = tcp_pseudo_sum(ipv4, &datagram->source, &datagram->destination) +
                    rte_cpu_to_be_32(mbuf->pkt_len);
     if (LIKELY(mbuf->nb_segs == 1)) {
-        const void *data = rte_pktmbuf_mtod(mbuf, const void *);
-        return checksum_is_right(checksum_add(sum, data, mbuf->data_len));
+        const uint8_t *data = rte_pktmbuf_mtod(mbuf, const uint8_t *);
+        return checksum_is_right(sum_piece(sum, data, mbuf->data_len));
     }
     uint16_t payload;
     if (rte_raw_cksum_mbuf(mbuf, 0, mbuf->pkt_len, &payload) != 0) {
@@ -199,7 +208,8 @@ static uint32_t validate_stage(struct tcp *tcp, struct ip_datagram *datagrams, u
         }
         segment->hash = tcp_table_hash(&datagram->destination, segment->local_port,
                                        &datagram->source, segment->peer_port);
-        rte_prefetch0(tcp_table_bucket(&tcp->table, segment->hash));
+        segment->bucket = tcp_table_bucket(&tcp->table, segment->hash);
+        rte_prefetch0(segment->bucket);
         rte_prefetch0(segment->header + segment->header_bytes);
         valid++;
     }
@@ -208,23 +218,13 @@ static uint32_t validate_stage(struct tcp *tcp, struct ip_datagram *datagrams, u
 }
 
 /* Stage 2: whose they are. */
-static void connection_stage(const struct tcp_table *table, const struct tcp_segment *segments,
-                             uint32_t count, struct tcp_connection **connections)
+static void connection_stage(const struct tcp_segment *segments, uint32_t count,
+                             struct tcp_connection **connections)
 {
     for (uint32_t i = 0; i < count; i++) {
-        connections[i] = tcp_table_guess(table, segments[i].hash);
+        connections[i] = tcp_bucket_guess(segments[i].bucket, segments[i].hash);
         if (connections[i] != NULL) {
             tcp_prefetch_connection(connections[i]);
-        }
-    }
-}
-
-/* Stage 3: the reply that the segment acknowledges, which lies where it was written. */
-static void reply_stage(struct tcp_connection *const *connections, uint32_t count)
-{
-    for (uint32_t i = 0; i < count; i++) {
-        if (connections[i] != NULL && connections[i]->stream.out.head != NULL) {
-            rte_prefetch0(connections[i]->stream.out.head);
         }
     }
 }
@@ -237,8 +237,7 @@ static void input_stages(struct tcp *tcp, struct ip_datagram *datagrams, uint32_
     struct rte_mbuf *done[TCP_INPUT_STAGE]; /* packets whose text nobody holds */
     uint32_t done_count = 0;
     uint32_t valid = validate_stage(tcp, datagrams, count, segments);
-    connection_stage(&tcp->table, segments, valid, connections);
-    reply_stage(connections, valid);
+    connection_stage(segments, valid, connections);
     for (uint32_t i = 0; i < valid; i++) {
         input_one(tcp, connections[i], &segments[i], now, events);
         if (segments[i].datagram->mbuf != NULL) {
@@ -247,7 +246,7 @@ static void input_stages(struct tcp *tcp, struct ip_datagram *datagrams, uint32_
         }
     }
     if (done_count > 0) {
-        rte_pktmbuf_free_bulk(done, done_count);
+        packet_free_bulk(done, done_count);
     }
 }
 

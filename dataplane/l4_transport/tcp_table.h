@@ -92,10 +92,11 @@ static inline struct tcp_connection *tcp_bucket_first(const struct tcp_bucket *b
     return bucket->slots[__builtin_ctzll(matches) / 8];
 }
 
-/* The connection that the hash most likely is of, as the tags say: for prefetching. */
-static inline struct tcp_connection *tcp_table_guess(const struct tcp_table *table, uint64_t hash)
+/* The connection that the hash, whose bucket it is, most likely is of, as the tags say: for
+ * prefetching. */
+static inline struct tcp_connection *tcp_bucket_guess(const struct tcp_bucket *bucket,
+                                                      uint64_t hash)
 {
-    const struct tcp_bucket *bucket = tcp_table_bucket(table, hash);
     uint64_t matches = tcp_bucket_match(bucket, tcp_table_tag(hash));
     return LIKELY(matches != 0) ? tcp_bucket_first(bucket, matches) : NULL;
 }

@@ -126,6 +126,28 @@ static void few_bytes_give_their_page_back(void **state)
     byte_pool_deinit(&pool);
 }
 
+/* What is alone in its queue, page or slip, and consumed as a whole, is given back unseen. */
+static void lone_chunk_is_given_back_unseen(void **state)
+{
+    struct byte_pool pool;
+    struct byte_queue queue;
+    byte_pool_init(&pool, 8);
+    byte_queue_init(&queue);
+    for (int i = 0; i < 4; i++) {
+        byte_queue_append(&queue, &pool, "reply", 5);
+        if (i % 2 == 1) {
+            byte_queue_shrink(&queue, &pool);
+        }
+        byte_queue_append(&queue, &pool, "more", 4);
+        memset(queue.head, 0xA5, sizeof(*queue.head));
+        byte_queue_consume(&queue, &pool, 9);
+        assert_null(queue.head);
+        assert_int_equal(byte_pool_held_bytes(&pool), 0);
+        assert_int_equal(pool.free_count, 1);
+    }
+    byte_pool_deinit(&pool);
+}
+
 /* A reference to as many bytes as a page or a slip has room for is neither. */
 static void reference_of_any_size_is_released(void **state)
 {
@@ -237,6 +259,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(behaves_like_an_array),
         cmocka_unit_test(few_bytes_give_their_page_back),
+        cmocka_unit_test(lone_chunk_is_given_back_unseen),
         cmocka_unit_test(reference_of_any_size_is_released),
         cmocka_unit_test(vectors_describe_the_front),
         cmocka_unit_test(reserve_commits_a_prefix),

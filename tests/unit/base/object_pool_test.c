@@ -45,7 +45,7 @@ static void test_objects_do_not_overlap(void **state)
     object_pool_init(&pool, OBJECT_BYTES, FIRST);
     acquire_all(&pool);
     release_all(&pool);
-    const struct object_pool_entry *slabs = pool.slabs;
+    const struct object_pool_slab *slabs = pool.slabs;
     acquire_all(&pool); /* all of them from those that came back */
     assert_ptr_equal(pool.slabs, slabs);
     release_all(&pool);
@@ -63,6 +63,25 @@ static void test_last_released_is_next(void **state)
     assert_ptr_equal(object_pool_acquire(&pool), one);
     object_pool_release(&pool, one);
     object_pool_release(&pool, other);
+    object_pool_deinit(&pool);
+}
+
+/* Whose turn comes is known ahead; nobody looks at an object that was released. */
+static void test_released_objects_wait_untouched(void **state)
+{
+    struct object_pool pool;
+    object_pool_init(&pool, OBJECT_BYTES, FIRST);
+    assert_null(object_pool_after(&pool, 0));
+    uint8_t before[OBJECT_BYTES];
+    void *one = object_pool_acquire(&pool), *other = object_pool_acquire(&pool);
+    memset(one, 0xA5, OBJECT_BYTES);
+    memset(before, 0xA5, OBJECT_BYTES);
+    object_pool_release(&pool, one);
+    object_pool_release(&pool, other);
+    assert_ptr_equal(object_pool_after(&pool, 0), other);
+    assert_ptr_equal(object_pool_after(&pool, 1), one);
+    assert_null(object_pool_after(&pool, 2));
+    assert_memory_equal(one, before, OBJECT_BYTES);
     object_pool_deinit(&pool);
 }
 
@@ -103,6 +122,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_objects_do_not_overlap),
         cmocka_unit_test(test_last_released_is_next),
+        cmocka_unit_test(test_released_objects_wait_untouched),
         cmocka_unit_test(test_slabs_grow),
         cmocka_unit_test(test_large_object),
     };

@@ -235,6 +235,45 @@ static void test_unknown_protocol_is_refused(void **state)
     assert_memory_equal(sent.bytes + AT_L4 + 8, frame.bytes + AT_IP, frame.size - AT_IP);
 }
 
+/* Whose frame the one before was makes no difference to what is let in. */
+static void test_senders_of_a_burst(void **state)
+{
+    struct bench *bench = *state;
+    struct station nobody = {.port = 1}, loopback = bench_client, us = bench_client;
+    struct station group = bench_client, moved = bench_client;
+    loopback.ipv4 = 0x7f000001;
+    us.ipv4 = bench_us.ipv4;
+    group.mac[0] |= 1;
+    memcpy(moved.mac, bench_us.mac, sizeof(moved.mac));
+    const struct {
+        const struct station *from;
+        bool let_in;
+    } steps[] = {{&nobody, false},       {&bench_client, true}, {&bench_client, true},
+                 {&group, false},        {&bench_client, true}, {&loopback, false},
+                 {&loopback, false},     {&moved, false},       {&bench_other, true},
+                 {&bench_client, true},  {&us, false},          {&nobody, false},
+                 {&bench_gateway, true}, {&nobody, false}};
+    enum { STEPS = sizeof(steps) / sizeof(steps[0]) };
+    struct rte_mbuf *mbufs[STEPS];
+    for (size_t i = 0; i < STEPS; i++) {
+        struct frame frame;
+        struct tcp_fields fields = {.flags = 0x10};
+        frame_tcp(&frame, steps[i].from, &bench_us, &fields, slice_of(NULL, 0));
+        mbufs[i] = frame_to_mbuf(&frame, bench->pool, 0);
+    }
+    bench_feed_mbufs(bench, mbufs, STEPS);
+    uint32_t let_in = 0;
+    for (size_t i = 0; i < STEPS; i++) {
+        if (steps[i].let_in) {
+            const struct ip_datagram *datagram = &bench->datagrams[let_in++];
+            struct address source = address_from_ipv4(steps[i].from->ipv4);
+            assert_true(address_equal(&datagram->source, &source));
+            assert_memory_equal(&datagram->source_mac, steps[i].from->mac, 6);
+        }
+    }
+    assert_int_equal(bench->datagram_count, let_in);
+}
+
 static void test_batches_of_any_size(void **state)
 {
     struct bench *bench = *state;
@@ -505,6 +544,7 @@ int main(void)
         BENCH_TEST(test_destinations),
         BENCH_TEST(test_options),
         BENCH_TEST(test_unknown_protocol_is_refused),
+        BENCH_TEST(test_senders_of_a_burst),
         BENCH_TEST(test_batches_of_any_size),
         BENCH_TEST(test_header_byte_by_byte),
         BENCH_TEST(test_offloads_are_asked_for),

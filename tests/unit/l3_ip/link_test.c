@@ -287,6 +287,39 @@ static void test_chain_in_memory_of_the_port_is_made_contiguous(void **state)
     assert_true(packet_is_exclusive(bench->datagrams[0].mbuf));
 }
 
+/* Of two pools, chains, held by somebody else, in memory of the port: each goes where it belongs.
+ */
+static void test_any_packets_are_given_back_together(void **state)
+{
+    struct bench *bench = *state;
+    static uint8_t memory[64];
+    uint32_t released = 0;
+    struct rte_mbuf_ext_shared_info shared = {.free_cb = count_release, .fcb_opaque = &released};
+    rte_mbuf_ext_refcnt_set(&shared, 1);
+    struct rte_mempool *other = packet_create_large_pool(&released, 4);
+    assert_non_null(other);
+    struct rte_mbuf *packets[8];
+    for (uint32_t i = 0; i < 8; i++) {
+        packets[i] = rte_pktmbuf_alloc(i / 2 % 2 == 0 ? bench->pool : other);
+        assert_non_null(packets[i]);
+    }
+    struct rte_mbuf *held = packets[4];
+    rte_mbuf_refcnt_update(held, 1);
+    struct rte_mbuf *tail = rte_pktmbuf_alloc(bench->pool);
+    CHECK(tail != NULL);
+    assert_int_equal(rte_pktmbuf_chain(packets[1], tail), 0);
+    rte_pktmbuf_attach_extbuf(packets[7], memory, RTE_BAD_IOVA, sizeof(memory), &shared);
+    packet_free_bulk(packets, 8);
+    packet_free_bulk(packets, 0);
+    assert_int_equal(released, 1);
+    assert_int_equal(rte_mempool_in_use_count(bench->pool), 1);
+    assert_int_equal(rte_mempool_in_use_count(other), 0);
+    assert_int_equal(rte_mbuf_refcnt_read(held), 1);
+    packet_free_bulk(&held, 1);
+    assert_int_equal(rte_mempool_in_use_count(bench->pool), 0);
+    rte_mempool_free(other);
+}
+
 static void test_overheard_chain_is_not_answered(void **state)
 {
     struct bench *bench = *state;
@@ -781,6 +814,7 @@ int main(void)
         cmocka_unit_test(test_vlan_on_tagged_interface),
         BENCH_TEST(test_chain_is_made_contiguous),
         BENCH_TEST(test_chain_in_memory_of_the_port_is_made_contiguous),
+        BENCH_TEST(test_any_packets_are_given_back_together),
         BENCH_TEST(test_overheard_chain_is_not_answered),
         BENCH_TEST(test_chain_without_large_buffer_is_dropped),
         BENCH_TEST(test_full_transmit_array_drops),
