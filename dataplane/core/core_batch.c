@@ -200,16 +200,18 @@ static bool memcache_may_share(const struct core *core, const struct batch_entry
     return true;
 }
 
-/* False: an item that can only be read here must be changed, and nothing was replied. */
-static bool run_memcache(struct core *core, struct batch_entry *entry)
+static inline __attribute__((always_inline)) void init_memcache_call(struct core *core,
+                                                                     struct batch_entry *entry,
+                                                                     struct memcache_reply *reply,
+                                                                     struct memcache_call *call)
 {
     struct conversation *conversation = entry->conversation;
-    struct memcache_reply reply = {
+    *reply = (struct memcache_reply){
         .out = conversation != NULL ? &conversation->session.stream->out : &core->datagram_reply,
         .pool = &core->bytes,
         .suppressed = entry->memcache.request.no_reply,
     };
-    struct memcache_call call = {
+    *call = (struct memcache_call){
         .context = core->context,
         .shard = shard_of(core, &entry->route),
         .shared = entry->route.kind == ROUTE_SHARED,
@@ -218,8 +220,17 @@ static bool run_memcache(struct core *core, struct batch_entry *entry)
         .request = &entry->memcache.request,
         .keys = entry->memcache.keys,
         .large_value = conversation != NULL ? conversation_last_blob(conversation) : NULL,
-        .reply = &reply,
+        .reply = reply,
     };
+}
+
+/* False: an item that can only be read here must be changed, and nothing was replied. */
+static bool run_memcache(struct core *core, struct batch_entry *entry)
+{
+    struct conversation *conversation = entry->conversation;
+    struct memcache_reply reply;
+    struct memcache_call call;
+    init_memcache_call(core, entry, &reply, &call);
     enum command_verdict verdict = memcache_execute(&call);
     if (UNLIKELY(call.deferral.request != NULL)) {
         core_defer(core, conversation, &call.deferral);
@@ -434,6 +445,13 @@ static void run_datagram_entry(struct core *core, struct batch_entry *entry)
 
 /* ---- rows of requests ------------------------------------------------------------------------ */
 
+/* On a shard that nobody else has at the moment. */
+static inline bool runs_here(const struct core *core, const struct batch_entry *entry)
+{
+    return entry->route.kind == ROUTE_HERE ||
+           (entry->route.kind == ROUTE_OWN && !core_shard_is_lent(core));
+}
+
 /* Nothing but the command itself can keep it from running, here and now. */
 static inline bool runs_freely(const struct core *core, const struct batch_entry *entry)
 {
@@ -442,8 +460,7 @@ static inline bool runs_freely(const struct core *core, const struct batch_entry
     }
     const struct session *session = &entry->conversation->session;
     return session->blocked == SESSION_RUNNING && !session->closing && !output_is_full(entry) &&
-           (entry->route.kind == ROUTE_HERE ||
-            (entry->route.kind == ROUTE_OWN && !core_shard_is_lent(core)));
+           runs_here(core, entry);
 }
 
 static inline bool continues_row(const struct batch_entry *entry, const struct batch_entry *first)
@@ -505,13 +522,43 @@ static uint32_t run_row(struct core *core, const struct batch_entry *entries, ui
     return run_row_entries(core, entries, count, &call);
 }
 
+/* The same of a datagram. What has keys waits for nothing but memory (struct memcache_call). */
+static inline bool datagram_runs_freely(const struct core *core, const struct batch_entry *entry)
+{
+    return entry->kind == ENTRY_MEMCACHE && entry->conversation == NULL &&
+           entry->memcache.request.key_count > 0 && runs_here(core, entry) &&
+           !core_should_wait_as_errand(core, entry);
+}
+
+/* Requests of datagrams from the first on, as far as they are a row. How many: one at least, which
+ * may have to run by itself. */
+static uint32_t run_datagrams(struct core *core, struct batch_entry *entries, uint32_t count_max)
+{
+    if (UNLIKELY(!datagram_runs_freely(core, entries))) {
+        run_datagram_entry(core, entries);
+        return 1;
+    }
+    struct memcache_reply reply;
+    struct memcache_call call;
+    init_memcache_call(core, entries, &reply, &call);
+    uint32_t done = 0;
+    do {
+        const struct batch_entry *entry = &entries[done];
+        call.request = &entry->memcache.request;
+        call.keys = entry->memcache.keys;
+        core_begin_datagram_reply(core, entry->datagram);
+        (void)memcache_execute(&call);
+        core_send_datagram_reply(core, entry->datagram);
+    } while (++done < count_max && datagram_runs_freely(core, &entries[done]));
+    return done;
+}
+
 static void run_group(struct core *core, uint32_t first, uint32_t end)
 {
     while (first < end) {
         struct batch_entry *entry = &core->batch.entries[first];
         if (UNLIKELY(entry->conversation == NULL)) {
-            run_datagram_entry(core, entry);
-            first++;
+            first += run_datagrams(core, entry, end - first);
             continue;
         }
         uint32_t count = run_row(core, entry, end - first);

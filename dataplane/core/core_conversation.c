@@ -592,7 +592,7 @@ static bool take_short_requests(struct core *core, struct conversation *conversa
 }
 
 /* The same of memcached's text protocol. */
-static bool take_plain_gets(struct core *core, struct conversation *conversation)
+static bool take_plain_requests(struct core *core, struct conversation *conversation)
 {
     struct session *session = &conversation->session;
     const struct conversation_parser *parser = conversation->parser;
@@ -607,15 +607,13 @@ static bool take_plain_gets(struct core *core, struct conversation *conversation
                 return false;
             }
         }
-        size_t consumed;
-        uint32_t count =
-            core_batch_plain_get(core, slice_from(session->view, session->parsed), &consumed);
-        if (count == 0) {
+        conversation->request_begin = session->parsed;
+        size_t consumed = core_batch_add_plain(core, conversation, NULL,
+                                               slice_from(session->view, session->parsed));
+        if (consumed == 0) {
             return true;
         }
         conversation->has_spoken = true;
-        conversation->request_begin = session->parsed;
-        core_batch_add_get(core, conversation, NULL, count);
         session->parsed += consumed;
     }
     return false;
@@ -627,8 +625,8 @@ static void parse_view(struct core *core, struct conversation *conversation)
     core_touch(core, conversation);
     while (may_add(session) && session->parsed < session->view.size) {
         if (LIKELY(conversation->blob_answer == BLOB_UNASKED) &&
-            !(is_memcache(conversation) ? take_plain_gets : take_short_requests)(core,
-                                                                                 conversation)) {
+            !(is_memcache(conversation) ? take_plain_requests
+                                        : take_short_requests)(core, conversation)) {
             break;
         }
         if (conversation->parser == NULL) {

@@ -185,32 +185,10 @@ static void add_error(struct core *core, struct core_datagram *datagram, const c
     snprintf(entry->error.text, sizeof(entry->error.text), "%s", error);
 }
 
-/* A plain get; false: it is none. */
-static bool take_plain_get(struct core *core, struct core_datagram *datagram, struct slice text)
+/* Any request. */
+static __attribute__((noinline)) void take_text(struct core *core, struct core_datagram *datagram,
+                                                struct slice text)
 {
-    size_t consumed;
-    if (UNLIKELY(datagram->frame.datagram_count != 1)) {
-        return false;
-    }
-    if (UNLIKELY(!core_batch_has_room(core, 0, 0))) {
-        core_run_batch(core);
-    }
-    uint32_t count = core_batch_plain_get(core, text, &consumed);
-    if (count > 0) {
-        core_batch_add_get(core, NULL, datagram, count);
-    }
-    return count > 0;
-}
-
-/* Of the datagram who sends it, and the payload, is known. */
-static void take_datagram(struct core *core, struct core_datagram *datagram)
-{
-    metric_add(core->metrics, METRIC_SESSION_INPUT_BYTES, datagram->payload.size);
-    struct slice text;
-    if (!admit(core, datagram) || !take_request(core, datagram, &text) ||
-        LIKELY(take_plain_get(core, datagram, text))) {
-        return;
-    }
     struct memcache_request *request = core_batch_next_request(core);
     struct memcache_parse_result result;
     if (UNLIKELY(!parse_text(core, text, request, &result))) {
@@ -219,6 +197,21 @@ static void take_datagram(struct core *core, struct core_datagram *datagram)
         add_request(core, datagram, request);
     } else {
         add_error(core, datagram, result.error);
+    }
+}
+
+/* Of the datagram who sends it, and the payload, is known. */
+static void take_datagram(struct core *core, struct core_datagram *datagram)
+{
+    metric_add(core->metrics, METRIC_SESSION_INPUT_BYTES, datagram->payload.size);
+    struct slice text;
+    if (!admit(core, datagram) || !take_request(core, datagram, &text)) {
+        return;
+    }
+    /* A text of several datagrams must run at once. */
+    if (UNLIKELY(datagram->frame.datagram_count > 1 ||
+                 core_batch_add_plain(core, NULL, datagram, text) == 0)) {
+        take_text(core, datagram, text);
     }
 }
 

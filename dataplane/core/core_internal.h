@@ -473,10 +473,10 @@ static inline struct key *core_batch_keys(struct core *core, const struct slice 
     struct batch *batch = &core->batch;
     CHECK(count <= CORE_BATCH_KEYS - batch->key_count);
     struct key *keys = &batch->keys[batch->key_count];
+    batch->key_count += count;
     for (uint32_t i = 0; i < count; i++) {
         key_init(&keys[i], from[i]);
     }
-    batch->key_count += count;
     return keys;
 }
 
@@ -489,6 +489,29 @@ static inline struct memcache_request *core_batch_next_request(struct core *core
     }
     return &core->batch.entries[core->batch.count].memcache.request;
 }
+
+/* The plain request that the input begins with, of the conversation or of the datagram, as the next
+ * entry. How many bytes it took; 0: it is none, or there is no room for its keys. */
+static inline size_t core_batch_add_plain(struct core *core, struct conversation *conversation,
+                                          struct core_datagram *datagram, struct slice input)
+{
+    struct memcache_limits limits = {(uint64_t)core->config->memcache_item_size_max};
+    struct memcache_request *request = core_batch_next_request(core);
+    struct batch *batch = &core->batch;
+    struct slice *keys = &batch->slices[batch->slice_count]; /* they are hashed at once */
+    uint32_t slices = CORE_BATCH_SLICES - batch->slice_count;
+    uint32_t room = CORE_BATCH_KEYS - batch->key_count;
+    size_t consumed =
+        memcache_parse_plain(&limits, input, keys, slices < room ? slices : room, request);
+    if (LIKELY(consumed > 0)) {
+        struct batch_entry *entry = core_batch_add(core, ENTRY_MEMCACHE, conversation);
+        entry->datagram = datagram;
+        entry->memcache.keys = core_batch_keys(core, keys, request->key_count);
+    }
+    return consumed;
+}
+_Static_assert(CORE_BATCH_SLICES <= MEMCACHE_PLAIN_KEYS_MAX, "the room that is offered there");
+
 /* What has come into the stream's output since it had `before` bytes. */
 void core_after_command(struct conversation *conversation);
 void core_count_output(struct core *core, struct conversation *conversation, size_t before);
@@ -500,29 +523,6 @@ void core_take_socket_datagrams(struct core *core, struct socket_datagram *datag
 /* Around whatever writes core->datagram_reply; one that is begun need not be sent. */
 void core_begin_datagram_reply(struct core *core, struct core_datagram *datagram);
 void core_send_datagram_reply(struct core *core, struct core_datagram *datagram);
-
-/* The same for keys alone, found here where core_batch_plain_get has put them. */
-static inline void core_batch_add_get(struct core *core, struct conversation *conversation,
-                                      struct core_datagram *datagram, uint32_t count)
-{
-    struct batch_entry *entry = core_batch_add(core, ENTRY_MEMCACHE, conversation);
-    entry->datagram = datagram;
-    entry->memcache.request = (struct memcache_request){.verb = MEMCACHE_GET, .key_count = count};
-    entry->memcache.keys =
-        core_batch_keys(core, &core->batch.slices[core->batch.slice_count], count);
-}
-
-/* A plain get, into the unused part of the batch's slices, as far as there is room for its keys:
- * how many they are; 0: it is none. */
-static inline uint32_t core_batch_plain_get(struct core *core, struct slice input, size_t *consumed)
-{
-    struct batch *batch = &core->batch;
-    uint32_t slices = CORE_BATCH_SLICES - batch->slice_count;
-    uint32_t keys = CORE_BATCH_KEYS - batch->key_count;
-    return memcache_parse_plain_get(input, &batch->slices[batch->slice_count],
-                                    slices < keys ? slices : keys, consumed);
-}
-_Static_assert(CORE_BATCH_SLICES <= MEMCACHE_PLAIN_KEYS_MAX, "the room that is offered there");
 
 /* core_memory.c */
 /* Whether the request adds anything to a shard that has a limit. */

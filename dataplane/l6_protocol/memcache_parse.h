@@ -156,23 +156,16 @@ void memcache_parse(struct memcache_parser *parser, const struct memcache_limits
 bool memcache_uses_parser(const struct memcache_parser *parser,
                           const struct memcache_request *request);
 
-/* ---- the common request ---------------------------------------------------------------------- */
+/* ---- the common requests --------------------------------------------------------------------- */
 
 #define MEMCACHE_PLAIN_KEYS_MAX 1024U
 _Static_assert(MEMCACHE_PLAIN_KEYS_MAX *(MEMCACHE_KEY_BYTES_MAX + 2U) < MEMCACHE_GET_LINE_BYTES_MAX,
                "no line of so many keys is too long");
 
-/* A line of "get" as clients write it: a blank in front of each key, CRLF behind the last; read in
- * one pass and without a parser, into `keys`, which has room for `room` of them, at most
- * MEMCACHE_PLAIN_KEYS_MAX. Returns their number, and how many bytes the line took; 0:
- * memcache_parse is to read it, which takes what this takes for the same request. Only where a
- * request begins. */
-static inline uint32_t memcache_parse_plain_get(struct slice input, struct slice *keys,
-                                                uint32_t room, size_t *consumed)
+/* Where "get " stands: a blank in front of each key, CRLF behind the last. */
+static inline size_t memcache_parse_plain_get(struct slice input, struct slice *keys, uint32_t room,
+                                              struct memcache_request *request)
 {
-    if (input.size < 4 || memcmp(input.data, "get ", 4) != 0) {
-        return 0;
-    }
     const uint8_t *at = input.data + 3, *const end = input.data + input.size;
     uint32_t count = 0;
     do {
@@ -184,8 +177,79 @@ static inline uint32_t memcache_parse_plain_get(struct slice input, struct slice
         }
         keys[count++] = slice_of(key, size);
     } while (*at == ' ');
-    *consumed = (size_t)(at + 2 - input.data);
-    return at[0] == '\r' && at[1] == '\n' ? count : 0;
+    if (at[0] != '\r' || at[1] != '\n') {
+        return 0;
+    }
+    *request = (struct memcache_request){.verb = MEMCACHE_GET, .key_count = count, .keys = keys};
+    return (size_t)(at + 2 - input.data);
+}
+
+/* A blank and a number of one to nine digits. Behind it, which may be `end`; `end`, too, where
+ * there is no such number. */
+static inline const uint8_t *memcache_skip_plain_number(const uint8_t *at, const uint8_t *end,
+                                                        uint32_t *number)
+{
+    uint32_t value = 0;
+    if (at == end || *at != ' ') {
+        *number = 0;
+        return end;
+    }
+    const uint8_t *const first = ++at;
+    for (uint32_t digit; at < end && (digit = (uint32_t)*at - '0') <= 9; at++) {
+        value = value * 10 + digit;
+    }
+    *number = value;
+    return (size_t)(at - first) - 1 < 9 ? at : end;
+}
+
+/* Where "set " stands: a blank in front of the key and of each number, CRLF behind the line and the
+ * value. */
+static inline size_t memcache_parse_plain_set(const struct memcache_limits *limits,
+                                              struct slice input, struct slice *keys, uint32_t room,
+                                              struct memcache_request *request)
+{
+    const uint8_t *const key = input.data + 4, *const end = input.data + input.size;
+    const uint8_t *at = memcache_skip_visible(key, end);
+    size_t key_bytes = (size_t)(at - key);
+    uint32_t client_flags, exptime, value_bytes;
+    at = memcache_skip_plain_number(at, end, &client_flags);
+    at = memcache_skip_plain_number(at, end, &exptime);
+    at = memcache_skip_plain_number(at, end, &value_bytes);
+    if (key_bytes - 1 >= MEMCACHE_KEY_BYTES_MAX || room == 0 ||
+        (size_t)(end - at) < (size_t)value_bytes + 4 || memcmp(at, "\r\n", 2) != 0 ||
+        memcmp(at + 2 + value_bytes, "\r\n", 2) != 0 ||
+        memcache_item_bytes(key_bytes, value_bytes, client_flags) > limits->item_bytes_max) {
+        return 0;
+    }
+    keys[0] = slice_of(key, key_bytes);
+    *request = (struct memcache_request){
+        .verb = MEMCACHE_SET,
+        .client_flags = client_flags,
+        .exptime = exptime,
+        .key_count = 1,
+        .keys = keys,
+        .value = slice_of(at + 2, value_bytes),
+    };
+    return (size_t)value_bytes + (size_t)(at + 4 - input.data);
+}
+
+/* A get or a set as clients write them, that is all there: read in one pass and without a parser.
+ * The request's keys are put into `keys`, which has room for `room` of them, at most
+ * MEMCACHE_PLAIN_KEYS_MAX. Returns how many bytes it took; 0: memcache_parse is to read it, which
+ * takes what this takes for the same request. Only where a request begins. */
+static inline size_t memcache_parse_plain(const struct memcache_limits *limits, struct slice input,
+                                          struct slice *keys, uint32_t room,
+                                          struct memcache_request *request)
+{
+    if (input.size < 4) {
+        return 0;
+    }
+    if (memcmp(input.data, "get ", 4) == 0) {
+        return memcache_parse_plain_get(input, keys, room, request);
+    }
+    return memcmp(input.data, "set ", 4) == 0
+               ? memcache_parse_plain_set(limits, input, keys, room, request)
+               : 0;
 }
 
 /* A large value that arrived elsewhere: exactly as resp_parser_supply_bulk (resp_parse.h). After it

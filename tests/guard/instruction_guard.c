@@ -173,6 +173,16 @@ static void ask_memcache_get(struct guard *guard, struct text *request, struct t
     append_format(reply, "END\r\n");
 }
 
+static void ask_memcache_set(struct guard *guard, struct text *request, struct text *reply)
+{
+    char name[KEY_BYTES + 1];
+    uint32_t key = draw_key(guard);
+    key_name(key, name);
+    append_format(request, "set %s 0 0 %u\r\n", name, guard->scale.value_bytes);
+    append_value(guard, request, key);
+    append_format(reply, "STORED\r\n");
+}
+
 static void ask_multiget(struct guard *guard, struct text *request, struct text *reply)
 {
     append_format(request, "get");
@@ -302,7 +312,9 @@ struct guard_case {
 
 static const struct guard_case cases[] = {
     {"udp_get", MEMCACHE_PORT, true, 1, 64, ask_memcache_get},
+    {"udp_set", MEMCACHE_PORT, true, 1, 64, ask_memcache_set},
     {"tcp_get", MEMCACHE_PORT, false, 1, 64, ask_memcache_get},
+    {"tcp_set", MEMCACHE_PORT, false, 1, 64, ask_memcache_set},
     {"tcp_resp_get", REDIS_PORT, false, 1, 64, ask_redis_get},
     {"tcp_resp_set", REDIS_PORT, false, 1, 64, ask_redis_set},
     {"tcp_resp_get_pipelined", REDIS_PORT, false, PIPELINE, 16, ask_redis_get},

@@ -797,14 +797,17 @@ static void slow_readers_get_everything_in_order(void **state)
     bench_destroy(b);
 }
 
-/* The first byte decides for the connection, whatever reads the lines: a plain get, or the parser.
- */
+/* The first byte decides for the connection, whatever reads the lines: a plain request, or the
+ * parser. */
 static void binary_magic_behind_text_is_text(void **state)
 {
     struct core_bench *b = bench_create();
     int client = bench_connect(b, BENCH_MEMCACHE);
     bench_send(client, "get a\r\n\x80\r\nget a b\r\n");
     bench_expect(b, client, "END\r\nERROR\r\nEND\r\n");
+    client = bench_connect(b, BENCH_MEMCACHE);
+    bench_send(client, "set a 0 0 1\r\na\r\n\x80\r\nset a 0 0 1\r\nb\r\nget a\r\n");
+    bench_expect(b, client, "STORED\r\nERROR\r\nSTORED\r\nVALUE a 0 1\r\nb\r\nEND\r\n");
     bench_destroy(b);
 }
 
@@ -1218,6 +1221,56 @@ static void datagrams_are_answered_one_by_one(void **state)
     bench_destroy(b);
 }
 
+/* Plain requests and others by turns, each answered as if it were alone. */
+static void datagrams_of_every_kind_in_a_burst(void **state)
+{
+    static const struct {
+        const char *request, *reply; /* NULL: none */
+    } asked[] = {
+        {"set a 0 0 2\r\nxy\r\n", "STORED\r\n"},
+        {"get a\r\n", "VALUE a 0 2\r\nxy\r\nEND\r\n"},
+        {"set a 0 0 2\r\nzz\r\n", "STORED\r\n"},
+        {"set a 7 0 3\r\nlong", NULL},
+        {"get a b\r\n", "VALUE a 0 2\r\nzz\r\nEND\r\n"},
+        {"set b 7 1000 3 noreply\r\nlong\r\n", NULL},
+        {"set b 7 1000 4 noreply\r\nlong\r\n", NULL},
+        {"gets\r\n", "ERROR\r\n"},
+        {"get a b\r\n", "VALUE a 0 2\r\nzz\r\nVALUE b 7 4\r\nlong\r\nEND\r\n"},
+        {"set b 0 0 2\r\nlong\r\n", "CLIENT_ERROR bad data chunk\r\n"},
+        {"set a 0 -1 1\r\na\r\n", "STORED\r\n"},
+        {"set b 8 0 4\r\nlast\r\n", "STORED\r\n"},
+        {"version\r\n", "VERSION 1.6.18\r\n"},
+        {"get a b\r\n", "VALUE b 8 4\r\nlast\r\nEND\r\n"},
+        {"incr b 1\r\n", "CLIENT_ERROR cannot increment or decrement non-numeric value\r\n"},
+        {"set b 0 0 1\r\n5\r\n", "STORED\r\n"},
+        {"incr b 1\r\n", "6\r\n"},
+        {"gat 0 b\r\n", "VALUE b 0 1\r\n6\r\nEND\r\n"},
+        {"set b 0 0 2000000\r\n", "SERVER_ERROR object too large for cache\r\n"},
+        {"get b\r\n", "END\r\n"},
+    };
+    struct core_bench *b = bench_create();
+    int fd = open_datagrams(b);
+    uint64_t run_before = metric_read(&b->metrics, METRIC_COMMANDS_PROCESSED);
+    for (uint8_t i = 0; i < sizeof(asked) / sizeof(asked[0]); i++) {
+        send_datagram(fd, i, 1, asked[i].request);
+    }
+    bench_pass(b, 5);
+    for (uint8_t i = 0; i < sizeof(asked) / sizeof(asked[0]); i++) {
+        uint8_t bytes[200];
+        if (asked[i].reply == NULL) {
+            continue;
+        }
+        size_t size = strlen(asked[i].reply);
+        assert_int_equal(recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT), 8 + size);
+        assert_int_equal(bytes[1], i);
+        assert_memory_equal(bytes + 8, asked[i].reply, size);
+    }
+    assert_int_equal(metric_read(&b->metrics, METRIC_MEMCACHE_DATAGRAMS_DROPPED), 2);
+    assert_int_equal(metric_read(&b->metrics, METRIC_COMMANDS_PROCESSED) - run_before, 16);
+    close(fd);
+    bench_destroy(b);
+}
+
 static void send_part(int fd, uint8_t id, uint8_t sequence, uint8_t count, const char *text)
 {
     uint8_t bytes[256] = {0, id, 0, sequence, 0, count, 0, 0};
@@ -1373,6 +1426,7 @@ int main(void)
         CASE(a_busy_control_thread_is_an_error),
         CASE(shutdown_answers_only_failure),
         CASE(datagrams_are_answered_one_by_one),
+        CASE(datagrams_of_every_kind_in_a_burst),
         CASE(requests_of_several_datagrams),
         CASE(bursts_of_datagrams_fit),
         CASE(large_requests_leave_no_table),

@@ -44,7 +44,7 @@ static const struct sample samples[] = {
     {SAMPLE("get / HTTP/1.1\r\n"), "get " NONE "/|HTTP/1.1||\n" LEFT},
     {SAMPLE("get " KEY_250 "\r\n"), "get " NONE KEY_250 "||\n" LEFT},
     {SAMPLE("get a " KEY_251 " b\r\nget a\r\n"), FORMAT "get " NONE "a||\n" LEFT},
-    /* what memcache_parse_plain_get takes, and what differs from it in one byte */
+    /* what memcache_parse_plain takes of a get, and what differs from it in one byte */
     {SAMPLE("get 0123456789abcdef\r\nget 0123456789abcde 0123456789abcdefg h\r\n"),
      "get " NONE "0123456789abcdef||\nget " NONE "0123456789abcde|0123456789abcdefg|h||\n" LEFT},
     {SAMPLE("get a b c d e f g h i j k l m n o p\r\nget a b c d e f g h i j k l m n o p q r\r\n"),
@@ -69,6 +69,24 @@ static const struct sample samples[] = {
     {SAMPLE("set a 0 0 3\nabc\r\n"), "set " NONE "a|abc|\n" LEFT},
     {SAMPLE("set a 0 0 7 noreply\r\na\r\nb\0c\xff\r\n"),
      "set noreply " NONE "a|a\\x0d\\x0ab\\x00c\\xff|\n" LEFT},
+    /* what memcache_parse_plain takes of a set, and what differs from it in one byte */
+    {SAMPLE("set 0123456789abcdef 0 0 16\r\n0123456789abcdef\r\nset " KEY_250
+            " 999999999 999999999 "
+            "001\r\n\n\r\nget a\r\n"),
+     "set " NONE
+     "0123456789abcdef|0123456789abcdef|\nset too-large f999999999 e999999999 c0 d0 " KEY_250
+     "||\nget " NONE "a||\n" LEFT},
+    {SAMPLE("set a 1000000000 0 1\r\na\r\nset a 0 1000000000 1\r\na\r\nset a 0 0 "
+            "0000000001\r\na\r\n"),
+     "set f1000000000 e0 c0 d0 a|a|\nset f0 e1000000000 c0 d0 a|a|\nset " NONE "a|a|\n" LEFT},
+    {SAMPLE("set  a 0 0 1\r\na\r\nset a  0 0 1\r\na\r\nset a 0 0 1 \r\na\r\n set a 0 0 "
+            "1\r\na\r\n"),
+     "set " NONE "a|a|\nset " NONE "a|a|\nset " NONE "a|a|\nset " NONE "a|a|\n" LEFT},
+    {SAMPLE("set a\tb 0 0 1\r\na\r\nset a 0 -1 1\r\na\r\nset a 0 0 1\t\r\na\r\nset a 0 0\r "
+            "1\r\na\r\n"),
+     "set " NONE "a\\x09b|a|\nset f0 e-1 c0 d0 a|a|\nset " NONE "a|a|\nset " NONE "a|a|\n" LEFT},
+    {SAMPLE("set a 0 0 3\r\nabc\r\rset a 0 0 3\r\nabc\n\nset a 0 0 1\rx\r\na\r\n"),
+     CHUNK CHUNK "set " NONE "a|a|\n" LEFT},
     {SAMPLE("add a 0 0 1\r\na\r\nreplace a 0 0 1\r\na\r\nappend a 0 0 1\r\na\r\nprepend a 0 0 "
             "1\r\na\r\n"),
      "add " NONE "a|a|\nreplace " NONE "a|a|\nappend " NONE "a|a|\nprepend " NONE "a|a|\n" LEFT},
@@ -208,6 +226,7 @@ static void test_mutants_as_the_reference(void **state)
         "gets key1 key2 key3\r\n",
         "gat 100 key1 key2\r\n",
         "set key 1 100 5\r\nhello\r\n",
+        "set key 0 0 12\r\nset a 0 0 1\r\na\r\nhello\r\nget key\r\n",
         "set key 1 100 5 noreply\r\nhello\r\n",
         "cas key 0 -1 11 99\r\nhello world\r\n",
         "append key 0 0 250\r\n",
@@ -230,6 +249,66 @@ static void test_mutants_as_the_reference(void **state)
     };
     expect_mutants_as_reference(run, reference, seeds, CASE_COUNT(seeds), "0123456789\r\n  \t-+xan",
                                 30000);
+}
+
+static const struct plain_sample {
+    const char *input;
+    size_t consumed; /* 0: memcache_parse is to read it */
+} plain_samples[] = {
+    {"get a\r\n", 7},
+    {"get a b\r\nget c\r\n", 9},
+    {"get a\n", 0},
+    {"get a \r\n", 0},
+    {"get " KEY_250 "\r\n", 256},
+    {"get " KEY_251 "\r\n", 0},
+    {"get a b c\r\n", 0}, /* more than there is room for */
+    {"gets a\r\n", 0},
+    {"set a 0 0 1\r\nb\r\n", 16},
+    {"set a 0 0 0\r\n\r\nget a\r\n", 15},
+    {"set 0123456789abcdef 999999999 999999999 64\r\n" KEY_50 KEY_50, 0},
+    {"set a 999999999 999999999 50\r\n" KEY_50 "\r\n", 82},
+    {"set a 0 0 2\r\na\r\n", 0},
+    {"set a 0 0 1\r\nab\n", 0},
+    {"set a 0 0 1 noreply\r\na\r\n", 0},
+    {"set a 0 -1 1\r\na\r\n", 0},
+    {"set a +0 0 1\r\na\r\n", 0},
+    {"set a 1234567890 0 1\r\na\r\n", 0},
+    {"set a 0 1234567890 1\r\na\r\n", 0},
+    {"set a 0 0 4294967297\r\na\r\n", 0}, /* 1, where it is cut to 32 bits */
+    {"set a 0 0 \r\na\r\n", 0},
+    {"set a 0 0\r\na\r\n", 0},
+    {"set  0 0 1\r\na\r\n", 0},
+    {"set a 0 0 250\r\n" KEY_250 "\r\n", 267}, /* 310 with the reference's own: the limit */
+    {"set a 1 0 247\r\n" KEY_250 "\r\n", 0},
+    {"set a 0 0 251\r\n" KEY_251 "\r\n", 0},
+    {"set " KEY_250 " 0 0 1\r\na\r\n", 265},
+    {"set " KEY_251 " 0 0 0\r\n\r\n", 0},
+    {"add a 0 0 1\r\na\r\n", 0},
+};
+
+/* Nor does it look behind the input: each is a block of the heap. */
+static void test_what_is_plain(void **state)
+{
+    for (size_t i = 0; i < CASE_COUNT(plain_samples); i++) {
+        const struct plain_sample *sample = &plain_samples[i];
+        for (size_t size = 0, all = strlen(sample->input); size <= all; size++) {
+            struct memcache_request request;
+            struct slice keys[2];
+            uint8_t *input = malloc(size > 0 ? size : 1);
+            assert_non_null(input);
+            memcpy(input, sample->input, size);
+            size_t consumed = memcache_parse_plain(&limits, slice_of(input, size), keys,
+                                                   CASE_COUNT(keys), &request);
+            assert_int_equal(consumed, size >= sample->consumed ? sample->consumed : 0);
+            free(input);
+        }
+    }
+    struct memcache_request request;
+    struct slice key;
+    assert_int_equal(memcache_parse_plain(&limits, SLICE_LITERAL("get a\r\n"), &key, 0, &request),
+                     0);
+    assert_int_equal(
+        memcache_parse_plain(&limits, SLICE_LITERAL("set a 0 0 1\r\na\r\n"), &key, 0, &request), 0);
 }
 
 static void expect_long_line(const char *start, size_t filler, const char *end,
@@ -342,6 +421,7 @@ int main(void)
         cmocka_unit_test(test_samples_under_every_cut),
         cmocka_unit_test(test_samples_as_the_reference),
         cmocka_unit_test(test_mutants_as_the_reference),
+        cmocka_unit_test(test_what_is_plain),
         cmocka_unit_test(test_long_lines),
         cmocka_unit_test(test_many_keys),
         cmocka_unit_test(test_get_line_has_a_bound),

@@ -331,32 +331,38 @@ void memcache_print_request(const struct memcache_request *request, struct buffe
     buffer_print_bytes(text, request->arguments, '\n');
 }
 
-/* What memcache_parse_plain_get takes is what memcache_parse takes. */
-static void check_plain_get(const struct slice *keys, uint32_t count, size_t consumed,
-                            const struct memcache_request *request,
-                            const struct memcache_parse_result *result)
+/* What memcache_parse_plain takes is what memcache_parse takes. */
+static void check_plain(struct slice input, const struct memcache_request *plain, size_t consumed,
+                        const struct memcache_request *request,
+                        const struct memcache_parse_result *result)
 {
+    struct buffer plain_text = {0}, text = {0};
     CHECK(result->verdict == PARSE_COMPLETE && result->consumed == consumed);
-    CHECK(request->verb == MEMCACHE_GET && request->key_count == count);
-    CHECK(!request->no_reply && request->value.size == 0 && request->arguments.size == 0);
-    for (uint32_t i = 0; i < count; i++) {
-        CHECK(request->keys[i].data == keys[i].data && request->keys[i].size == keys[i].size);
+    CHECK(consumed <= input.size);
+    for (uint32_t i = 0; i < request->key_count; i++) {
+        CHECK(plain->keys[i].data == request->keys[i].data);
     }
+    CHECK(plain->value.data == request->value.data);
+    memcache_print_request(plain, &plain_text);
+    memcache_print_request(request, &text);
+    CHECK(plain->key_count == request->key_count && !plain->binary.present);
+    CHECK(strcmp(buffer_text(&plain_text), buffer_text(&text)) == 0);
+    buffer_free(&plain_text);
+    buffer_free(&text);
 }
 
 static struct outcome parse_memcache(struct subject *subject, struct slice input)
 {
     struct slice keys[PLAIN_KEYS];
-    size_t consumed;
-    uint32_t count = memcache_parser_is_at_rest(subject->parser)
-                         ? memcache_parse_plain_get(input, keys, PLAIN_KEYS, &consumed)
-                         : 0;
-    struct memcache_request request;
+    struct memcache_request plain, request;
+    size_t consumed = memcache_parser_is_at_rest(subject->parser)
+                          ? memcache_parse_plain(subject->limits, input, keys, PLAIN_KEYS, &plain)
+                          : 0;
     static struct memcache_parse_result result;
     memset(&result, 0x55, sizeof(result));
     memcache_parse(subject->parser, subject->limits, input, &request, &result);
-    if (count > 0) {
-        check_plain_get(keys, count, consumed, &request, &result);
+    if (consumed > 0) {
+        check_plain(input, &plain, consumed, &request, &result);
     }
     if (result.verdict == PARSE_COMPLETE) {
         memcache_print_request(&request, subject->text);
