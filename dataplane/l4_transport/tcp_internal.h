@@ -70,7 +70,7 @@ struct tcp_segment {
     struct ip_datagram *datagram;
     const uint8_t *header;
     uint64_t hash;
-    const struct tcp_bucket *bucket; /* of the hash, until something is worked on */
+    const struct tcp_bucket *bucket; /* of the hash; a split may have moved it on since */
     uint32_t seq, ack;
     uint32_t text_bytes;
     uint32_t skip;       /* text bytes cut from the front */
