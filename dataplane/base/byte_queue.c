@@ -2,7 +2,7 @@
 
 #include <stdlib.h>
 
-#define SLIPS_FIRST  15U
+#define SLIPS_FIRST  8191U /* a large page: where replies wait is chance */
 #define LINE_BYTES   64U
 #define CHUNKS_AHEAD 4U /* that are taken before one that is asked for into the cache */
 
@@ -144,6 +144,13 @@ void byte_queue_append_reference(struct byte_queue *queue, struct byte_pool *poo
     pool->referenced_bytes += bytes.size;
     link_chunk(queue, chunk);
     queue->size += bytes.size;
+}
+
+void byte_pool_prefetch_slips(const struct byte_pool *pool)
+{
+    for (uint32_t i = 0; i < CHUNKS_AHEAD; i++) {
+        prefetch_chunk(object_pool_after(&pool->slips, i));
+    }
 }
 
 void byte_queue_shrink(struct byte_queue *queue, struct byte_pool *pool)

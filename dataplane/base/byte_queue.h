@@ -90,6 +90,10 @@ static inline void byte_pool_release_page(struct byte_pool *pool, struct byte_ch
     }
 }
 
+/* Replies are about to be shrunk: asks for the first of the slips that they take, each of which
+ * then asks for a later one. */
+void byte_pool_prefetch_slips(const struct byte_pool *pool);
+
 /* The page that is given out next, or NULL. */
 static inline const struct byte_chunk *byte_pool_next_page(const struct byte_pool *pool)
 {

@@ -266,4 +266,5 @@ void tcp_input_batch(struct tcp *tcp, struct ip_datagram *datagrams, uint32_t co
         uint32_t part = count - at < TCP_INPUT_STAGE ? count - at : TCP_INPUT_STAGE;
         input_stages(tcp, datagrams + at, part, now, events);
     }
+    byte_pool_prefetch_slips(tcp->options.pool);
 }

@@ -842,6 +842,7 @@ static void test_unix_file_is_removed(void **state)
     socket_transport_destroy(transport);
     assert_int_equal(access(path, F_OK), 0);
     unlink(path);
+    byte_pool_deinit(&pool);
 }
 
 /* ---- datagrams ------------------------------------------------------------------------------- */
