@@ -3,8 +3,9 @@
  * Path: core_conversation.c and core_datagram.c add parsed requests; core_run_batch takes all of
  * them through three stages: look up commands and hash keys; prefetch what the index and the items
  * will be asked for; run, in the order of arrival. The last two go by groups of some tens of keys:
- * one group is prefetched, then the group before it runs. Replies go straight into each stream's
- * output.
+ * one group is prefetched, then the group before it runs. Requests that follow each other with so
+ * many keys each are one group, however long: what it will ask for is fetched in steps, while it
+ * runs. Replies go straight into each stream's output.
  *
  * A request of a connection whose errand has not left yet joins it (core_errand.h). One that must
  * not run after all is skipped: its connection was closed by an earlier one in the same batch, or
@@ -83,7 +84,48 @@ static inline uint32_t prefetch_entry(const struct core *core, struct prefetch_b
     return count;
 }
 
-/* The next entries, until there are keys enough; returns where the group ends. */
+/* Its keys are a group themselves, and a step of the prefetch goes with each. */
+static inline bool goes_in_steps(const struct batch_entry *entry)
+{
+    return entry->kind == ENTRY_MEMCACHE &&
+           entry->memcache.request.key_count > PREFETCH_GROUP_KEYS &&
+           (entry->route.kind == ROUTE_HERE || entry->route.kind == ROUTE_OWN);
+}
+
+/* Until there are keys enough. */
+static uint32_t prefetch_in_rounds(struct core *core, uint32_t first)
+{
+    const struct batch *batch = &core->batch;
+    struct prefetch_burst burst;
+    prefetch_begin(&burst);
+    uint32_t end = first;
+    for (uint32_t keys = 0; end < batch->count && keys < PREFETCH_GROUP_KEYS; end++) {
+        if (UNLIKELY(goes_in_steps(&batch->entries[end]))) {
+            break;
+        }
+        keys += prefetch_entry(core, &burst, &core->batch.entries[end]);
+    }
+    prefetch_end(&burst);
+    return end;
+}
+
+/* The first steps; the others are taken while the group runs. Keys of the batch are side by side,
+ * and two such groups never are: one has ended before the next begins. */
+static uint32_t prefetch_in_steps(struct core *core, uint32_t first)
+{
+    struct batch *batch = &core->batch;
+    struct batch_entry *entry = &batch->entries[first];
+    uint32_t end = first, count = 0;
+    while (end < batch->count && goes_in_steps(&batch->entries[end])) {
+        count += batch->entries[end++].memcache.request.key_count;
+    }
+    shard_prefetch_begin(&core->context->ahead, core->shard, entry_database(core, entry),
+                         entry->memcache.keys, count);
+    shard_prefetch_reach(&core->context->ahead, entry->memcache.keys);
+    return end;
+}
+
+/* The next entries; returns where the group ends. */
 static uint32_t prefetch_group(struct core *core, uint32_t first)
 {
     /* The index is another's while the shard is lent. */
@@ -91,13 +133,9 @@ static uint32_t prefetch_group(struct core *core, uint32_t first)
         return core->batch.count;
     }
     core_enter_stage(core, STAGE_PREFETCH);
-    struct prefetch_burst burst;
-    prefetch_begin(&burst);
-    uint32_t end = first;
-    for (uint32_t keys = 0; end < core->batch.count && keys < PREFETCH_GROUP_KEYS; end++) {
-        keys += prefetch_entry(core, &burst, &core->batch.entries[end]);
-    }
-    prefetch_end(&burst);
+    uint32_t end = UNLIKELY(goes_in_steps(&core->batch.entries[first]))
+                       ? prefetch_in_steps(core, first)
+                       : prefetch_in_rounds(core, first);
     core_enter_stage(core, STAGE_RUN);
     return end;
 }
@@ -557,6 +595,10 @@ static void run_group(struct core *core, uint32_t first, uint32_t end)
 {
     while (first < end) {
         struct batch_entry *entry = &core->batch.entries[first];
+        /* Those before it may not have run, or not to their end. */
+        if (UNLIKELY(goes_in_steps(entry))) {
+            shard_prefetch_reach(&core->context->ahead, entry->memcache.keys);
+        }
         if (UNLIKELY(entry->conversation == NULL)) {
             first += run_datagrams(core, entry, end - first);
             continue;
@@ -591,6 +633,7 @@ void core_run_batch(struct core *core)
         done = ready;
         ready = next;
     }
+    shard_prefetch_end(&core->context->ahead);
     batch->count = batch->slice_count = batch->key_count = 0;
     core_send_gathered(core);
     (void)core_flush_outboxes(core);

@@ -333,7 +333,7 @@ static void drop_input_of_watcher(struct conversation *conversation)
     }
 }
 
-/* More keys than a batch has room for. */
+/* More keys than a batch has room for: it is empty. */
 static __attribute__((noinline)) void run_with_many_keys(struct core *core,
                                                          struct batch_entry *entry,
                                                          const struct slice *from, uint32_t count)
@@ -354,7 +354,7 @@ static void add_memcache(struct core *core, struct conversation *conversation,
 {
     uint32_t count = request->key_count;
     bool fits = count <= CORE_BATCH_KEYS;
-    if (UNLIKELY(!core_batch_has_room(core, 0, fits ? count : 0))) {
+    if (UNLIKELY(!fits || !core_batch_has_room(core, 0, count))) {
         core_run_batch(core);
     }
     struct batch_entry *entry = core_batch_add(core, ENTRY_MEMCACHE, conversation);

@@ -372,6 +372,7 @@ void core_run_waiting_errands(struct core *core)
 
 static void lend(struct core *core, struct errand *errand)
 {
+    shard_prefetch_end(&core->context->ahead);
     core->lease = errand;
     errand->next_stop = core->options.number + 1;
     send_on(core, errand);

@@ -184,6 +184,8 @@ struct command_context {
     uint32_t all_context_count;
     struct instant now; /* of this pass */
     uint64_t random_state;
+    /* Keys of the requests that run: a command takes a step with each of many (core_batch.c). */
+    struct shard_prefetch ahead;
     /* Who looks on at memcached's requests (memcache_observers.h): shared; what it said at the
      * beginning of the pass; the lines for them and the figures of this worker, NULL until needed.
      */

@@ -15,6 +15,7 @@
 #ifndef NICACHED_STORE_INDEX_H
 #define NICACHED_STORE_INDEX_H
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -72,6 +73,7 @@ struct index_operations {
     struct item *(*read_hash)(const struct index *index, uint64_t hash);
     bool (*holds)(const struct index *index, uint64_t hash, const struct item *item);
     void (*prefetch_bulk)(const struct shard_lookup *lookups, uint32_t count);
+    void (*prefetch_visit)(const struct shard_prefetch *prefetch);
     struct item *(*store)(struct index *index, const struct key *key, struct item *item);
     struct item *(*remove)(struct index *index, const struct key *key);
     bool (*maintain)(struct index *index);
@@ -125,14 +127,58 @@ static inline void index_note_found(const struct shard_lookup *lookup, void *ent
     }
 }
 
-/* NULL: it is not, or no longer, known where the key is. */
-static inline struct item *index_found_item(const struct index *index, const struct key *key)
+/* What is there now, another key's perhaps. NULL: nothing, or that is not, or no longer, known. */
+static inline struct item *index_noted_item(const struct index *index, const struct key *key)
 {
     if (UNLIKELY(key->epoch != index->epoch)) {
         return NULL;
     }
-    struct item *item = entry_item(RCU_READ((index_entry *)key->entry));
+    return entry_item(RCU_READ((index_entry *)key->entry));
+}
+
+/* NULL: it is not, or no longer, known where the key is. */
+static inline struct item *index_found_item(const struct index *index, const struct key *key)
+{
+    struct item *item = index_noted_item(index, key);
     return LIKELY(item != NULL && item_has_key(item, key)) ? item : NULL;
+}
+
+/* ---- the prefetch stage in steps --------------------------------------------------------------
+ *
+ * A key that is not found yet has no epoch: its entry is then what the index left there at the
+ * visit before. That is in the index still, or retired, since no epoch has begun (shard.c). */
+
+typedef void index_visit(const struct shard_lookup *lookup, uint32_t visit);
+
+/* Those whose turn it is for this visit, from 0 on. */
+static inline __attribute__((always_inline)) void
+index_visit_keys(const struct shard_prefetch *prefetch, index_visit *act, uint32_t visit)
+{
+    uint32_t count = prefetch->count;
+    uint32_t first = prefetch->steps - visit * SHARD_PREFETCH_STRIDE; /* beyond all before 0 */
+    if (UNLIKELY(first >= count)) {
+        return;
+    }
+    const struct index *index = prefetch->index;
+    struct key *key = &prefetch->keys[first];
+    uint32_t left = count - first < SHARD_PREFETCH_STRIDE ? count - first : SHARD_PREFETCH_STRIDE;
+    for (; left > 0; left--, key++) {
+        const struct shard_lookup lookup = {index, key, .is_own = true};
+        if (visit == 0) {
+            key->epoch = 0;
+        }
+        act(&lookup, visit);
+    }
+}
+
+static inline __attribute__((always_inline)) void
+index_visit_all(const struct shard_prefetch *prefetch, index_visit *act)
+{
+    static_assert(SHARD_PREFETCH_VISITS == 4, "a line for each");
+    index_visit_keys(prefetch, act, 0);
+    index_visit_keys(prefetch, act, 1);
+    index_visit_keys(prefetch, act, 2);
+    index_visit_keys(prefetch, act, 3);
 }
 
 /* ---- the operations ---------------------------------------------------------------------------
@@ -191,6 +237,11 @@ static inline void index_prefetch_bulk(const struct index *index,
                                        const struct shard_lookup *lookups, uint32_t count)
 {
     index->operations->prefetch_bulk(lookups, count);
+}
+
+static inline void index_prefetch_visit(const struct shard_prefetch *prefetch)
+{
+    prefetch->index->operations->prefetch_visit(prefetch);
 }
 
 /* `item` becomes what the key holds; returns what it held before, or NULL. */

@@ -97,3 +97,30 @@ void index_buckets_prefetch_bulk(const struct shard_lookup *lookups, uint32_t co
         item_prefetch_rest(found.items[i]);
     }
 }
+
+/* ---- in steps -------------------------------------------------------------------------------- */
+
+/* Each time the same way, a line further. */
+static inline void visit_key(const struct shard_lookup *lookup, uint32_t visit)
+{
+    const struct item *item = visit == 3 ? index_noted_item(lookup->index, lookup->key) : NULL;
+    if (item != NULL) {
+        item_prefetch_rest(item);
+        return;
+    }
+    struct probe probe = {.lookup = lookup};
+    struct found_items found;
+    found.count = 0;
+    fetch_slot(&probe);
+    if (visit >= 1) {
+        fetch_first_bucket(&probe);
+    }
+    if (visit >= 2 && fetch_from_first(&probe, &found) && visit == 3) {
+        (void)fetch_item(&probe, &found);
+    }
+}
+
+void index_buckets_prefetch_visit(const struct shard_prefetch *prefetch)
+{
+    index_visit_all(prefetch, visit_key);
+}

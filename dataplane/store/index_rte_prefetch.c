@@ -8,7 +8,9 @@
  * tables as there are segments. So the rounds are ours, over rte_hash's memory (segment.h: checked
  * when a segment is made): what they find is noted in the key, and the item there must still have
  * the full key. Where nothing is found the look-up goes the same way again, its lines in the cache;
- * a reader's asks rte_hash. Thread: the owner, or any reader under RCU, who notes nothing. */
+ * a reader's asks rte_hash. Thread: the owner, or any reader under RCU, who notes nothing.
+ *
+ * In steps (shard.h) the owner goes the same way, with other work between the misses. */
 #include <rte_prefetch.h>
 
 #include "dataplane/base/check.h"
@@ -33,6 +35,13 @@ static void fetch_first_bucket(struct probe *probe, const struct segment *segmen
         probe->bucket = segment_bucket(segment, probe->hash);
         rte_prefetch0(probe->bucket);
     }
+}
+
+static inline void set_out(struct probe *probe, const struct shard_lookup *lookup)
+{
+    probe->lookup = lookup;
+    probe->hash = lookup->key->hash;
+    fetch_first_bucket(probe, index_rte_root(rte_index_of_const(lookup->index), probe->hash));
 }
 
 /* Fetches the slot of the first entry that has the signature: more than one is rare, and then the
@@ -119,10 +128,7 @@ void index_rte_prefetch_bulk(const struct shard_lookup *lookups, uint32_t count)
     const struct item *items[SHARD_LOOKUP_BURST];
     uint32_t item_count = 0;
     for (uint32_t i = 0; i < count; i++) {
-        const struct rte_index *index = rte_index_of_const(lookups[i].index);
-        probes[i].lookup = &lookups[i];
-        probes[i].hash = lookups[i].key->hash;
-        fetch_first_bucket(&probes[i], index_rte_root(index, probes[i].hash));
+        set_out(&probes[i], &lookups[i]);
     }
     for (uint32_t step = 0; count > 0 && step < WALK_MAX; step++) {
         count = look_once(probes, count, items, &item_count);
@@ -130,4 +136,64 @@ void index_rte_prefetch_bulk(const struct shard_lookup *lookups, uint32_t count)
     for (uint32_t i = 0; i < item_count; i++) {
         item_prefetch_rest(items[i]);
     }
+}
+
+/* ---- in steps -------------------------------------------------------------------------------- */
+
+/* A key's entry is its slot, on the way; NULL: the second bucket is. */
+static inline void take_first_bucket(const struct shard_lookup *lookup)
+{
+    struct probe probe;
+    set_out(&probe, lookup);
+    lookup->key->entry = match_first(&probe) ? NULL : probe.slot;
+}
+
+static __attribute__((noinline)) void take_second_bucket(struct shard_lookup lookup)
+{
+    struct probe probe;
+    set_out(&probe, &lookup);
+    if (probe.bucket != NULL) {
+        probe.bucket = segment_other_bucket(probe.segment, probe.hash);
+        (void)fetch_slot(&probe);
+        lookup.key->entry = probe.slot;
+    }
+}
+
+static inline void take_slot(const struct shard_lookup *lookup)
+{
+    struct probe probe = {.lookup = lookup, .hash = lookup->key->hash};
+    probe.slot = lookup->key->entry;
+    (void)settle(&probe);
+}
+
+/* Children of a segment that moves out are left to the look-ups. */
+static inline void visit_key(const struct shard_lookup *lookup, uint32_t visit)
+{
+    struct key *key = lookup->key;
+    const struct item *item;
+    struct probe probe;
+    switch (visit) {
+    case 0: set_out(&probe, lookup); break;
+    case 1: take_first_bucket(lookup); break;
+    case 2:
+        if (LIKELY(key->entry != NULL)) {
+            take_slot(lookup);
+        } else {
+            take_second_bucket(*lookup);
+        }
+        break;
+    default:
+        item = index_noted_item(lookup->index, key);
+        if (LIKELY(item != NULL)) {
+            item_prefetch_rest(item);
+        } else {
+            take_slot(lookup);
+        }
+        break;
+    }
+}
+
+void index_rte_prefetch_visit(const struct shard_prefetch *prefetch)
+{
+    index_visit_all(prefetch, visit_key);
 }

@@ -62,7 +62,7 @@ enum index_kind shard_index_kind(const struct shard *shard); /* any thread */
 struct key {
     struct slice bytes;
     uint64_t hash;
-    /* Where shard_prefetch_bulk found it, for what comes next: index.h. */
+    /* Where the prefetch stage found it, for what comes next: index.h. */
     void *entry;
     uint64_t epoch; /* 0: nowhere */
 };
@@ -112,6 +112,55 @@ struct shard_lookup {
  * the shard is the caller's own, also notes in the keys where they are, so that those calls search
  * nothing. The shards may be several. Never changes a result. */
 void shard_prefetch_bulk(const struct shard_lookup *lookups, uint32_t count);
+
+/* The same in steps, for many keys that the owner looks up in their order: a step with each, so
+ * that the misses of those behind it go on while it is worked on. Every SHARD_PREFETCH_STRIDE-th
+ * step visits so many keys for the first time, those a stride before them for the second time, and
+ * so on; a miss is asked for at each visit, and what a rare key needs beyond that is left to its
+ * look-up. Several at a time, for the processor goes on before a line arrives, but hardly before it
+ * knows where that is: walks through page tables are shared, too.
+ *
+ * Between two steps anything may be looked up and written, but by nobody else: who hands the shard
+ * over ends it before. It ends with the pass at the latest. */
+#define SHARD_PREFETCH_VISITS 4
+#define SHARD_PREFETCH_STRIDE 4
+/* So many keys ahead of the look-up is the first visit. */
+#define SHARD_PREFETCH_AHEAD (SHARD_PREFETCH_VISITS * SHARD_PREFETCH_STRIDE)
+
+struct shard_prefetch {
+    const struct index *index;
+    uint64_t epoch;   /* of the index */
+    struct key *keys; /* the caller's, until the end */
+    uint32_t count;
+    uint32_t steps, steps_max; /* done, and in all; maximum 0: it has ended */
+};
+
+void shard_prefetch_begin(struct shard_prefetch *prefetch, const struct shard *shard,
+                          uint32_t database, struct key *keys, uint32_t count);
+static inline void shard_prefetch_end(struct shard_prefetch *prefetch)
+{
+    prefetch->steps_max = 0;
+}
+void shard_prefetch_visit(struct shard_prefetch *prefetch);
+/* With a key that is looked up; nothing when all are done. */
+static inline void shard_prefetch_step(struct shard_prefetch *prefetch)
+{
+    if (prefetch->steps < prefetch->steps_max) {
+        if (prefetch->steps % SHARD_PREFETCH_STRIDE == 0) {
+            shard_prefetch_visit(prefetch);
+        }
+        prefetch->steps++;
+    }
+}
+/* The steps that a key which is looked up next needs before: of the first all, of another those
+ * that were left out. */
+static inline void shard_prefetch_reach(struct shard_prefetch *prefetch, const struct key *key)
+{
+    while (prefetch->steps < prefetch->steps_max &&
+           prefetch->steps < (key - prefetch->keys) + SHARD_PREFETCH_AHEAD) {
+        shard_prefetch_step(prefetch);
+    }
+}
 
 /* ---- writing ------------------------------------------------------------------------------- */
 

@@ -513,6 +513,58 @@ static void large_memcached_values(void **state)
     bench_destroy(b);
 }
 
+/* Keys of one letter, over and over: the capitals have that letter as their value. */
+static void add_get(char *requests, char *replies, uint32_t key_count)
+{
+    strcat(requests, "get");
+    for (uint32_t i = 0; i < key_count; i++) {
+        char letter = "aBcDeFgHiJ"[i % 10], *request_end = strchr(requests, '\0');
+        (void)snprintf(request_end, 3, " %c", letter);
+        if (letter < 'a') {
+            (void)snprintf(strchr(replies, '\0'), 32, "VALUE %c 0 1\r\n%c\r\n", letter, letter);
+        }
+    }
+    strcat(requests, "\r\n");
+    strcat(replies, "END\r\n");
+}
+
+static void add_set(char *requests, char *replies, char key)
+{
+    (void)snprintf(strchr(requests, '\0'), 32, "set %c 0 0 1\r\n%c\r\n", key, key);
+    strcat(replies, "STORED\r\n");
+}
+
+/* One, and several at once, between short ones and writes; more keys than a batch has, too. */
+static void requests_with_many_keys(void **state)
+{
+    struct core_bench *b = bench_create();
+    int client = bench_connect(b, BENCH_MEMCACHE);
+    static char requests[32768], replies[65536];
+    for (const char *key = "BDFHJ"; *key != '\0'; key++) {
+        add_set(requests, replies, *key);
+    }
+    add_get(requests, replies, 33);
+    add_get(requests, replies, 1);
+    add_get(requests, replies, 32);
+    for (uint32_t keys = 40; keys < 60; keys++) {
+        add_get(requests, replies, keys);
+        if (keys % 5 == 0) {
+            add_set(requests, replies, 'B');
+            add_get(requests, replies, 2);
+        }
+    }
+    add_get(requests, replies, 50);
+    add_get(requests, replies, CORE_BATCH_KEYS);
+    add_get(requests, replies, CORE_BATCH_KEYS + 1);
+    add_get(requests, replies, 50);
+    for (int round = 0; round < 2; round++) {
+        bench_send(client, requests);
+        bench_expect(b, client, replies);
+    }
+    assert_int_equal(b->core->context->ahead.steps_max, 0);
+    bench_destroy(b);
+}
+
 static void set_memory_limit(struct core_bench *b)
 {
     b->config->maxmemory = 1; /* below what the index takes */
@@ -1403,6 +1455,7 @@ int main(void)
         CASE(stopping_ends_everybody),
         CASE(large_arguments_of_any_command),
         CASE(large_memcached_values),
+        CASE(requests_with_many_keys),
         CASE(large_values_without_memory),
         CASE(writes_wait_for_memory_that_comes_back),
         CASE(who_waits_for_memory_first_gets_it_first),

@@ -500,6 +500,124 @@ static void growth_makes_keys_forget(void **state)
     assert_int_equal(get_number(f, 0), 0);
 }
 
+/* ---- keys found in steps ----------------------------------------------------------------------
+ */
+
+enum { STEPS_KEYS = 100 };
+
+/* In a row, as a request has them. */
+struct key_row {
+    struct numbered_key texts[STEPS_KEYS];
+    struct key keys[STEPS_KEYS];
+};
+
+static void begin_steps(struct fixture *f, struct shard_prefetch *ahead, struct key_row *row,
+                        const uint64_t *numbers)
+{
+    for (uint32_t i = 0; i < STEPS_KEYS; i++) {
+        row->keys[i] = *number_key(&row->texts[i], numbers != NULL ? numbers[i] : i);
+    }
+    shard_prefetch_begin(ahead, f->shard, 0, row->keys, STEPS_KEYS);
+    shard_prefetch_reach(ahead, row->keys);
+}
+
+static bool knows(const struct fixture *f, const struct key *key)
+{
+    return index_found_item(f->shard->databases[0].index, key) != NULL;
+}
+
+/* Every third is not there; some in the middle are left out; one more is asked for than there are.
+ */
+static void keys_are_found_in_steps(void **state)
+{
+    struct fixture *f = *state;
+    struct key_row row;
+    struct shard_prefetch ahead;
+    for (uint64_t i = 0; i < STEPS_KEYS; i++) {
+        assert_true(i % 3 == 0 || put_number(f, i, i));
+    }
+    begin_steps(f, &ahead, &row, NULL);
+    assert_int_equal(ahead.steps, SHARD_PREFETCH_AHEAD);
+    assert_int_equal(row.keys[SHARD_PREFETCH_AHEAD].epoch, 0);
+    uint32_t strangers = 0;
+    for (uint32_t i = 0; i < STEPS_KEYS; i = i == 30 ? 70 : i + 1) {
+        shard_prefetch_reach(&ahead, &row.keys[i]);
+        strangers += i % 3 != 0 && !knows(f, &row.keys[i]);
+        assert_int_equal(get_version(f, &row.keys[i], i), i % 3 != 0 ? i : 0);
+        shard_prefetch_step(&ahead);
+    }
+    assert_in_range(strangers, 0, 2); /* where another has the signature */
+    assert_int_equal(ahead.steps, ahead.steps_max);
+    shard_prefetch_step(&ahead);
+    assert_int_equal(ahead.steps, ahead.steps_max);
+}
+
+static void an_empty_database_takes_no_steps(void **state)
+{
+    struct fixture *f = *state;
+    struct key_row row;
+    struct shard_prefetch ahead;
+    begin_steps(f, &ahead, &row, NULL);
+    shard_prefetch_step(&ahead);
+    assert_int_equal(ahead.steps, 0);
+    assert_true(put_number(f, 0, 1));
+    shard_prefetch_begin(&ahead, f->shard, 0, row.keys, 0);
+    shard_prefetch_reach(&ahead, row.keys);
+    assert_int_equal(ahead.steps, 0);
+}
+
+/* Each key is written, deleted or made another's place before its turn, at any visit. */
+static void writes_go_between_steps(void **state)
+{
+    struct fixture *f = *state;
+    for (uint32_t distance = 0; distance <= SHARD_PREFETCH_AHEAD; distance++) {
+        struct key_row row;
+        struct shard_prefetch ahead;
+        for (uint64_t i = 0; i < STEPS_KEYS; i++) {
+            assert_true(put_number(f, i, 1));
+        }
+        begin_steps(f, &ahead, &row, NULL);
+        for (uint32_t i = 0; i < STEPS_KEYS; i++) {
+            uint32_t written = i + distance;
+            if (written < STEPS_KEYS && written % 2 == 0) {
+                assert_true(put_number(f, written, 2));
+            } else if (written < STEPS_KEYS) {
+                assert_true(delete_number(f, written));
+                assert_true(put_number(f, 1000 + written, 3));
+            }
+            uint64_t wanted = i < distance ? 1 : i % 2 == 0 ? 2 : 0;
+            assert_int_equal(get_version(f, &row.keys[i], i), wanted);
+            shard_prefetch_step(&ahead);
+        }
+        settle(f);
+    }
+}
+
+/* Then they would note what is out of date. The database may go, too. */
+static void steps_end_when_the_index_changes(void **state)
+{
+    struct fixture *f = *state;
+    struct key_row row;
+    struct shard_prefetch ahead;
+    for (uint64_t i = 0; i < STEPS_KEYS; i++) {
+        assert_true(put_number(f, i, 7));
+    }
+    begin_steps(f, &ahead, &row, NULL);
+    index_begin_epoch(f->shard->databases[0].index);
+    for (uint32_t i = 0; i < STEPS_KEYS; i++) {
+        shard_prefetch_step(&ahead);
+        assert_false(knows(f, &row.keys[i]));
+        assert_int_equal(get_version(f, &row.keys[i], i), 7);
+    }
+    assert_int_equal(ahead.steps_max, 0);
+    begin_steps(f, &ahead, &row, NULL);
+    shard_flush(f->shard, 0);
+    for (uint32_t i = 0; i < STEPS_KEYS; i++) {
+        shard_prefetch_step(&ahead);
+        assert_int_equal(get_version(f, &row.keys[i], i), 0);
+    }
+}
+
 /* Random operations against a plain array, by keys that know nothing and by bursts of keys that
  * were found together, with upkeep between. */
 #define MODEL_KEYS 60000
@@ -547,6 +665,28 @@ static void use_burst(struct fixture *f, uint64_t *model, uint64_t *random)
     }
 }
 
+/* The same in steps; upkeep comes when they have ended. */
+static void use_row(struct fixture *f, uint64_t *model, uint64_t *random)
+{
+    uint64_t numbers[STEPS_KEYS], first = random_next(random) % (MODEL_KEYS - 100);
+    for (uint32_t i = 0; i < STEPS_KEYS; i++) {
+        numbers[i] = first + random_next(random) % 100;
+    }
+    struct key_row row;
+    struct shard_prefetch ahead;
+    begin_steps(f, &ahead, &row, numbers);
+    for (uint32_t i = 0; i < STEPS_KEYS; i++) {
+        uint64_t choice = random_next(random);
+        if (choice % 16 < 2) {
+            change_number(f, model, first + choice / 32 % 100, choice >> 16 | 1);
+        } else if (choice % 16 < 4) {
+            change(f, model, &row.keys[i], numbers[i], choice >> 16 | 2);
+        }
+        assert_int_equal(get_version(f, &row.keys[i], numbers[i]), model[numbers[i]]);
+        shard_prefetch_step(&ahead);
+    }
+}
+
 static void a_model_agrees(void **state)
 {
     struct fixture *f = *state;
@@ -559,6 +699,7 @@ static void a_model_agrees(void **state)
         change_number(f, model, choice % MODEL_KEYS, step << 1 | !is_deletion);
         if (step % 64 == 0) {
             use_burst(f, model, &random);
+            use_row(f, model, &random);
         }
         if (step % 97 == 0) {
             f->now.mono_us += 10;
@@ -631,6 +772,10 @@ int main(void)
         ROW(a_key_is_found_in_its_database),
         ROW(a_reader_of_another_shard_notes_nothing),
         ROW(growth_makes_keys_forget),
+        ROW(keys_are_found_in_steps),
+        ROW(an_empty_database_takes_no_steps),
+        ROW(writes_go_between_steps),
+        ROW(steps_end_when_the_index_changes),
         ROW(a_model_agrees),
 #undef ROW
     };
