@@ -456,25 +456,35 @@ def connections(lab):
     try:
         lab.fill(server, memif=True)
         server.pause()
+
         def ask(under_way, count, more=()):
             return lab.over_memif(*words, under_way, "-c", count, *more, server=server)
-        few, few_alone = ask(FEW, FEW), ask(FEW, FEW, ALONE)
+
+        def between_few(more_of_few, more_of_many):
+            """Many between two of few: the host moves the CPUs near each other and apart, within seconds."""
+            before = ask(FEW, FEW, more_of_few)
+            many = ask(MANY_UNDER_WAY, crowd, more_of_many)
+            after = ask(FEW, FEW, more_of_few)
+            return many, (before.per_core_second + after.per_core_second) / 2
         resident, counted = _bytes_of_idle(lab, server)
-        riding, alone = ask(MANY_UNDER_WAY, crowd, RIDING), ask(MANY_UNDER_WAY, crowd)
+        riding, few = between_few((), RIDING)
+        at_once, few_at_once = between_few(ALONE, ALONE)
+        late, few_late = between_few(ALONE, ())
         slow = ask(FEW, crowd)
     finally:
         server.close()
     peer = f"{FEW} connections"
 
-    def line(under_way, acks, many, base, like=True):
+    def line(acks, many, base, under_way=MANY_UNDER_WAY, like=True):
         return Line(f"{crowd:,} connections, {under_way} under way, {acks}", f"requests {BUSY_CORE}", many.per_core_second,
-                    {peer: base.per_core_second}, many.per_core_second / base.per_core_second, sample=many, counted=like,
-                    spread={"core busy": many.busy, f"cycles with {peer}": base.cycles})
+                    {peer: base}, many.per_core_second / base, sample=many, counted=like,
+                    spread={"core busy": many.busy})
     return {
-        "connections": [line(MANY_UNDER_WAY, "ACKs ride on the next request", riding, few),
-                        line(MANY_UNDER_WAY, "each ACK by itself", alone, few_alone),
-                        line(MANY_UNDER_WAY, "each ACK by itself, of the few none", alone, few, like=False),
-                        line(FEW, "each ACK by itself, of the few none", slow, few, like=False)],
+        "connections": [line("ACKs ride on the next request", riding, few),
+                        line("each ACK by itself, at once", at_once, few_at_once),
+                        line("each ACK by itself, after 40 ms; of the few at once", late, few_late, like=False),
+                        line("each ACK by itself, after 40 ms; of the few none", late, few, like=False),
+                        line("each ACK by itself, after 40 ms; of the few none", slow, few, under_way=FEW, like=False)],
         "connection memory": [Line("idle connection", "bytes", resident, {"1 KiB": CONNECTION_BYTES},
                                    resident / CONNECTION_BYTES,
                                    note=f"INFO loop counts {counted:.0f} B for each: TCP's record, session, client.")],
