@@ -253,8 +253,9 @@ static void input_stages(struct tcp *tcp, struct ip_datagram *datagrams, uint32_
             segments[i].datagram->mbuf = NULL;
         }
     }
-    if (done_count > 0) {
+    if (valid > 0) { /* there may have been datagrams alone */
         packet_free_bulk(done, done_count);
+        byte_pool_prefetch_slips(tcp->options.pool);
     }
 }
 
@@ -266,5 +267,4 @@ void tcp_input_batch(struct tcp *tcp, struct ip_datagram *datagrams, uint32_t co
         uint32_t part = count - at < TCP_INPUT_STAGE ? count - at : TCP_INPUT_STAGE;
         input_stages(tcp, datagrams + at, part, now, events);
     }
-    byte_pool_prefetch_slips(tcp->options.pool);
 }
