@@ -1,11 +1,10 @@
 /* The batch: requests of many connections, run together.
  *
- * Path: core_conversation.c and core_datagram.c add parsed requests; core_run_batch takes all of
- * them through three stages: look up commands and hash keys; prefetch what the index and the items
- * will be asked for; run, in the order of arrival. The last two go by groups of some tens of keys:
- * one group is prefetched, then the group before it runs. Requests that follow each other with so
- * many keys each are one group, however long: what it will ask for is fetched in steps, while it
- * runs. Replies go straight into each stream's output.
+ * Path: core_conversation.c and core_datagram.c add parsed requests. Each is looked up at once: its
+ * command, where it will run, the hashes of its keys; and what the index and the items will be
+ * asked for begins to be fetched, while the next ones are parsed, then while those before it run
+ * (shard_prefetch in shard.h). core_run_batch runs them all, in the order of arrival. Replies go
+ * straight into each stream's output.
  *
  * A request of a connection whose errand has not left yet joins it (core_errand.h). One that must
  * not run after all is skipped: its connection was closed by an earlier one in the same batch, or
@@ -15,46 +14,8 @@
 #include "dataplane/core/core_errand.h"
 
 #include "dataplane/base/check.h"
-#include "dataplane/core/core_prefetch.h"
 
-/* ---- stage 1 and 2: hash and prefetch -------------------------------------------------------- */
-
-/* A command of one word, as most requests name it, and as it was spelled. */
-struct named_command {
-    const struct command *command; /* NULL: none yet */
-    struct slice name;
-};
-
-/* Most requests name the command that the one before them named. */
-static inline const struct command *find_command(const struct batch_entry *entry,
-                                                 struct named_command *last)
-{
-    const struct slice *arguments = entry->resp.arguments;
-    if (LIKELY(last->command != NULL && slice_equal_short(arguments[0], last->name))) {
-        return last->command;
-    }
-    const struct command *command = command_find(arguments, entry->resp.argument_count);
-    if (command != NULL && command->parent == NULL && !command->is_container) {
-        *last = (struct named_command){command, arguments[0]};
-    }
-    return command;
-}
-
-static inline void look_up_entry(const struct core *core, struct batch_entry *entry,
-                                 struct named_command *last)
-{
-    if (entry->kind == ENTRY_RESP) {
-        entry->resp.command = find_command(entry, last);
-        entry->resp.has_key = entry->resp.command != NULL &&
-                              command_first_key(entry->resp.command, entry->resp.arguments,
-                                                entry->resp.argument_count, &entry->resp.key);
-    }
-    if (LIKELY(core->options.worker_count == 1)) {
-        entry->route.kind = ROUTE_HERE; /* nobody looks at the rest */
-    } else {
-        core_route_entry(core, entry);
-    }
-}
+/* ---- added: looked up, on its way ------------------------------------------------------------ */
 
 static inline uint32_t entry_database(const struct core *core, const struct batch_entry *entry)
 {
@@ -62,85 +23,96 @@ static inline uint32_t entry_database(const struct core *core, const struct batc
                                        : core->datagram_client.database;
 }
 
-static inline uint32_t prefetch_entry(const struct core *core, struct prefetch_burst *burst,
-                                      struct batch_entry *entry)
+/* Anybody's, whose shards the request will read under RCU. */
+static void note_shared_indexes(const struct core *core, const struct batch_entry *entry,
+                                uint32_t count)
 {
-    struct key *keys = &entry->resp.key;
-    uint32_t count = entry->kind == ENTRY_RESP && entry->resp.has_key;
-    if (entry->kind == ENTRY_MEMCACHE) {
-        keys = entry->memcache.keys;
-        count = entry->memcache.request.key_count;
+    uint32_t database = entry_database(core, entry);
+    for (uint32_t i = 0; i < count; i++) {
+        struct key *key = &entry->keys[i];
+        uint32_t owner = key_owner(key, core->options.worker_count);
+        key->index = shard_index(core->options.all_shards[owner], database);
     }
+}
+
+static inline void note_index(const struct index *index, const struct batch_entry *entry,
+                              uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        entry->keys[i].index = index;
+    }
+}
+
+/* Where it will run, and what its keys will be looked up in there. */
+static __attribute__((noinline)) void route_among_workers(struct core *core,
+                                                          struct batch_entry *entry, uint32_t count)
+{
+    core_route_entry(core, entry);
     switch (entry->route.kind) {
     case ROUTE_HERE:
-    case ROUTE_OWN: prefetch_own(core, burst, entry_database(core, entry), keys, count); break;
-    case ROUTE_SHARED:
-        prefetch_shared(core, burst, entry_database(core, entry), keys, count);
+    case ROUTE_OWN:
+        note_index(shard_index(core->shard, entry_database(core, entry)), entry, count);
         break;
+    case ROUTE_SHARED: note_shared_indexes(core, entry, count); break;
     case ROUTE_OWNER:
     case ROUTE_LEASE:
-    case ROUTE_ROUND: return 0; /* they travel */
+    case ROUTE_ROUND: note_index(NULL, entry, count); break; /* they travel */
     }
-    return count;
 }
 
-/* Its keys are a group themselves, and a step of the prefetch goes with each. */
-static inline bool goes_in_steps(const struct batch_entry *entry)
+static inline void finish_entry(struct core *core, struct batch_entry *entry, uint32_t count)
 {
-    return entry->kind == ENTRY_MEMCACHE &&
-           entry->memcache.request.key_count > PREFETCH_GROUP_KEYS &&
-           (entry->route.kind == ROUTE_HERE || entry->route.kind == ROUTE_OWN);
-}
-
-/* Until there are keys enough. */
-static uint32_t prefetch_in_rounds(struct core *core, uint32_t first)
-{
-    const struct batch *batch = &core->batch;
-    struct prefetch_burst burst;
-    prefetch_begin(&burst);
-    uint32_t end = first;
-    for (uint32_t keys = 0; end < batch->count && keys < PREFETCH_GROUP_KEYS; end++) {
-        if (UNLIKELY(goes_in_steps(&batch->entries[end]))) {
-            break;
-        }
-        keys += prefetch_entry(core, &burst, &core->batch.entries[end]);
+    if (LIKELY(core->options.worker_count == 1)) {
+        note_index(shard_index(core->shard, entry_database(core, entry)), entry, count);
+    } else {
+        route_among_workers(core, entry, count);
     }
-    prefetch_end(&burst);
-    return end;
+    shard_prefetch_add(&core->context->ahead, count);
 }
 
-/* The first steps; the others are taken while the group runs. Keys of the batch are side by side,
- * and two such groups never are: one has ended before the next begins. */
-static uint32_t prefetch_in_steps(struct core *core, uint32_t first)
+static inline const struct command *find_command(struct batch *batch,
+                                                 const struct batch_entry *entry)
+{
+    const struct slice *arguments = entry->resp.arguments;
+    if (LIKELY(batch->named != NULL && slice_equal_short(arguments[0], batch->name))) {
+        return batch->named;
+    }
+    const struct command *command = command_find(arguments, entry->resp.argument_count);
+    if (command != NULL && command->parent == NULL && !command->is_container) {
+        batch->named = command;
+        batch->name = arguments[0];
+    }
+    return command;
+}
+
+void core_batch_finish_resp(struct core *core, struct batch_entry *entry)
 {
     struct batch *batch = &core->batch;
-    struct batch_entry *entry = &batch->entries[first];
-    uint32_t end = first, count = 0;
-    while (end < batch->count && goes_in_steps(&batch->entries[end])) {
-        count += batch->entries[end++].memcache.request.key_count;
-    }
-    shard_prefetch_begin(&core->context->ahead, core->shard, entry_database(core, entry),
-                         entry->memcache.keys, count);
-    shard_prefetch_reach(&core->context->ahead, entry->memcache.keys);
-    return end;
+    const struct command *command = find_command(batch, entry);
+    entry->resp.command = command;
+    entry->resp.has_key =
+        command != NULL &&
+        command_first_key(command, entry->resp.arguments, entry->resp.argument_count, entry->keys);
+    batch->key_count += entry->resp.has_key;
+    finish_entry(core, entry, entry->resp.has_key);
 }
 
-/* The next entries; returns where the group ends. */
-static uint32_t prefetch_group(struct core *core, uint32_t first)
+void core_batch_finish_memcache(struct core *core, struct batch_entry *entry,
+                                const struct slice *keys)
 {
-    /* The index is another's while the shard is lent. */
-    if (core_shard_is_lent(core)) {
-        return core->batch.count;
+    struct batch *batch = &core->batch;
+    uint32_t count = entry->memcache.request.key_count;
+    if (LIKELY(entry->keys == &batch->keys[batch->key_count])) {
+        CHECK(count <= CORE_BATCH_KEYS - batch->key_count);
+        batch->key_count += count;
+    } /* else they have a place of their own */
+    for (uint32_t i = 0; i < count; i++) {
+        key_init(&entry->keys[i], keys[i]);
     }
-    core_enter_stage(core, STAGE_PREFETCH);
-    uint32_t end = UNLIKELY(goes_in_steps(&core->batch.entries[first]))
-                       ? prefetch_in_steps(core, first)
-                       : prefetch_in_rounds(core, first);
-    core_enter_stage(core, STAGE_RUN);
-    return end;
+    finish_entry(core, entry, count);
 }
 
-/* ---- stage 3: run ---------------------------------------------------------------------------- */
+/* ---- run ------------------------------------------------------------------------------------- */
 
 void core_after_command(struct conversation *conversation)
 {
@@ -197,7 +169,7 @@ static inline __attribute__((always_inline)) void init_resp_call(struct core *co
         .command = entry->resp.command,
         .argument_count = entry->resp.argument_count,
         .arguments = entry->resp.arguments,
-        .first_key = entry->resp.has_key ? &entry->resp.key : NULL,
+        .first_key = entry->resp.has_key ? entry->keys : NULL,
         .large_value = blob,
         .large_value_index = index_of_blob_argument(entry, blob),
         .reply = reply,
@@ -256,7 +228,7 @@ static inline __attribute__((always_inline)) void init_memcache_call(struct core
         .now = &core->now,
         .client = conversation != NULL ? &conversation->client : &core->datagram_client,
         .request = &entry->memcache.request,
-        .keys = entry->memcache.keys,
+        .keys = entry->keys,
         .large_value = conversation != NULL ? conversation_last_blob(conversation) : NULL,
         .reply = reply,
     };
@@ -433,6 +405,7 @@ static bool join_errand(struct core *core, const struct batch_entry *entry)
 
 static void run_conversation_entry(struct core *core, struct batch_entry *entry)
 {
+    shard_prefetch_reach(&core->context->ahead, entry->keys);
     struct conversation *conversation = entry->conversation;
     struct session *session = &conversation->session;
     session->pending--;
@@ -528,7 +501,8 @@ static uint32_t run_row_entries(struct core *core, const struct batch_entry *ent
     uint32_t done = 0;
     do {
         call->arguments = entries[done].resp.arguments;
-        call->first_key = &entries[done].resp.key;
+        call->first_key = entries[done].keys;
+        shard_prefetch_reach(&core->context->ahead, entries[done].keys);
         command_run_in_row(call);
     } while (++done < count && out->size <= limit);
     command_end_row(call, done);
@@ -583,7 +557,8 @@ static uint32_t run_datagrams(struct core *core, struct batch_entry *entries, ui
     do {
         const struct batch_entry *entry = &entries[done];
         call.request = &entry->memcache.request;
-        call.keys = entry->memcache.keys;
+        call.keys = entry->keys;
+        shard_prefetch_reach(&core->context->ahead, entry->keys);
         core_begin_datagram_reply(core, entry->datagram);
         (void)memcache_execute(&call);
         core_send_datagram_reply(core, entry->datagram);
@@ -591,24 +566,17 @@ static uint32_t run_datagrams(struct core *core, struct batch_entry *entries, ui
     return done;
 }
 
-static void run_group(struct core *core, uint32_t first, uint32_t end)
+static void run_entries(struct core *core)
 {
-    while (first < end) {
-        struct batch_entry *entry = &core->batch.entries[first];
-        /* Those before it may not have run, or not to their end. */
-        if (UNLIKELY(goes_in_steps(entry))) {
-            shard_prefetch_reach(&core->context->ahead, entry->memcache.keys);
-        }
+    struct batch *batch = &core->batch;
+    for (uint32_t first = 0, count; first < batch->count; first += count) {
+        struct batch_entry *entry = &batch->entries[first];
         if (UNLIKELY(entry->conversation == NULL)) {
-            first += run_datagrams(core, entry, end - first);
-            continue;
-        }
-        uint32_t count = run_row(core, entry, end - first);
-        if (count == 0) {
+            count = run_datagrams(core, entry, batch->count - first);
+        } else if ((count = run_row(core, entry, batch->count - first)) == 0) {
             run_conversation_entry(core, entry);
             count = 1;
         }
-        first += count;
     }
 }
 
@@ -618,21 +586,14 @@ void core_run_batch(struct core *core)
     if (batch->count == 0) {
         return;
     }
-    enum stage before = core_enter_stage(core, STAGE_LOOK_UP);
+    enum stage before = core_enter_stage(core, STAGE_RUN);
     core_share_time(core);
     core_note_observers(core);
     core->stages.requests += batch->count;
-    struct named_command last = {0};
-    for (uint32_t i = 0; i < batch->count; i++) {
-        look_up_entry(core, &batch->entries[i], &last);
+    if (core->context->ahead.count <= 1) { /* alone it gains nothing: it would be looked up twice */
+        shard_prefetch_end(&core->context->ahead);
     }
-    uint32_t ready = prefetch_group(core, 0);
-    for (uint32_t done = 0; done < batch->count;) {
-        uint32_t next = ready < batch->count ? prefetch_group(core, ready) : ready;
-        run_group(core, done, ready);
-        done = ready;
-        ready = next;
-    }
+    run_entries(core);
     shard_prefetch_end(&core->context->ahead);
     batch->count = batch->slice_count = batch->key_count = 0;
     core_send_gathered(core);

@@ -305,7 +305,7 @@ static void add_resp(struct core *core, struct conversation *conversation,
                      const struct resp_request *request)
 {
     bool fits = request->argument_count <= CORE_BATCH_SLICES;
-    if (!core_batch_has_room(core, fits ? request->argument_count : 0, 0)) {
+    if (!core_batch_has_room(core, fits ? request->argument_count : 0, 1)) {
         core_run_batch(core);
     }
     struct batch_entry *entry = core_batch_add(core, ENTRY_RESP, conversation);
@@ -313,6 +313,7 @@ static void add_resp(struct core *core, struct conversation *conversation,
     entry->resp.arguments =
         fits ? core_batch_slices(core, request->arguments, request->argument_count)
              : request->arguments;
+    core_batch_finish_resp(core, entry);
     if (!fits || uses_parser_memory(&conversation->parser->resp, request)) {
         core_run_batch(core);
     }
@@ -340,10 +341,9 @@ static __attribute__((noinline)) void run_with_many_keys(struct core *core,
 {
     struct key *keys = calloc(count, sizeof(*keys));
     CHECK(keys != NULL);
-    for (uint32_t i = 0; i < count; i++) {
-        key_init(&keys[i], from[i]);
-    }
-    entry->memcache.keys = keys;
+    entry->keys = keys;
+    core_begin_batch(core, keys);
+    core_batch_finish_memcache(core, entry, from);
     core_run_batch(core);
     free(keys);
 }
@@ -362,7 +362,7 @@ static void add_memcache(struct core *core, struct conversation *conversation,
         entry->memcache.request = *request;
     }
     if (LIKELY(fits)) {
-        entry->memcache.keys = core_batch_keys(core, request->keys, count);
+        core_batch_finish_memcache(core, entry, request->keys);
         if (UNLIKELY(!conversation->speaks_binary &&
                      memcache_uses_parser(&conversation->parser->memcache, request))) {
             core_run_batch(core);
@@ -568,7 +568,7 @@ static bool take_short_requests(struct core *core, struct conversation *conversa
         return true;
     }
     while (session->parsed < session->view.size) {
-        if (UNLIKELY(!core_batch_has_room(core, RESP_SHORT_ARGUMENTS_MAX, 0))) {
+        if (UNLIKELY(!core_batch_has_room(core, RESP_SHORT_ARGUMENTS_MAX, 1))) {
             core_run_batch(core);
             if (!may_add(session)) {
                 return false;
@@ -586,6 +586,7 @@ static bool take_short_requests(struct core *core, struct conversation *conversa
         entry->resp.argument_count = count;
         entry->resp.arguments = arguments;
         batch->slice_count += count;
+        core_batch_finish_resp(core, entry);
         session->parsed += consumed;
     }
     return false;

@@ -170,7 +170,7 @@ static void add_request(struct core *core, struct core_datagram *datagram,
         entry->memcache.request = *request;
     }
     entry->datagram = datagram;
-    entry->memcache.keys = core_batch_keys(core, request->keys, keys);
+    core_batch_finish_memcache(core, entry, request->keys);
     if (UNLIKELY(must_run_now(core, datagram, &entry->memcache.request))) {
         core_run_batch(core);
     }

@@ -211,8 +211,8 @@ static size_t bytes_of(const struct batch_entry *entry)
     }
     const struct memcache_request *request = &entry->memcache.request;
     return blobs + sizeof(*request) + request->key_count * sizeof(struct key) +
-           key_bytes(entry->memcache.keys, request->key_count) +
-           copied_bytes(entry, &request->value, 1) + request->arguments.size;
+           key_bytes(entry->keys, request->key_count) + copied_bytes(entry, &request->value, 1) +
+           request->arguments.size;
 }
 
 /* The next `bytes` of the memory behind a request. */
@@ -257,8 +257,7 @@ static void copy_resp(struct errand_request *request, const struct batch_entry *
         request->arguments[i] = copy_slice(entry, entry->resp.arguments[i], room);
     }
     if (entry->resp.has_key) {
-        *request->keys =
-            key_of(request->arguments[request->command->first_key], entry->resp.key.hash);
+        *request->keys = key_of(request->arguments[request->command->first_key], entry->keys->hash);
     }
 }
 
@@ -266,7 +265,7 @@ static void copy_memcache(struct errand_request *request, const struct batch_ent
                           uint8_t **room)
 {
     const struct memcache_request *from = &entry->memcache.request;
-    const struct key *keys = entry->memcache.keys;
+    const struct key *keys = entry->keys;
     request->writes = true;
     request->key_count = from->key_count;
     request->memcache = take(room, sizeof(*from));

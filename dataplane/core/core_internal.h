@@ -9,8 +9,8 @@
  *   core_route.c          what a request needs of which shards
  *   core_errand.c         requests that need other workers' shards: there and back, leases
  *   core_errand_request.c such a request: copied, run
- *   core_prefetch.c       what keys will be asked for, on its way from memory
- *   core_batch.c          look up, prefetch, run: the requests of many connections together
+ *   core_prefetch.c       what the keys of errands will be asked for, on its way from memory
+ *   core_batch.c          look up, fetch, run: the requests of many connections together
  *   core_memory.c         requests that wait for memory which is about to be freed
  *   core_stages.c         cycles per stage of the pass, for INFO stages
  *   core_peers.c          messages between workers: sending, waking, what waits for room
@@ -224,17 +224,16 @@ struct batch_entry {
     size_t begin;  /* offset of this request in the session's view */
     bool must_run; /* part of it has left the input: it cannot be parsed again */
     struct route route;
+    struct key *keys; /* of RESP the one of the first key position */
     union {
         struct {
             uint32_t argument_count;
             const struct slice *arguments;
             const struct command *command; /* NULL: unknown, or a form that has no row */
-            struct key key;                /* of the first key position */
             bool has_key;
         } resp;
         struct {
             struct memcache_request request; /* `keys` in it are the parser's: not used here */
-            struct key *keys;
         } memcache;
         struct {
             char text[128];
@@ -250,6 +249,10 @@ struct batch {
     uint32_t slice_count;
     struct key keys[CORE_BATCH_KEYS];
     uint32_t key_count;
+    /* The command of one word that was named last, as most requests name it again, and as it was
+     * spelled. */
+    const struct command *named; /* NULL: none yet */
+    struct slice name;
 };
 
 /* First in, first out. */
@@ -435,15 +438,33 @@ static inline bool core_batch_has_room(const struct core *core, uint32_t slices,
            keys <= CORE_BATCH_KEYS - batch->key_count;
 }
 
+/* The first request is added. Those of its keys that are looked up here are fetched from then on.
+ */
+static inline void core_begin_batch(struct core *core, struct key *keys)
+{
+    core->batch.named = NULL;
+    shard_prefetch_begin(&core->context->ahead, core->shard, keys);
+    /* The index is another's while the shard is lent. */
+    if (UNLIKELY(core->lease != NULL)) {
+        shard_prefetch_end(&core->context->ahead);
+    }
+}
+
+/* An entry to be filled in, and finished then by one of the two below, unless it is an error. */
 static inline struct batch_entry *core_batch_add(struct core *core, enum batch_entry_kind kind,
                                                  struct conversation *conversation)
 {
     struct batch *batch = &core->batch;
     CHECK(batch->count < CORE_BATCH_REQUESTS);
+    if (batch->count == 0) {
+        core_begin_batch(core, batch->keys);
+    }
     struct batch_entry *entry = &batch->entries[batch->count++];
     entry->kind = kind;
     entry->conversation = conversation;
     entry->datagram = NULL;
+    entry->route.kind = ROUTE_HERE; /* with one worker nobody looks at the rest */
+    entry->keys = &batch->keys[batch->key_count];
     if (conversation != NULL) {
         entry->begin = conversation->request_begin;
         entry->must_run = conversation->blob_count > 0 || conversation->blob_refused;
@@ -466,19 +487,11 @@ static inline struct slice *core_batch_slices(struct core *core, const struct sl
     return slices;
 }
 
-/* Keys, hashed, until the batch has run. */
-static inline struct key *core_batch_keys(struct core *core, const struct slice *from,
-                                          uint32_t count)
-{
-    struct batch *batch = &core->batch;
-    CHECK(count <= CORE_BATCH_KEYS - batch->key_count);
-    struct key *keys = &batch->keys[batch->key_count];
-    batch->key_count += count;
-    for (uint32_t i = 0; i < count; i++) {
-        key_init(&keys[i], from[i]);
-    }
-    return keys;
-}
+/* The entry's arguments are known: finds its command and hashes its key. */
+void core_batch_finish_resp(struct core *core, struct batch_entry *entry);
+/* The entry's request is known: hashes its keys. */
+void core_batch_finish_memcache(struct core *core, struct batch_entry *entry,
+                                const struct slice *keys);
 
 /* Where a request of memcached's protocols is parsed into: the place of the entry that is added
  * next. Running the batch, which leaves the places behind its entries alone, makes it another. */
@@ -506,7 +519,7 @@ static inline size_t core_batch_add_plain(struct core *core, struct conversation
     if (LIKELY(consumed > 0)) {
         struct batch_entry *entry = core_batch_add(core, ENTRY_MEMCACHE, conversation);
         entry->datagram = datagram;
-        entry->memcache.keys = core_batch_keys(core, keys, request->key_count);
+        core_batch_finish_memcache(core, entry, keys);
     }
     return consumed;
 }

@@ -107,7 +107,7 @@ static struct wanted_memory wanted_by_value(const struct item *old, const struct
 static struct wanted_memory wanted_by_change(const struct core *core,
                                              const struct batch_entry *entry)
 {
-    const struct key *key = &entry->resp.key;
+    const struct key *key = entry->keys;
     const struct shard *shard = shard_of(core, key);
     uint32_t database = entry->conversation->client.database;
     const struct item *old = shard_find_shared(shard, database, key, &core->now);
@@ -147,15 +147,15 @@ static struct wanted_memory wanted_by_memcache(const struct core *core,
     }
     bool appends;
     if (memcache_joins(request, &appends)) {
-        const struct key *key = &entry->memcache.keys[0];
+        const struct key *key = &entry->keys[0];
         const struct shard *shard = shard_of(core, key);
         const struct item *old = shard_find_shared(shard, 0, key, &core->now);
         return wanted_by_value(old, key, memcache_value_bytes(shard, old, request));
     }
     uint64_t bytes = missing_bytes(entry, request->value);
     return (struct wanted_memory){.bytes = bytes + ITEM_OVERHEAD_BYTES,
-                                  .largest_bytes = bytes + entry->memcache.keys[0].bytes.size +
-                                                   ITEM_HEADER_BYTES};
+                                  .largest_bytes =
+                                      bytes + entry->keys[0].bytes.size + ITEM_HEADER_BYTES};
 }
 
 struct wanted_memory core_wanted_memory(const struct core *core, const struct batch_entry *entry)

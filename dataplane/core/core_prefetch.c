@@ -3,8 +3,8 @@
  *
  *   errands, first request due  -->  replies, keys of all that will run here  -->  run
  *
- * The last two by groups of some tens of keys, as with the batch: one group is fetched, then the
- * group before it runs. Thread: the worker that has received the messages, and so has the errands.
+ * The last two by groups of some tens of keys: one group is fetched, then the group before it runs.
+ * Thread: the worker that has received the messages, and so has the errands.
  */
 #include "dataplane/core/core_prefetch.h"
 

@@ -1,5 +1,5 @@
-/* Keys that will be looked up, on their way into the cache: rounds of cache misses that many of
- * them share. Requests with more keys than a group has go in steps instead (shard.h). */
+/* Keys of errands that will be looked up, on their way into the cache: rounds of cache misses that
+ * many of them share. The batch's, which lie side by side, go in steps instead (shard.h). */
 #ifndef NICACHED_CORE_CORE_PREFETCH_H
 #define NICACHED_CORE_CORE_PREFETCH_H
 

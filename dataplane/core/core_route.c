@@ -59,7 +59,7 @@ static void route_resp(const struct core *core, struct batch_entry *entry)
     }
     uint32_t key_count = command_key_count(command, count);
     if (key_count > 0 && entry->resp.has_key) {
-        add_key(route, core, &entry->resp.key);
+        add_key(route, core, entry->keys);
     }
     for (uint32_t i = 1; i < key_count; i++) {
         struct key key = command_key_at(command, entry->resp.arguments, i);
@@ -84,7 +84,7 @@ static void route_memcache(const struct core *core, struct batch_entry *entry)
         return;
     }
     for (uint32_t i = 0; i < request->key_count; i++) {
-        add_key(route, core, &entry->memcache.keys[i]);
+        add_key(route, core, &entry->keys[i]);
     }
     route->only_reads = memcache_only_reads(request);
     route->kind = kind_of_keys(route, core, route->only_reads);

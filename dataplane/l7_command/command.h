@@ -4,7 +4,7 @@
  * The life of a request here:
  *   command_find         name (and subcommand) -> row
  *   command_first_key    first key position of the row -> key with its hash
- *   (prefetch of the whole batch: shard_prefetch_bulk)
+ *   (it is fetched, with those of other requests: shard_prefetch)
  *   command_run          checks arity, authentication, memory; runs the row's handler, which writes
  *                        exactly one reply, unless it returns COMMAND_DEFERRED
  *
@@ -184,7 +184,7 @@ struct command_context {
     uint32_t all_context_count;
     struct instant now; /* of this pass */
     uint64_t random_state;
-    /* Keys of the requests that run: a command takes a step with each of many (core_batch.c). */
+    /* Keys of the batch (core_batch.c): a command that has many says which one it comes to. */
     struct shard_prefetch ahead;
     /* Who looks on at memcached's requests (memcache_observers.h): shared; what it said at the
      * beginning of the pass; the lines for them and the figures of this worker, NULL until needed.

@@ -121,8 +121,9 @@ void memcache_execute_get(struct memcache_call *call)
     struct metrics *metrics = call->context->metrics;
     uint32_t done = 0;
     while (done < count && get_key(call, done, &form)) {
-        shard_prefetch_step(&call->context->ahead);
-        done++;
+        if (++done < count) {
+            shard_prefetch_reach(&call->context->ahead, &call->keys[done]);
+        }
     }
     metric_add(metrics, touches ? METRIC_MEMCACHE_CMD_TOUCH : METRIC_MEMCACHE_CMD_GET, count);
     metric_add(metrics, METRIC_KEYSPACE_HITS, form.hits);

@@ -21,6 +21,7 @@
 
 #include "dataplane/base/rcu.h"
 #include "dataplane/store/item_key.h"
+#include "dataplane/store/item_prefetch.h"
 #include "dataplane/store/shard.h"
 
 struct index;
@@ -73,7 +74,8 @@ struct index_operations {
     struct item *(*read_hash)(const struct index *index, uint64_t hash);
     bool (*holds)(const struct index *index, uint64_t hash, const struct item *item);
     void (*prefetch_bulk)(const struct shard_lookup *lookups, uint32_t count);
-    void (*prefetch_visit)(const struct shard_prefetch *prefetch);
+    void (*prefetch_step)(const struct shard_prefetch *prefetch,
+                          const struct index_services *services);
     struct item *(*store)(struct index *index, const struct key *key, struct item *item);
     struct item *(*remove)(struct index *index, const struct key *key);
     bool (*maintain)(struct index *index);
@@ -91,7 +93,7 @@ struct index {
     uint64_t epoch;
 };
 
-/* ---- what the prefetch stage leaves in a key --------------------------------------------------
+/* ---- what a prefetch leaves in a key ----------------------------------------------------------
  *
  * Where it found the key, so that the operation that follows need not search again. Never trusted:
  * the item that is there now must have the full key. And void once a part of the index has been
@@ -108,6 +110,7 @@ static inline struct item *entry_item(uint64_t entry)
     return (struct item *)(uintptr_t)(entry & ENTRY_ITEM);
 }
 
+/* No address has so high bits. */
 static inline uint64_t index_first_epoch(uint32_t worker)
 {
     return (uint64_t)(worker + 1) << 48;
@@ -127,6 +130,11 @@ static inline void index_note_found(const struct shard_lookup *lookup, void *ent
     }
 }
 
+static inline bool index_has_noted(const struct key *key)
+{
+    return key->epoch >= index_first_epoch(0);
+}
+
 /* What is there now, another key's perhaps. NULL: nothing, or that is not, or no longer, known. */
 static inline struct item *index_noted_item(const struct index *index, const struct key *key)
 {
@@ -143,42 +151,61 @@ static inline struct item *index_found_item(const struct index *index, const str
     return LIKELY(item != NULL && item_has_key(item, key)) ? item : NULL;
 }
 
-/* ---- the prefetch stage in steps --------------------------------------------------------------
+/* ---- a prefetch in steps ----------------------------------------------------------------------
  *
- * A key that is not found yet has no epoch: its entry is then what the index left there at the
- * visit before. That is in the index still, or retired, since no epoch has begun (shard.c). */
+ * A key that is not found yet has in its entry what the index left there at the visit before. That
+ * is in the index still, or retired, since no epoch has begun (shard.c). */
 
 typedef void index_visit(const struct shard_lookup *lookup, uint32_t visit);
 
-/* Those whose turn it is for this visit, from 0 on. */
 static inline __attribute__((always_inline)) void
-index_visit_keys(const struct shard_prefetch *prefetch, index_visit *act, uint32_t visit)
+index_visit_key(struct key *key, const struct index_services *services, index_visit *act,
+                uint32_t visit)
 {
-    uint32_t count = prefetch->count;
-    uint32_t first = prefetch->steps - visit * SHARD_PREFETCH_STRIDE; /* beyond all before 0 */
-    if (UNLIKELY(first >= count)) {
-        return;
-    }
-    const struct index *index = prefetch->index;
-    struct key *key = &prefetch->keys[first];
-    uint32_t left = count - first < SHARD_PREFETCH_STRIDE ? count - first : SHARD_PREFETCH_STRIDE;
-    for (; left > 0; left--, key++) {
-        const struct shard_lookup lookup = {index, key, .is_own = true};
-        if (visit == 0) {
-            key->epoch = 0;
+    if (visit == SHARD_PREFETCH_VISITS - 1 && LIKELY(index_has_noted(key))) {
+        const struct item *item = entry_item(RCU_READ((index_entry *)key->entry));
+        if (LIKELY(item != NULL)) {
+            item_prefetch_rest(item);
         }
+    } else if (LIKELY(key->index != NULL)) {
+        const struct shard_lookup lookup = {key->index, key,
+                                            .is_own = key->index->services == services};
         act(&lookup, visit);
     }
 }
 
+/* Those whose turn it is for this visit, from 0 on. `services` are the caller's own shard's. */
 static inline __attribute__((always_inline)) void
-index_visit_all(const struct shard_prefetch *prefetch, index_visit *act)
+index_visit_keys(const struct shard_prefetch *prefetch, const struct index_services *services,
+                 index_visit *act, uint32_t visit)
+{
+    uint32_t first = prefetch->visited - visit * SHARD_PREFETCH_STRIDE; /* beyond all before 0 */
+    if (UNLIKELY(first >= prefetch->count)) {
+        return;
+    }
+    struct key *key = &prefetch->keys[first];
+    uint32_t left = prefetch->count - first;
+    if (LIKELY(left >= SHARD_PREFETCH_STRIDE)) {
+#pragma GCC unroll 4
+        for (uint32_t i = 0; i < SHARD_PREFETCH_STRIDE; i++) {
+            index_visit_key(&key[i], services, act, visit);
+        }
+    } else {
+        for (uint32_t i = 0; i < left; i++) {
+            index_visit_key(&key[i], services, act, visit);
+        }
+    }
+}
+
+static inline __attribute__((always_inline)) void
+index_visit_all(const struct shard_prefetch *prefetch, const struct index_services *services,
+                index_visit *act)
 {
     static_assert(SHARD_PREFETCH_VISITS == 4, "a line for each");
-    index_visit_keys(prefetch, act, 0);
-    index_visit_keys(prefetch, act, 1);
-    index_visit_keys(prefetch, act, 2);
-    index_visit_keys(prefetch, act, 3);
+    index_visit_keys(prefetch, services, act, 0);
+    index_visit_keys(prefetch, services, act, 1);
+    index_visit_keys(prefetch, services, act, 2);
+    index_visit_keys(prefetch, services, act, 3);
 }
 
 /* ---- the operations ---------------------------------------------------------------------------
@@ -239,10 +266,9 @@ static inline void index_prefetch_bulk(const struct index *index,
     index->operations->prefetch_bulk(lookups, count);
 }
 
-static inline void index_prefetch_visit(const struct shard_prefetch *prefetch)
-{
-    prefetch->index->operations->prefetch_visit(prefetch);
-}
+/* Of any indexes: all of a process are of one kind. */
+void index_prefetch_step(const struct shard_prefetch *prefetch,
+                         const struct index_services *services);
 
 /* `item` becomes what the key holds; returns what it held before, or NULL. */
 static inline struct item *index_store(struct index *index, const struct key *key,

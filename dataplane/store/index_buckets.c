@@ -43,7 +43,7 @@ static inline struct place find_in_leaf(const struct buckets_index *index, const
     return place;
 }
 
-/* The owner's way: where the prefetch stage found it, if it still is there. */
+/* The owner's way: where the prefetch found it, if it still is there. */
 static inline struct place find_found(const struct buckets_index *index, const struct key *key)
 {
     struct item *item = index_found_item(&index->common, key);

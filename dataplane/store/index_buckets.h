@@ -266,7 +266,8 @@ struct item *index_buckets_read(const struct index *common, const struct key *ke
 struct item *index_buckets_read_hash(const struct index *common, uint64_t hash);
 bool index_buckets_holds(const struct index *common, uint64_t hash, const struct item *item);
 void index_buckets_prefetch_bulk(const struct shard_lookup *lookups, uint32_t count);
-void index_buckets_prefetch_visit(const struct shard_prefetch *prefetch);
+void index_buckets_prefetch_step(const struct shard_prefetch *prefetch,
+                                 const struct index_services *services);
 struct item *index_buckets_store(struct index *common, const struct key *key, struct item *item);
 struct item *index_buckets_remove(struct index *common, const struct key *key);
 bool index_buckets_maintain(struct index *common);

@@ -1,4 +1,4 @@
-/* The prefetch stage of a batch: rounds of cache misses, each shared by all keys.
+/* Keys fetched in bulk: rounds of cache misses, each shared by all keys.
  *
  *   words of the leaves --> first buckets --> items --> what is long of them
  *                                |              ^
@@ -10,7 +10,6 @@
 
 #include "dataplane/base/check.h"
 #include "dataplane/store/index_buckets.h"
-#include "dataplane/store/item_prefetch.h"
 
 struct probe {
     const struct shard_lookup *lookup;
@@ -103,11 +102,6 @@ void index_buckets_prefetch_bulk(const struct shard_lookup *lookups, uint32_t co
 /* Each time the same way, a line further. */
 static inline void visit_key(const struct shard_lookup *lookup, uint32_t visit)
 {
-    const struct item *item = visit == 3 ? index_noted_item(lookup->index, lookup->key) : NULL;
-    if (item != NULL) {
-        item_prefetch_rest(item);
-        return;
-    }
     struct probe probe = {.lookup = lookup};
     struct found_items found;
     found.count = 0;
@@ -120,7 +114,8 @@ static inline void visit_key(const struct shard_lookup *lookup, uint32_t visit)
     }
 }
 
-void index_buckets_prefetch_visit(const struct shard_prefetch *prefetch)
+void index_buckets_prefetch_step(const struct shard_prefetch *prefetch,
+                                 const struct index_services *services)
 {
-    index_visit_all(prefetch, visit_key);
+    index_visit_all(prefetch, services, visit_key);
 }

@@ -75,7 +75,7 @@ static struct segment *segment_of_entry(const struct rte_index *index, const str
     return segment;
 }
 
-/* Where the prefetch stage found it, if it still is there. */
+/* Where the prefetch found it, if it still is there. */
 static void locate_found(const struct rte_index *index, const struct key *key, struct place *place)
 {
     struct item *item = index_found_item(&index->common, key);

@@ -1,5 +1,5 @@
-/* The prefetch stage of a batch: rounds of cache misses, each shared by all keys of the batch,
- * whatever segments they are in.
+/* Keys fetched in bulk: rounds of cache misses, each shared by all keys, whatever segments they are
+ * in.
  *
  *   first bucket of all keys --> second bucket, where that has not the signature
  *                            --> slots whose signature fits --> items --> what is long of them
@@ -15,7 +15,6 @@
 
 #include "dataplane/base/check.h"
 #include "dataplane/store/index_rte.h"
-#include "dataplane/store/item_prefetch.h"
 
 struct probe {
     const struct shard_lookup *lookup;
@@ -140,12 +139,23 @@ void index_rte_prefetch_bulk(const struct shard_lookup *lookups, uint32_t count)
 
 /* ---- in steps -------------------------------------------------------------------------------- */
 
-/* A key's entry is its slot, on the way; NULL: the second bucket is. */
-static inline void take_first_bucket(const struct shard_lookup *lookup)
+/* A key's entry is its first bucket, on the way; NULL: there is none. */
+static inline void begin(const struct shard_lookup *lookup)
 {
     struct probe probe;
     set_out(&probe, lookup);
-    lookup->key->entry = match_first(&probe) ? NULL : probe.slot;
+    lookup->key->entry = (void *)(uintptr_t)probe.bucket;
+}
+
+/* Its slot; NULL: the second bucket is. */
+static inline void take_first_bucket(const struct shard_lookup *lookup)
+{
+    struct key *key = lookup->key;
+    struct probe probe = {.lookup = lookup,
+                          .hash = key->hash,
+                          .segment = index_rte_root(rte_index_of_const(lookup->index), key->hash)};
+    probe.bucket = key->entry;
+    key->entry = match_first(&probe) ? NULL : probe.slot;
 }
 
 static __attribute__((noinline)) void take_second_bucket(struct shard_lookup lookup)
@@ -169,31 +179,22 @@ static inline void take_slot(const struct shard_lookup *lookup)
 /* Children of a segment that moves out are left to the look-ups. */
 static inline void visit_key(const struct shard_lookup *lookup, uint32_t visit)
 {
-    struct key *key = lookup->key;
-    const struct item *item;
-    struct probe probe;
     switch (visit) {
-    case 0: set_out(&probe, lookup); break;
+    case 0: begin(lookup); break;
     case 1: take_first_bucket(lookup); break;
     case 2:
-        if (LIKELY(key->entry != NULL)) {
+        if (LIKELY(lookup->key->entry != NULL)) {
             take_slot(lookup);
         } else {
             take_second_bucket(*lookup);
         }
         break;
-    default:
-        item = index_noted_item(lookup->index, key);
-        if (LIKELY(item != NULL)) {
-            item_prefetch_rest(item);
-        } else {
-            take_slot(lookup);
-        }
-        break;
+    default: take_slot(lookup); break;
     }
 }
 
-void index_rte_prefetch_visit(const struct shard_prefetch *prefetch)
+void index_rte_prefetch_step(const struct shard_prefetch *prefetch,
+                             const struct index_services *services)
 {
-    index_visit_all(prefetch, visit_key);
+    index_visit_all(prefetch, services, visit_key);
 }

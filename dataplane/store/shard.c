@@ -228,21 +228,18 @@ void shard_prefetch_bulk(const struct shard_lookup *lookups, uint32_t count)
 }
 
 void shard_prefetch_begin(struct shard_prefetch *prefetch, const struct shard *shard,
-                          uint32_t database, struct key *keys, uint32_t count)
+                          struct key *keys)
 {
-    const struct index *index = shard_index(shard, database);
-    *prefetch = (struct shard_prefetch){.index = index, .keys = keys};
-    if (index != NULL && count > 0) {
-        prefetch->epoch = index->epoch;
-        prefetch->count = count;
-        prefetch->steps_max = count + SHARD_PREFETCH_AHEAD - SHARD_PREFETCH_STRIDE;
-    }
+    *prefetch =
+        (struct shard_prefetch){.shard = shard, .epoch = shard->services.epoch, .keys = keys};
 }
 
-void shard_prefetch_visit(struct shard_prefetch *prefetch)
+void shard_prefetch_step(struct shard_prefetch *prefetch)
 {
-    if (LIKELY(prefetch->index->epoch == prefetch->epoch)) {
-        index_prefetch_visit(prefetch);
+    const struct index_services *services = &prefetch->shard->services;
+    if (LIKELY(services->epoch == prefetch->epoch)) {
+        index_prefetch_step(prefetch, services);
+        prefetch->visited += SHARD_PREFETCH_STRIDE;
     } else {
         shard_prefetch_end(prefetch); /* what its keys know by now is out of date */
     }

@@ -62,9 +62,12 @@ enum index_kind shard_index_kind(const struct shard *shard); /* any thread */
 struct key {
     struct slice bytes;
     uint64_t hash;
-    /* Where the prefetch stage found it, for what comes next: index.h. */
+    /* Where the prefetch found it, for what comes next: index.h. */
     void *entry;
-    uint64_t epoch; /* 0: nowhere */
+    union {
+        const struct index *index; /* until then: where shard_prefetch is to look; NULL: nowhere */
+        uint64_t epoch;            /* of the index, which no address is */
+    };
 };
 static inline struct key key_of(struct slice bytes, uint64_t hash)
 {
@@ -75,7 +78,7 @@ static inline void key_init(struct key *key, struct slice bytes)
 {
     key->bytes = bytes;
     key->hash = hash_bytes(bytes);
-    key->epoch = 0;
+    key->index = NULL;
 }
 static inline struct key key_hashed(struct slice bytes)
 {
@@ -107,57 +110,69 @@ struct shard_lookup {
     bool is_own;
 };
 
-/* Prefetch stage of a batch: touches buckets, slots and items of `count` (<= SHARD_LOOKUP_BURST)
+/* Prefetch of a burst of keys: touches buckets, slots and items of `count` (<= SHARD_LOOKUP_BURST)
  * keys with interleaved misses, so that the calls that follow with these keys hit the cache; where
  * the shard is the caller's own, also notes in the keys where they are, so that those calls search
  * nothing. The shards may be several. Never changes a result. */
 void shard_prefetch_bulk(const struct shard_lookup *lookups, uint32_t count);
 
-/* The same in steps, for many keys that the owner looks up in their order: a step with each, so
- * that the misses of those behind it go on while it is worked on. Every SHARD_PREFETCH_STRIDE-th
- * step visits so many keys for the first time, those a stride before them for the second time, and
- * so on; a miss is asked for at each visit, and what a rare key needs beyond that is left to its
- * look-up. Several at a time, for the processor goes on before a line arrives, but hardly before it
- * knows where that is: walks through page tables are shared, too.
+/* The same in steps, for keys side by side that are looked up in their order: while one is worked
+ * on, the misses of those behind it go on. A step visits SHARD_PREFETCH_STRIDE keys for the first
+ * time, as many before them for the second time, and so on; a miss is asked for at each visit, and
+ * what a rare key needs beyond that is left to its look-up. Several at a time, for the processor
+ * goes on before a line arrives, but hardly before it knows where that is: walks through page
+ * tables are shared, too.
+ *
+ *   begin    without keys
+ *   add      they have become known, behind the others: a step, if it can be complete
+ *   reach    one is looked up next: the steps that are still missing
  *
  * Between two steps anything may be looked up and written, but by nobody else: who hands the shard
  * over ends it before. It ends with the pass at the latest. */
 #define SHARD_PREFETCH_VISITS 4
 #define SHARD_PREFETCH_STRIDE 4
-/* So many keys ahead of the look-up is the first visit. */
-#define SHARD_PREFETCH_AHEAD (SHARD_PREFETCH_VISITS * SHARD_PREFETCH_STRIDE)
+/* So many keys ahead of the look-up is the first visit at least, and so many at most of those that
+ * wait to be looked up: more would be gone again by then. */
+#define SHARD_PREFETCH_AHEAD     (SHARD_PREFETCH_VISITS * SHARD_PREFETCH_STRIDE)
+#define SHARD_PREFETCH_AHEAD_MAX 64
 
 struct shard_prefetch {
-    const struct index *index;
-    uint64_t epoch;   /* of the index */
-    struct key *keys; /* the caller's, until the end */
+    const struct shard *shard; /* the caller's own */
+    uint64_t epoch;            /* when it began */
+    struct key *keys;          /* the caller's, until the end */
     uint32_t count;
-    uint32_t steps, steps_max; /* done, and in all; maximum 0: it has ended */
+    uint32_t visited; /* of them, at least once: whole strides, and beyond the last */
 };
 
-void shard_prefetch_begin(struct shard_prefetch *prefetch, const struct shard *shard,
-                          uint32_t database, struct key *keys, uint32_t count);
+/* Nothing is visited any more. */
+#define SHARD_PREFETCH_ENDED UINT32_MAX
 static inline void shard_prefetch_end(struct shard_prefetch *prefetch)
 {
-    prefetch->steps_max = 0;
+    prefetch->visited = SHARD_PREFETCH_ENDED;
 }
-void shard_prefetch_visit(struct shard_prefetch *prefetch);
-/* With a key that is looked up; nothing when all are done. */
-static inline void shard_prefetch_step(struct shard_prefetch *prefetch)
+
+void shard_prefetch_begin(struct shard_prefetch *prefetch, const struct shard *shard,
+                          struct key *keys);
+void shard_prefetch_step(struct shard_prefetch *prefetch);
+
+/* `count` keys more, of which nothing is known but what they will be looked up in. */
+static inline void shard_prefetch_add(struct shard_prefetch *prefetch, uint32_t count)
 {
-    if (prefetch->steps < prefetch->steps_max) {
-        if (prefetch->steps % SHARD_PREFETCH_STRIDE == 0) {
-            shard_prefetch_visit(prefetch);
-        }
-        prefetch->steps++;
+    prefetch->count += count;
+    if (prefetch->visited < SHARD_PREFETCH_AHEAD_MAX &&
+        prefetch->visited + SHARD_PREFETCH_STRIDE <= prefetch->count) {
+        shard_prefetch_step(prefetch);
     }
 }
-/* The steps that a key which is looked up next needs before: of the first all, of another those
- * that were left out. */
+
+/* Nothing where it is none of the keys. */
 static inline void shard_prefetch_reach(struct shard_prefetch *prefetch, const struct key *key)
 {
-    while (prefetch->steps < prefetch->steps_max &&
-           prefetch->steps < (key - prefetch->keys) + SHARD_PREFETCH_AHEAD) {
+    uint64_t number = ((uintptr_t)key - (uintptr_t)prefetch->keys) / sizeof(*key);
+    uint64_t ahead = number + SHARD_PREFETCH_AHEAD;
+    uint64_t last = (uint64_t)prefetch->count + SHARD_PREFETCH_AHEAD - SHARD_PREFETCH_STRIDE;
+    while (UNLIKELY(prefetch->visited < ahead && prefetch->visited < last) &&
+           number < prefetch->count) {
         shard_prefetch_step(prefetch);
     }
 }

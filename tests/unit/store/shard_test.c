@@ -511,13 +511,20 @@ struct key_row {
     struct key keys[STEPS_KEYS];
 };
 
-static void begin_steps(struct fixture *f, struct shard_prefetch *ahead, struct key_row *row,
-                        const uint64_t *numbers)
+static void name_keys(struct fixture *f, struct key_row *row, const uint64_t *numbers)
 {
     for (uint32_t i = 0; i < STEPS_KEYS; i++) {
         row->keys[i] = *number_key(&row->texts[i], numbers != NULL ? numbers[i] : i);
+        row->keys[i].index = shard_index(f->shard, 0);
     }
-    shard_prefetch_begin(ahead, f->shard, 0, row->keys, STEPS_KEYS);
+}
+
+static void begin_steps(struct fixture *f, struct shard_prefetch *ahead, struct key_row *row,
+                        const uint64_t *numbers)
+{
+    name_keys(f, row, numbers);
+    shard_prefetch_begin(ahead, f->shard, row->keys);
+    shard_prefetch_add(ahead, STEPS_KEYS);
     shard_prefetch_reach(ahead, row->keys);
 }
 
@@ -537,33 +544,80 @@ static void keys_are_found_in_steps(void **state)
         assert_true(i % 3 == 0 || put_number(f, i, i));
     }
     begin_steps(f, &ahead, &row, NULL);
-    assert_int_equal(ahead.steps, SHARD_PREFETCH_AHEAD);
-    assert_int_equal(row.keys[SHARD_PREFETCH_AHEAD].epoch, 0);
+    assert_int_equal(ahead.visited, SHARD_PREFETCH_AHEAD);
+    assert_false(knows(f, &row.keys[SHARD_PREFETCH_AHEAD]));
     uint32_t strangers = 0;
     for (uint32_t i = 0; i < STEPS_KEYS; i = i == 30 ? 70 : i + 1) {
         shard_prefetch_reach(&ahead, &row.keys[i]);
         strangers += i % 3 != 0 && !knows(f, &row.keys[i]);
         assert_int_equal(get_version(f, &row.keys[i], i), i % 3 != 0 ? i : 0);
-        shard_prefetch_step(&ahead);
     }
     assert_in_range(strangers, 0, 2); /* where another has the signature */
-    assert_int_equal(ahead.steps, ahead.steps_max);
-    shard_prefetch_step(&ahead);
-    assert_int_equal(ahead.steps, ahead.steps_max);
+    uint32_t visited = ahead.visited;
+    assert_int_equal(visited, STEPS_KEYS + SHARD_PREFETCH_AHEAD - SHARD_PREFETCH_STRIDE);
+    shard_prefetch_reach(&ahead, &row.keys[STEPS_KEYS]); /* none of them, nor is the next */
+    shard_prefetch_reach(&ahead, row.keys - 1);
+    assert_int_equal(ahead.visited, visited);
 }
 
-static void an_empty_database_takes_no_steps(void **state)
+/* One after the other, as requests bring them; whole strides only, and not too many. */
+static void keys_become_known_between_steps(void **state)
+{
+    struct fixture *f = *state;
+    struct key_row row;
+    struct shard_prefetch ahead;
+    for (uint64_t i = 0; i < STEPS_KEYS; i++) {
+        assert_true(put_number(f, i, i));
+    }
+    name_keys(f, &row, NULL);
+    shard_prefetch_begin(&ahead, f->shard, row.keys);
+    for (uint32_t i = 1; i < STEPS_KEYS; i++) {
+        shard_prefetch_add(&ahead, 1);
+        uint32_t strides = i / SHARD_PREFETCH_STRIDE * SHARD_PREFETCH_STRIDE;
+        assert_int_equal(ahead.visited,
+                         strides < SHARD_PREFETCH_AHEAD_MAX ? strides : SHARD_PREFETCH_AHEAD_MAX);
+    }
+    for (uint32_t i = 0; i < STEPS_KEYS - 1; i++) {
+        shard_prefetch_reach(&ahead, &row.keys[i]);
+        assert_true(knows(f, &row.keys[i]));
+        assert_int_equal(get_version(f, &row.keys[i], i), i);
+    }
+    assert_false(knows(f, &row.keys[STEPS_KEYS - 1]));
+}
+
+/* What has no index, and what is the index of an empty database, or of one that is another's. */
+static void keys_without_an_index_are_passed_over(void **state)
 {
     struct fixture *f = *state;
     struct key_row row;
     struct shard_prefetch ahead;
     begin_steps(f, &ahead, &row, NULL);
-    shard_prefetch_step(&ahead);
-    assert_int_equal(ahead.steps, 0);
-    assert_true(put_number(f, 0, 1));
-    shard_prefetch_begin(&ahead, f->shard, 0, row.keys, 0);
-    shard_prefetch_reach(&ahead, row.keys);
-    assert_int_equal(ahead.steps, 0);
+    for (uint32_t i = 0; i < STEPS_KEYS; i++) {
+        shard_prefetch_reach(&ahead, &row.keys[i]);
+        assert_int_equal(row.keys[i].epoch, 0);
+    }
+    for (uint64_t i = 0; i < STEPS_KEYS; i++) {
+        assert_true(put_number(f, i, i));
+    }
+    name_keys(f, &row, NULL);
+    shard_prefetch_begin(&ahead, f->shard, row.keys);
+    for (uint32_t i = 0; i < STEPS_KEYS; i++) {
+        row.keys[i].index = i % 2 == 0 ? NULL : shard_index(f->shard, 0);
+    }
+    shard_prefetch_add(&ahead, STEPS_KEYS);
+    for (uint32_t i = 0; i < STEPS_KEYS; i++) {
+        shard_prefetch_reach(&ahead, &row.keys[i]);
+        assert_int_equal(knows(f, &row.keys[i]), i % 2 == 1);
+    }
+    struct index *index = f->shard->databases[0].index;
+    struct index_services others = f->shard->services;
+    index->services = &others;
+    begin_steps(f, &ahead, &row, NULL);
+    for (uint32_t i = 0; i < STEPS_KEYS; i++) {
+        shard_prefetch_reach(&ahead, &row.keys[i]);
+        assert_false(knows(f, &row.keys[i])); /* a reader notes nothing */
+    }
+    index->services = &f->shard->services;
 }
 
 /* Each key is written, deleted or made another's place before its turn, at any visit. */
@@ -586,8 +640,8 @@ static void writes_go_between_steps(void **state)
                 assert_true(put_number(f, 1000 + written, 3));
             }
             uint64_t wanted = i < distance ? 1 : i % 2 == 0 ? 2 : 0;
+            shard_prefetch_reach(&ahead, &row.keys[i]);
             assert_int_equal(get_version(f, &row.keys[i], i), wanted);
-            shard_prefetch_step(&ahead);
         }
         settle(f);
     }
@@ -605,15 +659,15 @@ static void steps_end_when_the_index_changes(void **state)
     begin_steps(f, &ahead, &row, NULL);
     index_begin_epoch(f->shard->databases[0].index);
     for (uint32_t i = 0; i < STEPS_KEYS; i++) {
-        shard_prefetch_step(&ahead);
+        shard_prefetch_reach(&ahead, &row.keys[i]);
         assert_false(knows(f, &row.keys[i]));
         assert_int_equal(get_version(f, &row.keys[i], i), 7);
     }
-    assert_int_equal(ahead.steps_max, 0);
+    assert_int_equal(ahead.visited, SHARD_PREFETCH_ENDED);
     begin_steps(f, &ahead, &row, NULL);
     shard_flush(f->shard, 0);
     for (uint32_t i = 0; i < STEPS_KEYS; i++) {
-        shard_prefetch_step(&ahead);
+        shard_prefetch_reach(&ahead, &row.keys[i]);
         assert_int_equal(get_version(f, &row.keys[i], i), 0);
     }
 }
@@ -773,7 +827,8 @@ int main(void)
         ROW(a_reader_of_another_shard_notes_nothing),
         ROW(growth_makes_keys_forget),
         ROW(keys_are_found_in_steps),
-        ROW(an_empty_database_takes_no_steps),
+        ROW(keys_become_known_between_steps),
+        ROW(keys_without_an_index_are_passed_over),
         ROW(writes_go_between_steps),
         ROW(steps_end_when_the_index_changes),
         ROW(a_model_agrees),
