@@ -443,9 +443,9 @@ static inline bool core_batch_has_room(const struct core *core, uint32_t slices,
 static inline void core_begin_batch(struct core *core, struct key *keys)
 {
     core->batch.named = NULL;
-    shard_prefetch_begin(&core->context->ahead, core->shard, keys);
-    /* The index is another's while the shard is lent. */
-    if (UNLIKELY(core->lease != NULL)) {
+    if (LIKELY(core->lease == NULL)) {
+        shard_prefetch_begin(&core->context->ahead, core->shard, keys);
+    } else { /* the index is another's */
         shard_prefetch_end(&core->context->ahead);
     }
 }
