@@ -30,8 +30,7 @@ static void note_shared_indexes(const struct core *core, const struct batch_entr
     uint32_t database = entry_database(core, entry);
     for (uint32_t i = 0; i < count; i++) {
         struct key *key = &entry->keys[i];
-        uint32_t owner = key_owner(key, core->options.worker_count);
-        key->index = shard_index(core->options.all_shards[owner], database);
+        key->index = shard_index(core_shard_of_key(core, key), database);
     }
 }
 
@@ -405,9 +404,9 @@ static bool join_errand(struct core *core, const struct batch_entry *entry)
 
 static void run_conversation_entry(struct core *core, struct batch_entry *entry)
 {
-    shard_prefetch_reach(&core->context->ahead, entry->keys);
     struct conversation *conversation = entry->conversation;
     struct session *session = &conversation->session;
+    shard_prefetch_reach(&core->context->ahead, entry->keys);
     session->pending--;
     if (session->closing) {
         return;

@@ -438,12 +438,24 @@ static inline bool core_batch_has_room(const struct core *core, uint32_t slices,
            keys <= CORE_BATCH_KEYS - batch->key_count;
 }
 
+static inline bool core_shard_is_lent(const struct core *core)
+{
+    return core->lease != NULL;
+}
+
+/* Anybody's. */
+static inline const struct shard *core_shard_of_key(const struct core *core, const struct key *key)
+{
+    uint32_t count = core->options.worker_count;
+    return count == 1 ? core->shard : core->options.all_shards[key_owner(key, count)];
+}
+
 /* The first request is added. Those of its keys that are looked up here are fetched from then on.
  */
 static inline void core_begin_batch(struct core *core, struct key *keys)
 {
     core->batch.named = NULL;
-    if (LIKELY(core->lease == NULL)) {
+    if (LIKELY(!core_shard_is_lent(core))) {
         shard_prefetch_begin(&core->context->ahead, core->shard, keys);
     } else { /* the index is another's */
         shard_prefetch_end(&core->context->ahead);
@@ -620,10 +632,6 @@ void core_take_lease_back(struct core *core);
 /* Those that wait for memory, once more. */
 void core_run_waiting_errands(struct core *core);
 void core_destroy_errands(struct core *core);
-static inline bool core_shard_is_lent(const struct core *core)
-{
-    return core->lease != NULL;
-}
 
 /* core_peers.c */
 int core_peers_create(struct core *core);

@@ -82,12 +82,6 @@ static uint64_t missing_bytes(const struct batch_entry *entry, struct slice argu
     return blob != NULL && argument.data == blob->bytes ? 0 : argument.size;
 }
 
-static const struct shard *shard_of(const struct core *core, const struct key *key)
-{
-    uint32_t count = core->options.worker_count;
-    return count == 1 ? core->shard : core->options.all_shards[key_owner(key, count)];
-}
-
 /* The bytes as they are asked of the allocator: its tables are the holder's. */
 static uint64_t bytes_of(const struct item *item)
 {
@@ -108,7 +102,7 @@ static struct wanted_memory wanted_by_change(const struct core *core,
                                              const struct batch_entry *entry)
 {
     const struct key *key = entry->keys;
-    const struct shard *shard = shard_of(core, key);
+    const struct shard *shard = core_shard_of_key(core, key);
     uint32_t database = entry->conversation->client.database;
     const struct item *old = shard_find_shared(shard, database, key, &core->now);
     return wanted_by_value(old, key,
@@ -148,7 +142,7 @@ static struct wanted_memory wanted_by_memcache(const struct core *core,
     bool appends;
     if (memcache_joins(request, &appends)) {
         const struct key *key = &entry->keys[0];
-        const struct shard *shard = shard_of(core, key);
+        const struct shard *shard = core_shard_of_key(core, key);
         const struct item *old = shard_find_shared(shard, 0, key, &core->now);
         return wanted_by_value(old, key, memcache_value_bytes(shard, old, request));
     }

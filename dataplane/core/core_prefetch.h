@@ -60,8 +60,7 @@ static inline void prefetch_shared(const struct core *core, struct prefetch_burs
                                    uint32_t database, struct key *keys, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
-        uint32_t owner = key_owner(&keys[i], core->options.worker_count);
-        prefetch_key(burst, shard_index(core->options.all_shards[owner], database), &keys[i],
+        prefetch_key(burst, shard_index(core_shard_of_key(core, &keys[i]), database), &keys[i],
                      false);
     }
 }

@@ -155,9 +155,13 @@ void shard_prefetch_begin(struct shard_prefetch *prefetch, const struct shard *s
                           struct key *keys);
 void shard_prefetch_step(struct shard_prefetch *prefetch);
 
-/* `count` keys more, of which nothing is known but what they will be looked up in. */
+/* `count` keys more, of which nothing is known but what they will be looked up in. Once the visits
+ * have gone beyond the last one, none: they would begin in the middle. */
 static inline void shard_prefetch_add(struct shard_prefetch *prefetch, uint32_t count)
 {
+    if (UNLIKELY(prefetch->visited > prefetch->count)) {
+        return;
+    }
     prefetch->count += count;
     if (prefetch->visited < SHARD_PREFETCH_AHEAD_MAX &&
         prefetch->visited + SHARD_PREFETCH_STRIDE <= prefetch->count) {

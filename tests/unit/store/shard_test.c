@@ -553,10 +553,11 @@ static void keys_are_found_in_steps(void **state)
         assert_int_equal(get_version(f, &row.keys[i], i), i % 3 != 0 ? i : 0);
     }
     assert_in_range(strangers, 0, 2); /* where another has the signature */
+    struct key stranger = row.keys[0];
     uint32_t visited = ahead.visited;
     assert_int_equal(visited, STEPS_KEYS + SHARD_PREFETCH_AHEAD - SHARD_PREFETCH_STRIDE);
     shard_prefetch_reach(&ahead, &row.keys[STEPS_KEYS]); /* none of them, nor is the next */
-    shard_prefetch_reach(&ahead, row.keys - 1);
+    shard_prefetch_reach(&ahead, &stranger);
     assert_int_equal(ahead.visited, visited);
 }
 
@@ -582,7 +583,13 @@ static void keys_become_known_between_steps(void **state)
         assert_true(knows(f, &row.keys[i]));
         assert_int_equal(get_version(f, &row.keys[i], i), i);
     }
+    /* Too late: what is at its place may be left over from another key. */
+    row.keys[STEPS_KEYS - 1].entry = (void *)1;
+    shard_prefetch_add(&ahead, 1);
+    shard_prefetch_reach(&ahead, &row.keys[STEPS_KEYS - 1]);
+    assert_int_equal(ahead.count, STEPS_KEYS - 1);
     assert_false(knows(f, &row.keys[STEPS_KEYS - 1]));
+    assert_int_equal(get_version(f, &row.keys[STEPS_KEYS - 1], STEPS_KEYS - 1), STEPS_KEYS - 1);
 }
 
 /* What has no index, and what is the index of an empty database, or of one that is another's. */
