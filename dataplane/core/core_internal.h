@@ -456,7 +456,7 @@ static inline void core_begin_batch(struct core *core, struct key *keys)
 {
     core->batch.named = NULL;
     if (LIKELY(!core_shard_is_lent(core))) {
-        shard_prefetch_begin(&core->context->ahead, core->shard, keys);
+        shard_prefetch_begin(&core->context->ahead, core->shard, true, keys);
     } else { /* the index is another's */
         shard_prefetch_end(&core->context->ahead);
     }

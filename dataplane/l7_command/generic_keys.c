@@ -45,7 +45,7 @@ static enum command_verdict count_keys(struct call *call,
     for (string_load_keys(call, 1, 1, &burst); burst.count != 0;
          string_load_keys(call, burst.next_index, 1, &burst)) {
         for (uint32_t i = 0; i < burst.count; i++) {
-            count += act(call, &burst.keys[i]) ? 1 : 0;
+            count += act(call, string_next_key(&burst, i)) ? 1 : 0;
         }
     }
     reply_integer(call->reply, count);

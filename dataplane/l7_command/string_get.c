@@ -86,7 +86,7 @@ enum command_verdict string_mget(struct call *call)
     for (string_load_keys(call, 1, 1, &burst); burst.count != 0;
          string_load_keys(call, burst.next_index, 1, &burst)) {
         for (uint32_t i = 0; i < burst.count; i++) {
-            const struct item *item = call_find_for_read(call, &burst.keys[i]);
+            const struct item *item = call_find_for_read(call, string_next_key(&burst, i));
             if (item == NULL || item_type(item) != ITEM_STRING) {
                 reply_null(call->reply);
             } else {

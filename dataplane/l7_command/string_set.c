@@ -169,7 +169,8 @@ static void discard_drafts(struct call *call, struct drafts *drafts)
 static bool draft_pairs(struct call *call, struct drafts *drafts)
 {
     for (uint32_t i = 1; i < call->argument_count; i += 2) {
-        struct key key = call_key(call, i);
+        /* Of a draft the hash only says which shard's it is. */
+        struct key key = call->shard != NULL ? key_of(call->arguments[i], 0) : call_key(call, i);
         struct item_draft_options options = {0};
         struct item *draft = string_draft_argument(call, &key, i + 1, &options);
         if (draft == NULL) {
@@ -188,7 +189,7 @@ static void publish_pairs(struct call *call, const struct drafts *drafts)
     for (string_load_keys(call, 1, 2, &burst); burst.count != 0;
          string_load_keys(call, burst.next_index, 2, &burst)) {
         for (uint32_t i = 0; i < burst.count; i++) {
-            string_publish(call, &burst.keys[i], drafts->items[published++]);
+            string_publish(call, string_next_key(&burst, i), drafts->items[published++]);
         }
     }
 }
@@ -239,7 +240,7 @@ static bool any_key_exists(struct call *call)
     for (string_load_keys(call, 1, 2, &burst); burst.count != 0;
          string_load_keys(call, burst.next_index, 2, &burst)) {
         for (uint32_t i = 0; i < burst.count; i++) {
-            if (call_find_for_write(call, &burst.keys[i]) != NULL) {
+            if (call_find_for_write(call, string_next_key(&burst, i)) != NULL) {
                 return true;
             }
         }

@@ -152,31 +152,33 @@ void string_reply_part(struct reply *reply, const struct item *item, size_t offs
     reply_bulk_reference(reply, part, &blob->owner);
 }
 
-/* Where the key is looked for; false: nothing is there. */
-static bool aim(const struct call *call, struct key *key, struct shard_lookup *lookup)
+/* A request's first key was fetched with its batch, and alone it needs nothing more. */
+static void begin_prefetch(const struct call *call, struct key_burst *burst, bool is_lone)
 {
-    *lookup = (struct shard_lookup){
-        .index = shard_index(call_shard(call, key), call->client->database),
-        .key = key,
-        .is_own = call->shard != NULL && !call->shared,
-    };
-    return lookup->index != NULL;
+    bool is_own = call->shard != NULL && !call->shared;
+    if (is_lone) {
+        shard_prefetch_end(&burst->ahead);
+    } else {
+        shard_prefetch_begin(&burst->ahead, is_own ? call->shard : call->context->shard, is_own,
+                             burst->keys);
+    }
 }
 
 void string_load_keys(struct call *call, uint32_t index, uint32_t step, struct key_burst *burst)
 {
-    struct shard_lookup lookups[SHARD_LOOKUP_BURST];
-    uint32_t lookup_count = 0;
+    uint32_t database = call->client->database, argument_count = call->argument_count;
+    bool is_lone = index + step >= argument_count;
+    begin_prefetch(call, burst, is_lone);
     burst->count = 0;
-    while (burst->count < SHARD_LOOKUP_BURST && index < call->argument_count) {
+    for (; burst->count < KEY_BURST_KEYS && index < argument_count; index += step) {
         struct key *key = &burst->keys[burst->count++];
-        *key = call_key(call, index);
-        lookup_count += aim(call, key, &lookups[lookup_count]);
-        index += step;
+        if (is_lone) {
+            *key = call_key(call, index);
+        } else {
+            key_init(key, call->arguments[index]);
+            key->index = shard_index(call_shard(call, key), database);
+            shard_prefetch_add(&burst->ahead, 1);
+        }
     }
     burst->next_index = index;
-    /* The first key of a request was prefetched with its batch. */
-    if (burst->count > 1) {
-        shard_prefetch_bulk(lookups, lookup_count);
-    }
 }

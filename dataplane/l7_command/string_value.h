@@ -74,13 +74,22 @@ void string_publish(struct call *call, const struct key *key, struct item *draft
 /* A part of a string value as a bulk reply: referenced when that saves a large copy. */
 void string_reply_part(struct reply *reply, const struct item *item, size_t offset, size_t size);
 
-/* The keys of a command that takes many, hashed and prefetched in bursts. */
+/* The keys of a command that takes many, in bursts: fetched while the next ones are hashed, and
+ * then while those before them are looked up. */
+#define KEY_BURST_KEYS SHARD_PREFETCH_AHEAD_MAX
 struct key_burst {
-    struct key keys[SHARD_LOOKUP_BURST];
+    struct key keys[KEY_BURST_KEYS];
     uint32_t count;
     uint32_t next_index; /* argument behind the burst */
+    struct shard_prefetch ahead;
 };
 /* Starts at argument `index`, goes on in steps of `step`. Count 0: no argument left. */
 void string_load_keys(struct call *call, uint32_t index, uint32_t step, struct key_burst *burst);
+/* One of them, when it is looked up next; in their order. */
+static inline const struct key *string_next_key(struct key_burst *burst, uint32_t i)
+{
+    shard_prefetch_reach(&burst->ahead, &burst->keys[i]);
+    return &burst->keys[i];
+}
 
 #endif

@@ -27,8 +27,8 @@ struct index *index_create(struct index_services *services)
     return index;
 }
 
-void index_prefetch_step(const struct shard_prefetch *prefetch,
+void index_prefetch_step(enum index_kind kind, const struct shard_prefetch *prefetch,
                          const struct index_services *services)
 {
-    operations[services->kind].prefetch_step(prefetch, services);
+    operations[kind].prefetch_step(prefetch, services);
 }

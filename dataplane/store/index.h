@@ -174,7 +174,7 @@ index_visit_key(struct key *key, const struct index_services *services, index_vi
     }
 }
 
-/* Those whose turn it is for this visit, from 0 on. `services` are the caller's own shard's. */
+/* Those whose turn it is for this visit, from 0 on. */
 static inline __attribute__((always_inline)) void
 index_visit_keys(const struct shard_prefetch *prefetch, const struct index_services *services,
                  index_visit *act, uint32_t visit)
@@ -266,8 +266,9 @@ static inline void index_prefetch_bulk(const struct index *index,
     index->operations->prefetch_bulk(lookups, count);
 }
 
-/* Of any indexes: all of a process are of one kind. */
-void index_prefetch_step(const struct shard_prefetch *prefetch,
+/* Of any indexes: all of a process are of one kind. `services`: the caller's own shard's, or NULL.
+ */
+void index_prefetch_step(enum index_kind kind, const struct shard_prefetch *prefetch,
                          const struct index_services *services);
 
 /* `item` becomes what the key holds; returns what it held before, or NULL. */

@@ -227,18 +227,21 @@ void shard_prefetch_bulk(const struct shard_lookup *lookups, uint32_t count)
     }
 }
 
-void shard_prefetch_begin(struct shard_prefetch *prefetch, const struct shard *shard,
+void shard_prefetch_begin(struct shard_prefetch *prefetch, const struct shard *shard, bool is_own,
                           struct key *keys)
 {
-    *prefetch =
-        (struct shard_prefetch){.shard = shard, .epoch = shard->services.epoch, .keys = keys};
+    *prefetch = (struct shard_prefetch){.shard = shard,
+                                        .is_own = is_own,
+                                        .epoch = is_own ? shard->services.epoch : 0,
+                                        .keys = keys};
 }
 
 void shard_prefetch_step(struct shard_prefetch *prefetch)
 {
     const struct index_services *services = &prefetch->shard->services;
-    if (LIKELY(services->epoch == prefetch->epoch)) {
-        index_prefetch_step(prefetch, services);
+    bool is_own = prefetch->is_own;
+    if (LIKELY(!is_own || services->epoch == prefetch->epoch)) {
+        index_prefetch_step(services->kind, prefetch, is_own ? services : NULL);
         prefetch->visited += SHARD_PREFETCH_STRIDE;
     } else {
         shard_prefetch_end(prefetch); /* what its keys know by now is out of date */

@@ -123,7 +123,8 @@ void shard_prefetch_bulk(const struct shard_lookup *lookups, uint32_t count);
  * goes on before a line arrives, but hardly before it knows where that is: walks through page
  * tables are shared, too.
  *
- *   begin    without keys
+ *   begin    without keys; `is_own`: who looks them up holds `shard`, and those that are in it are
+ *            noted. Otherwise any shard will do
  *   add      they have become known, behind the others: a step, if it can be complete
  *   reach    one is looked up next: the steps that are still missing
  *
@@ -137,9 +138,10 @@ void shard_prefetch_bulk(const struct shard_lookup *lookups, uint32_t count);
 #define SHARD_PREFETCH_AHEAD_MAX 64
 
 struct shard_prefetch {
-    const struct shard *shard; /* the caller's own */
-    uint64_t epoch;            /* when it began */
-    struct key *keys;          /* the caller's, until the end */
+    const struct shard *shard;
+    bool is_own;
+    uint64_t epoch;   /* of its own one, when it began */
+    struct key *keys; /* the caller's, until the end */
     uint32_t count;
     uint32_t visited; /* of them, at least once: whole strides, and beyond the last */
 };
@@ -151,7 +153,7 @@ static inline void shard_prefetch_end(struct shard_prefetch *prefetch)
     prefetch->visited = SHARD_PREFETCH_ENDED;
 }
 
-void shard_prefetch_begin(struct shard_prefetch *prefetch, const struct shard *shard,
+void shard_prefetch_begin(struct shard_prefetch *prefetch, const struct shard *shard, bool is_own,
                           struct key *keys);
 void shard_prefetch_step(struct shard_prefetch *prefetch);
 

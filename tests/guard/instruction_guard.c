@@ -208,6 +208,33 @@ static void ask_redis_get(struct guard *guard, struct text *request, struct text
     append_value(guard, reply, key);
 }
 
+static void ask_mget(struct guard *guard, struct text *request, struct text *reply)
+{
+    append_format(request, "*%d\r\n$4\r\nMGET\r\n", MULTIGET_KEYS + 1);
+    append_format(reply, "*%d\r\n", MULTIGET_KEYS);
+    for (int i = 0; i < MULTIGET_KEYS; i++) {
+        char name[KEY_BYTES + 1];
+        uint32_t key = draw_key(guard);
+        key_name(key, name);
+        append_format(request, "$%d\r\n%s\r\n", KEY_BYTES, name);
+        append_format(reply, "$%u\r\n", guard->scale.value_bytes);
+        append_value(guard, reply, key);
+    }
+}
+
+static void ask_mset(struct guard *guard, struct text *request, struct text *reply)
+{
+    append_format(request, "*%d\r\n$4\r\nMSET\r\n", 2 * MULTIGET_KEYS + 1);
+    for (int i = 0; i < MULTIGET_KEYS; i++) {
+        char name[KEY_BYTES + 1];
+        uint32_t key = draw_key(guard);
+        key_name(key, name);
+        append_format(request, "$%d\r\n%s\r\n$%u\r\n", KEY_BYTES, name, guard->scale.value_bytes);
+        append_value(guard, request, key);
+    }
+    append_format(reply, "+OK\r\n");
+}
+
 static void set_key(const struct guard *guard, uint32_t key, struct text *request,
                     struct text *reply)
 {
@@ -320,6 +347,8 @@ static const struct guard_case cases[] = {
     {"tcp_resp_get_pipelined", REDIS_PORT, false, PIPELINE, 16, ask_redis_get},
     {"tcp_resp_set_pipelined", REDIS_PORT, false, PIPELINE, 16, ask_redis_set},
     {"tcp_multiget", MEMCACHE_PORT, false, 1, 16, ask_multiget},
+    {"tcp_resp_mget", REDIS_PORT, false, 1, 16, ask_mget},
+    {"tcp_resp_mset", REDIS_PORT, false, 1, 16, ask_mset},
 };
 
 /* Counted are the passes of both workers. */
@@ -763,6 +792,10 @@ static void print_stages(const struct guard *guard, const struct metrics *before
     printf("    %-12s %8.2f\n", "packets",
            packets / (double)(metric_read(now, METRIC_LOOP_REQUESTS) -
                               metric_read(before, METRIC_LOOP_REQUESTS)));
+    if (requests == 0) {
+        printf("    stages: the passes that were timed had no request\n"); /* one in so many is */
+        return;
+    }
     for (uint32_t i = STAGE_RECEIVE + 1; i < STAGE_SLEEP; i++) {
         enum metric metric = stage_cycles_metric((enum stage)i);
         double cycles = (double)(metric_read(now, metric) - metric_read(before, metric));

@@ -523,7 +523,7 @@ static void begin_steps(struct fixture *f, struct shard_prefetch *ahead, struct 
                         const uint64_t *numbers)
 {
     name_keys(f, row, numbers);
-    shard_prefetch_begin(ahead, f->shard, row->keys);
+    shard_prefetch_begin(ahead, f->shard, true, row->keys);
     shard_prefetch_add(ahead, STEPS_KEYS);
     shard_prefetch_reach(ahead, row->keys);
 }
@@ -571,7 +571,7 @@ static void keys_become_known_between_steps(void **state)
         assert_true(put_number(f, i, i));
     }
     name_keys(f, &row, NULL);
-    shard_prefetch_begin(&ahead, f->shard, row.keys);
+    shard_prefetch_begin(&ahead, f->shard, true, row.keys);
     for (uint32_t i = 1; i < STEPS_KEYS; i++) {
         shard_prefetch_add(&ahead, 1);
         uint32_t strides = i / SHARD_PREFETCH_STRIDE * SHARD_PREFETCH_STRIDE;
@@ -607,7 +607,7 @@ static void keys_without_an_index_are_passed_over(void **state)
         assert_true(put_number(f, i, i));
     }
     name_keys(f, &row, NULL);
-    shard_prefetch_begin(&ahead, f->shard, row.keys);
+    shard_prefetch_begin(&ahead, f->shard, true, row.keys);
     for (uint32_t i = 0; i < STEPS_KEYS; i++) {
         row.keys[i].index = i % 2 == 0 ? NULL : shard_index(f->shard, 0);
     }
@@ -625,6 +625,29 @@ static void keys_without_an_index_are_passed_over(void **state)
         assert_false(knows(f, &row.keys[i])); /* a reader notes nothing */
     }
     index->services = &f->shard->services;
+}
+
+/* Who does not hold the shard notes nothing, and goes on when another epoch begins. */
+static void readers_fetch_in_steps(void **state)
+{
+    struct fixture *f = *state;
+    struct key_row row;
+    struct shard_prefetch ahead;
+    for (uint64_t i = 0; i < STEPS_KEYS; i++) {
+        assert_true(put_number(f, i, i));
+    }
+    name_keys(f, &row, NULL);
+    shard_prefetch_begin(&ahead, f->shard, false, row.keys);
+    shard_prefetch_add(&ahead, STEPS_KEYS);
+    for (uint32_t i = 0; i < STEPS_KEYS; i++) {
+        if (i == STEPS_KEYS / 2) {
+            index_begin_epoch(f->shard->databases[0].index);
+        }
+        shard_prefetch_reach(&ahead, &row.keys[i]);
+        assert_in_range(ahead.visited, i + 1, UINT32_MAX - 1);
+        assert_false(knows(f, &row.keys[i]));
+        assert_int_equal(get_version(f, &row.keys[i], i), i);
+    }
 }
 
 /* Each key is written, deleted or made another's place before its turn, at any visit. */
@@ -836,6 +859,7 @@ int main(void)
         ROW(keys_are_found_in_steps),
         ROW(keys_become_known_between_steps),
         ROW(keys_without_an_index_are_passed_over),
+        ROW(readers_fetch_in_steps),
         ROW(writes_go_between_steps),
         ROW(steps_end_when_the_index_changes),
         ROW(a_model_agrees),
