@@ -18,14 +18,17 @@ static inline void item_prefetch_begin(const struct item *item)
     rte_prefetch0((const uint8_t *)item + ITEM_PREFETCH_LINE);
 }
 
+/* Where it ends is asked for in any case: whether that is one of the first two lines is no branch
+ * that the processor could foresee. */
 static inline void item_prefetch_rest(const struct item *item)
 {
     size_t bytes = item_bytes(item);
-    const uint8_t *end =
+    const uint8_t *last =
         (const uint8_t *)item +
-        (bytes < ITEM_PREFETCH_BYTES_MAX ? bytes : (size_t)ITEM_PREFETCH_BYTES_MAX);
-    const uint8_t *line = (const uint8_t *)((uintptr_t)item & ~(uintptr_t)(ITEM_PREFETCH_LINE - 1));
-    for (line += 2 * ITEM_PREFETCH_LINE; line < end; line += ITEM_PREFETCH_LINE) {
+        (bytes < ITEM_PREFETCH_BYTES_MAX ? bytes : (size_t)ITEM_PREFETCH_BYTES_MAX) - 1;
+    rte_prefetch0(last);
+    const uint8_t *line = (const uint8_t *)item + 2 * (size_t)ITEM_PREFETCH_LINE;
+    for (; UNLIKELY(line < last); line += ITEM_PREFETCH_LINE) {
         rte_prefetch0(line);
     }
 }
