@@ -198,14 +198,36 @@ static void ask_multiget(struct guard *guard, struct text *request, struct text 
     append_format(reply, "END\r\n");
 }
 
-static void ask_redis_get(struct guard *guard, struct text *request, struct text *reply)
+static void append_key(struct text *text, uint32_t key)
 {
     char name[KEY_BYTES + 1];
-    uint32_t key = draw_key(guard);
     key_name(key, name);
-    append_format(request, "*2\r\n$3\r\nGET\r\n$%d\r\n%s\r\n", KEY_BYTES, name);
-    append_format(reply, "$%u\r\n", guard->scale.value_bytes);
-    append_value(guard, reply, key);
+    append_format(text, "$%d\r\n%s\r\n", KEY_BYTES, name);
+}
+
+static void append_bulk_value(const struct guard *guard, struct text *text, uint32_t key)
+{
+    append_format(text, "$%u\r\n", guard->scale.value_bytes);
+    append_value(guard, text, key);
+}
+
+static void append_pair(const struct guard *guard, struct text *text, uint32_t key)
+{
+    append_key(text, key);
+    append_bulk_value(guard, text, key);
+}
+
+static void get_key(const struct guard *guard, uint32_t key, struct text *request,
+                    struct text *reply)
+{
+    append_format(request, "*2\r\n$3\r\nGET\r\n");
+    append_key(request, key);
+    append_bulk_value(guard, reply, key);
+}
+
+static void ask_redis_get(struct guard *guard, struct text *request, struct text *reply)
+{
+    get_key(guard, draw_key(guard), request, reply);
 }
 
 static void ask_mget(struct guard *guard, struct text *request, struct text *reply)
@@ -213,12 +235,9 @@ static void ask_mget(struct guard *guard, struct text *request, struct text *rep
     append_format(request, "*%d\r\n$4\r\nMGET\r\n", MULTIGET_KEYS + 1);
     append_format(reply, "*%d\r\n", MULTIGET_KEYS);
     for (int i = 0; i < MULTIGET_KEYS; i++) {
-        char name[KEY_BYTES + 1];
         uint32_t key = draw_key(guard);
-        key_name(key, name);
-        append_format(request, "$%d\r\n%s\r\n", KEY_BYTES, name);
-        append_format(reply, "$%u\r\n", guard->scale.value_bytes);
-        append_value(guard, reply, key);
+        append_key(request, key);
+        append_bulk_value(guard, reply, key);
     }
 }
 
@@ -226,11 +245,7 @@ static void ask_mset(struct guard *guard, struct text *request, struct text *rep
 {
     append_format(request, "*%d\r\n$4\r\nMSET\r\n", 2 * MULTIGET_KEYS + 1);
     for (int i = 0; i < MULTIGET_KEYS; i++) {
-        char name[KEY_BYTES + 1];
-        uint32_t key = draw_key(guard);
-        key_name(key, name);
-        append_format(request, "$%d\r\n%s\r\n$%u\r\n", KEY_BYTES, name, guard->scale.value_bytes);
-        append_value(guard, request, key);
+        append_pair(guard, request, draw_key(guard));
     }
     append_format(reply, "+OK\r\n");
 }
@@ -238,11 +253,8 @@ static void ask_mset(struct guard *guard, struct text *request, struct text *rep
 static void set_key(const struct guard *guard, uint32_t key, struct text *request,
                     struct text *reply)
 {
-    char name[KEY_BYTES + 1];
-    key_name(key, name);
-    append_format(request, "*3\r\n$3\r\nSET\r\n$%d\r\n%s\r\n$%u\r\n", KEY_BYTES, name,
-                  guard->scale.value_bytes);
-    append_value(guard, request, key);
+    append_format(request, "*3\r\n$3\r\nSET\r\n");
+    append_pair(guard, request, key);
     append_format(reply, "+OK\r\n");
 }
 
@@ -270,12 +282,7 @@ static uint32_t draw_key_of(struct guard *guard, uint32_t owner)
 static void get_key_of(struct guard *guard, uint32_t owner, struct text *request,
                        struct text *reply)
 {
-    char name[KEY_BYTES + 1];
-    uint32_t key = draw_key_of(guard, owner);
-    key_name(key, name);
-    append_format(request, "*2\r\n$3\r\nGET\r\n$%d\r\n%s\r\n", KEY_BYTES, name);
-    append_format(reply, "$%u\r\n", guard->scale.value_bytes);
-    append_value(guard, reply, key);
+    get_key(guard, draw_key_of(guard, owner), request, reply);
 }
 
 static void ask_own_get(struct guard *guard, struct text *request, struct text *reply)
@@ -308,13 +315,8 @@ static void set_two_keys(const struct guard *guard, uint32_t first, uint32_t sec
                          struct text *request, struct text *reply)
 {
     append_format(request, "*5\r\n$4\r\nMSET\r\n");
-    for (int i = 0; i < 2; i++) {
-        char name[KEY_BYTES + 1];
-        uint32_t key = i == 0 ? first : second;
-        key_name(key, name);
-        append_format(request, "$%d\r\n%s\r\n$%u\r\n", KEY_BYTES, name, guard->scale.value_bytes);
-        append_value(guard, request, key);
-    }
+    append_pair(guard, request, first);
+    append_pair(guard, request, second);
     append_format(reply, "+OK\r\n");
 }
 

@@ -511,6 +511,14 @@ struct key_row {
     struct key keys[STEPS_KEYS];
 };
 
+/* Each with its number as its version. */
+static void put_step_keys(struct fixture *f)
+{
+    for (uint64_t i = 0; i < STEPS_KEYS; i++) {
+        assert_true(put_number(f, i, i));
+    }
+}
+
 static void name_keys(struct fixture *f, struct key_row *row, const uint64_t *numbers)
 {
     for (uint32_t i = 0; i < STEPS_KEYS; i++) {
@@ -567,9 +575,7 @@ static void keys_become_known_between_steps(void **state)
     struct fixture *f = *state;
     struct key_row row;
     struct shard_prefetch ahead;
-    for (uint64_t i = 0; i < STEPS_KEYS; i++) {
-        assert_true(put_number(f, i, i));
-    }
+    put_step_keys(f);
     name_keys(f, &row, NULL);
     shard_prefetch_begin(&ahead, f->shard, true, row.keys);
     for (uint32_t i = 1; i < STEPS_KEYS; i++) {
@@ -603,9 +609,7 @@ static void keys_without_an_index_are_passed_over(void **state)
         shard_prefetch_reach(&ahead, &row.keys[i]);
         assert_int_equal(row.keys[i].epoch, 0);
     }
-    for (uint64_t i = 0; i < STEPS_KEYS; i++) {
-        assert_true(put_number(f, i, i));
-    }
+    put_step_keys(f);
     name_keys(f, &row, NULL);
     shard_prefetch_begin(&ahead, f->shard, true, row.keys);
     for (uint32_t i = 0; i < STEPS_KEYS; i++) {
@@ -633,9 +637,7 @@ static void readers_fetch_in_steps(void **state)
     struct fixture *f = *state;
     struct key_row row;
     struct shard_prefetch ahead;
-    for (uint64_t i = 0; i < STEPS_KEYS; i++) {
-        assert_true(put_number(f, i, i));
-    }
+    put_step_keys(f);
     name_keys(f, &row, NULL);
     shard_prefetch_begin(&ahead, f->shard, false, row.keys);
     shard_prefetch_add(&ahead, STEPS_KEYS);
