@@ -302,6 +302,8 @@ def line_document(line):
     if line.sample and line.sample.stages:
         document["cycles_per_request"] = round(line.sample.cycles)
         document["stages"] = {name: round(value, 1) for name, value in line.sample.stages.items()}
+    if line.note:
+        document["note"] = line.note
     return document
 
 
