@@ -43,6 +43,33 @@ static inline bool slice_equal_short(struct slice a, struct slice b)
                       : memcmp(a.data, b.data, 4) == 0 && memcmp(a_end - 4, b_end - 4, 4) == 0;
 }
 
+/* In either of two words of eight bytes. */
+static inline bool bytes_pair_has(const uint8_t *a, const uint8_t *b, uint8_t byte)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101), tops = ones << 7;
+    uint64_t x, y;
+    memcpy(&x, a, sizeof(x));
+    memcpy(&y, b, sizeof(y));
+    x ^= ones * byte; /* it is 0 now: only then one is borrowed from a byte without its top bit */
+    y ^= ones * byte;
+    return ((((x - ones) & ~x) | ((y - ones) & ~y)) & tops) != 0;
+}
+
+/* 16 at a time, the last ones once more. */
+static inline bool slice_has_byte(struct slice bytes, uint8_t byte)
+{
+    if (bytes.size < 8) {
+        return bytes.size > 0 && memchr(bytes.data, byte, bytes.size) != NULL;
+    }
+    const uint8_t *at = bytes.data, *end = at + bytes.size;
+    for (; end - at > 16; at += 16) {
+        if (bytes_pair_has(at, at + 8, byte)) {
+            return true;
+        }
+    }
+    return bytes_pair_has(end - at < 8 ? end - 8 : at, end - 8, byte);
+}
+
 /* ASCII letters only, as Redis and memcached compare command names and options. */
 static inline bool slice_equal_ignoring_case(struct slice a, struct slice b)
 {

@@ -23,22 +23,27 @@ static inline uint32_t entry_database(const struct core *core, const struct batc
                                        : core->datagram_client.database;
 }
 
-/* Anybody's, whose shards the request will read under RCU. */
-static void note_shared_indexes(const struct core *core, const struct batch_entry *entry,
-                                uint32_t count)
-{
-    uint32_t database = entry_database(core, entry);
-    for (uint32_t i = 0; i < count; i++) {
-        struct key *key = &entry->keys[i];
-        key->index = shard_index(core_shard_of_key(core, key), database);
-    }
-}
-
 static inline void note_index(const struct index *index, const struct batch_entry *entry,
                               uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
         entry->keys[i].index = index;
+    }
+}
+
+/* Anybody's, whose shards the request will read under RCU. */
+static void note_shared_indexes(const struct core *core, const struct batch_entry *entry,
+                                uint32_t count)
+{
+    uint32_t database = entry_database(core, entry);
+    if (!entry->route.several) {
+        const struct shard *shard = core->options.all_shards[entry->route.owner];
+        note_index(shard_index(shard, database), entry, count);
+        return;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        struct key *key = &entry->keys[i];
+        key->index = shard_index(core_shard_of_key(core, key), database);
     }
 }
 

@@ -28,6 +28,21 @@ static void add_all_shards(struct route *route, const struct core *core)
     }
 }
 
+/* Most requests are about one key. */
+static inline void add_only_key(struct route *route, const struct core *core,
+                                const struct key *key, bool only_reads)
+{
+    route->owner = key_owner(key, core->options.worker_count);
+    route->has_shard = true;
+    route->only_reads = only_reads;
+    shard_set_add(&route->shards, route->owner);
+    if (route->owner == core->options.number) {
+        route->kind = ROUTE_OWN;
+    } else {
+        route->kind = only_reads ? ROUTE_SHARED : ROUTE_OWNER;
+    }
+}
+
 static enum route_kind kind_of_keys(const struct route *route, const struct core *core,
                                     bool only_reads)
 {
@@ -57,6 +72,11 @@ static void route_resp(const struct core *core, struct batch_entry *entry)
         route->kind = (command->flags & COMMAND_ALL_SHARDS) != 0 ? ROUTE_LEASE : ROUTE_ROUND;
         return;
     }
+    bool only_reads = (command->flags & COMMAND_READONLY) != 0;
+    if (LIKELY(command_has_one_key(command) && entry->resp.has_key)) {
+        add_only_key(route, core, entry->keys, only_reads);
+        return;
+    }
     uint32_t key_count = command_key_count(command, count);
     if (key_count > 0 && entry->resp.has_key) {
         add_key(route, core, entry->keys);
@@ -65,14 +85,18 @@ static void route_resp(const struct core *core, struct batch_entry *entry)
         struct key key = command_key_at(command, entry->resp.arguments, i);
         add_key(route, core, &key);
     }
-    route->only_reads = (command->flags & COMMAND_READONLY) != 0;
-    route->kind = kind_of_keys(route, core, route->only_reads);
+    route->only_reads = only_reads;
+    route->kind = kind_of_keys(route, core, only_reads);
 }
 
 static void route_memcache(const struct core *core, struct batch_entry *entry)
 {
     struct route *route = &entry->route;
     const struct memcache_request *request = &entry->memcache.request;
+    if (LIKELY(request->key_count == 1)) {
+        add_only_key(route, core, entry->keys, memcache_only_reads(request));
+        return;
+    }
     if (request->verb == MEMCACHE_FLUSH_ALL) {
         add_all_shards(route, core);
         route->kind = ROUTE_LEASE;

@@ -287,6 +287,11 @@ static inline bool command_first_key(const struct command *command, const struct
 /* Flags imply some categories (fast or slow, admin is dangerous, ...): all of them. */
 uint32_t command_categories(const struct command *command);
 
+/* Whatever its arguments are. */
+static inline bool command_has_one_key(const struct command *command)
+{
+    return command->first_key != 0 && command->first_key == command->last_key;
+}
 /* How many keys a request names, and the i-th of them (hashed). */
 uint32_t command_key_count(const struct command *command, uint32_t argument_count);
 struct key command_key_at(const struct command *command, const struct slice *arguments,

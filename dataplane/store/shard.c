@@ -92,7 +92,7 @@ enum index_kind shard_index_kind(const struct shard *shard)
 static struct slice tag_of(struct slice bytes)
 {
     const uint8_t *open = bytes.size > 0 ? memchr(bytes.data, '{', bytes.size) : NULL;
-    if (LIKELY(open == NULL)) {
+    if (open == NULL) {
         return bytes;
     }
     struct slice rest = slice_from(bytes, (size_t)(open - bytes.data) + 1);
@@ -101,19 +101,10 @@ static struct slice tag_of(struct slice bytes)
                                                : slice_of(rest.data, (size_t)(close - rest.data));
 }
 
-/* The bits of the hash that no index uses: see index_rte.h and index_buckets.h. */
-#define OWNER_SHIFT 32
-#define OWNER_BITS  22
-
-uint32_t key_owner(const struct key *key, uint32_t shard_count)
+uint64_t key_tag_hash(const struct key *key)
 {
-    if (shard_count == 1) {
-        return 0;
-    }
     struct slice tag = tag_of(key->bytes);
-    uint64_t hash = tag.size == key->bytes.size ? key->hash : hash_bytes(tag);
-    uint64_t part = hash >> OWNER_SHIFT & ((1U << OWNER_BITS) - 1);
-    return (uint32_t)(part * shard_count >> OWNER_BITS);
+    return tag.size == key->bytes.size ? key->hash : hash_bytes(tag);
 }
 
 uint64_t shard_next_cas(struct shard *shard)

@@ -85,9 +85,21 @@ static inline struct key key_hashed(struct slice bytes)
     return key_of(bytes, hash_bytes(bytes));
 }
 
+/* The bits of the hash that no index uses: see index_rte.h and index_buckets.h. */
+#define KEY_OWNER_SHIFT 32
+#define KEY_OWNER_BITS  22
+
+/* Of the part in braces, where the key has one, else its own. */
+uint64_t key_tag_hash(const struct key *key);
+
 /* Which of `shard_count` shards owns a key: by its hash, or that of the part in braces where the
  * key has a hash tag as in Redis Cluster, so that keys of one tag live together. */
-uint32_t key_owner(const struct key *key, uint32_t shard_count);
+static inline uint32_t key_owner(const struct key *key, uint32_t shard_count)
+{
+    uint64_t hash = UNLIKELY(slice_has_byte(key->bytes, '{')) ? key_tag_hash(key) : key->hash;
+    uint64_t part = hash >> KEY_OWNER_SHIFT & ((1U << KEY_OWNER_BITS) - 1);
+    return (uint32_t)(part * shard_count >> KEY_OWNER_BITS);
+}
 
 /* What a key holds, or NULL when it is not there or its time has come; an expired item met here is
  * deleted and counted. */
