@@ -361,6 +361,9 @@ static const struct guard_case pair_cases[] = {
     {"pair_foreign_set", REDIS_PORT, false, 1, 64, ask_foreign_set},
     {"pair_own_mset_2", REDIS_PORT, false, 1, 64, ask_own_mset},
     {"pair_joint_mset_2", REDIS_PORT, false, 1, 64, ask_joint_mset},
+    {"pair_own_get_pipelined", REDIS_PORT, false, PIPELINE, 16, ask_own_get},
+    {"pair_foreign_get_pipelined", REDIS_PORT, false, PIPELINE, 16, ask_foreign_get},
+    {"pair_own_set_pipelined", REDIS_PORT, false, PIPELINE, 16, ask_own_set},
     {"pair_foreign_set_pipelined", REDIS_PORT, false, PIPELINE, 16, ask_foreign_set},
     {"pair_sets_in_turn_pipelined", REDIS_PORT, false, PIPELINE, 16, ask_sets_in_turn},
 };

@@ -34,6 +34,7 @@ GOALS = {
     "G16": Goal("idle CPU, tap port", "one core", 0.03, 0.01, at_most=True),
     "G17": Goal("throughput while persisting or replicating", "the same without", 0.85, 0.95),
     "G18": Goal("GET of 16 KB values over memif, bytes", "testpmd 5tswap with frames of 1400 B, bytes", 0.6, 0.85),
+    "budgets": Goal("busy cycles per request", "what the design allows for it", 1.0, 1.0, at_most=True),
     "sockets": Goal("kernel sockets: GET -P 1 and -P 16, RESP and memcached text", "redis-server, memcached -t 1"),
     "latency": Goal("latency unloaded and at 50 % and 80 % of what each carries", "redis-server, memcached -t 1",
                     at_most=True),
@@ -63,6 +64,10 @@ BARS = {
     "G4 SET": {"pogocache": 746e3},
     "G5": {"pogocache": 917e3},
 }
+# Cycles per request on one core that the design allows, with a link whose copies the device makes.
+BUDGETS = {"UDP GET": 400, "TCP GET -P 1, 1,000 connections": 800, "TCP GET -P 16": 250,
+           "TCP SET -P 1, 1,000 connections": 1000}
+HOP_BUDGET = 150                # there and back, of a batch's request
 MICA_CYCLES = 610.0             # the middle of 560 to 660
 VALKEY_BYTES = {8: 89.0, 64: 97.0}
 

@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass, field
 
 import servers
-from goals import BARS, MICA_CYCLES, VALKEY_BYTES
+from goals import BARS, BUDGETS, HOP_BUDGET, MICA_CYCLES, VALKEY_BYTES
 from measure import Sample, finish, measure, run, spawn
 from processes import Process, Trouble, wait_until
 
@@ -491,6 +491,43 @@ def connections(lab):
     }
 
 
+# ---- the design's budgets ------------------------------------------------------------------------
+
+
+def _budget_lines(name, sample, allowed):
+    """All of it, and without what net_memif's copies take, which a device would make."""
+    link = sample.stages["receive"] + sample.stages["transmit"]
+    return [Line(words, "busy cycles per request", cycles, {}, cycles / allowed, {"budget": allowed}, counted=counted,
+                 sample=sample)
+            for words, cycles, counted in ((name, sample.cycles, True),
+                                           (f"{name}, without the link", sample.cycles - link, False))]
+
+
+def _guard_cycles(lab, case):
+    """Of one process that is client and workers: the best tenth of its rounds."""
+    process = Process("instruction_guard", [lab.settings.guard_path, "--keys", lab.settings.keys, case],
+                      {lab.settings.server_cpu}, lab.settings.directory, stdout=subprocess.PIPE)
+    code, text = process.finish(120)
+    found = re.search(r"(\d+) in the best tenth", text)
+    if code != 0 or not found:
+        raise Trouble(f"instruction_guard: exit code {code}; {process.last_words()}")
+    return float(found[1])
+
+
+def budgets(lab):
+    many = lab.settings.many
+    samples = {"UDP GET": lab.of_frames("-t", "get"),
+               "TCP GET -P 1, 1,000 connections": lab.over_memif("-t", "get", "-c", many, "-P", 1),
+               "TCP GET -P 16": lab.over_memif("-t", "get", "-c", 50, "-P", 16),
+               "TCP SET -P 1, 1,000 connections": lab.over_memif("-t", "set", "-c", many, "-P", 1)}
+    own, other = (_guard_cycles(lab, f"pair_{whose}_set_pipelined") for whose in ("own", "foreign"))
+    lines = [line for name, sample in samples.items() for line in _budget_lines(name, sample, BUDGETS[name])]
+    return [*lines, Line("hop to another worker and back, of pipelined SETs", "cycles per request", other - own, {},
+                         (other - own) / HOP_BUDGET, {"budget": HOP_BUDGET},
+                         note=f"In one process, both workers in turn on one CPU: {own:.0f} cycles where the key is the "
+                              f"worker's own, {other:.0f} where it is the other's. What goes from CPU to CPU is not in it.")]
+
+
 # ---- kernel sockets ------------------------------------------------------------------------------
 
 
@@ -777,7 +814,7 @@ EXPERIMENTS = [
     Experiment(("G6",), g6), Experiment(("G7", "G9"), store), Experiment(("G10",), g10), Experiment(("G11",), g11, 3),
     Experiment(("G12",), g12),
     Experiment(("G13",), g13), Experiment(("G14",), g14, 1), Experiment(("G15",), g15, 1), Experiment(("G16",), g16, 1),
-    Experiment(("G18",), g18), Experiment(("sockets",), sockets), Experiment(("latency",), latency, 3),
+    Experiment(("G18",), g18), Experiment(("budgets",), budgets), Experiment(("sockets",), sockets), Experiment(("latency",), latency, 3),
     Experiment(("same load",), same_load), Experiment(("af_xdp",), af_xdp, 3),
     Experiment(("values",), values, 2), Experiment(("index",), index, 3), Experiment(("eviction",), eviction),
     Experiment(("connections", "connection memory"), connections, 3),

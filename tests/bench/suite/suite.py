@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """The benchmark suite: nicached beside what a user would pick instead, one row for each goal, one report.
 
-  tests/bench/suite/suite.py [ROW ...]        rows by their id: G1 ... G18, sockets, latency, 'same load', af_xdp, values, index, eviction,
+  tests/bench/suite/suite.py [ROW ...]        rows by their id: G1 ... G18, budgets, sockets, latency, 'same load', af_xdp, values, index, eviction,
                                               connections, 'connection memory'
                                               (default: all)
 
@@ -47,6 +47,7 @@ class Settings:
         self.loop_path = options.build / "tests/bench/empty_loop"
         self.store_path = options.build / "tests/unit/store/store_bench"
         self.eviction_path = options.build / "tests/unit/store/eviction_bench"
+        self.guard_path = options.build / "tests/guard/instruction_guard"
         self.server_cpu, self.client_cpu = options.server_cpu, options.client_cpu
         self.rounds = 1 if options.quick else options.rounds
         self.seconds = 0.6 if options.quick else 2.0
@@ -190,7 +191,7 @@ def run_experiments(options, settings, clock):
 
 def check_programs(settings):
     for path in (settings.server_path, settings.bench_path, settings.frames_path, settings.least_path,
-                 settings.loop_path, settings.store_path, settings.eviction_path):
+                 settings.loop_path, settings.store_path, settings.eviction_path, settings.guard_path):
         if not path.exists():
             raise SystemExit(f"{path} is not there: ninja -C {settings.bench_path.parents[2]}")
     for name in ("redis-server", "memcached"):
