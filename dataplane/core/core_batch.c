@@ -207,7 +207,7 @@ static bool memcache_may_share(const struct core *core, const struct batch_entry
 {
     for (uint32_t i = 0; i < core->options.worker_count; i++) {
         if (shard_set_has(&entry->route.shards, i) &&
-            shard_observe(core->options.all_shards[i]).version % 2 != 0) {
+            !shard_is_steady(core->options.all_shards[i])) {
             return false;
         }
     }
@@ -467,6 +467,15 @@ static inline bool runs_here(const struct core *core, const struct batch_entry *
            (entry->route.kind == ROUTE_OWN && !core_shard_is_lent(core));
 }
 
+/* Reads one key, and of several workers: any of them may, wherever it is, unless its shard is in
+ * the middle of a joint write. */
+static inline bool reads_anywhere(const struct batch_entry *entry)
+{
+    const struct route *route = &entry->route;
+    return (route->kind == ROUTE_SHARED || route->kind == ROUTE_OWN) && route->only_reads &&
+           command_has_one_key(entry->resp.command);
+}
+
 /* Nothing but the command itself can keep it from running, here and now. */
 static inline bool runs_freely(const struct core *core, const struct batch_entry *entry)
 {
@@ -475,15 +484,16 @@ static inline bool runs_freely(const struct core *core, const struct batch_entry
     }
     const struct session *session = &entry->conversation->session;
     return session->blocked == SESSION_RUNNING && !session->closing && !output_is_full(entry) &&
-           runs_here(core, entry);
+           (runs_here(core, entry) || reads_anywhere(entry));
 }
 
 static inline bool continues_row(const struct batch_entry *entry, const struct batch_entry *first)
 {
     return entry->kind == ENTRY_RESP && entry->conversation == first->conversation &&
            entry->resp.command == first->resp.command &&
-           entry->resp.argument_count == first->resp.argument_count &&
-           entry->route.kind == first->route.kind && !entry->must_run;
+           entry->resp.argument_count == first->resp.argument_count && !entry->must_run &&
+           (entry->route.kind == first->route.kind ||
+            (reads_anywhere(entry) && reads_anywhere(first)));
 }
 
 static inline uint32_t row_length(const struct batch_entry *entries, uint32_t count_max)
@@ -495,20 +505,41 @@ static inline uint32_t row_length(const struct batch_entry *entries, uint32_t co
     return count;
 }
 
-/* Until all have run, or the output is full. */
+/* The shard that it reads. False: not now. */
+static inline bool point_at_shard(const struct core *core, const struct batch_entry *entry,
+                                  struct call *call)
+{
+    call->shared = !runs_here(core, entry);
+    call->shard = core->options.all_shards[entry->route.owner];
+    return !call->shared || shard_is_steady(call->shard);
+}
+
+/* Until all have run, the output is full, or one is to be read elsewhere, where it is not possible
+ * now. */
 static uint32_t run_row_entries(struct core *core, const struct batch_entry *entries,
                                 uint32_t count, struct call *call)
 {
     struct conversation *conversation = entries->conversation;
     const struct byte_queue *out = &conversation->session.stream->out;
     size_t before = out->size, limit = output_limit(conversation);
-    uint32_t done = 0;
-    do {
-        call->arguments = entries[done].resp.arguments;
-        call->first_key = entries[done].keys;
-        shard_prefetch_reach(&core->context->ahead, entries[done].keys);
+    bool anywhere = reads_anywhere(entries);
+    uint32_t done = 0, shared = 0;
+    while (done < count && out->size <= limit) {
+        const struct batch_entry *entry = &entries[done];
+        if (anywhere && !point_at_shard(core, entry, call)) {
+            break;
+        }
+        call->arguments = entry->resp.arguments;
+        call->first_key = entry->keys;
+        shard_prefetch_reach(&core->context->ahead, entry->keys);
         command_run_in_row(call);
-    } while (++done < count && out->size <= limit);
+        shared += call->shared;
+        done++;
+    }
+    if (UNLIKELY(done == 0)) {
+        return 0;
+    }
+    metric_add(core->metrics, METRIC_READS_SHARED, shared);
     command_end_row(call, done);
     conversation->memory_wait_began_us = 0;
     conversation->session.pending = (uint16_t)(conversation->session.pending - done);

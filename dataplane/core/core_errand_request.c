@@ -343,7 +343,7 @@ static enum command_verdict run_memcache(struct core *core, struct errand *train
                                  .large_value = request->large_value,
                                  .collected = collected_of(train),
                                  .reply = &reply};
-    if (shared && shard_observe(call.shard).version % 2 != 0) {
+    if (shared && !shard_is_steady(call.shard)) {
         return COMMAND_TORN;
     }
     return memcache_execute(&call);

@@ -379,6 +379,11 @@ struct shard_state shard_observe(const struct shard *shard)
     };
 }
 
+bool shard_is_steady(const struct shard *shard)
+{
+    return __atomic_load_n(&shard->shared.version, __ATOMIC_ACQUIRE) % 2 == 0;
+}
+
 /* The look-ups before it were acquire loads: these come after them. */
 bool shard_is_unchanged(const struct shard *shard, const struct shard_state *since)
 {

@@ -276,6 +276,8 @@ struct shard_state {
     uint64_t removals;
 };
 struct shard_state shard_observe(const struct shard *shard);
+/* No joint write is under way; enough for whoever reads one key. */
+bool shard_is_steady(const struct shard *shard);
 /* True when nothing changed; orders the look-ups before it. */
 bool shard_is_unchanged(const struct shard *shard, const struct shard_state *since);
 
