@@ -29,8 +29,8 @@ static void add_all_shards(struct route *route, const struct core *core)
 }
 
 /* Most requests are about one key. */
-static inline void add_only_key(struct route *route, const struct core *core,
-                                const struct key *key, bool only_reads)
+static inline void add_only_key(struct route *route, const struct core *core, const struct key *key,
+                                bool only_reads)
 {
     route->owner = key_owner(key, core->options.worker_count);
     route->has_shard = true;

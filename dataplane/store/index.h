@@ -90,7 +90,7 @@ struct index {
     const struct index_operations *operations;
     struct index_services *services;
     struct overflow *overflow; /* published */
-    uint64_t epoch;
+    uint64_t epoch;            /* published */
 };
 
 /* ---- what a prefetch leaves in a key ----------------------------------------------------------
@@ -116,18 +116,23 @@ static inline uint64_t index_first_epoch(uint32_t worker)
     return (uint64_t)(worker + 1) << 48;
 }
 
+/* The part that is replaced can no longer be reached, and what takes its place has not been changed
+ * yet. */
 static inline void index_begin_epoch(struct index *index)
 {
-    index->epoch = ++index->services->epoch;
+    RCU_PUBLISH(&index->epoch, ++index->services->epoch);
 }
 
-/* Only by its owner: for anybody else the epoch may begin while he looks. */
-static inline void index_note_found(const struct shard_lookup *lookup, void *entry)
+static inline uint64_t index_epoch(const struct index *index)
 {
-    if (LIKELY(lookup->is_own)) {
-        lookup->key->entry = entry;
-        lookup->key->epoch = lookup->index->epoch;
-    }
+    return RCU_READ(&index->epoch);
+}
+
+/* `epoch`: since before the entry was reached, for a reader's may end while he looks. */
+static inline void index_note_found(struct key *key, void *entry, uint64_t epoch)
+{
+    key->entry = entry;
+    key->epoch = epoch;
 }
 
 static inline bool index_has_noted(const struct key *key)
@@ -138,7 +143,7 @@ static inline bool index_has_noted(const struct key *key)
 /* What is there now, another key's perhaps. NULL: nothing, or that is not, or no longer, known. */
 static inline struct item *index_noted_item(const struct index *index, const struct key *key)
 {
-    if (UNLIKELY(key->epoch != index->epoch)) {
+    if (UNLIKELY(key->epoch != index_epoch(index))) {
         return NULL;
     }
     return entry_item(RCU_READ((index_entry *)key->entry));
@@ -240,10 +245,11 @@ static inline struct item *index_find(const struct index *index, const struct ke
     return LIKELY(item != NULL) ? item : index->operations->find(index, key);
 }
 
-/* The same for any thread that is inside an RCU read section, whatever the key says. */
+/* The same for any thread that is inside an RCU read section. */
 static inline struct item *index_read(const struct index *index, const struct key *key)
 {
-    return index->operations->read(index, key);
+    struct item *item = index_found_item(index, key);
+    return LIKELY(item != NULL) ? item : index->operations->read(index, key);
 }
 
 /* An item of this fingerprint, if one is not in the list beside; for any thread inside an RCU read

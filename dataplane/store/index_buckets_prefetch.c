@@ -5,7 +5,7 @@
  *                                +--> second ---+   for the keys that the first did not have
  *
  * What is found is noted in the key, for what comes next. Thread: the owner, or any reader under
- * RCU, who notes nothing. */
+ * RCU. */
 #include <rte_prefetch.h>
 
 #include "dataplane/base/check.h"
@@ -13,6 +13,7 @@
 
 struct probe {
     const struct shard_lookup *lookup;
+    uint64_t epoch;       /* when it set out */
     const uint64_t *slot; /* the leaf's word */
     struct leaf leaf;
     uint64_t tag;
@@ -32,6 +33,7 @@ static uint64_t position_of(const struct probe *probe)
 
 static void fetch_slot(struct probe *probe)
 {
+    probe->epoch = index_epoch(probe->lookup->index);
     probe->slot = leaf_slot(buckets_index_of_const(probe->lookup->index), position_of(probe));
     rte_prefetch0(probe->slot);
 }
@@ -56,7 +58,7 @@ static bool fetch_item(const struct probe *probe, struct found_items *found)
     if (LIKELY(item != NULL)) {
         item_prefetch_begin(item);
         found->items[found->count++] = item;
-        index_note_found(probe->lookup, entry);
+        index_note_found(probe->lookup->key, entry, probe->epoch);
     }
     return true;
 }

@@ -8,9 +8,14 @@
  * tables as there are segments. So the rounds are ours, over rte_hash's memory (segment.h: checked
  * when a segment is made): what they find is noted in the key, and the item there must still have
  * the full key. Where nothing is found the look-up goes the same way again, its lines in the cache;
- * a reader's asks rte_hash. Thread: the owner, or any reader under RCU, who notes nothing.
+ * a reader's asks rte_hash. Thread: the owner, or any reader under RCU.
  *
- * In steps (shard.h) the owner goes the same way, with other work between the misses. */
+ * What a reader has noted is right as long as its entry is not empty and has the key: one that
+ * moves is published in its new place first, then emptied here, and changed after that
+ * (index_rte.c, invariants 1 and 3). The epoch says that it is of this index, not of one that was
+ * flushed, and that its memory is still there.
+ *
+ * In steps (shard.h) the way is the same, with other work between the misses. */
 #include <rte_prefetch.h>
 
 #include "dataplane/base/check.h"
@@ -72,6 +77,19 @@ static inline bool match_first(struct probe *probe)
     return true;
 }
 
+/* The owner's epoch does not end meanwhile. To anybody else it says only what is still reached by
+ * then. */
+static inline void note_slot(const struct probe *probe)
+{
+    const struct shard_lookup *lookup = probe->lookup;
+    uint64_t epoch = index_epoch(lookup->index);
+    if (LIKELY(lookup->is_own) ||
+        segment_has_slot(index_rte_root(rte_index_of_const(lookup->index), probe->hash),
+                         probe->slot)) {
+        index_note_found(lookup->key, probe->slot, epoch);
+    }
+}
+
 /* The item that is there, on its way into the cache; NULL: another one's, or none. */
 static inline const struct item *settle(const struct probe *probe)
 {
@@ -82,7 +100,7 @@ static inline const struct item *settle(const struct probe *probe)
     const struct item *item = RCU_READ(&slot->item);
     if (LIKELY(item != NULL)) {
         item_prefetch_begin(item);
-        index_note_found(probe->lookup, slot);
+        note_slot(probe);
     }
     return item;
 }

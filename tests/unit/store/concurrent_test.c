@@ -1,5 +1,6 @@
-/* One writer, foreign readers, the reclaimer running: no reader ever sees a wrong value, a freed
- * item or a missing stable key, while the writer overwrites, deletes, grows and flushes.
+/* One writer, foreign readers, the reclaimer running: no reader ever sees a wrong value, one that
+ * was replaced before he looked, a freed item or a missing stable key, while the writer overwrites,
+ * deletes, grows and flushes. Readers fetch their keys as requests do, or not at all.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -31,7 +32,8 @@ struct world {
     struct channel *from, *to;
     struct reclaimer *reclaimer;
     bool stop;
-    uint64_t reads[READERS], wrong[READERS], missed[READERS];
+    uint64_t reads[READERS], wrong[READERS], missed[READERS], stale[READERS], noted[READERS];
+    uint64_t versions[WILD_KEYS]; /* atomic: of the last change that is done */
 };
 
 struct reader {
@@ -39,12 +41,11 @@ struct reader {
     uint32_t number;
 };
 
-static void check_read(struct world *world, uint32_t reader, uint64_t number)
+static void check_read(struct world *world, uint32_t reader, uint64_t number, const struct key *key)
 {
-    struct numbered_key key;
     struct instant now = {.wall_ms = 1000};
-    const struct item *item =
-        shard_find_shared(world->shard, number % 2, number_key(&key, number), &now);
+    uint64_t least = __atomic_load_n(&world->versions[number], __ATOMIC_ACQUIRE);
+    const struct item *item = shard_find_shared(world->shard, number % 2, key, &now);
     world->reads[reader]++;
     if (item == NULL) {
         world->missed[reader] += number < STABLE_KEYS;
@@ -53,11 +54,67 @@ static void check_read(struct world *world, uint32_t reader, uint64_t number)
     uint64_t value[2];
     memcpy(value, item_value_bytes(item), sizeof(value));
     bool right = item_stored_bytes(item) >= sizeof(value) && value[0] == number &&
-                 slice_equal(item_key(item), key.key.bytes);
+                 slice_equal(item_key(item), key->bytes);
     if (item_stored_bytes(item) > sizeof(value)) {
         right = right && item_value_bytes(item)[item_stored_bytes(item) - 1] == (uint8_t)value[1];
     }
     world->wrong[reader] += !right;
+    world->stale[reader] += value[1] < least;
+}
+
+/* What a pass reads. */
+struct burst {
+    uint64_t numbers[SHARD_LOOKUP_BURST];
+    struct numbered_key texts[SHARD_LOOKUP_BURST];
+    struct key keys[SHARD_LOOKUP_BURST];
+};
+
+static void draw_burst(struct world *world, struct burst *burst, uint64_t *random)
+{
+    for (uint32_t i = 0; i < SHARD_LOOKUP_BURST; i++) {
+        uint64_t choice = random_next(random);
+        uint64_t number = (choice >> 40) % 2 != 0 ? choice % STABLE_KEYS : choice % WILD_KEYS;
+        burst->numbers[i] = number;
+        burst->keys[i] = *number_key(&burst->texts[i], number);
+        burst->keys[i].index = shard_index(world->shard, number % 2);
+    }
+}
+
+static void fetch_burst(struct burst *burst)
+{
+    struct shard_lookup lookups[SHARD_LOOKUP_BURST];
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < SHARD_LOOKUP_BURST; i++) {
+        if (burst->keys[i].index != NULL) {
+            lookups[count++] = (struct shard_lookup){burst->keys[i].index, &burst->keys[i], false};
+        }
+    }
+    shard_prefetch_bulk(lookups, count);
+}
+
+static bool is_noted(const struct world *world, const struct burst *burst, uint32_t i)
+{
+    const struct index *index = shard_index(world->shard, burst->numbers[i] % 2);
+    return index != NULL && index_found_item(index, &burst->keys[i]) != NULL;
+}
+
+static void read_burst(struct world *world, uint32_t reader, uint64_t *random)
+{
+    struct burst burst;
+    struct shard_prefetch ahead;
+    draw_burst(world, &burst, random);
+    uint64_t way = random_next(random) % 3;
+    shard_prefetch_begin(&ahead, world->shard, false, burst.keys);
+    if (way == 0) {
+        fetch_burst(&burst);
+    } else if (way == 1) {
+        shard_prefetch_add(&ahead, SHARD_LOOKUP_BURST);
+    }
+    for (uint32_t i = 0; i < SHARD_LOOKUP_BURST; i++) {
+        shard_prefetch_reach(&ahead, &burst.keys[i]);
+        world->noted[reader] += is_noted(world, &burst, i);
+        check_read(world, reader, burst.numbers[i], &burst.keys[i]);
+    }
 }
 
 static void *read_for_long(void *argument)
@@ -67,11 +124,7 @@ static void *read_for_long(void *argument)
     uint64_t random = reader->number + 1;
     rcu_thread_register();
     for (uint32_t pass = 0; !__atomic_load_n(&world->stop, __ATOMIC_ACQUIRE); pass++) {
-        for (uint32_t i = 0; i < 32; i++) {
-            uint64_t choice = random_next(&random);
-            check_read(world, reader->number,
-                       (choice >> 40) % 2 != 0 ? choice % STABLE_KEYS : choice % WILD_KEYS);
-        }
+        read_burst(world, reader->number, &random);
         rcu_quiescent();
         if (pass % 1000 == 999) {
             rcu_thread_unregister();
@@ -140,6 +193,13 @@ static void *walk_for_long(void *argument)
     return NULL;
 }
 
+static void note_change(struct world *world, uint64_t number, uint64_t version)
+{
+    if (number < WILD_KEYS) {
+        __atomic_store_n(&world->versions[number], version, __ATOMIC_RELEASE);
+    }
+}
+
 static void write_number(struct world *world, uint64_t number, uint64_t version)
 {
     struct numbered_key key;
@@ -152,6 +212,14 @@ static void write_number(struct world *world, uint64_t number, uint64_t version)
     }
     assert_true(
         put(world->fixture, number % 2, number_key(&key, number), slice_of(bytes, size), 0));
+    note_change(world, number, version);
+}
+
+static void delete_key(struct world *world, uint64_t number, uint64_t version)
+{
+    struct numbered_key key;
+    shard_delete(world->shard, number % 2, number_key(&key, number), &world->fixture->now);
+    note_change(world, number, version);
 }
 
 static void write_pass(struct world *world)
@@ -176,14 +244,12 @@ static void write_for_long(struct world *world)
         uint64_t choice = random_next(&random);
         uint64_t number = choice % WILD_KEYS;
         if (choice >> 62 == 0 && number >= STABLE_KEYS) {
-            shard_delete(world->shard, number % 2, number_key(&key, number), &world->fixture->now);
+            delete_key(world, number, step);
         } else if (choice >> 62 == 1 && step * 8 / STEPS % 4 < 3) {
             write_number(world, growing++, step);
         } else if (choice >> 62 == 1) { /* and shrinks, three times as fast */
             for (uint32_t i = 0; i < 3 && growing > WILD_KEYS; i++) {
-                growing--;
-                shard_delete(world->shard, growing % 2, number_key(&key, growing),
-                             &world->fixture->now);
+                delete_key(world, --growing, step);
             }
         } else {
             write_number(world, number, step);
@@ -217,7 +283,7 @@ static void destroy_world(struct world *world)
 
 static void readers_see_only_what_is_right(void **state)
 {
-    struct world world;
+    static struct world world;
     create_world(&world, 0);
     rcu_thread_register();
     for (uint64_t i = 0; i < STABLE_KEYS; i++) {
@@ -237,6 +303,8 @@ static void readers_see_only_what_is_right(void **state)
         assert_true(world.reads[i] > 1000);
         assert_int_equal(world.wrong[i], 0);
         assert_int_equal(world.missed[i], 0);
+        assert_int_equal(world.stale[i], 0);
+        assert_true(world.noted[i] > world.reads[i] / 3);
     }
     assert_true(metric_read(&world.fixture->metrics, METRIC_STORE_RECLAIMED_OBJECTS) > 1000);
     assert_true(metric_read(&world.fixture->metrics, METRIC_STORE_SEGMENT_SPLITS) > 2);
