@@ -205,6 +205,9 @@ static bool run_resp(struct core *core, struct batch_entry *entry)
  * write that is under way keeps it from reading. */
 static bool memcache_may_share(const struct core *core, const struct batch_entry *entry)
 {
+    if (!entry->route.several) {
+        return shard_is_steady(core->options.all_shards[entry->route.owner]);
+    }
     for (uint32_t i = 0; i < core->options.worker_count; i++) {
         if (shard_set_has(&entry->route.shards, i) &&
             !shard_is_steady(core->options.all_shards[i])) {
@@ -569,11 +572,20 @@ static uint32_t run_row(struct core *core, const struct batch_entry *entries, ui
     return run_row_entries(core, entries, count, &call);
 }
 
+/* A plain get asks nothing of the owners but to be no joint write's (COMMAND_TORN). */
+static bool datagram_reads_elsewhere(const struct core *core, const struct batch_entry *entry)
+{
+    const struct memcache_request *request = &entry->memcache.request;
+    return entry->route.kind == ROUTE_SHARED && request->verb == MEMCACHE_GET &&
+           !request->binary.present && memcache_may_share(core, entry);
+}
+
 /* The same of a datagram. What has keys waits for nothing but memory (struct memcache_call). */
 static inline bool datagram_runs_freely(const struct core *core, const struct batch_entry *entry)
 {
     return entry->kind == ENTRY_MEMCACHE && entry->conversation == NULL &&
-           entry->memcache.request.key_count > 0 && runs_here(core, entry) &&
+           entry->memcache.request.key_count > 0 &&
+           (runs_here(core, entry) || datagram_reads_elsewhere(core, entry)) &&
            !core_should_wait_as_errand(core, entry);
 }
 
@@ -588,16 +600,20 @@ static uint32_t run_datagrams(struct core *core, struct batch_entry *entries, ui
     struct memcache_reply reply;
     struct memcache_call call;
     init_memcache_call(core, entries, &reply, &call);
-    uint32_t done = 0;
+    uint32_t done = 0, shared = 0;
     do {
         const struct batch_entry *entry = &entries[done];
+        call.shard = shard_of(core, &entry->route);
+        call.shared = entry->route.kind == ROUTE_SHARED;
         call.request = &entry->memcache.request;
         call.keys = entry->keys;
         shard_prefetch_reach(&core->context->ahead, entry->keys);
         core_begin_datagram_reply(core, entry->datagram);
         (void)memcache_execute(&call);
         core_send_datagram_reply(core, entry->datagram);
+        shared += call.shared;
     } while (++done < count_max && datagram_runs_freely(core, &entries[done]));
+    metric_add(core->metrics, METRIC_READS_SHARED, shared);
     return done;
 }
 

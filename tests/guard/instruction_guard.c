@@ -162,15 +162,20 @@ static uint32_t draw_key(struct guard *guard)
 
 /* ---- cases: one request and its reply -------------------------------------------------------- */
 
-static void ask_memcache_get(struct guard *guard, struct text *request, struct text *reply)
+static void get_from_memcache(const struct guard *guard, uint32_t key, struct text *request,
+                              struct text *reply)
 {
     char name[KEY_BYTES + 1];
-    uint32_t key = draw_key(guard);
     key_name(key, name);
     append_format(request, "get %s\r\n", name);
     append_format(reply, "VALUE %s 0 %u\r\n", name, guard->scale.value_bytes);
     append_value(guard, reply, key);
     append_format(reply, "END\r\n");
+}
+
+static void ask_memcache_get(struct guard *guard, struct text *request, struct text *reply)
+{
+    get_from_memcache(guard, draw_key(guard), request, reply);
 }
 
 static void ask_memcache_set(struct guard *guard, struct text *request, struct text *reply)
@@ -285,6 +290,11 @@ static void get_key_of(struct guard *guard, uint32_t owner, struct text *request
     get_key(guard, draw_key_of(guard, owner), request, reply);
 }
 
+static void ask_foreign_memcache_get(struct guard *guard, struct text *request, struct text *reply)
+{
+    get_from_memcache(guard, draw_key_of(guard, 1), request, reply);
+}
+
 static void ask_own_get(struct guard *guard, struct text *request, struct text *reply)
 {
     get_key_of(guard, 0, request, reply);
@@ -355,6 +365,7 @@ static const struct guard_case cases[] = {
 
 /* Counted are the passes of both workers. */
 static const struct guard_case pair_cases[] = {
+    {"pair_foreign_udp_get", MEMCACHE_PORT, true, 1, 64, ask_foreign_memcache_get},
     {"pair_own_get", REDIS_PORT, false, 1, 64, ask_own_get},
     {"pair_foreign_get", REDIS_PORT, false, 1, 64, ask_foreign_get},
     {"pair_own_set", REDIS_PORT, false, 1, 64, ask_own_set},
