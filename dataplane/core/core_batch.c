@@ -398,7 +398,7 @@ static bool join_errand(struct core *core, const struct batch_entry *entry)
     if (!core_errand_takes(core, entry)) {
         return false;
     }
-    if (entry->kind == ENTRY_RESP) {
+    if (entry->kind == ENTRY_RESP && !core_errand_ends_alike(core, entry)) {
         struct reply reply;
         struct call call;
         init_resp_call(core, entry, &reply, &call);

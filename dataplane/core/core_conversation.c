@@ -313,6 +313,7 @@ static void add_resp(struct core *core, struct conversation *conversation,
     entry->resp.arguments =
         fits ? core_batch_slices(core, request->arguments, request->argument_count)
              : request->arguments;
+    entry->resp.is_short = false;
     core_batch_finish_resp(core, entry);
     if (!fits || uses_parser_memory(&conversation->parser->resp, request)) {
         core_run_batch(core);
@@ -585,6 +586,7 @@ static bool take_short_requests(struct core *core, struct conversation *conversa
         struct batch_entry *entry = core_batch_add(core, ENTRY_RESP, conversation);
         entry->resp.argument_count = count;
         entry->resp.arguments = arguments;
+        entry->resp.is_short = true;
         batch->slice_count += count;
         core_batch_finish_resp(core, entry);
         session->parsed += consumed;

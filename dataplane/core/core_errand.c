@@ -236,6 +236,13 @@ bool core_errand_takes(const struct core *core, const struct batch_entry *entry)
            !(core->config->maxmemory != 0 && core_wants_by_old_value(entry));
 }
 
+bool core_errand_ends_alike(const struct core *core, const struct batch_entry *entry)
+{
+    const struct errand_request *last = entry->conversation->errand->last;
+    return core->config->maxmemory == 0 && last->command == entry->resp.command &&
+           last->argument_count == entry->resp.argument_count;
+}
+
 void core_join_errand(struct core *core, const struct batch_entry *entry)
 {
     struct errand *train = entry->conversation->errand;
@@ -538,17 +545,12 @@ void core_take_errand(struct core *core, struct errand *errand)
 /* What the commands of the train are to their client. True: the reply is not to be sent. */
 static bool note_commands(const struct errand *train, struct client *client)
 {
-    bool muted = false;
-    for (const struct errand_request *request = train->first; request != NULL;
-         request = request->behind) {
-        if (request->command != NULL) {
-            muted = command_note_elsewhere(client);
-        } else {
-            client->last_command = train->client.last_command;
-            client->command_count++;
-        }
+    if (train->first->command != NULL) {
+        return command_note_elsewhere(client, train->request_count);
     }
-    return muted;
+    client->last_command = train->client.last_command;
+    client->command_count += train->request_count;
+    return false;
 }
 
 static void deliver_to_conversation(struct core *core, struct errand *errand)

@@ -79,6 +79,7 @@ struct errand {
     uint32_t home, next_stop;   /* but for RUN: workers below it were visited */
     bool is_gathering;          /* it has not left */
     bool for_datagram;          /* whose sender waits for it, else a conversation may */
+    bool has_blobs;             /* some of its requests may */
     struct errand_request *due; /* the next to run; NULL: all have run */
     uint64_t memory_wait_began_us;
     struct conversation *conversation;

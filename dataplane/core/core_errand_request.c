@@ -95,10 +95,11 @@ static void release_blobs(struct errand_request *request)
 
 static void empty_errand(struct errand *errand)
 {
-    for (struct errand_request *request = errand->first; request != NULL;
+    for (struct errand_request *request = errand->has_blobs ? errand->first : NULL; request != NULL;
          request = request->behind) {
         release_blobs(request);
     }
+    errand->has_blobs = false;
     errand->first = errand->last = NULL;
     byte_queue_clear(&errand->reply, &errand->pool);
     byte_queue_clear(&errand->collected.text, &errand->pool);
@@ -167,6 +168,7 @@ struct errand_request *errand_add_request(struct errand *train, uint32_t blob_co
 {
     struct errand_request *request = add_request(train, blob_count_max * sizeof(struct blob *));
     request->blobs = (struct blob **)(request + 1);
+    train->has_blobs |= blob_count_max > 0;
     return request;
 }
 
@@ -244,13 +246,18 @@ static void share_blobs(struct errand_request *request, const struct batch_entry
     }
 }
 
-static void copy_resp(struct errand_request *request, const struct batch_entry *entry,
-                      uint8_t **room)
+static void note_command(struct errand_request *request, const struct batch_entry *entry)
 {
     request->command = entry->resp.command;
     request->writes = (request->command->flags & COMMAND_WRITE) != 0;
     request->argument_count = entry->resp.argument_count;
     request->key_count = entry->resp.has_key;
+}
+
+static void copy_resp(struct errand_request *request, const struct batch_entry *entry,
+                      uint8_t **room)
+{
+    note_command(request, entry);
     request->arguments = take(room, request->argument_count * sizeof(struct slice));
     request->keys = take(room, request->key_count * sizeof(struct key));
     for (uint32_t i = 0; i < request->argument_count; i++) {
@@ -294,14 +301,48 @@ static void note_large_value(struct errand_request *request)
     }
 }
 
-struct errand_request *errand_copy_request(struct core *core, struct errand *train,
-                                           const struct batch_entry *entry)
+/* Most requests: the arguments stand one behind the other in what was received, and are copied with
+ * what is between them. */
+static struct errand_request *copy_short(struct errand *train, const struct batch_entry *entry)
+{
+    uint32_t count = entry->resp.argument_count, key_count = entry->resp.has_key;
+    const struct slice *from = entry->resp.arguments;
+    const uint8_t *text = from[0].data, *end = from[count - 1].data + from[count - 1].size;
+    size_t bytes = (size_t)(end - text);
+    struct errand_request *request =
+        add_request(train, count * sizeof(struct slice) + key_count * sizeof(struct key) + bytes);
+    struct slice *arguments = (struct slice *)(request + 1);
+    struct key *key = (struct key *)(arguments + count);
+    uint8_t *to = (uint8_t *)(key + key_count);
+    memcpy(to, text, bytes);
+    for (uint32_t i = 0; i < count; i++) {
+        arguments[i] = slice_of(to + (from[i].data - text), from[i].size);
+    }
+    if (LIKELY(key_count > 0)) {
+        *key = key_of(arguments[entry->resp.command->first_key], entry->keys->hash);
+    }
+    note_command(request, entry);
+    request->arguments = arguments;
+    request->keys = key;
+    return request;
+}
+
+static struct errand_request *copy_any(struct errand *train, const struct batch_entry *entry)
 {
     struct errand_request *request = add_request(train, bytes_of(entry));
     uint8_t *room = (uint8_t *)(request + 1);
     share_blobs(request, entry, &room);
+    train->has_blobs |= request->blob_count > 0;
     (entry->kind == ENTRY_RESP ? copy_resp : copy_memcache)(request, entry, &room);
     note_large_value(request);
+    return request;
+}
+
+struct errand_request *errand_copy_request(struct core *core, struct errand *train,
+                                           const struct batch_entry *entry)
+{
+    bool is_short = entry->kind == ENTRY_RESP && entry->resp.is_short && !entry->must_run;
+    struct errand_request *request = (is_short ? copy_short : copy_any)(train, entry);
     request->one_shard = entry->route.has_shard && !entry->route.several;
     request->only_reads = entry->route.only_reads;
     request->owner = entry->route.owner;

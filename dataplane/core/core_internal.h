@@ -231,6 +231,7 @@ struct batch_entry {
             const struct slice *arguments;
             const struct command *command; /* NULL: unknown, or a form that has no row */
             bool has_key;
+            bool is_short; /* the arguments stand in one piece of the view, in order */
         } resp;
         struct {
             struct memcache_request request; /* `keys` in it are the parser's: not used here */
@@ -618,6 +619,8 @@ void core_send_errand(struct core *core, const struct batch_entry *entry);
 /* The conversation's errand is still here, and this request may travel with it if it is admitted:
  * then it is to join. */
 bool core_errand_takes(const struct core *core, const struct batch_entry *entry);
+/* The last one that is to travel was admitted, and this one's case is the same. */
+bool core_errand_ends_alike(const struct core *core, const struct batch_entry *entry);
 void core_join_errand(struct core *core, const struct batch_entry *entry);
 /* The batch has run. */
 void core_send_gathered(struct core *core);

@@ -413,10 +413,11 @@ void command_end_row(struct call *call, uint32_t count)
     metric_add(call->context->metrics, METRIC_COMMANDS_PROCESSED, count);
 }
 
-bool command_note_elsewhere(struct client *client)
+bool command_note_elsewhere(struct client *client, uint32_t count)
 {
     bool muted = client->reply_mode != CLIENT_REPLY_ON;
-    client->command_count++;
+    CHECK(!muted || count == 1);
+    client->command_count += count;
     advance_reply_mode(client);
     return muted;
 }
