@@ -529,14 +529,16 @@ static uint32_t run_row_entries(struct core *core, const struct batch_entry *ent
     uint32_t done = 0, shared = 0;
     while (done < count && out->size <= limit) {
         const struct batch_entry *entry = &entries[done];
-        if (anywhere && !point_at_shard(core, entry, call)) {
-            break;
+        if (UNLIKELY(anywhere)) {
+            if (!point_at_shard(core, entry, call)) {
+                break;
+            }
+            shared += call->shared;
         }
         call->arguments = entry->resp.arguments;
         call->first_key = entry->keys;
         shard_prefetch_reach(&core->context->ahead, entry->keys);
         command_run_in_row(call);
-        shared += call->shared;
         done++;
     }
     if (UNLIKELY(done == 0)) {

@@ -141,7 +141,8 @@ static inline bool index_has_noted(const struct key *key)
 }
 
 /* What is there now, another key's perhaps. NULL: nothing, or that is not, or no longer, known. */
-static inline struct item *index_noted_item(const struct index *index, const struct key *key)
+static inline __attribute__((always_inline)) struct item *
+index_noted_item(const struct index *index, const struct key *key)
 {
     if (UNLIKELY(key->epoch != index_epoch(index))) {
         return NULL;
@@ -150,7 +151,8 @@ static inline struct item *index_noted_item(const struct index *index, const str
 }
 
 /* NULL: it is not, or no longer, known where the key is. */
-static inline struct item *index_found_item(const struct index *index, const struct key *key)
+static inline __attribute__((always_inline)) struct item *
+index_found_item(const struct index *index, const struct key *key)
 {
     struct item *item = index_noted_item(index, key);
     return LIKELY(item != NULL && item_has_key(item, key)) ? item : NULL;
