@@ -246,7 +246,7 @@ static void share_blobs(struct errand_request *request, const struct batch_entry
     }
 }
 
-static void note_command(struct errand_request *request, const struct batch_entry *entry)
+static void set_command(struct errand_request *request, const struct batch_entry *entry)
 {
     request->command = entry->resp.command;
     request->writes = (request->command->flags & COMMAND_WRITE) != 0;
@@ -257,7 +257,7 @@ static void note_command(struct errand_request *request, const struct batch_entr
 static void copy_resp(struct errand_request *request, const struct batch_entry *entry,
                       uint8_t **room)
 {
-    note_command(request, entry);
+    set_command(request, entry);
     request->arguments = take(room, request->argument_count * sizeof(struct slice));
     request->keys = take(room, request->key_count * sizeof(struct key));
     for (uint32_t i = 0; i < request->argument_count; i++) {
@@ -321,7 +321,7 @@ static struct errand_request *copy_short(struct errand *train, const struct batc
     if (LIKELY(key_count > 0)) {
         *key = key_of(arguments[entry->resp.command->first_key], entry->keys->hash);
     }
-    note_command(request, entry);
+    set_command(request, entry);
     request->arguments = arguments;
     request->keys = key;
     return request;

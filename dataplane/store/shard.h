@@ -123,9 +123,9 @@ struct shard_lookup {
 };
 
 /* Prefetch of a burst of keys: touches buckets, slots and items of `count` (<= SHARD_LOOKUP_BURST)
- * keys with interleaved misses, so that the calls that follow with these keys hit the cache; where
- * the shard is the caller's own, also notes in the keys where they are, so that those calls search
- * nothing. The shards may be several. Never changes a result. */
+ * keys with interleaved misses, so that the calls that follow with these keys hit the cache, and
+ * notes in the keys where they are, so that those calls search nothing. The shards may be several.
+ * Never changes a result. */
 void shard_prefetch_bulk(const struct shard_lookup *lookups, uint32_t count);
 
 /* The same in steps, for keys side by side that are looked up in their order: while one is worked
@@ -135,8 +135,8 @@ void shard_prefetch_bulk(const struct shard_lookup *lookups, uint32_t count);
  * goes on before a line arrives, but hardly before it knows where that is: walks through page
  * tables are shared, too.
  *
- *   begin    without keys; `is_own`: who looks them up holds `shard`, and those that are in it are
- *            noted. Otherwise any shard will do
+ *   begin    without keys; `is_own`: who looks them up holds `shard`, and writes to it perhaps.
+ *            Otherwise any shard will do
  *   add      they have become known, behind the others: a step, if it can be complete
  *   reach    one is looked up next: the steps that are still missing
  *
