@@ -46,6 +46,7 @@ def test_quick_run_writes_a_report(tmp_path):
     waiting, measured = document["rows"]
     assert waiting["id"] == "G8" and waiting["verdict"] == "waits"
     assert measured["verdict"] == "measured" and measured["rounds"] == 1
+    assert all(1 < ns < 1e5 for ns in measured["line_transfer_ns"][0])
     ours = [line for line in measured["lines"] if "reads and answers" not in line["name"]]
     assert len(ours) == 4 and len(measured["lines"]) == 6
     for line in measured["lines"]:
@@ -131,7 +132,8 @@ def run_series(monkeypatch, loads, outcomes):
         return [rows.Line("line", "requests/s", 10.0, {"peer": 10.0 / outcome}, outcome)]
     monkeypatch.setattr(Load, "loads", list(loads))
     monkeypatch.setattr(suite.machine, "ForeignLoad", Load)
-    settings = types.SimpleNamespace(rounds=3, quick=False, load_limit=0.5)
+    monkeypatch.setattr(suite.machine, "transfer_ns", lambda program, cpus: float(50 * cpus[1]))
+    settings = types.SimpleNamespace(rounds=3, quick=False, load_limit=0.5, line_path="line", server_cpu=0, client_cpu=1)
     series = suite.Series(rows.Experiment(("G1",), one), settings)
     series.run(types.SimpleNamespace(drop_ended=lambda: None), suite.Clock(1))
     return series.result("G1")
@@ -141,6 +143,7 @@ def test_disturbed_rounds_are_repeated(monkeypatch):
     result = run_series(monkeypatch, [0.1, 0.9, 0.1, 0.1], [2.0, 100.0, 4.0, 3.0])
     assert result.groups[0].ratios() == [2, 4, 3] and result.groups[0].ratio() == 3
     assert (result.rounds, result.disturbed, result.thrown_away) == (3, 0, 1)
+    assert result.transfers_ns == [[50, 50]] * 3 and "from CPU to CPU 50.0 .. 50.0 ns" in report.rounds_sentence(result)
 
 
 def test_the_least_disturbed_rounds_count_when_there_is_no_quiet(monkeypatch):

@@ -8,7 +8,7 @@ import re
 import subprocess
 import time
 
-from processes import own_cpu_seconds
+from processes import Trouble, own_cpu_seconds
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -69,6 +69,15 @@ def watch_cpus(program, seconds, cpus):
     """By CPU, how long an empty loop on it had to wait for it, in words: what nobody who polls can be better than."""
     found = re.findall(r"^cpu (\d+): (.*)$", _output(str(program), str(seconds), *map(str, cpus)), re.M)
     return {f"an empty loop on CPU {cpu}": words for cpu, words in found}
+
+
+def transfer_ns(program, cpus):
+    """What a cache line takes from one CPU to the other: the host may move them near each other and apart."""
+    words = _output(str(program), *map(str, cpus))
+    found = re.fullmatch(r"([\d.]+) ns", words)
+    if not found:
+        raise Trouble(f"{program}: {words}")
+    return float(found[1])
 
 
 def describe(root, uses_hugepages):

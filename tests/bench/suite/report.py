@@ -19,6 +19,7 @@ FOREIGN_CPUS_QUIET = 0.5
 class Round:
     found: dict       # lines by row
     load: float       # CPUs that others used
+    transfers_ns: list = field(default_factory=list)  # a cache line from CPU to CPU, before the round and after it
 
     def disturbance(self, load_limit):
         """Why it is not to be trusted, or nothing."""
@@ -76,6 +77,7 @@ class RowResult:
     thrown_away: int = 0
     troubles: list = field(default_factory=list)
     loads: list = field(default_factory=list)
+    transfers_ns: list = field(default_factory=list)  # of each round, before and after
     failure: str = ""
     waits: str = ""
 
@@ -193,7 +195,9 @@ def rounds_sentence(row):
         parts.append(f"{row.thrown_away} disturbed and thrown away")
     if row.troubles:
         parts.append(f"{len(row.troubles)} failed ({row.troubles[-1][:200]})")
-    return f"{', '.join(parts)}; foreign load {spread(row.loads)} CPUs."
+    transfers = [ns for pair in row.transfers_ns for ns in pair]
+    lines = f"; a cache line from CPU to CPU {spread(transfers)} ns" if transfers else ""
+    return f"{', '.join(parts)}; foreign load {spread(row.loads)} CPUs{lines}."
 
 
 def more_figures(row):
@@ -238,6 +242,8 @@ Made by `./test bench` ([benchmarking](../benchmarking.md#the-suite)); do not ed
   time of all threads of the process.
 - Requests are counted by the server, in a window inside the run, and compared with the generator's count over all of
   it. Before it is measured, each server has passed `nicached-bench --verify`; every key is there, a miss fails the row.
+- *A cache line from CPU to CPU*: what it takes for one way, before and after each round (`line_transfer`). Some hosts run the two CPUs
+  near each other or far apart, for seconds or minutes at a time, and memif's copies then take as much more as a line does.
 - {keys} keys of 16 B with values of 64 B where a row says nothing else, uniformly drawn; {seconds:g} s for each
   measurement.
 - A figure "(published)" was not measured here: PERFORMANCE.md has it from its author or from a machine like this one.
@@ -312,6 +318,7 @@ def row_document(row):
             "stretch": row.goal.stretch, "at_most": row.goal.at_most, "verdict": row.verdict(), "waits": row.waits,
             "failure": row.failure, "rounds": row.rounds, "disturbed": row.disturbed, "thrown_away": row.thrown_away,
             "troubles": row.troubles, "foreign_load_cpus": [round(load, 3) for load in row.loads],
+            "line_transfer_ns": row.transfers_ns,
             "lines": [{"name": each.name, "unit": each.first.unit, "counted": each.first.counted,
                        "bars": each.first.bars, "ratio": _rounded(each.ratio()),
                        "rounds": [line_document(line) for line in each.lines]} for each in row.groups]}

@@ -45,6 +45,7 @@ class Settings:
         self.frames_path = options.build / "tests/bench/frame_load"
         self.least_path = options.build / "tests/bench/least_server"
         self.loop_path = options.build / "tests/bench/empty_loop"
+        self.line_path = options.build / "tests/bench/line_transfer"
         self.store_path = options.build / "tests/unit/store/store_bench"
         self.eviction_path = options.build / "tests/unit/store/eviction_bench"
         self.guard_path = options.build / "tests/guard/instruction_guard"
@@ -110,12 +111,14 @@ class Clock:
         return time.monotonic() - self.start > self.limit_s
 
 
-def show(clock, number, rounds, found, load):
-    for name, lines in found.items():
+def show(clock, number, rounds, result):
+    for name, lines in result.found.items():
         for line in lines:
             peers = ", ".join(f"{peer} {report.figure(value)}" for peer, value in line.peers.items())
             say(f"{clock.stamp()} {name} {number}/{rounds} {line.name}: {report.figure(line.ours)} {line.unit}; "
-                f"{peers}; ratio {line.ratio:.2f}; foreign load {load:.2f}")
+                f"{peers}; ratio {line.ratio:.2f}; foreign load {result.load:.2f}")
+    say(f"{clock.stamp()} a cache line from CPU to CPU: {result.transfers_ns[0]:.0f} ns before, "
+        f"{result.transfers_ns[1]:.0f} ns after")
 
 
 class Series:
@@ -147,7 +150,9 @@ class Series:
         laboratory.drop_ended()
         load = machine.ForeignLoad()
         try:
+            before = self._transfer_ns()
             found = self.experiment.run(laboratory)
+            result = report.Round(found, load.cpus(), [before, self._transfer_ns()])
         except Wrong as wrong:
             self.failure = str(wrong)
             return
@@ -155,8 +160,7 @@ class Series:
             self.troubles.append(str(trouble))
             say(f"{clock.stamp()} {name}: this round failed: {trouble}")
             return
-        result = report.Round(found, load.cpus())
-        show(clock, len(self.rounds) + 1, self.wanted, found, result.load)
+        show(clock, len(self.rounds) + 1, self.wanted, result)
         why = result.disturbance(self.settings.load_limit)
         if why and not self.settings.quick:
             say(f"{clock.stamp()} {name}: this round does not count: {why}")
@@ -164,12 +168,16 @@ class Series:
         else:
             self.rounds.append(result)
 
+    def _transfer_ns(self):
+        return machine.transfer_ns(self.settings.line_path, (self.settings.server_cpu, self.settings.client_cpu))
+
     def result(self, name):
         rounds = [] if self.failure else self.rounds + self.used
         return report.RowResult(name, report.group([line for each in rounds for line in each.found[name]]),
                                 rounds=len(self.rounds), disturbed=len(self.used),
                                 thrown_away=len(self.disturbed) - len(self.used), troubles=self.troubles,
-                                loads=[each.load for each in rounds], failure=self.failure)
+                                loads=[each.load for each in rounds],
+                                transfers_ns=[each.transfers_ns for each in rounds], failure=self.failure)
 
 
 def run_experiments(options, settings, clock):
@@ -191,7 +199,7 @@ def run_experiments(options, settings, clock):
 
 def check_programs(settings):
     for path in (settings.server_path, settings.bench_path, settings.frames_path, settings.least_path,
-                 settings.loop_path, settings.store_path, settings.eviction_path, settings.guard_path):
+                 settings.loop_path, settings.line_path, settings.store_path, settings.eviction_path, settings.guard_path):
         if not path.exists():
             raise SystemExit(f"{path} is not there: ninja -C {settings.bench_path.parents[2]}")
     for name in ("redis-server", "memcached"):
