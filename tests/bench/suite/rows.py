@@ -496,11 +496,10 @@ def connections(lab):
 
 def _budget_lines(name, sample, allowed):
     """All of it, and without what net_memif's copies take, which a device would make."""
-    link = sample.stages["receive"] + sample.stages["transmit"]
-    return [Line(words, "busy cycles per request", cycles, {}, cycles / allowed, {"budget": allowed}, counted=counted,
-                 sample=sample)
-            for words, cycles, counted in ((name, sample.cycles, True),
-                                           (f"{name}, without the link", sample.cycles - link, False))]
+    unit, bars = "busy cycles per request", {"budget": allowed}
+    rest = sample.cycles - sample.stages["receive"] - sample.stages["transmit"]
+    return [Line(name, unit, sample.cycles, {}, sample.cycles / allowed, bars, sample=sample),
+            Line(f"{name}, without the link", unit, rest, {}, rest / allowed, bars, counted=False)]
 
 
 def _guard_cycles(lab, case):
