@@ -332,8 +332,8 @@ bool command_admit(struct call *call);
 /* The same, but who is refused is not answered: command_admit will do so when his turn has come. */
 bool command_admit_silently(struct call *call);
 enum command_verdict command_run_admitted(struct call *call);
-/* The replies of so many requests have come from elsewhere: what remains to be noted here. True when
- * CLIENT REPLY, which is about one alone, says that it is not to be sent. */
+/* The replies of so many requests have come from elsewhere: what remains to be noted here. True
+ * when CLIENT REPLY, which is about one alone, says that it is not to be sent. */
 bool command_note_elsewhere(struct client *client, uint32_t count);
 
 /* Writes the reply of a deferred call once its time or its answer has come, and frees the request.

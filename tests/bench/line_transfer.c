@@ -2,9 +2,9 @@
  *
  *   line_transfer CPU CPU
  *
- * Two threads pass a line to and fro for a while; prints the median, in ns for one way. In a virtual
- * machine it says where the host runs the two CPUs at the moment: on cores that share a cache, or
- * on some that do not.
+ * Two threads pass a line to and fro for a while; prints the median, in ns for one way. In a
+ * virtual machine it says where the host runs the two CPUs at the moment: on cores that share a
+ * cache, or on some that do not.
  */
 #include <pthread.h>
 #include <sched.h>
@@ -76,7 +76,8 @@ int main(int argument_count, char **arguments)
     line.cpu = (unsigned)cpus[1];
     pthread_t other;
     if (!pin((unsigned)cpus[0]) || pthread_create(&other, NULL, pass_back, &line) != 0) {
-        (void)fprintf(stderr, "line_transfer: CPU %lu cannot be used, or out of threads\n", cpus[0]);
+        (void)fprintf(stderr, "line_transfer: CPU %lu cannot be used, or out of threads\n",
+                      cpus[0]);
         return 1;
     }
     for (uint_fast32_t batch = 0; batch < BATCHES; batch++) {
