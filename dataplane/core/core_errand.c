@@ -239,8 +239,8 @@ bool core_errand_takes(const struct core *core, const struct batch_entry *entry)
 bool core_errand_ends_alike(const struct core *core, const struct batch_entry *entry)
 {
     const struct errand_request *last = entry->conversation->errand->last;
-    return core->config->maxmemory == 0 && last->command == entry->resp.command &&
-           last->argument_count == entry->resp.argument_count;
+    return last->command == entry->resp.command &&
+           last->argument_count == entry->resp.argument_count && !core_may_want_memory(core, entry);
 }
 
 void core_join_errand(struct core *core, const struct batch_entry *entry)

@@ -12,7 +12,7 @@
 #include "dataplane/base/check.h"
 #include "dataplane/core/core_internal.h"
 
-static void add_key(struct route *route, const struct core *core, const struct key *key)
+static inline void add_key(struct route *route, const struct core *core, const struct key *key)
 {
     uint32_t owner = key_owner(key, core->options.worker_count);
     route->several |= route->has_shard && owner != route->owner;
@@ -28,23 +28,8 @@ static void add_all_shards(struct route *route, const struct core *core)
     }
 }
 
-/* Most requests are about one key. */
-static inline void add_only_key(struct route *route, const struct core *core, const struct key *key,
-                                bool only_reads)
-{
-    route->owner = key_owner(key, core->options.worker_count);
-    route->has_shard = true;
-    route->only_reads = only_reads;
-    shard_set_add(&route->shards, route->owner);
-    if (route->owner == core->options.number) {
-        route->kind = ROUTE_OWN;
-    } else {
-        route->kind = only_reads ? ROUTE_SHARED : ROUTE_OWNER;
-    }
-}
-
-static enum route_kind kind_of_keys(const struct route *route, const struct core *core,
-                                    bool only_reads)
+static inline enum route_kind kind_of_keys(const struct route *route, const struct core *core,
+                                           bool only_reads)
 {
     bool own = route->owner == core->options.number;
     if (!route->has_shard) {
@@ -57,6 +42,15 @@ static enum route_kind kind_of_keys(const struct route *route, const struct core
         return ROUTE_SHARED;
     }
     return route->several ? ROUTE_LEASE : ROUTE_OWNER;
+}
+
+/* Most requests are about one key. */
+static inline void route_only_key(struct route *route, const struct core *core,
+                                  const struct key *key, bool only_reads)
+{
+    add_key(route, core, key);
+    route->only_reads = only_reads;
+    route->kind = kind_of_keys(route, core, only_reads);
 }
 
 static void route_resp(const struct core *core, struct batch_entry *entry)
@@ -74,7 +68,7 @@ static void route_resp(const struct core *core, struct batch_entry *entry)
     }
     bool only_reads = (command->flags & COMMAND_READONLY) != 0;
     if (LIKELY(command_has_one_key(command) && entry->resp.has_key)) {
-        add_only_key(route, core, entry->keys, only_reads);
+        route_only_key(route, core, entry->keys, only_reads);
         return;
     }
     uint32_t key_count = command_key_count(command, count);
@@ -94,7 +88,7 @@ static void route_memcache(const struct core *core, struct batch_entry *entry)
     struct route *route = &entry->route;
     const struct memcache_request *request = &entry->memcache.request;
     if (LIKELY(request->key_count == 1)) {
-        add_only_key(route, core, entry->keys, memcache_only_reads(request));
+        route_only_key(route, core, entry->keys, memcache_only_reads(request));
         return;
     }
     if (request->verb == MEMCACHE_FLUSH_ALL) {

@@ -246,7 +246,7 @@ Made by `./test bench` ([benchmarking](../benchmarking.md#the-suite)); do not ed
   near each other or far apart, for seconds or minutes at a time, and memif's copies then take as much more as a line does.
 - {keys} keys of 16 B with values of 64 B where a row says nothing else, uniformly drawn; {seconds:g} s for each
   measurement.
-- A figure "(published)" was not measured here: PERFORMANCE.md has it from its author or from a machine like this one.
+- A figure "(published)" was not measured here: PERFORMANCE.md has it from its author or from a machine like this one; a budget is the design's.
   Where a line has one, the ratio is to the best of all its peers, published ones too.
 """
 

@@ -390,6 +390,58 @@ static void a_lent_shard_is_left_alone(void **state)
     bench_destroy(b);
 }
 
+/* The first calls of a command are timed, each by itself: as if they had been made. */
+static void leave_timed_calls_behind(struct core_bench *b, uint32_t worker)
+{
+    for (uint32_t i = 0; i < command_count; i++) {
+        b->cores[worker]->context->statistics[i].calls = 100001;
+    }
+}
+
+static void send_get(int client, const char *name)
+{
+    send_format(client, "*2\r\n$3\r\nGET\r\n$%zu\r\n%s\r\n", strlen(name), name);
+}
+
+static void send_set(int client, const char *name, const char *value)
+{
+    send_format(client, "*3\r\n$3\r\nSET\r\n$%zu\r\n%s\r\n$%zu\r\n%s\r\n", strlen(name), name,
+                strlen(value), value);
+}
+
+/* One pipeline, whose keys are on all shards; then one of them is not to be read for a while. */
+static void reads_of_all_shards_run_as_a_row(void **state)
+{
+    struct core_bench *b = bench_create_workers(WORKERS);
+    const char *names[] = {name_on("k", 0), name_on("k", 1), name_on("k", 2)};
+    int client = bench_connect_to(b, BENCH_REDIS, 0);
+    leave_timed_calls_behind(b, 0);
+    send_set(client, names[0], "own");
+    send_set(client, names[1], "");
+    send_set(client, names[2], "two");
+    bench_expect(b, client, "+OK\r\n+OK\r\n+OK\r\n");
+    assert_int_equal(bench_sum(b, METRIC_ERRANDS_SENT), 2);
+    for (uint32_t i = 0; i < 7; i++) {
+        send_get(client, names[i % 3]);
+    }
+    bench_expect(b, client,
+                 "$3\r\nown\r\n$0\r\n\r\n$3\r\ntwo\r\n$3\r\nown\r\n$0\r\n\r\n$3\r\ntwo\r\n"
+                 "$3\r\nown\r\n");
+    assert_int_equal(bench_sum(b, METRIC_READS_SHARED), 4);
+    assert_int_equal(bench_sum(b, METRIC_READS_TORN), 0);
+
+    shard_begin_joint_write(b->shards[2]);
+    for (uint32_t i = 0; i < 4; i++) {
+        send_get(client, names[i % 3]);
+    }
+    bench_pass_one(b, 0);
+    assert_int_equal(bench_sum(b, METRIC_READS_TORN), 1);
+    assert_int_equal(bench_sum(b, METRIC_ERRANDS_SENT), 4); /* and what is behind it */
+    shard_end_joint_write(b->shards[2]);
+    bench_expect(b, client, "$3\r\nown\r\n$0\r\n\r\n$3\r\ntwo\r\n$3\r\nown\r\n");
+    bench_destroy(b);
+}
+
 static void readers_keep_away_from_joint_writes(void **state)
 {
     struct core_bench *b = bench_create_workers(WORKERS);
@@ -761,6 +813,7 @@ static void datagrams_travel_too(void **state)
         assert_true(recv(fd, reply, sizeof(reply), MSG_DONTWAIT) > 30);
         close(fd);
     }
+    assert_true(bench_sum(b, METRIC_READS_SHARED) > 0);
     assert_true(bench_sum(b, METRIC_ERRANDS_SENT) > 0);
     bench_destroy(b);
 }
@@ -997,6 +1050,7 @@ int main(void)
         CASE(commands_over_several_shards),
         CASE(keys_of_one_tag_need_no_lease),
         CASE(a_lent_shard_is_left_alone),
+        CASE(reads_of_all_shards_run_as_a_row),
         CASE(readers_keep_away_from_joint_writes),
         CASE(several_keys_of_one_shard_are_a_joint_write_too),
         CASE(one_key_of_two_databases_is_a_joint_write_too),

@@ -464,7 +464,7 @@ static void a_key_is_found_in_its_database(void **state)
 }
 
 /* Whose epoch may begin while he looks: he has to search. */
-static void a_reader_of_another_shard_notes_nothing(void **state)
+static void a_reader_of_another_shard_notes_where_a_key_is(void **state)
 {
     struct fixture *f = *state;
     struct key a = key_hashed(SLICE_LITERAL("a"));
@@ -888,7 +888,7 @@ int main(void)
         ROW(only_bare_values_are_overwritten),
         ROW(a_key_is_found_where_it_was),
         ROW(a_key_is_found_in_its_database),
-        ROW(a_reader_of_another_shard_notes_nothing),
+        ROW(a_reader_of_another_shard_notes_where_a_key_is),
         ROW(growth_makes_keys_forget),
         ROW(readers_find_what_is_there_now),
         ROW(keys_are_found_in_steps),
